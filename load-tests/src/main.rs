@@ -1,0 +1,3 @@
+//! Load against any y-websocket server.
+
+fn main() {}

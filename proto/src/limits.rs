@@ -1,0 +1,62 @@
+//! Every bound that a client can reach, in one place.
+//!
+//! Each has a test that reaches it. What happens there is said with the bound; close codes are in [`crate::wire::close`].
+
+use core::time::Duration;
+
+/// The bounds of one room and of the sessions in it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// One message from a client, after inflating. Beyond: the socket closes with 1009.
+    pub frame_bytes_max: usize,
+    /// One document, encoded. Beyond: the update is refused, the member stays.
+    pub document_bytes_max: usize,
+    /// Clients that one document may know. Beyond: the update is refused.
+    pub document_clients_max: usize,
+    /// How deep shared types may nest. Beyond: the update is refused.
+    pub nesting_max: u16,
+    /// How deep arrays and objects inside one `Any` value may nest. Beyond: garbage.
+    pub any_depth_max: u16,
+    /// One awareness state as JSON. Beyond: the entry is dropped.
+    pub awareness_state_bytes_max: usize,
+    /// Awareness entries that a room keeps. Beyond: entries that no live session owns are dropped.
+    pub awareness_entries_max: usize,
+    /// Updates that wait behind a hole, per member. Beyond: they are dropped and the member is asked for everything.
+    pub held_updates_max: usize,
+    /// Bytes that wait behind a hole, per member.
+    pub held_bytes_max: usize,
+    /// How often a member may overrun its held updates before its session ends.
+    pub held_overruns_max: u32,
+    /// How long an update may wait behind a hole before it is refused.
+    pub held_for_max: Duration,
+    /// Members in one room. Beyond: refused with "try again".
+    pub members_max: usize,
+    /// Bytes that wait for one socket. Beyond: they are dropped and the member gets one diff when its socket drains.
+    pub outbox_bytes_max: usize,
+    /// Frames that wait for one socket; as [`Limits::outbox_bytes_max`].
+    pub outbox_frames_max: usize,
+    /// Bytes of log entries that wait for the store. Beyond: they become one diff against what is durable.
+    pub unsaved_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            frame_bytes_max: 16 << 20,
+            document_bytes_max: 64 << 20,
+            document_clients_max: 1 << 20,
+            nesting_max: 128,
+            any_depth_max: 64,
+            awareness_state_bytes_max: 4 << 10,
+            awareness_entries_max: 16 << 10,
+            held_updates_max: 256,
+            held_bytes_max: 1 << 20,
+            held_overruns_max: 8,
+            held_for_max: Duration::from_secs(30),
+            members_max: 20_000,
+            outbox_bytes_max: 1 << 20,
+            outbox_frames_max: 1024,
+            unsaved_bytes_max: 1 << 20,
+        }
+    }
+}

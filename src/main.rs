@@ -1,0 +1,3 @@
+//! The `ydash` command.
+
+fn main() {}
