@@ -1,1 +1,3 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
+
+pub mod metrics;
