@@ -1,3 +1,8 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
+pub mod auth;
+pub mod config;
+pub mod http;
 pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;
