@@ -1,8 +1,10 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
 pub mod auth;
+pub mod compress;
 pub mod config;
 pub mod http;
 pub mod metrics;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;

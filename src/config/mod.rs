@@ -17,6 +17,8 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
+use crate::store::StoreUrl;
+
 pub use value::{LogFormat, Network, Origin};
 
 /// The file that is read when no other is named and this one is there.
@@ -79,7 +81,7 @@ knobs! {
     }
     "Keeping" {
         /// Where dashboards are kept: file:DIRECTORY or memory:.
-        store: String = "file:./data", "URL", value::parsed;
+        store: StoreUrl = "file:./data", "URL", value::parsed;
         /// How long edits of all rooms are collected into one durable write.
         commit_interval: Duration = "20ms", "TIME", value::duration;
         /// Bytes appended to a dashboard's log after which it gets a snapshot.
