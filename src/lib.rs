@@ -1,10 +1,12 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
 pub mod auth;
+pub mod cli;
 pub mod compress;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

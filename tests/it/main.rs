@@ -1,0 +1,4 @@
+//! Integration tests: real sockets, real processes, real files.
+
+mod config;
+mod http;
