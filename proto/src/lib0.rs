@@ -37,7 +37,13 @@ impl<'a> Reader<'a> {
         Reader { buf, pos: 0 }
     }
 
-    /// How many bytes have been read.
+    /// Starts at byte `pos` of `buf`, at its end if that lies beyond.
+    #[must_use]
+    pub fn starting_at(buf: &'a [u8], pos: usize) -> Reader<'a> {
+        Reader { buf, pos: pos.min(buf.len()) }
+    }
+
+    /// How many bytes have been read, those before the start included.
     #[must_use]
     pub fn pos(&self) -> usize {
         self.pos
