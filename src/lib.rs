@@ -1,1 +1,4 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
+
+pub mod compress;
+pub mod store;
