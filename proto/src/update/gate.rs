@@ -157,6 +157,19 @@ impl Knowledge {
         self.lossy
     }
 
+    /// Whether all of an update is known already; `scan` is its scan.
+    #[must_use]
+    pub fn contains(&self, update: &[u8], scan: &Scan) -> bool {
+        scan.spans.iter().all(|span| self.clocks.get(span.client) >= span.end)
+            && DeleteSet::collect(scan.deletes(update)).subtract(&self.deletes).is_empty()
+    }
+
+    /// Bytes held, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.clocks.len() * 32 + self.deletes.range_count() * 12 + self.nesting.memory()
+    }
+
     /// Whether something that `held` waits for has come. One that is [`HeldWhy::Foreign`] waits for its owner to leave, too.
     #[must_use]
     pub fn resolves(&self, held: &Held) -> bool {

@@ -27,6 +27,7 @@ pub use diff::{diff, diff_many, diff_scanned};
 pub use gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Opened, Ownership, Refusal, Source};
 pub use merge::{merge, merge_scanned};
 pub use ranges::ClockRange;
+pub(crate) use scan::scan_admitted;
 pub use scan::{Deletes, Scan, ScanError, Span, scan};
 pub use state_vector::StateVector;
 

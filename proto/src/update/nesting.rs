@@ -57,6 +57,11 @@ pub(super) struct Nesting {
 }
 
 impl Nesting {
+    /// Bytes held, roughly.
+    pub(super) fn memory(&self) -> usize {
+        self.0.values().map(|levels| 48 + levels.0.len() * size_of::<Level>()).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }

@@ -62,6 +62,15 @@ impl StateVector {
         }
     }
 
+    /// Lowers the clock of `client` to `clock`; one that is lower already stays.
+    pub fn lower(&mut self, client: ClientId, clock: Clock) {
+        if clock == 0 {
+            self.clocks.remove(&client);
+        } else if let Some(known) = self.clocks.get_mut(&client) {
+            *known = clock.min(*known);
+        }
+    }
+
     /// Every known client with its first unknown clock, clients ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ClientId, Clock)> {
         self.clocks.iter().map(|(client, clock)| (*client, *clock))
