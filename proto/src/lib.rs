@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod id;
+pub mod lib0;
 pub mod limits;
 pub mod time;
 pub mod update;
