@@ -1,1 +1,4 @@
 //! The bytes on the wire.
+
+pub mod close;
+pub mod websocket;
