@@ -166,7 +166,7 @@ impl Driver {
                 self.eviction = Eviction::Drain;
                 self.handle(now, Input::Close);
                 for seat in &self.seats {
-                    seat.outbox.close(CloseCode::ServiceRestart, self.context.drain_delay());
+                    seat.outbox.close(CloseCode::Restart, self.context.drain_delay());
                 }
             }
         }

@@ -5,11 +5,10 @@
 //! difference for everything. So a slow reader costs a bounded amount of memory, is not disconnected for being slow, and
 //! loses nothing. Acks are counted, not queued: their number is exact whatever is dropped.
 
-use crate::metrics::Metrics;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
@@ -86,14 +85,13 @@ pub struct Outbox {
     limits: OutboxLimits,
     /// Wakes the reader: it is to look at [`Outbox::is_probed`].
     probe: Notify,
-    metrics: Arc<Metrics>,
 }
 
 impl Outbox {
     /// An empty one.
     #[must_use]
-    pub fn new(limits: OutboxLimits, metrics: Arc<Metrics>) -> Outbox {
-        Outbox { queue: Mutex::default(), limits, probe: Notify::new(), metrics }
+    pub fn new(limits: OutboxLimits) -> Outbox {
+        Outbox { queue: Mutex::default(), limits, probe: Notify::new() }
     }
 
     /// Puts a frame for `member` into the queue.
@@ -229,12 +227,6 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.metrics.sessions.dec();
-    }
-}
-
 fn wake(mut queue: MutexGuard<'_, Queue>) {
     let waker = queue.waker.take();
     drop(queue);
@@ -267,9 +259,7 @@ mod tests {
     const ALICE: MemberId = MemberId(1);
 
     fn outbox() -> Outbox {
-        let metrics = Arc::new(Metrics::new());
-        metrics.sessions.inc();
-        Outbox::new(OutboxLimits { bytes_max: 100, frames_max: 8 }, metrics)
+        Outbox::new(OutboxLimits { bytes_max: 100, frames_max: 8 })
     }
 
     fn flush(seq: FlushSeq, bytes: usize) -> Frame {

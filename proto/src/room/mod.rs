@@ -307,11 +307,11 @@ impl Room {
     fn joined(&mut self, joining: Joining, effects: &mut Vec<Effect>) {
         let id = joining.member;
         if self.is_closing {
-            effects.push(Effect::Close { member: id, code: CloseCode::TryAgainLater });
+            effects.push(Effect::Close { member: id, code: CloseCode::Restart });
             return;
         }
         if self.members.len() >= self.limits.members_max {
-            effects.push(Effect::Close { member: id, code: CloseCode::TryAgainLater });
+            effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
         }
         self.members.insert(id, Member::new(joining));
@@ -510,7 +510,7 @@ impl Room {
             self.count_held();
             self.ack(id, false, refused, effects);
             if ends {
-                effects.push(Effect::Close { member: id, code: CloseCode::TooMuchHeld });
+                effects.push(Effect::Close { member: id, code: CloseCode::HeldOverrun });
             } else {
                 self.ask(id, effects);
             }
