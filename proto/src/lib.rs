@@ -17,6 +17,7 @@ pub mod access;
 pub mod id;
 pub mod lib0;
 pub mod limits;
+pub mod rate;
 pub mod time;
 pub mod update;
 pub mod wire;
