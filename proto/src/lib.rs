@@ -19,6 +19,7 @@ pub mod id;
 pub mod lib0;
 pub mod limits;
 pub mod log;
+pub mod rate;
 pub mod room;
 pub mod time;
 pub mod update;

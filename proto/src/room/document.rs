@@ -6,7 +6,7 @@
 
 use crate::limits::Limits;
 use crate::update::{self, Accepted, Admission, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
-use crate::wire;
+use crate::wire::encode;
 use bytes::Bytes;
 
 /// Tail updates that are joined into one when there are so many: one `Bytes` costs more than a small update.
@@ -122,7 +122,7 @@ impl Document {
         if self.tail.is_empty() {
             return self.base.clone();
         }
-        wire::sync_payload(&self.sync_step2(&StateVector::default()))
+        encode::sync_payload(&self.sync_step2(&StateVector::default()))
     }
 
     /// What one lacks that has `have`, as one update.
@@ -139,10 +139,10 @@ impl Document {
             if let Some(frame) = &self.full {
                 return frame.clone();
             }
-            let frame = wire::sync_step2(&self.difference(have));
+            let frame = encode::sync_step2(&self.difference(have));
             // The frame holds the state, so the state can live in it: no second copy. Not while a compaction counts on the tail.
             if self.compacting.is_none() {
-                self.rebase(wire::sync_payload(&frame));
+                self.rebase(encode::sync_payload(&frame));
                 self.tail.clear();
                 self.tail_bytes = 0;
             }
@@ -152,7 +152,7 @@ impl Document {
         if let Some((_, frame)) = self.differences.iter().find(|(known, _)| known == have) {
             return frame.clone();
         }
-        let frame = wire::sync_step2(&self.difference(have));
+        let frame = encode::sync_step2(&self.difference(have));
         if self.differences.len() == DIFFERENCES_MAX {
             self.differences.remove(0);
         }

@@ -3,7 +3,7 @@
 use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, Accepted};
-use crate::wire;
+use crate::wire::encode;
 use bytes::Bytes;
 
 /// Up to so many authors in one flush each get a frame without their own edits; beyond, everybody gets the same one. An author's own
@@ -19,7 +19,7 @@ struct Collected {
 
 impl Collected {
     fn as_frame(&self) -> Bytes {
-        self.frame.clone().unwrap_or_else(|| wire::update(&self.accepted.bytes))
+        self.frame.clone().unwrap_or_else(|| encode::update(&self.accepted.bytes))
     }
 }
 
@@ -92,5 +92,5 @@ fn join<'a>(collected: impl Iterator<Item = &'a Collected>) -> Bytes {
         return only.as_frame();
     }
     let parts: Vec<_> = collected.iter().map(|one| (&one.accepted.bytes, &one.accepted.scan)).collect();
-    wire::update(&update::merge_scanned(&parts).0)
+    encode::update(&update::merge_scanned(&parts).0)
 }

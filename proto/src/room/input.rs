@@ -5,7 +5,6 @@ use crate::access::{Access, Identity};
 use crate::id::MemberId;
 use crate::log::LogPosition;
 use crate::update::{Scan, StateVector};
-use crate::wire::awareness::Entry;
 use bytes::Bytes;
 
 /// One who joins.
@@ -19,6 +18,8 @@ pub struct Joining {
     pub access: Access,
     /// Whether it asked for a message of type 8 per update.
     pub wants_acks: bool,
+    /// Whether it asked for its own updates to come back when they are durable.
+    pub wants_echo: bool,
 }
 
 /// An update that the scan found plausible.
@@ -55,12 +56,12 @@ pub enum Input {
         /// What.
         update: Box<Scanned>,
     },
-    /// A member sent awareness entries.
+    /// A member sent awareness entries, as [`crate::wire::awareness::entries`] reads them; what it does not read is ignored.
     Awareness {
         /// Who.
         member: MemberId,
         /// What.
-        entries: Vec<Entry>,
+        body: Bytes,
     },
     /// A member asks for everybody's awareness.
     QueryAwareness {

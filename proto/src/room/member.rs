@@ -45,7 +45,7 @@ impl Member {
             identity: joining.identity,
             access: joining.access,
             wants_acks: joining.wants_acks,
-            wants_echo: false,
+            wants_echo: joining.wants_echo,
             announced: None,
             edits_as: None,
             claims: None,

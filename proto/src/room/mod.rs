@@ -28,8 +28,8 @@ use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
 use crate::update::{self, HeldWhy, Refusal, Scan, ScanError, Source as Trust, StateVector};
-use crate::wire;
-use crate::wire::awareness::Entry;
+use crate::wire::{self, encode};
+use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
 use bytes::Bytes;
 use core::time::Duration;
@@ -163,7 +163,11 @@ impl Room {
             Input::Joined(joining) => self.joined(joining, effects),
             Input::SyncStep1 { member, have } => self.sync_step1(member, &have, effects),
             Input::Update { member, update } => self.update(now, Sender::Member(member), *update, effects),
-            Input::Awareness { member, entries } => self.awareness(now, member, &entries, effects),
+            Input::Awareness { member, body } => {
+                if let Ok(entries) = wire::awareness::entries(&body) {
+                    self.awareness(now, member, entries, effects);
+                }
+            }
             Input::QueryAwareness { member } => {
                 if self.members.contains_key(&member) {
                     self.send_presence(member, effects);
@@ -194,7 +198,7 @@ impl Room {
             self.keep_alive_at = now + KEEP_ALIVE;
             self.expire_held(now, effects);
             if !self.members.is_empty() {
-                let frame = Frame { bytes: wire::keep_alive(), kind: FrameKind::Notice };
+                let frame = Frame { bytes: encode::keep_alive(), kind: FrameKind::Notice };
                 effects.push(Effect::FanOut { frame, except: Vec::new() });
             }
         }
@@ -589,7 +593,7 @@ impl Room {
 
     /// Sends SyncStep1: a stock client answers with all that is missing here.
     fn ask(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let frame = Frame { bytes: wire::sync_step1(self.document.clocks()), kind: FrameKind::Notice };
+        let frame = Frame { bytes: encode::sync_step1(&self.document.clocks().encode()), kind: FrameKind::Notice };
         effects.push(Effect::Send { to, frame });
     }
 
@@ -606,7 +610,7 @@ impl Room {
         }
     }
 
-    fn awareness(&mut self, now: Timestamp, id: MemberId, entries: &[Entry], effects: &mut Vec<Effect>) {
+    fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let announced_before = member.announced.is_some();
         let announced =
@@ -628,14 +632,13 @@ impl Room {
     /// clock and announce themselves at once, where they would otherwise stay invisible for up to 15 s.
     fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
         if !clocks.is_empty() {
-            let removals = clocks.iter().map(|&(client, clock)| Entry::removal(client, clock));
-            let bytes = wire::awareness::encode(removals);
+            let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
             effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
         }
     }
 
     fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let bytes = wire::awareness::encode(self.presence.snapshot().into_iter());
+        let bytes = self.presence.snapshot();
         effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }
 
@@ -705,12 +708,8 @@ impl Room {
     }
 
     fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let (entries, author) = self.presence.take_dirty();
-        if entries.is_empty() {
-            return;
-        }
+        let Some((bytes, author)) = self.presence.take_dirty() else { return };
         self.awareness_at = Some(now);
-        let bytes = wire::awareness::encode(entries.into_iter());
         let frame = Frame { bytes, kind: FrameKind::Notice };
         effects.push(Effect::FanOut { frame, except: author.into_iter().collect() });
     }
@@ -738,7 +737,7 @@ impl Room {
             if let Some(to) = echo_to
                 && self.members.get(&to).is_some_and(|member| member.lags_from.is_none())
             {
-                let frame = Frame { bytes: wire::update(&entry.update), kind: FrameKind::Notice };
+                let frame = Frame { bytes: encode::update(&entry.update), kind: FrameKind::Notice };
                 effects.push(Effect::Send { to, frame });
             }
         }

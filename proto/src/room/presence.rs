@@ -9,7 +9,8 @@ use super::ownership::Owners;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::time::Timestamp;
-use crate::wire::awareness::Entry;
+use crate::wire::awareness::{Entries, Entry, NULL};
+use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,13 +62,14 @@ impl Presence {
         now: Timestamp,
         member: MemberId,
         announced_before: bool,
-        entries: &[Entry],
+        entries: Entries<'_>,
         owners: &mut Owners,
         limits: &Limits,
     ) -> Announced {
         let mut outcome = Announced::default();
-        if let [entry] = entries
-            && !announced_before
+        if !announced_before
+            && entries.len() == 1
+            && let Some(entry) = entries.clone().next()
             && !entry.is_null()
         {
             match owners.claim(entry.client, member) {
@@ -80,20 +82,16 @@ impl Presence {
             if owner.is_some_and(|owner| owner != member) {
                 continue;
             }
-            if entry.state.len() > limits.awareness_state_bytes_max {
-                outcome.dropped += 1;
-                continue;
-            }
             let is_own = owner.is_some();
             if !is_own && entry.clock > UNOWNED_CLOCK_MAX {
                 outcome.dropped += 1;
                 continue;
             }
             match self.known.get(&entry.client) {
-                Some(known) if !is_newer(known, entry) => {
+                Some(known) if !is_newer(known, &entry) => {
                     let says_the_same = known.clock == entry.clock
                         && match &known.state {
-                            Some(state) => *state == entry.state,
+                            Some(state) => entry.is(state),
                             None => entry.is_null(),
                         };
                     if is_own && !entry.is_null() && !says_the_same {
@@ -114,7 +112,11 @@ impl Presence {
                         outcome.dropped += 1;
                         continue;
                     }
-                    let state = (!entry.is_null()).then(|| entry.state.clone());
+                    let Ok(state) = entry.state(limits.awareness_state_bytes_max) else {
+                        outcome.dropped += 1;
+                        continue;
+                    };
+                    let state = (!entry.is_null()).then_some(state);
                     self.put(entry.client, Known { clock: entry.clock, state, owner, seen_at: now });
                     self.dirty.insert(entry.client);
                 }
@@ -166,20 +168,23 @@ impl Presence {
         !self.dirty.is_empty()
     }
 
-    /// What changed since the last call: each client's newest entry, and whose it is when it is one only.
-    pub(super) fn take_dirty(&mut self) -> (Vec<Entry>, Option<MemberId>) {
+    /// What changed since the last call, as one frame with each client's newest entry, and whose it is when it is one only.
+    pub(super) fn take_dirty(&mut self) -> Option<(Bytes, Option<MemberId>)> {
         let dirty = core::mem::take(&mut self.dirty);
         let author = match dirty.len() {
+            0 => return None,
             1 => dirty.first().and_then(|client| self.known.get(client)).and_then(|known| known.owner),
             _ => None,
         };
-        let entries = dirty.iter().filter_map(|client| self.known.get(client).map(|known| entry(*client, known))).collect();
-        (entries, author)
+        let known = &self.known;
+        let entries = dirty.iter().filter_map(|client| known.get(client).map(|known| (*client, known)));
+        Some((encode::awareness(entries.map(as_wire)), author))
     }
 
-    /// Everybody's state, for one who joins.
-    pub(super) fn snapshot(&self) -> Vec<Entry> {
-        self.known.iter().filter(|(_, known)| known.state.is_some()).map(|(&client, known)| entry(client, known)).collect()
+    /// Everybody's state as one frame, for one who joins.
+    pub(super) fn snapshot(&self) -> Bytes {
+        let shown = self.known.iter().filter(|(_, known)| known.state.is_some());
+        encode::awareness(shown.map(|(&client, known)| as_wire((client, known))))
     }
 
     /// How many states are shown.
@@ -237,10 +242,10 @@ impl Presence {
 }
 
 /// y-protocols' rule: a higher clock, or a removal at the same clock of something that is shown.
-fn is_newer(known: &Known, entry: &Entry) -> bool {
+fn is_newer(known: &Known, entry: &Entry<'_>) -> bool {
     known.clock < entry.clock || (known.clock == entry.clock && entry.is_null() && known.state.is_some())
 }
 
-fn entry(client: ClientId, known: &Known) -> Entry {
-    Entry { client, clock: known.clock, state: known.state.clone().unwrap_or_else(|| Bytes::from_static(b"null")) }
+fn as_wire((client, known): (ClientId, &Known)) -> (ClientId, u32, &[u8]) {
+    (client, known.clock, known.state.as_deref().unwrap_or(NULL))
 }
