@@ -27,6 +27,9 @@ use ydash_proto::wire::close::CloseCode;
 /// Inputs that are taken before what is due goes out.
 const INPUTS_AT_ONCE: usize = 256;
 
+/// How often a busy room's memory is counted: it takes a walk over everything in it.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
+
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
     member: MemberId,
@@ -54,6 +57,7 @@ pub(super) struct Driver {
     compaction: Pending<Option<Compacted>>,
     snapshot: Pending<bool>,
     memory: usize,
+    weigh_at: Timestamp,
     held: usize,
     eviction: Eviction,
     append_failing: bool,
@@ -74,6 +78,7 @@ impl Driver {
             compaction: None.into(),
             snapshot: None.into(),
             memory: 0,
+            weigh_at: Timestamp(0),
             held: 0,
             eviction: Eviction::Idle,
             append_failing: false,
@@ -113,7 +118,7 @@ impl Driver {
             }
             self.room.handle_timeout(now, &mut self.effects);
             self.perform(now);
-            self.account();
+            self.account(now);
             if self.room.is_evictable(now) {
                 if self.context.release(&self.id) {
                     self.context.metrics.evictions.inc(self.eviction);
@@ -331,14 +336,15 @@ impl Driver {
     }
 
     /// Keeps the sums over all rooms right.
-    fn account(&mut self) {
+    fn account(&mut self, now: Timestamp) {
         let held = self.room.held();
         if held != self.held {
             self.context.metrics.held_updates.inc_by(held as i64 - self.held as i64);
             self.held = held;
         }
-        let memory = self.room.memory_cheap();
-        if memory.abs_diff(self.memory) > 4096 || self.memory == 0 {
+        if now >= self.weigh_at {
+            self.weigh_at = now + WEIGH_EVERY;
+            let memory = self.room.memory();
             self.context.memory.fetch_add(memory.wrapping_sub(self.memory), Ordering::Relaxed);
             self.memory = memory;
         }

@@ -11,10 +11,20 @@ use ydash_proto::update::StateVector;
 
 /// What goes into a room's inbox. Small: the channel keeps its blocks.
 pub(super) enum ToRoom {
-    Join { joining: Box<Joining>, outbox: Arc<Outbox> },
+    Join {
+        joining: Box<Joining>,
+        outbox: Arc<Outbox>,
+    },
     Input(Input),
-    Read { have: StateVector, answer: oneshot::Sender<Bytes> },
-    Write { identity: Identity, update: Box<Scanned>, answer: oneshot::Sender<Result<(), WriteRefusal>> },
+    Read {
+        have: StateVector,
+        answer: oneshot::Sender<Bytes>,
+    },
+    Write {
+        identity: Identity,
+        update: Box<Scanned>,
+        answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    },
     /// The rooms together outgrew their memory: leave as soon as nobody is here.
     Leave,
     /// The node drains: flush, save, snapshot, and send everybody elsewhere.

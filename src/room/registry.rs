@@ -186,12 +186,8 @@ impl Registry {
     }
 
     async fn tell_all(&self, message: impl Fn() -> ToRoom) {
-        let inboxes: Vec<_> = self
-            .context
-            .slots
-            .iter()
-            .filter_map(|slot| slot.get().map(|room| room.shared.inbox.clone()))
-            .collect();
+        let inboxes: Vec<_> =
+            self.context.slots.iter().filter_map(|slot| slot.get().map(|room| room.shared.inbox.clone())).collect();
         for inbox in inboxes {
             let _ = inbox.send(message()).await; // A room that has ended needs no telling.
         }
@@ -214,11 +210,8 @@ impl Registry {
             error!(dashboard = %id, damaged = stored.damaged, "damaged records were set aside; run `ydash doctor`");
         }
         let size = stored.bytes();
-        let loaded = Loaded {
-            snapshot: stored.snapshot.map(|(_, state)| state),
-            log: stored.tail,
-            position: stored.position,
-        };
+        let loaded =
+            Loaded { snapshot: stored.snapshot.map(|(_, state)| state), log: stored.tail, position: stored.position };
         let (now, limits, tuning) = (context.clock.now(), context.limits.clone(), context.config.tuning.clone());
         let open = move || Room::open(now, loaded, limits, tuning);
         /// Reading more than this takes over a millisecond.
@@ -300,9 +293,8 @@ impl Context {
     }
 
     fn forget(&self, id: &DashboardId, room: &RoomHandle) {
-        let is_it = |_: &DashboardId, slot: &Slot| {
-            slot.get().is_some_and(|other| Arc::ptr_eq(&other.shared, &room.shared))
-        };
+        let is_it =
+            |_: &DashboardId, slot: &Slot| slot.get().is_some_and(|other| Arc::ptr_eq(&other.shared, &room.shared));
         self.slots.remove_if(id, is_it);
     }
 
@@ -335,4 +327,3 @@ impl Context {
         failures.get(id).is_some_and(|(count, at)| *count >= 2 && at.elapsed() < QUARANTINE)
     }
 }
-

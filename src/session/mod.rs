@@ -4,6 +4,7 @@
 //! sees it (framing, size, rate, the scan), and waits when the room is busy, which is the backpressure towards the peer. The writer
 //! empties the outbox. Neither holds a buffer while the socket is quiet.
 
+mod deflate;
 pub mod outbox;
 mod reader;
 mod writer;
@@ -12,6 +13,7 @@ use crate::metrics::{Metrics, Refusal};
 use crate::room::{OpenError, Registry};
 use bytes::Bytes;
 use core::time::Duration;
+use deflate::DeflatedStates;
 use outbox::{Outbox, OutboxLimits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,9 +67,9 @@ pub struct Rates {
     /// Messages at once.
     pub messages_burst: u32,
     /// Bytes per second.
-    pub bytes_per_second: u64,
+    pub bytes_per_second: u32,
     /// Bytes at once.
-    pub bytes_burst: u64,
+    pub bytes_burst: u32,
 }
 
 /// What sessions need to know.
@@ -90,6 +92,7 @@ pub struct Sessions {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     next_member: AtomicU64,
+    deflated: Arc<DeflatedStates>,
 }
 
 impl Sessions {
@@ -104,7 +107,14 @@ impl Sessions {
         tracker: TaskTracker,
         first_member: u64,
     ) -> Sessions {
-        Sessions { config, registry, metrics, tracker, next_member: AtomicU64::new(first_member) }
+        Sessions {
+            config,
+            registry,
+            metrics,
+            tracker,
+            next_member: AtomicU64::new(first_member),
+            deflated: Arc::default(),
+        }
     }
 
     /// Serves one client until its socket is closed.
@@ -126,13 +136,8 @@ impl Sessions {
             // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
             Ok(entry) => match self.registry.open(&entry.dashboard).await {
                 Ok(room) => {
-                    let joining = Joining {
-                        member,
-                        identity: entry.identity,
-                        access: entry.access,
-                        wants_acks,
-                        wants_echo,
-                    };
+                    let joining =
+                        Joining { member, identity: entry.identity, access: entry.access, wants_acks, wants_echo };
                     let joined = room.join(joining, Arc::clone(&outbox)).await;
                     joined.map(|()| room).map_err(|_| CloseCode::Internal)
                 }
@@ -144,7 +149,7 @@ impl Sessions {
             io: write_half,
             outbox: Arc::clone(&outbox),
             room: entered.as_ref().ok().cloned(),
-            deflate,
+            deflated: deflate.then(|| Arc::clone(&self.deflated)),
             stuck_timeout: self.config.stuck_timeout,
             metrics: Arc::clone(&self.metrics),
         };

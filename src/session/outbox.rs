@@ -41,6 +41,8 @@ pub enum Next {
     Drained(Vec<MemberId>),
     /// Say goodbye and end.
     Close(CloseCode, Duration),
+    /// The socket is gone.
+    Gone,
 }
 
 /// Something to write.
@@ -174,7 +176,9 @@ impl Outbox {
     /// Drops everything: the socket is gone.
     pub fn abandon(&self) {
         let mut queue = self.lock();
-        *queue = Queue { is_closed: true, ..Queue::default() };
+        let waker = queue.waker.take();
+        *queue = Queue { is_closed: true, waker, ..Queue::default() };
+        wake(queue);
     }
 
     /// Takes what is to be written next into `batch`. Cancel-safe: what was taken is in `batch`.
@@ -184,6 +188,9 @@ impl Outbox {
 
     fn poll_next(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<Next> {
         let mut queue = self.lock();
+        if queue.is_closed {
+            return Poll::Ready(Next::Gone);
+        }
         if queue.ping {
             queue.ping = false;
             batch.push(Item::Ping);
@@ -191,7 +198,8 @@ impl Outbox {
         if let Some(payload) = queue.pong.take() {
             batch.push(Item::Pong(payload));
         }
-        for (saved, count) in [(true, core::mem::take(&mut queue.saved)), (false, core::mem::take(&mut queue.refused))] {
+        for (saved, count) in [(true, core::mem::take(&mut queue.saved)), (false, core::mem::take(&mut queue.refused))]
+        {
             if count > 0 {
                 batch.push(Item::Acks { saved, count });
             }

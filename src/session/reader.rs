@@ -57,7 +57,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(config: &'a SessionsConfig, outbox: Arc<Outbox>, metrics: Arc<Metrics>, deflate: bool) -> Reader<'a> {
+    pub(super) fn new(
+        config: &'a SessionsConfig,
+        outbox: Arc<Outbox>,
+        metrics: Arc<Metrics>,
+        deflate: bool,
+    ) -> Reader<'a> {
         let now = Instant::now();
         let rates = config.rates;
         Reader {
@@ -69,8 +74,8 @@ impl<'a> Reader<'a> {
                 message_bytes_max: config.limits.frame_bytes_max,
                 deflate,
             }),
-            messages: TokenBucket::new(rates.messages_burst.into(), rates.messages_per_second.into()),
-            bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second),
+            messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
+            bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
             started: now,
             heard_at: now,
             deadline: None,
@@ -230,21 +235,16 @@ impl<'a> Reader<'a> {
     /// Waits until the session's rate allows one more message of so many bytes.
     async fn throttle(&mut self, bytes: usize) {
         let mut was_slowed = false;
-        loop {
-            let now = Timestamp(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-            let bytes = (bytes as u64).min(self.config.rates.bytes_burst);
-            let wait = match (self.messages.check(now, 1), self.bytes.check(now, bytes)) {
-                (Ok(()), Ok(())) => {
-                    let _ = (self.messages.take(now, 1), self.bytes.take(now, bytes)); // Both were just found to hold enough.
-                    return;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let since_start =
+            |started: Instant| Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        for (bucket, n) in [(&mut self.messages, 1), (&mut self.bytes, bytes)] {
+            while let Err(wait) = bucket.take(since_start(self.started), n) {
+                if !core::mem::replace(&mut was_slowed, true) {
+                    self.metrics.refusals.inc(Refusal::Rate);
                 }
-                (Err(a), Err(b)) => a.max(b),
-                (Err(wait), Ok(())) | (Ok(()), Err(wait)) => wait,
-            };
-            if !core::mem::replace(&mut was_slowed, true) {
-                self.metrics.refusals.inc(Refusal::Rate);
+                sleep(wait).await;
             }
-            sleep(wait).await;
         }
     }
 
@@ -260,7 +260,9 @@ impl<'a> Reader<'a> {
         inflated.map(Bytes::from).map_err(|failure| {
             debug!(%failure, "message does not inflate");
             match failure {
-                compress::InflateError::TooLarge { .. } => self.refuse(Refusal::FrameTooLarge, CloseCode::MessageTooBig),
+                compress::InflateError::TooLarge { .. } => {
+                    self.refuse(Refusal::FrameTooLarge, CloseCode::MessageTooBig)
+                }
                 _ => self.refuse(Refusal::GarbageFrame, CloseCode::BadPayload),
             }
         })
@@ -269,7 +271,7 @@ impl<'a> Reader<'a> {
     /// Turns a frame into what the room is told; `None` when that is nothing.
     async fn read_message(&mut self, frame: Bytes, member: MemberId) -> Result<Option<Input>, End> {
         let limits = &self.config.limits;
-        let message = match Message::decode(&frame) {
+        let message = match wire::decode(&frame) {
             Ok(message) => message,
             Err(FrameError::UnknownType(kind)) => {
                 // Ignored, as stock servers do: a client may speak more than we know.
@@ -296,8 +298,8 @@ impl<'a> Reader<'a> {
             }
             Message::Awareness(body) => {
                 self.metrics.awareness.inc();
-                return match wire::awareness::decode(&body, limits) {
-                    Ok(entries) => Ok(Some(Input::Awareness { member, entries })),
+                return match wire::awareness::entries(&body) {
+                    Ok(_) => Ok(Some(Input::Awareness { member, body })),
                     Err(failure) => {
                         debug!(%failure, "awareness refused");
                         Err(self.refuse(Refusal::MalformedAwareness, CloseCode::BadFrame))
@@ -305,7 +307,8 @@ impl<'a> Reader<'a> {
                 };
             }
             Message::QueryAwareness => return Ok(Some(Input::QueryAwareness { member })),
-            Message::Auth(_) => return Ok(None),
+            // Stock clients send none; `decode` hands out the last two from servers only.
+            Message::Auth(_) | Message::PermissionDenied(_) | Message::SyncStatus { .. } => return Ok(None),
             Message::SyncStep2(update) => (update, false),
             Message::Update(update) => (update, true),
         };

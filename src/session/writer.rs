@@ -3,8 +3,8 @@
 //! Payloads are shared between sessions and never copied: a header of a few bytes goes in front of each, and all that waits leaves in
 //! one vectored write.
 
+use super::deflate::DeflatedStates;
 use super::outbox::{Item, Next, Outbox};
-use crate::compress;
 use crate::metrics::{Metrics, Refusal};
 use crate::room::RoomHandle;
 use bytes::Bytes;
@@ -15,12 +15,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
 use ydash_proto::room::{FrameKind, Input};
-use ydash_proto::wire;
 use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::encode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
 
-/// A state beyond this is compressed for a peer that agreed to it; below, the header of the network packet weighs more.
-const COMPRESS_BYTES_MIN: usize = 10 << 10;
 /// Slices in one system call (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 256;
 
@@ -28,7 +26,8 @@ pub(super) struct Writer {
     pub(super) io: OwnedWriteHalf,
     pub(super) outbox: Arc<Outbox>,
     pub(super) room: Option<RoomHandle>,
-    pub(super) deflate: bool,
+    /// Where compressed states are shared; `None` when the peer did not agree to compression.
+    pub(super) deflated: Option<Arc<DeflatedStates>>,
     pub(super) stuck_timeout: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -89,17 +88,17 @@ impl Writer {
         for item in items {
             match item {
                 Item::Frame(frame) => {
-                    let compresses = self.deflate
-                        && frame.kind == FrameKind::State
-                        && frame.bytes.len() >= COMPRESS_BYTES_MIN;
-                    let part = match compresses {
-                        true => compress::shared(&frame.bytes).await.map(|bytes| Part::new(Opcode::Binary, bytes, true)),
-                        false => None,
+                    let deflated = match &self.deflated {
+                        Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
+                        _ => None,
                     };
-                    parts.push(part.unwrap_or_else(|| Part::new(Opcode::Binary, frame.bytes, false)));
+                    parts.push(match deflated {
+                        Some(bytes) => Part::new(Opcode::Binary, bytes, true),
+                        None => Part::new(Opcode::Binary, frame.bytes, false),
+                    });
                 }
                 Item::Acks { saved, count } => {
-                    let ack = wire::sync_status(saved);
+                    let ack = encode::sync_status(saved);
                     parts.extend((0..count).map(|_| Part::new(Opcode::Binary, ack.clone(), false)));
                 }
                 Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new(), false)),
@@ -113,7 +112,7 @@ impl Writer {
         let (mut first, mut offset) = (0, 0);
         while first < parts.len() {
             let written = {
-                let mut slices = [const { IoSlice::new(&[]) }; SLICES_MAX];
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let mut count = 0;
                 let mut skip = offset;
                 for part in &parts[first..] {
@@ -154,7 +153,7 @@ impl Writer {
     async fn say_goodbye(&self, code: CloseCode, after: Duration) -> io::Result<()> {
         if code.is_permanent() {
             // Clients before 3.1 know no permanent close code, but they print this.
-            let denied = wire::permission_denied(code.reason());
+            let denied = encode::permission_denied(code.reason());
             self.write_all(&[Part::new(Opcode::Binary, denied, false)]).await?;
         }
         sleep(after).await;

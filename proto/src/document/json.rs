@@ -2,8 +2,9 @@
 
 use super::with_document;
 use serde_json::{Map, Number, Value, json};
-use yrs::types::ToJson;
-use yrs::{Any, Array, Doc, GetString, In, Map as _, Out, ReadTxn, Text, Transact};
+use yrs::any::Number as YNumber;
+use yrs::types::{AsPrelim, ToJson};
+use yrs::{Any, Doc, GetString, In, Out, ReadTxn, Transact};
 
 /// Why a document cannot be shown as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +69,6 @@ enum Shape {
 }
 
 fn shape(root: &Out, txn: &impl ReadTxn) -> Shape {
-    use yrs::AsPrelim;
     match root.as_prelim(txn) {
         In::Text(_) => Shape::Text,
         In::Array(items) => {
@@ -90,8 +90,8 @@ fn any(value: &Any, depth: usize) -> Value {
     match value {
         Any::Null | Any::Undefined => Value::Null,
         Any::Bool(value) => Value::Bool(*value),
-        Any::Number(value) => number(*value),
-        Any::BigInt(value) => {
+        Any::Number(YNumber::Float(value)) => number(*value),
+        Any::Number(YNumber::Int(value)) => {
             if value.unsigned_abs() < 1 << 53 {
                 Value::Number(Number::from(*value))
             } else {
@@ -101,7 +101,9 @@ fn any(value: &Any, depth: usize) -> Value {
         Any::String(value) => Value::String(value.to_string()),
         Any::Buffer(bytes) => json!(bytes.to_vec()),
         Any::Array(values) => Value::Array(values.iter().map(|value| any(value, depth + 1)).collect()),
-        Any::Map(values) => Value::Object(values.iter().map(|(key, value)| (key.clone(), any(value, depth + 1))).collect()),
+        Any::Map(values) => {
+            Value::Object(values.iter().map(|(key, value)| (key.clone(), any(value, depth + 1))).collect())
+        }
     }
 }
 

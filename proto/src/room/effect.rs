@@ -32,7 +32,9 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteRefusal {
     /// It builds on something that the dashboard does not have.
-    #[error("update refers to content that the dashboard does not have: read its state, then send the whole difference")]
+    #[error(
+        "update refers to content that the dashboard does not have: read its state, then send the whole difference"
+    )]
     Hole,
     /// It carries structs under the id of a client that is connected right now.
     #[error("update carries edits of a client that is connected itself")]

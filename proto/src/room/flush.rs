@@ -47,7 +47,13 @@ pub(super) struct Frames {
 
 impl Flush {
     /// Adds an accepted update. `frame` is the message it came in, when all of that was accepted.
-    pub(super) fn collect(&mut self, now: Timestamp, author: Option<MemberId>, accepted: Accepted, frame: Option<Bytes>) {
+    pub(super) fn collect(
+        &mut self,
+        now: Timestamp,
+        author: Option<MemberId>,
+        accepted: Accepted,
+        frame: Option<Bytes>,
+    ) {
         if self.collected.is_empty() {
             self.began = now;
         }
@@ -80,7 +86,10 @@ impl Flush {
         let own = if collected.iter().all(|one| one.author == first.author) {
             Vec::new()
         } else {
-            authors.iter().map(|&author| (author, join(collected.iter().filter(|one| one.author != Some(author))))).collect()
+            authors
+                .iter()
+                .map(|&author| (author, join(collected.iter().filter(|one| one.author != Some(author)))))
+                .collect()
         };
         Some(Frames { all, except: authors, own, starts, began })
     }

@@ -27,10 +27,10 @@ use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Refusal, Scan, ScanError, Source as Trust, StateVector};
-use crate::wire::{self, encode};
+use crate::update::{self, HeldWhy, Refusal, ScanError, Source as Trust, StateVector};
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
+use crate::wire::{self, encode};
 use bytes::Bytes;
 use core::time::Duration;
 use document::Document;
@@ -546,15 +546,10 @@ impl Room {
         while self.held > 0 {
             let mut progressed = false;
             let document = &self.document;
-            let may_move = |held: &Held| {
-                document.resolves(&held.waiting) || owner_left && held.waiting.why == HeldWhy::Foreign
-            };
-            let waiting: Vec<MemberId> = self
-                .members
-                .iter()
-                .filter(|(_, member)| member.held.iter().any(may_move))
-                .map(|(&id, _)| id)
-                .collect();
+            let may_move =
+                |held: &Held| document.resolves(&held.waiting) || owner_left && held.waiting.why == HeldWhy::Foreign;
+            let waiting: Vec<MemberId> =
+                self.members.iter().filter(|(_, member)| member.held.iter().any(may_move)).map(|(&id, _)| id).collect();
             for id in waiting {
                 let Some(member) = self.members.get_mut(&id) else { continue };
                 for held in member.take_held() {
@@ -613,8 +608,7 @@ impl Room {
     fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let announced_before = member.announced.is_some();
-        let announced =
-            self.presence.announce(now, id, announced_before, entries, &mut self.owners, &self.limits);
+        let announced = self.presence.announce(now, id, announced_before, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {
             member.announced = Some(client);
         }
@@ -678,7 +672,9 @@ impl Room {
         let heirs: Vec<(MemberId, ClientId)> = self
             .members
             .iter()
-            .filter_map(|(&heir, member)| member.claims.filter(|client| owned.contains(client)).map(|client| (heir, client)))
+            .filter_map(|(&heir, member)| {
+                member.claims.filter(|client| owned.contains(client)).map(|client| (heir, client))
+            })
             .collect();
         for (heir, client) in heirs {
             if self.owners.claim(client, heir).is_ok()
@@ -756,8 +752,8 @@ impl Room {
     }
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let wants_snapshot = (!self.is_closing || self.saving.is_saved())
-            && self.snapshot_due_at().is_some_and(|at| now >= at);
+        let wants_snapshot =
+            (!self.is_closing || self.saving.is_saved()) && self.snapshot_due_at().is_some_and(|at| now >= at);
         if let Some(parts) = self.document.compaction(wants_snapshot) {
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {

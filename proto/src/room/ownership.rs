@@ -93,7 +93,11 @@ mod tests {
         owners.release(now, &[7], ALICE);
         assert_eq!(owners.ownership(now, 7, Some(BOB)), Ownership::OtherRecent);
         assert_eq!(owners.ownership(now + RESERVED_FOR, 7, Some(BOB)), Ownership::Free);
-        assert_eq!(owners.claim(7, BOB), Ok(()), "who announces a reserved id gets it: it is the same user coming back");
+        assert_eq!(
+            owners.claim(7, BOB),
+            Ok(()),
+            "who announces a reserved id gets it: it is the same user coming back"
+        );
     }
 
     #[test]

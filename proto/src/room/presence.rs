@@ -148,7 +148,9 @@ impl Presence {
         let outdated: Vec<(ClientId, u32)> = self
             .known
             .iter()
-            .filter(|(_, known)| known.owner.is_none() && known.state.is_some() && now.since(known.seen_at) >= OUTDATED_AFTER)
+            .filter(|(_, known)| {
+                known.owner.is_none() && known.state.is_some() && now.since(known.seen_at) >= OUTDATED_AFTER
+            })
             .map(|(&client, known)| (client, known.clock))
             .collect();
         for (client, clock) in outdated {
@@ -199,7 +201,8 @@ impl Presence {
 
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.known.len() * 96 + self.known.values().filter_map(|known| known.state.as_ref()).map(Bytes::len).sum::<usize>()
+        self.known.len() * 96
+            + self.known.values().filter_map(|known| known.state.as_ref()).map(Bytes::len).sum::<usize>()
     }
 
     fn own(&mut self, client: ClientId, member: MemberId, now: Timestamp) {

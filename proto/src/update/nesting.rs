@@ -59,7 +59,7 @@ pub(super) struct Nesting {
 impl Nesting {
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.0.values().map(|levels| 48 + levels.0.len() * size_of::<Level>()).sum()
+        self.clients.values().map(|levels| 48 + levels.0.len() * size_of::<Level>()).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -109,7 +109,7 @@ pub fn scan(bytes: &[u8], limits: &Limits) -> Result<Scan, ScanError> {
 ///
 /// # Panics
 /// When they are not an update, which admitted bytes are.
-pub(super) fn scan_admitted(bytes: &[u8]) -> Scan {
+pub(crate) fn scan_admitted(bytes: &[u8]) -> Scan {
     scan_with(bytes, u16::MAX, usize::MAX).expect("admitted bytes are an update")
 }
 
