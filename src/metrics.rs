@@ -341,7 +341,7 @@ pub const EXPOSITION_TYPE: &str = "application/openmetrics-text; version=1.0.0; 
 
 /// Codes with a series of their own: RFC 6455 §7.4.1 and docs/PROTOCOL.md.
 const CLOSE_CODES: &[u16] =
-    &[1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4400, 4403, 4404, 4408, 4413, 4500];
+    &[1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4400, 4403, 4404, 4413, 4500, 4508];
 
 /// From `first` in steps of two, 14 of them: a quarter millisecond reaches to two seconds, a millisecond to eight.
 fn seconds(first: f64) -> impl Iterator<Item = f64> {
