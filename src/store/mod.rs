@@ -12,7 +12,9 @@
 //! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
+pub mod embedded;
 pub mod memory;
+mod record;
 
 mod url;
 pub mod writer;
@@ -277,9 +279,6 @@ pub enum OpenError {
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
-        StoreUrl::Directory(directory) => {
-            let cause = "this build has no embedded store".into();
-            return Err(OpenError::Directory { directory: directory.clone(), cause });
-        }
+        StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
     })
 }
