@@ -112,7 +112,8 @@ impl Server {
             tasks.clone(),
             fastrand::u64(1..1 << 52),
         );
-        let sockets: Arc<dyn SocketHandler> = Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
+        let sockets: Arc<dyn SocketHandler> =
+            Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
         let site = Arc::new(site(&config, &metrics, &shutdown, dashboards));
         let routes = Routes::new(&site);
@@ -146,7 +147,9 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         metrics.store_up.set(i64::from(up.is_ok()));
         match up {
             Ok(()) if !was_up => info!("store is back"),
-            Err(failure) if was_up => error!(%failure, "store is down: members keep editing, newcomers are told to try again"),
+            Err(failure) if was_up => {
+                error!(%failure, "store is down: members keep editing, newcomers are told to try again")
+            }
             _ => {}
         }
         was_up = metrics.store_up.get() == 1;

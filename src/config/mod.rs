@@ -6,7 +6,6 @@
 
 mod value;
 
-use core::fmt;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -168,6 +167,12 @@ impl Knob {
         self.hint.is_empty()
     }
 
+    /// Whether the value is a list, so that the flag may be repeated.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.hint.ends_with("..")
+    }
+
     /// Every knob, in the order of the table.
     #[must_use]
     pub fn all() -> &'static [Knob] {
@@ -186,6 +191,19 @@ pub enum Source {
     Environment,
     /// Its flag.
     Flag,
+}
+
+impl Source {
+    /// In words, for the knob it belongs to; empty for a default.
+    #[must_use]
+    pub fn told(&self, knob: &Knob) -> String {
+        match self {
+            Source::Default => String::new(),
+            Source::File(path) => format!("from {}", path.display()),
+            Source::Environment => format!("from {}", knob.variable),
+            Source::Flag => format!("from --{}", knob.name),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -299,7 +317,7 @@ impl Config {
                 let _ = writeln!(table, "{group}");
             }
             let text = if text.is_empty() { "-" } else { &text };
-            let line = format!("  {:<26} {text:<22} {}", knob.name, Told(knob, source));
+            let line = format!("  {:<26} {text:<22} {}", knob.name, source.told(knob));
             let _ = writeln!(table, "{}", line.trim_end());
         }
         table
@@ -372,20 +390,6 @@ impl Config {
             return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
         }
         Ok(())
-    }
-}
-
-/// A source in words.
-struct Told<'a>(&'a Knob, &'a Source);
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Source::Default => Ok(()),
-            Source::File(path) => write!(f, "from {}", path.display()),
-            Source::Environment => write!(f, "from {}", self.0.variable),
-            Source::Flag => write!(f, "from --{}", self.0.name),
-        }
     }
 }
 
