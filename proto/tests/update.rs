@@ -57,7 +57,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..20u32, text).prop_map(|(at, text)| Edit::Type { at, text }),
         (0..20u32, 1..5u32).prop_map(|(at, len)| Edit::Erase { at, len }),
         (0..20u32, 1..5u32).prop_map(|(at, len)| Edit::Format { at, len }),
-        (0..3u8, 0..4u8).prop_map(|(kind, key)| Edit::Nest { kind, key }),
+        (0..4u8, 0..4u8).prop_map(|(kind, key)| Edit::Nest { kind, key }),
         (0..4u8, any::<i32>()).prop_map(|(key, value)| Edit::Nested { key, value }),
         (0..20u32).prop_map(|at| Edit::Xml { at }),
     ];
@@ -177,6 +177,9 @@ fn make_in(txn: &mut TransactionMut<'_>, roots: &(MapRef, ArrayRef, TextRef, Xml
         }
         Edit::Nest { kind: 1, key } => {
             map.insert(txn, format!("n{key}"), ArrayPrelim::from([1, 2, 3]));
+        }
+        Edit::Nest { kind: 2, key } => {
+            map.insert(txn, format!("n{key}"), MapPrelim::default());
         }
         Edit::Nest { key, .. } => {
             map.insert(txn, format!("n{key}"), TextPrelim::new("nested"));

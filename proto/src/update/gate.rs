@@ -10,7 +10,7 @@ use super::nesting::{Levels, Nesting};
 use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
 use super::structs::{self, Facts, Id, Item, Kind, Parent, Struct};
-use super::write::{DeletesToWrite, Origin, Piece, write_update};
+use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, StateVector, merge};
 use crate::id::{ClientId, Clock};
 use crate::lib0::Reader;
@@ -214,7 +214,6 @@ impl Knowledge {
                 return false;
             }
         }
-        let tracks_depth = scan.has_type || !self.nesting.is_empty();
         let mut levels: Vec<(ClientId, Levels)> = Vec::new();
         let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
         for span in &scan.spans {
@@ -229,19 +228,17 @@ impl Knowledge {
                 if item.causes().any(|id| id.client != span.client && id.clock >= self.clocks.get(id.client)) {
                     return false;
                 }
-                if tracks_depth {
-                    let depth = depth_of(item, |id| {
-                        if id.client == span.client && id.clock >= span.start {
-                            of_client.depth(id.clock)
-                        } else {
-                            self.nesting.depth(id)
-                        }
-                    });
-                    if item.is_type && depth >= limits.nesting_max {
-                        return false;
+                let depth = depth_of(item, |id| {
+                    if id.client == span.client && id.clock >= span.start {
+                        of_client.depth(id.clock)
+                    } else {
+                        self.nesting.depth(id)
                     }
-                    of_client.push(ClockRange { start: next.start, end: next.end }, depth);
+                });
+                if item.is_type && depth >= limits.nesting_max {
+                    return false;
                 }
+                of_client.push(ClockRange { start: next.start, end: next.end }, depth);
             }
             if !of_client.is_empty() {
                 levels.push((span.client, of_client));
@@ -316,7 +313,6 @@ struct Order<'a> {
     knowledge: &'a mut Knowledge,
     update: &'a Bytes,
     scan: &'a Scan,
-    tracks_depth: bool,
     /// Clients ascending.
     cursors: Vec<Cursor>,
     stack: Vec<Waiting>,
@@ -426,7 +422,6 @@ impl<'a> Order<'a> {
         }
         cursors.sort_by_key(|cursor| cursor.client);
         Order {
-            tracks_depth: scan.has_type || !knowledge.nesting.is_empty(),
             knowledge,
             update,
             scan,
@@ -462,7 +457,7 @@ impl<'a> Order<'a> {
         }
         let is_held = !held_pieces.is_empty() || !held.is_empty();
         let is_accepted = !accepted_pieces.is_empty() || !new.is_empty();
-        let origin = Origin::from(self.scan);
+        let lossy = self.scan.lossy;
 
         let mut admission = Admission::default();
         if is_held {
@@ -471,7 +466,7 @@ impl<'a> Order<'a> {
             let bytes = if is_all {
                 self.update.clone()
             } else {
-                write_update(&held_pieces, &DeletesToWrite::Set(&held), origin).0
+                write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy).0
             };
             admission.held = Some(Held { bytes, why, missing: core::mem::take(&mut self.missing) });
         }
@@ -480,7 +475,7 @@ impl<'a> Order<'a> {
             let (bytes, scan) = if is_all && self.scan.is_canonical {
                 (self.update.clone(), self.scan.clone())
             } else {
-                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), origin)
+                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), lossy)
             };
             admission.accepted = Some(Accepted { bytes, scan });
             self.commit(&new);
@@ -584,11 +579,9 @@ impl<'a> Order<'a> {
                 }
                 return Ok(());
             }
-            if self.tracks_depth {
-                depth = depth_of(item, |id| self.depth(id));
-                if item.is_type && depth >= limits.nesting_max {
-                    return Err(Refusal::Nesting(limits.nesting_max));
-                }
+            depth = depth_of(item, |id| self.depth(id));
+            if item.is_type && depth >= limits.nesting_max {
+                return Err(Refusal::Nesting(limits.nesting_max));
             }
         }
         let cursor = &mut self.cursors[top];
@@ -966,6 +959,14 @@ mod tests {
         assert!(admit(&mut knowledge, &sibling(TYPE)).refused.is_some());
         let right = update(&[(2, 0, &[before((1, max - 1), TYPE, &MAP), inside((2, 0), TYPE, &MAP)])], &[]);
         assert!(admit(&mut knowledge, &right).refused.is_some());
+    }
+
+    /// The type was empty when it came, so no item was nested until then.
+    #[test]
+    fn the_first_item_in_a_nested_type_is_nested() {
+        let inner = update(&[(1, 1, &[inside((1, 0), ANY, &[1, 126])])], &[]);
+        let knowledge = knowing(&[chain(1, 0, 1), inner]);
+        assert_eq!(knowledge.nesting.depth(Id { client: 1, clock: 1 }), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::scan::{Scan, scan_admitted};
-use super::write::{DeletesToWrite, Origin, Piece, write_update};
+use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, EMPTY_UPDATE, StateVector};
 use crate::id::{ClientId, Clock};
 
@@ -48,22 +48,19 @@ pub(super) fn assemble(parts: &[(&Bytes, &Scan)], have: Option<&StateVector>) ->
     pieces.sort_by(|a, b| (b.client, a.start).cmp(&(a.client, b.start)));
     trim_known(&mut pieces, have);
 
-    let origin = Origin {
-        has_type: parts.iter().any(|(_, scan)| scan.has_type),
-        lossy: parts.iter().any(|(_, scan)| scan.lossy),
-    };
+    let lossy = parts.iter().any(|(_, scan)| scan.lossy);
     let mut deleting = parts.iter().filter(|(_, scan)| scan.delete_ranges > 0);
     match (deleting.next(), deleting.next()) {
         (Some((update, scan)), None) if scan.is_canonical => {
             let encoded = DeletesToWrite::Encoded(&update[scan.deletes_at..], scan.delete_ranges);
-            write_update(&pieces, &encoded, origin)
+            write_update(&pieces, &encoded, lossy)
         }
         _ => {
             let mut deletes = DeleteSet::default();
             for (update, scan) in parts {
                 deletes.union(&DeleteSet::collect(scan.deletes(update)));
             }
-            write_update(&pieces, &DeletesToWrite::Set(&deletes), origin)
+            write_update(&pieces, &DeletesToWrite::Set(&deletes), lossy)
         }
     }
 }

@@ -57,10 +57,6 @@ pub(super) struct Nesting {
 }
 
 impl Nesting {
-    pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty()
-    }
-
     /// How many shared types `id` lies in, those of the document itself not counted.
     pub(super) fn depth(&self, id: Id) -> u16 {
         self.clients.get(&id.client).map_or(0, |levels| levels.depth(id.clock))

@@ -23,8 +23,6 @@ pub struct Scan {
     pub delete_ranges: u32,
     /// Holes are declared in between (Skip structs).
     pub has_skip: bool,
-    /// Shared types are created.
-    pub has_type: bool,
     /// It carries values that yrs would not give back as they are: BigInt, -0, legacy JSON content, subdocuments, XML
     /// hooks, JSON that serde_json reads differently.
     pub lossy: bool,
@@ -144,7 +142,6 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
         scan.close(span, spans_max)?;
     }
     clients.check()?;
-    scan.has_type = facts.has_type;
     scan.lossy = facts.lossy;
     scan.deletes_at = reader.pos();
     scan.read_deletes(&mut reader)?;
@@ -297,10 +294,7 @@ mod tests {
         let bytes = [1, 1, 1, 0, 0x28, 1, 1, 0x6d, 1, 0x6b, 1, 0x7d, 1, 0];
         let scan = check(&bytes).expect("as in protocol captures");
         assert_eq!(scan.spans, [Span { client: 1, start: 0, end: 1, structs: 1, bytes: 4..13, has_gc: false }]);
-        assert_eq!(
-            (scan.structs, scan.delete_ranges, scan.has_skip, scan.has_type, scan.lossy),
-            (1, 0, false, false, false)
-        );
+        assert_eq!((scan.structs, scan.delete_ranges, scan.has_skip, scan.lossy), (1, 0, false, false));
         assert_eq!(check(&[0, 0]), Ok(Scan { is_canonical: true, deletes_at: 1, ..Scan::default() }));
     }
 
