@@ -10,7 +10,7 @@ use super::nesting::{Levels, Nesting};
 use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
 use super::structs::{self, Facts, Id, Item, Kind, Parent, Struct};
-use super::write::{DeletesToWrite, Origin, Piece, write_update};
+use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, StateVector, merge};
 use crate::id::{ClientId, Clock};
 use crate::lib0::Reader;
@@ -227,7 +227,6 @@ impl Knowledge {
                 return false;
             }
         }
-        let tracks_depth = scan.has_type || !self.nesting.is_empty();
         let mut levels: Vec<(ClientId, Levels)> = Vec::new();
         let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
         for span in &scan.spans {
@@ -242,19 +241,17 @@ impl Knowledge {
                 if item.causes().any(|id| id.client != span.client && id.clock >= self.clocks.get(id.client)) {
                     return false;
                 }
-                if tracks_depth {
-                    let depth = depth_of(item, |id| {
-                        if id.client == span.client && id.clock >= span.start {
-                            of_client.depth(id.clock)
-                        } else {
-                            self.nesting.depth(id)
-                        }
-                    });
-                    if item.is_type && depth >= limits.nesting_max {
-                        return false;
+                let depth = depth_of(item, |id| {
+                    if id.client == span.client && id.clock >= span.start {
+                        of_client.depth(id.clock)
+                    } else {
+                        self.nesting.depth(id)
                     }
-                    of_client.push(ClockRange { start: next.start, end: next.end }, depth);
+                });
+                if item.is_type && depth >= limits.nesting_max {
+                    return false;
                 }
+                of_client.push(ClockRange { start: next.start, end: next.end }, depth);
             }
             if !of_client.is_empty() {
                 levels.push((span.client, of_client));
@@ -329,7 +326,6 @@ struct Order<'a> {
     knowledge: &'a mut Knowledge,
     update: &'a Bytes,
     scan: &'a Scan,
-    tracks_depth: bool,
     /// Clients ascending.
     cursors: Vec<Cursor>,
     stack: Vec<Waiting>,
@@ -439,7 +435,6 @@ impl<'a> Order<'a> {
         }
         cursors.sort_by_key(|cursor| cursor.client);
         Order {
-            tracks_depth: scan.has_type || !knowledge.nesting.is_empty(),
             knowledge,
             update,
             scan,
@@ -475,7 +470,7 @@ impl<'a> Order<'a> {
         }
         let is_held = !held_pieces.is_empty() || !held.is_empty();
         let is_accepted = !accepted_pieces.is_empty() || !new.is_empty();
-        let origin = Origin::from(self.scan);
+        let lossy = self.scan.lossy;
 
         let mut admission = Admission::default();
         if is_held {
@@ -484,7 +479,7 @@ impl<'a> Order<'a> {
             let bytes = if is_all {
                 self.update.clone()
             } else {
-                write_update(&held_pieces, &DeletesToWrite::Set(&held), origin).0
+                write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy).0
             };
             admission.held = Some(Held { bytes, why, missing: core::mem::take(&mut self.missing) });
         }
@@ -493,7 +488,7 @@ impl<'a> Order<'a> {
             let (bytes, scan) = if is_all && self.scan.is_canonical {
                 (self.update.clone(), self.scan.clone())
             } else {
-                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), origin)
+                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), lossy)
             };
             admission.accepted = Some(Accepted { bytes, scan });
             self.commit(&new);
@@ -597,11 +592,9 @@ impl<'a> Order<'a> {
                 }
                 return Ok(());
             }
-            if self.tracks_depth {
-                depth = depth_of(item, |id| self.depth(id));
-                if item.is_type && depth >= limits.nesting_max {
-                    return Err(Refusal::Nesting(limits.nesting_max));
-                }
+            depth = depth_of(item, |id| self.depth(id));
+            if item.is_type && depth >= limits.nesting_max {
+                return Err(Refusal::Nesting(limits.nesting_max));
             }
         }
         let cursor = &mut self.cursors[top];
@@ -676,5 +669,369 @@ impl<'a> Order<'a> {
                 held.push(Piece::whole(self.update, &left));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::{
+        ANY, DELETED, MAP, STRING, TYPE, after, before, gc, in_root, inside, skip, string, update,
+    };
+    use super::*;
+
+    fn admit_as(
+        knowledge: &mut Knowledge,
+        bytes: &Bytes,
+        ownership: impl Fn(ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> Admission {
+        let scan = scan(bytes, &Limits::default()).expect("a plausible update");
+        knowledge.admit(bytes, &scan, Source::Update, ownership, limits)
+    }
+
+    fn admit(knowledge: &mut Knowledge, bytes: &Bytes) -> Admission {
+        admit_as(knowledge, bytes, |_| Ownership::Free, &Limits::default())
+    }
+
+    /// The bytes that were accepted and held.
+    fn split(admission: Admission) -> (Option<Bytes>, Option<Bytes>) {
+        assert_eq!(admission.refused, None);
+        (admission.accepted.map(|accepted| accepted.bytes), admission.held.map(|held| held.bytes))
+    }
+
+    fn knowing(updates: &[Bytes]) -> Knowledge {
+        let mut knowledge = Knowledge::default();
+        for update in updates {
+            let (accepted, held) = split(admit(&mut knowledge, update));
+            assert!(accepted.is_some() && held.is_none());
+        }
+        knowledge
+    }
+
+    /// Client 1 wrote "abc" into a root type.
+    fn abc() -> Bytes {
+        update(&[(1, 0, &[in_root(STRING, &string("abc"))])], &[])
+    }
+
+    fn same_buffer(one: &Bytes, two: &Bytes) -> bool {
+        one.as_ptr() == two.as_ptr() && one.len() == two.len()
+    }
+
+    #[test]
+    fn what_is_new_is_accepted_as_it_came_and_only_once() {
+        let mut knowledge = Knowledge::default();
+        let bytes = abc();
+        let accepted = admit(&mut knowledge, &bytes).accepted.expect("all of it is new");
+        assert!(same_buffer(&accepted.bytes, &bytes), "a copy was made");
+        assert_eq!(knowledge.clocks().get(1), 3);
+        assert_eq!(admit(&mut knowledge, &bytes), Admission::default());
+        assert_eq!(admit(&mut knowledge, &Bytes::from_static(&super::super::EMPTY_UPDATE)), Admission::default());
+    }
+
+    #[test]
+    fn what_is_known_is_cut_off_in_the_middle_of_a_struct() {
+        let mut knowledge = knowing(&[abc()]);
+        let longer =
+            update(&[(1, 0, &[in_root(STRING, &string("abcde")), after((1, 0), ANY, &[1, 126])])], &[(1, 1, 1)]);
+        let (accepted, held) = split(admit(&mut knowledge, &longer));
+        let expected =
+            update(&[(1, 3, &[after((1, 2), STRING, &string("de")), after((1, 0), ANY, &[1, 126])])], &[(1, 1, 1)]);
+        assert_eq!((accepted, held), (Some(expected), None));
+        assert_eq!(knowledge.clocks().get(1), 6);
+    }
+
+    #[test]
+    fn every_content_that_can_be_cut_is_cut_as_yjs_does() {
+        let json =
+            |texts: &[&str]| [vec![texts.len() as u8], texts.iter().flat_map(|text| string(text)).collect()].concat();
+        for (from, whole, rest) in [
+            (1, gc(3), gc(2)),
+            (2, in_root(DELETED, &[3]), after((1, 1), DELETED, &[1])),
+            (2, in_root(ANY, &[3, 126, 117, 1, 120, 125, 7]), after((1, 1), ANY, &[1, 125, 7])),
+            (1, in_root(2, &json(&["1", "undefined", "\"x\""])), after((1, 0), 2, &json(&["undefined", "\"x\""]))),
+            (2, in_root(STRING, &string("ü😀x")), after((1, 1), STRING, &string("\u{fffd}x"))),
+            (3, in_root(STRING, &string("ü😀x")), after((1, 2), STRING, &string("x"))),
+            (1, after((2, 0), STRING, &string("ab")), after((1, 0), STRING, &string("b"))),
+            (1, before((2, 0), STRING, &string("ab")), [vec![0xc4, 1, 0, 2, 0], string("b")].concat()),
+            (1, [vec![0x24, 1, 1, b'r', 1, b'k'], string("ab")].concat(), [vec![0xa4, 1, 0], string("b")].concat()),
+        ] {
+            let mut knowledge = knowing(&[update(&[(2, 0, &[gc(1)])], &[]), update(&[(1, 0, &[gc(from)])], &[])]);
+            let (accepted, held) = split(admit(&mut knowledge, &update(&[(1, 0, &[whole])], &[])));
+            assert_eq!((accepted, held), (Some(update(&[(1, from, &[rest])], &[])), None));
+        }
+    }
+
+    /// Hostile input 8a: what is applied across a hole may never be readable again.
+    #[test]
+    fn what_lies_behind_a_hole_is_held_until_the_hole_is_filled() {
+        let mut knowledge = Knowledge::default();
+        let later = update(&[(1, 3, &[after((1, 2), STRING, &string("d"))])], &[]);
+        let held = admit(&mut knowledge, &later).held.expect("it follows on nothing known");
+        assert!(same_buffer(&held.bytes, &later), "a copy was made");
+        assert_eq!(held.why, HeldWhy::Hole);
+        assert!(!knowledge.resolves(&held));
+        assert!(admit(&mut knowledge, &abc()).accepted.is_some());
+        assert!(knowledge.resolves(&held));
+        assert_eq!(split(admit(&mut knowledge, &held.bytes)), (Some(later), None));
+    }
+
+    #[test]
+    fn a_declared_hole_is_a_hole() {
+        let mut knowledge = Knowledge::default();
+        let bytes = update(&[(1, 0, &[gc(1), skip(2), gc(1), gc(2)])], &[]);
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert_eq!(accepted, Some(update(&[(1, 0, &[gc(1)])], &[])));
+        assert_eq!(held, Some(update(&[(1, 3, &[gc(1), gc(2)])], &[])));
+        // Once what it skips is known, it is none.
+        let mut knowledge = knowing(&[update(&[(1, 0, &[gc(4)])], &[])]);
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert_eq!((accepted, held), (Some(update(&[(1, 4, &[gc(2)])], &[])), None));
+    }
+
+    #[test]
+    fn what_refers_to_something_unknown_is_held_with_all_that_follows() {
+        for struct_of_2 in [
+            after((1, 0), STRING, &string("x")),
+            before((1, 0), STRING, &string("x")),
+            inside((1, 0), STRING, &string("x")),
+        ] {
+            let mut knowledge = Knowledge::default();
+            // Client 3 depends on 2, which depends on 1, which is unknown; 4 depends on nobody.
+            let bytes = update(
+                &[
+                    (4, 0, &[gc(1)]),
+                    (3, 0, &[in_root(STRING, &string("y")), after((2, 1), STRING, &string("z")), gc(1)]),
+                    (2, 0, &[gc(1), struct_of_2.clone(), gc(2)]),
+                ],
+                &[],
+            );
+            let admission = admit(&mut knowledge, &bytes);
+            let missing = admission.held.as_ref().map(|held| held.missing.clone());
+            assert!(missing.expect("something is held").contains(&(1, 0)));
+            let (accepted, held) = split(admission);
+            let y = in_root(STRING, &string("y"));
+            assert_eq!(accepted, Some(update(&[(4, 0, &[gc(1)]), (3, 0, &[y]), (2, 0, &[gc(1)])], &[])));
+            let z = after((2, 1), STRING, &string("z"));
+            let expected = update(&[(3, 1, &[z, gc(1)]), (2, 1, &[struct_of_2, gc(2)])], &[]);
+            assert_eq!(held.as_ref(), Some(&expected));
+
+            assert!(admit(&mut knowledge, &abc()).accepted.is_some());
+            assert_eq!(split(admit(&mut knowledge, &expected)), (Some(expected), None));
+        }
+    }
+
+    #[test]
+    fn causes_inside_one_update_are_found_in_any_order() {
+        // 1 -> 2 -> 3 -> 1, each time to an earlier clock, so there is an order.
+        let bytes = update(
+            &[
+                (3, 0, &[after((2, 0), STRING, &string("a")), after((1, 1), STRING, &string("b"))]),
+                (2, 0, &[after((1, 0), STRING, &string("a")), after((3, 0), STRING, &string("b"))]),
+                (1, 0, &[in_root(STRING, &string("a")), after((2, 1), STRING, &string("b"))]),
+            ],
+            &[(2, 0, 2)],
+        );
+        let mut knowledge = Knowledge::default();
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert!(same_buffer(&accepted.expect("all of it is new"), &bytes));
+        assert_eq!(held, None);
+    }
+
+    #[test]
+    fn circles_are_held_and_nothing_else_is() {
+        let bytes = update(
+            &[
+                (3, 0, &[gc(1)]),
+                (2, 0, &[gc(1), after((1, 0), STRING, &string("a"))]),
+                (1, 0, &[after((2, 1), STRING, &string("b"))]),
+            ],
+            &[],
+        );
+        let (accepted, held) = split(admit(&mut Knowledge::default(), &bytes));
+        assert_eq!(accepted, Some(update(&[(3, 0, &[gc(1)]), (2, 0, &[gc(1)])], &[])));
+        assert!(held.is_some());
+    }
+
+    #[test]
+    fn deletions_are_taken_where_known_held_where_not_and_never_twice() {
+        let mut knowledge = knowing(&[abc()]);
+        let bytes = update(&[], &[(1, 1, 5), (2, 0, 1)]);
+        let admission = admit(&mut knowledge, &bytes);
+        assert_eq!(admission.held.as_ref().map(|held| held.missing.clone()), Some(vec![(1, 3), (2, 0)]));
+        let (accepted, held) = split(admission);
+        assert_eq!(accepted, Some(update(&[], &[(1, 1, 2)])));
+        assert_eq!(held, Some(update(&[], &[(1, 3, 3), (2, 0, 1)])));
+        // A SyncStep2 repeats all deletions.
+        assert_eq!(split(admit(&mut knowledge, &update(&[], &[(1, 0, 3)]))).0, Some(update(&[], &[(1, 0, 1)])));
+        assert_eq!(admit(&mut knowledge, &update(&[], &[(1, 0, 3)])), Admission::default());
+    }
+
+    #[test]
+    fn collected_and_emptied_structs_count_as_deleted() {
+        for deleted in [gc(3), in_root(DELETED, &[3])] {
+            let mut knowledge = Knowledge::default();
+            let bytes = update(&[(1, 0, &[deleted])], &[(1, 0, 3)]);
+            let accepted = admit(&mut knowledge, &bytes).accepted.expect("all of it is new");
+            assert!(same_buffer(&accepted.bytes, &bytes));
+            assert_eq!(admit(&mut knowledge, &update(&[], &[(1, 0, 3)])), Admission::default());
+        }
+    }
+
+    /// Hostile input 3: 8 bytes in another user's name, after which the server drops what that user writes.
+    #[test]
+    fn nobody_writes_in_the_name_of_a_client_that_is_here() {
+        let forged = update(&[(7, 0, &[gc(1000)])], &[]);
+        assert_eq!(forged.len(), 8);
+        let own = update(&[(8, 0, &[gc(1)]), (7, 0, &[gc(1000)])], &[]);
+        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let mut knowledge = Knowledge::default();
+        let held = admit_as(&mut knowledge, &forged, ownership, &Limits::default()).held.expect("held");
+        assert_eq!((held.why, held.bytes), (HeldWhy::Foreign, forged.clone()));
+        assert_eq!(knowledge, Knowledge::default());
+        let (accepted, held) = split(admit_as(&mut knowledge, &own, ownership, &Limits::default()));
+        assert_eq!(accepted, Some(update(&[(8, 0, &[gc(1)])], &[])));
+        assert_eq!(held, Some(forged.clone()));
+        // Skip structs claim nothing either.
+        let skipped = update(&[(7, 0, &[skip(1000), gc(1)])], &[]);
+        assert!(admit_as(&mut knowledge, &skipped, ownership, &Limits::default()).accepted.is_none());
+        // What the owner wrote already may be repeated by anybody, and what the store holds is nobody's to question.
+        let scan = scan(&forged, &Limits::default()).expect("plausible");
+        let trusted = knowledge.admit(&forged, &scan, Source::Trusted, ownership, &Limits::default());
+        assert!(trusted.accepted.is_some());
+        assert_eq!(admit_as(&mut knowledge, &forged, ownership, &Limits::default()), Admission::default());
+    }
+
+    #[test]
+    fn of_somebody_who_just_left_items_are_relayed_but_nothing_is_collected() {
+        let recent = |_| Ownership::OtherRecent;
+        let bytes = update(&[(7, 0, &[in_root(STRING, &string("a")), gc(5), in_root(STRING, &string("b"))])], &[]);
+        let mut knowledge = Knowledge::default();
+        let admission = admit_as(&mut knowledge, &bytes, recent, &Limits::default());
+        assert_eq!(admission.held.as_ref().map(|held| held.why), Some(HeldWhy::Foreign));
+        let (accepted, held) = split(admission);
+        assert_eq!(accepted, Some(update(&[(7, 0, &[in_root(STRING, &string("a"))])], &[])));
+        assert_eq!(held, Some(update(&[(7, 1, &[gc(5), in_root(STRING, &string("b"))])], &[])));
+        assert!(admit(&mut knowledge, &bytes).accepted.is_some(), "free by then");
+    }
+
+    #[test]
+    fn what_depends_on_something_foreign_is_held_with_it() {
+        let bytes = update(
+            &[(8, 0, &[gc(1), after((7, 0), STRING, &string("a"))]), (7, 0, &[in_root(STRING, &string("b"))])],
+            &[(7, 0, 1), (8, 0, 1)],
+        );
+        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let mut knowledge = Knowledge::default();
+        let admission = admit_as(&mut knowledge, &bytes, ownership, &Limits::default());
+        let held = admission.held.clone().expect("held");
+        assert_eq!(held.why, HeldWhy::Foreign);
+        assert_eq!(split(admission).0, Some(update(&[(8, 0, &[gc(1)])], &[(8, 0, 1)])));
+        // When the owner's own copy arrives, the rest fits.
+        let own = update(&[(7, 0, &[in_root(STRING, &string("b"))])], &[]);
+        assert!(admit(&mut knowledge, &own).accepted.is_some());
+        assert!(knowledge.resolves(&held));
+        let (accepted, still) = split(admit_as(&mut knowledge, &held.bytes, ownership, &Limits::default()));
+        assert_eq!((accepted.is_some(), still), (true, None));
+    }
+
+    /// A chain of nested maps: each the child of the one before.
+    fn chain(client: ClientId, from: Clock, to: Clock) -> Bytes {
+        let link = |clock: Clock| {
+            if clock == 0 { in_root(TYPE, &MAP) } else { inside((client, clock - 1), TYPE, &MAP) }
+        };
+        let structs: Vec<Vec<u8>> = (from..to).map(link).collect();
+        update(&[(client, from, &structs)], &[])
+    }
+
+    /// Hostile input 8c: 60 KB, at whose deletion Yjs and yrs recurse 10,000 levels deep.
+    #[test]
+    fn shared_types_nest_no_deeper_than_allowed() {
+        let limits = Limits::default();
+        let max = Clock::from(limits.nesting_max);
+        let mut knowledge = Knowledge::default();
+        assert_eq!(admit(&mut knowledge, &chain(1, 0, 10_000)).refused, Some(Refusal::Nesting(limits.nesting_max)));
+        assert_eq!(knowledge, Knowledge::default(), "a refused update leaves no trace");
+        assert!(admit(&mut knowledge, &chain(1, 0, max)).accepted.is_some());
+        assert_eq!(admit(&mut knowledge, &chain(1, max, max + 1)).refused, Some(Refusal::Nesting(limits.nesting_max)));
+        assert!(
+            admit(&mut knowledge, &update(&[(2, 0, &[inside((1, max - 1), ANY, &[1, 126])])], &[])).accepted.is_some()
+        );
+    }
+
+    #[test]
+    fn a_chain_that_comes_link_by_link_is_as_deep() {
+        let mut knowledge = Knowledge::default();
+        let max = Clock::from(Limits::default().nesting_max);
+        for clock in 0..max {
+            assert!(admit(&mut knowledge, &chain(1, clock, clock + 1)).accepted.is_some());
+        }
+        assert!(admit(&mut knowledge, &chain(1, max, max + 1)).refused.is_some());
+        // Also from another client, and beside a sibling instead of inside a parent.
+        let sibling =
+            |content| update(&[(2, 0, &[after((1, max - 1), TYPE, &MAP), inside((2, 0), content, &MAP)])], &[]);
+        assert!(admit(&mut knowledge, &sibling(TYPE)).refused.is_some());
+        let right = update(&[(2, 0, &[before((1, max - 1), TYPE, &MAP), inside((2, 0), TYPE, &MAP)])], &[]);
+        assert!(admit(&mut knowledge, &right).refused.is_some());
+    }
+
+    /// The type was empty when it came, so no item was nested until then.
+    #[test]
+    fn the_first_item_in_a_nested_type_is_nested() {
+        let inner = update(&[(1, 1, &[inside((1, 0), ANY, &[1, 126])])], &[]);
+        let knowledge = knowing(&[chain(1, 0, 1), inner]);
+        assert_eq!(knowledge.nesting.depth(Id { client: 1, clock: 1 }), 1);
+    }
+
+    #[test]
+    fn depth_survives_loading() {
+        let max = Clock::from(Limits::default().nesting_max);
+        let halves = [chain(1, 0, max / 2), chain(1, max / 2, max)];
+        let opened = Knowledge::of(&halves[0], &halves[1..], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge, knowing(&halves));
+        let mut knowledge = opened.knowledge;
+        assert!(admit(&mut knowledge, &chain(1, max, max + 1)).refused.is_some());
+    }
+
+    #[test]
+    fn a_document_knows_a_bounded_number_of_clients() {
+        let limits = Limits { document_clients_max: 2, ..Limits::default() };
+        let mut knowledge = knowing(&[abc()]);
+        let from = |client| update(&[(client, 0, &[gc(1)])], &[]);
+        let free = |_| Ownership::Free;
+        assert!(admit_as(&mut knowledge, &from(2), free, &limits).accepted.is_some());
+        assert_eq!(admit_as(&mut knowledge, &from(3), free, &limits).refused, Some(Refusal::Clients(2)));
+        let known = update(&[(2, 1, &[gc(1)])], &[]);
+        assert!(admit_as(&mut knowledge, &known, free, &limits).accepted.is_some());
+    }
+
+    #[test]
+    fn stored_updates_open_in_any_order_and_keep_what_lies_behind_a_lost_one() {
+        let step = |clock: Clock| update(&[(1, clock, &[gc(1)])], &[(1, clock, 1)]);
+        let opened = Knowledge::of(&step(0), &[step(3), step(2), step(1)], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge.clocks().get(1), 4);
+        assert!(opened.held.is_empty());
+        let opened = Knowledge::of(&step(0), &[step(3), step(1)], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge.clocks().get(1), 2);
+        assert_eq!(opened.held.iter().map(|held| held.bytes.clone()).collect::<Vec<_>>(), [step(3)]);
+        assert_eq!(Knowledge::of(&step(0), &[Bytes::from_static(&[1])], &Limits::default()), Err(ScanError::Count));
+    }
+
+    /// Hostile input 4: the gate keeps nothing of what it cannot add; the budget for it is the room's.
+    #[test]
+    fn updates_out_of_order_leave_no_trace_in_the_knowledge() {
+        let mut knowledge = Knowledge::default();
+        for clock in (1..16_000).rev() {
+            let admission = admit(&mut knowledge, &update(&[(1, clock, &[gc(1)])], &[]));
+            assert!(admission.accepted.is_none() && admission.held.is_some());
+        }
+        assert_eq!(knowledge, Knowledge::default());
+    }
+
+    #[test]
+    fn an_update_laid_out_as_no_client_does_is_written_anew() {
+        // A client without structs, and one whose deletions are empty.
+        let odd = Bytes::from_static(&[2, 0, 9, 4, 1, 1, 0, 0, 1, 2, 5, 0, 1, 1, 0, 1]);
+        let (accepted, held) = split(admit(&mut Knowledge::default(), &odd));
+        assert_eq!((accepted, held), (Some(update(&[(1, 0, &[gc(1)])], &[(1, 0, 1)])), None));
     }
 }

@@ -10,6 +10,8 @@
 //! client, the first clock and the structs; then the deletions: a count of clients, for each the client, a count of
 //! ranges, and (clock, length) pairs.
 
+#[cfg(test)]
+mod build;
 mod delete_set;
 mod diff;
 mod gate;

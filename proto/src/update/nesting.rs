@@ -62,10 +62,6 @@ impl Nesting {
         self.clients.values().map(|levels| 48 + levels.0.len() * size_of::<Level>()).sum()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty()
-    }
-
     /// How many shared types `id` lies in, those of the document itself not counted.
     pub(super) fn depth(&self, id: Id) -> u16 {
         self.clients.get(&id.client).map_or(0, |levels| levels.depth(id.clock))

@@ -23,8 +23,6 @@ pub struct Scan {
     pub delete_ranges: u32,
     /// Holes are declared in between (Skip structs).
     pub has_skip: bool,
-    /// Shared types are created.
-    pub has_type: bool,
     /// It carries values that yrs would not give back as they are: BigInt, -0, legacy JSON content, subdocuments, XML
     /// hooks, JSON that serde_json reads differently.
     pub lossy: bool,
@@ -144,7 +142,6 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
         scan.close(span, spans_max)?;
     }
     clients.check()?;
-    scan.has_type = facts.has_type;
     scan.lossy = facts.lossy;
     scan.deletes_at = reader.pos();
     scan.read_deletes(&mut reader)?;
@@ -275,5 +272,219 @@ impl DistinctClients {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::{ANY, STRING, after, before, gc, in_root, inside, skip, string, update};
+    use super::*;
+
+    fn check(bytes: &[u8]) -> Result<Scan, ScanError> {
+        scan(bytes, &Limits::default())
+    }
+
+    /// An update of client 1 with one struct.
+    fn alone(bytes: Vec<u8>) -> Result<Scan, ScanError> {
+        check(&update(&[(1, 5, &[bytes])], &[]))
+    }
+
+    #[test]
+    fn a_captured_update_of_a_stock_client_is_read() {
+        let bytes = [1, 1, 1, 0, 0x28, 1, 1, 0x6d, 1, 0x6b, 1, 0x7d, 1, 0];
+        let scan = check(&bytes).expect("as in protocol captures");
+        assert_eq!(scan.spans, [Span { client: 1, start: 0, end: 1, structs: 1, bytes: 4..13, has_gc: false }]);
+        assert_eq!((scan.structs, scan.delete_ranges, scan.has_skip, scan.lossy), (1, 0, false, false));
+        assert_eq!(check(&[0, 0]), Ok(Scan { is_canonical: true, deletes_at: 1, ..Scan::default() }));
+    }
+
+    #[test]
+    fn every_content_that_yjs_writes_is_taken_and_counts_its_clocks() {
+        for (content, bytes, clocks) in [
+            (1, vec![9], 9),
+            (2, [vec![3], string("undefined"), string("{\"a\":1}"), string("null")].concat(), 3),
+            (3, vec![2, 0xff, 0xfe], 1),
+            (4, string("aü€😀"), 5),
+            (5, string("{\"image\":\"x\"}"), 1),
+            (6, [string("bold"), string("null")].concat(), 1),
+            (7, vec![0], 1),
+            (7, [vec![3], string("div")].concat(), 1),
+            (7, [vec![5], string("hook")].concat(), 1),
+            (7, vec![6], 1),
+            (8, vec![2, 127, 118, 1, 1, b'k', 117, 2, 126, 119, 1, b'v'], 2),
+            (8, vec![5, 120, 121, 124, 0, 0, 0, 0, 123, 0, 0, 0, 0, 0, 0, 0, 0, 116, 1, 9], 5),
+            (9, [string("guid"), vec![118, 0]].concat(), 1),
+        ] {
+            let scan = alone(in_root(content, &bytes)).unwrap_or_else(|error| panic!("content {content}: {error}"));
+            assert_eq!(scan.spans[0].end - scan.spans[0].start, clocks, "content {content}");
+        }
+    }
+
+    /// Hostile input 1: 12.5 KB that overflow the stack of a recursive decoder and abort the process.
+    #[test]
+    fn values_nested_too_deep_are_refused_before_they_are_decoded() {
+        let nested = |depth: usize| {
+            let mut value = vec![1];
+            (0..depth).for_each(|_| value.extend([117, 1]));
+            value.push(126);
+            in_root(ANY, &value)
+        };
+        assert!(alone(nested(64)).is_ok());
+        assert_eq!(alone(nested(65)), Err(ScanError::Depth));
+        assert_eq!(alone(nested(6_250)), Err(ScanError::Depth));
+        let objects: Vec<u8> = [1].into_iter().chain([118, 1, 0].repeat(6_250)).chain([126]).collect();
+        assert_eq!(alone(in_root(ANY, &objects)), Err(ScanError::Depth));
+        assert_eq!(alone(in_root(5, &string(&"[".repeat(6_250)))), Err(ScanError::Depth));
+    }
+
+    /// Hostile input 2 and 5: four bytes that make a decoder allocate half a gigabyte, or loop for a billion structs.
+    #[test]
+    fn counts_beyond_the_bytes_that_remain_are_refused() {
+        let huge = [0xff, 0xff, 0xff, 0x7f];
+        assert_eq!(check(&huge), Err(ScanError::Count), "clients");
+        assert_eq!(check(&[&[1][..], &huge, &[1, 0, 0, 0]].concat()), Err(ScanError::Count), "structs");
+        assert_eq!(check(&[&[0][..], &huge].concat()), Err(ScanError::Count), "clients with deletions");
+        assert_eq!(check(&[&[0, 1, 1][..], &huge, &[0, 1]].concat()), Err(ScanError::Count), "deletions");
+        assert_eq!(alone(in_root(ANY, &huge)), Err(ScanError::Count), "values");
+        assert_eq!(alone(in_root(2, &huge)), Err(ScanError::Count), "JSON values");
+        assert_eq!(alone(in_root(ANY, &[&[1, 117][..], &huge].concat())), Err(ScanError::Count), "array elements");
+        assert_eq!(alone(in_root(ANY, &[&[1, 118][..], &huge].concat())), Err(ScanError::Count), "object entries");
+        assert_eq!(alone(in_root(STRING, &huge)), Err(ScanError::Lib0(Lib0Error::End)), "string bytes");
+    }
+
+    /// Hostile input 6.
+    #[test]
+    fn clocks_and_client_ids_out_of_range_are_refused() {
+        let last = (1 << 31) - 2;
+        assert!(check(&update(&[(1, last, &[gc(1)])], &[])).is_ok());
+        assert_eq!(check(&update(&[(1, last, &[gc(2)])], &[])), Err(ScanError::ClockOverflow));
+        assert_eq!(check(&update(&[(1, last, &[gc(1), gc(1)])], &[])), Err(ScanError::ClockOverflow));
+        assert_eq!(check(&update(&[(1, 0, &[gc(u32::MAX)])], &[])), Err(ScanError::ClockOverflow));
+        assert_eq!(check(&update(&[(1, u32::MAX, &[gc(1)])], &[])), Err(ScanError::ClockOverflow));
+        assert_eq!(
+            check(&update(&[(1, 0, &[in_root(1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f])])], &[])),
+            Err(ScanError::ClockOverflow)
+        );
+        assert_eq!(check(&[0, 1, 1, 1, 0xfe, 0xff, 0xff, 0xff, 7, 2]), Err(ScanError::ClockOverflow), "deletion");
+        assert_eq!(alone(after((2, u32::MAX), STRING, &string("a"))), Err(ScanError::ClockOverflow), "origin");
+
+        let id_max = crate::id::CLIENT_ID_MAX;
+        assert!(check(&update(&[(id_max, 0, &[gc(1)])], &[])).is_ok());
+        // 2^53
+        let beyond = [1, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 0, 1, 0];
+        assert_eq!(check(&beyond), Err(ScanError::Lib0(Lib0Error::TooLarge)));
+    }
+
+    #[test]
+    fn what_is_empty_is_refused() {
+        for empty in [gc(0), skip(0), in_root(STRING, &[0]), in_root(ANY, &[0]), in_root(1, &[0]), in_root(2, &[0])] {
+            assert_eq!(alone(empty), Err(ScanError::EmptyStruct));
+        }
+        assert_eq!(check(&[0, 1, 1, 1, 3, 0]), Err(ScanError::EmptyStruct), "deletion");
+    }
+
+    #[test]
+    fn structs_precede_nothing_they_refer_to() {
+        assert!(alone(after((1, 4), STRING, &string("a"))).is_ok());
+        assert_eq!(alone(after((1, 5), STRING, &string("a"))), Err(ScanError::Causality));
+        assert_eq!(alone(before((1, 6), STRING, &string("a"))), Err(ScanError::Causality));
+        assert_eq!(alone(inside((1, 5), STRING, &string("a"))), Err(ScanError::Causality));
+        assert!(alone(inside((2, 5), STRING, &string("a"))).is_ok());
+    }
+
+    #[test]
+    fn contents_and_types_that_yjs_13_does_not_know_are_refused() {
+        for content in 11..=31 {
+            assert_eq!(alone(in_root(content, &[1, 1])), Err(ScanError::Content(content)));
+        }
+        // GC and Skip carry no flags; with them, implementations disagree on what they are.
+        assert_eq!(alone(vec![0x80, 2, 0, 1]), Err(ScanError::Content(0)));
+        assert_eq!(alone(in_root(10 | 0x20, &[1, b'k', 1])), Err(ScanError::Content(10)));
+        for shared_type in [7, 8, 9, 15, 200] {
+            assert_eq!(
+                alone(in_root(7, &[shared_type as u8, 1])),
+                Err(ScanError::Type(if shared_type == 200 { 200 } else { shared_type }))
+            );
+        }
+        assert_eq!(alone(in_root(ANY, &[1, 115])), Err(ScanError::Any(115)));
+        assert_eq!(alone(vec![STRING, 2, 1, b'r', 1, b'a']), Err(ScanError::Parent));
+    }
+
+    #[test]
+    fn text_must_be_utf8_and_json_must_parse() {
+        assert_eq!(alone(in_root(STRING, &[1, 0xff])), Err(ScanError::Lib0(Lib0Error::Utf8)));
+        assert_eq!(
+            alone(in_root(STRING, &[3, 0xed, 0xa0, 0x80])),
+            Err(ScanError::Lib0(Lib0Error::Utf8)),
+            "a surrogate"
+        );
+        assert_eq!(alone(in_root(5, &string("{"))), Err(ScanError::Json));
+        assert_eq!(alone(in_root(6, &[string("bold"), string("undefined")].concat())), Err(ScanError::Json));
+        assert_eq!(alone(in_root(2, &[vec![1], string("")].concat())), Err(ScanError::Json));
+    }
+
+    #[test]
+    fn a_client_has_one_section() {
+        let one = [gc(1)];
+        assert_eq!(check(&update(&[(1, 0, &one), (1, 1, &one)], &[])), Err(ScanError::DuplicateClient));
+        assert_eq!(check(&update(&[(1, 0, &one), (2, 1, &one), (1, 1, &one)], &[])), Err(ScanError::DuplicateClient));
+        assert!(check(&update(&[(1, 0, &one), (2, 1, &one)], &[])).is_ok(), "any order");
+        assert_eq!(check(&[0, 2, 1, 1, 0, 1, 1, 1, 5, 1]), Err(ScanError::DuplicateClient), "deletions");
+    }
+
+    /// Hostile input 8 and 8b.
+    #[test]
+    fn bytes_that_are_cut_off_or_go_on_are_refused() {
+        let whole = update(&[(9, 0, &[in_root(STRING, &string("abc")), after((1, 4), ANY, &[1, 126])])], &[(9, 0, 1)]);
+        assert!(check(&whole).is_ok());
+        for cut in 0..whole.len() {
+            assert!(check(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        assert_eq!(check(&[&whole[..], &[0]].concat()), Err(ScanError::Trailing));
+        // An empty update of version 2.
+        assert!(check(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn clients_and_holes_are_bounded() {
+        let limits = Limits { document_clients_max: 2, ..Limits::default() };
+        let one = [gc(1)];
+        assert_eq!(
+            scan(&update(&[(3, 0, &one), (2, 0, &one), (1, 0, &one)], &[]), &limits),
+            Err(ScanError::TooManyClients)
+        );
+        let holes = [gc(1), skip(1), gc(1), skip(1), gc(1)];
+        assert_eq!(scan(&update(&[(3, 0, &holes)], &[]), &limits), Err(ScanError::TooManyClients));
+    }
+
+    #[test]
+    fn a_hole_parts_a_section_into_spans() {
+        let scan =
+            check(&update(&[(3, 2, &[skip(2), gc(1), gc(2), skip(1), in_root(STRING, &string("ab")), skip(3)])], &[]))
+                .expect("as Yjs merges");
+        let spans: Vec<_> = scan.spans.iter().map(|span| (span.start, span.end, span.structs, span.has_gc)).collect();
+        assert_eq!(spans, [(4, 7, 2, true), (8, 10, 1, false)]);
+        assert!(scan.has_skip);
+    }
+
+    #[test]
+    fn values_that_yrs_would_change_are_noticed() {
+        let lossy = |bytes| alone(bytes).expect("an update").lossy;
+        assert!(lossy(in_root(ANY, &[1, 122, 0, 0, 0, 0, 0, 0, 0, 1])), "BigInt");
+        assert!(lossy(in_root(ANY, &[1, 125, 0x40])), "negative zero");
+        assert!(lossy(in_root(2, &[vec![1], string("1")].concat())), "legacy JSON");
+        assert!(lossy(in_root(7, &[vec![5], string("h")].concat())), "XML hook");
+        assert!(lossy(in_root(9, &[string("guid"), vec![118, 0]].concat())), "subdocument");
+        assert!(lossy(in_root(5, &string("\"\\ud83d\""))), "half a surrogate pair");
+        assert!(!lossy(in_root(ANY, &[3, 125, 0x41, 125, 0, 123, 0, 0, 0, 0, 0, 0, 0, 0])));
+    }
+
+    #[test]
+    fn deletions_come_as_the_update_gives_them() {
+        let bytes = update(&[], &[(1, 3, 2), (700, 0, 1), (1, 9, 1)]);
+        let scan = check(&bytes).expect("an update");
+        let deletes: Vec<_> = scan.deletes(&bytes).map(|(client, range)| (client, range.start, range.end)).collect();
+        assert_eq!(deletes, [(700, 0, 1), (1, 3, 5), (1, 9, 10)]);
+        assert_eq!(scan.delete_ranges, 3);
     }
 }

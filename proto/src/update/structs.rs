@@ -104,7 +104,6 @@ impl Struct {
 /// What scanning found beside clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
-    pub(super) has_type: bool,
     pub(super) lossy: bool,
 }
 
@@ -202,7 +201,6 @@ fn read_content(reader: &mut Reader<'_>, content: u8, depth_max: u16, facts: &mu
             Ok(1)
         }
         CONTENT_TYPE => {
-            facts.has_type = true;
             match reader.var_uint()? {
                 TYPE_XML_ELEMENT => {
                     reader.var_str()?;

@@ -62,19 +62,6 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// What the pieces share with the updates that they come from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Origin {
-    pub(super) has_type: bool,
-    pub(super) lossy: bool,
-}
-
-impl From<&Scan> for Origin {
-    fn from(scan: &Scan) -> Origin {
-        Origin { has_type: scan.has_type, lossy: scan.lossy }
-    }
-}
-
 /// The deletions of an update that is being assembled.
 pub(super) enum DeletesToWrite<'a> {
     /// Deletions that stand encoded somewhere already, and how many ranges they are.
@@ -84,8 +71,8 @@ pub(super) enum DeletesToWrite<'a> {
 
 /// Writes `pieces` – clients descending, clocks ascending, none overlapping – and the deletions as one update.
 ///
-/// Between pieces of one client that do not touch, a Skip struct declares the hole.
-pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, origin: Origin) -> (Bytes, Scan) {
+/// `lossy` is what the scan says of the values in them. Between pieces of one client that do not touch, a Skip struct declares the hole.
+pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, lossy: bool) -> (Bytes, Scan) {
     /// Count, client and clock of a section, or info and length of a Skip struct, at most.
     const HEADER_BYTES_MAX: usize = 8 + 8 + 5;
     let body_bytes: usize = pieces.iter().map(|piece| piece.head.len() + piece.body.len() + HEADER_BYTES_MAX).sum();
@@ -94,7 +81,7 @@ pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, o
         DeletesToWrite::Set(set) => set.range_count() * HEADER_BYTES_MAX,
     };
     let mut out = Vec::with_capacity(body_bytes + deletes_bytes + var_uint_len(pieces.len() as u64) + 1);
-    let mut scan = Scan { is_canonical: true, has_type: origin.has_type, lossy: origin.lossy, ..Scan::default() };
+    let mut scan = Scan { is_canonical: true, lossy, ..Scan::default() };
 
     let sections = pieces.chunk_by(|one, next| one.client == next.client);
     write_var_uint(&mut out, sections.clone().count() as u64);
