@@ -175,13 +175,19 @@ export class Peer {
 /** Waits until all peers hold the same. */
 export function converged (peers, { within = 5_000 } = {}) {
   return eventually(() => {
-    const [first, ...others] = peers.map(peer => peer.content())
-    const odd = others.findIndex(other => other !== first)
-    if (odd >= 0) {
-      throw new Error(`${peers[0].client.name} has ${brief(first)}\n${peers[odd + 1].client.name} has ${brief(others[odd])}`)
-    }
+    const contents = peers.map(peer => peer.content())
+    const odd = contents.findIndex(content => content !== contents[0])
+    if (odd >= 0) throw new Error(difference(peers[0], contents[0], peers[odd], contents[odd]))
     return true
   }, { within, what: `${peers.length} peers converge` })
+}
+
+/** Where two contents part, with a little of what stands around it. */
+function difference (one, left, other, right) {
+  let at = 0
+  while (left[at] === right[at]) at++
+  const around = content => content.slice(Math.max(0, at - 60), at + 60)
+  return `at ${at} of ${left.length} and ${right.length}\n${one.client.name} has …${around(left)}…\n${other.client.name} has …${around(right)}…`
 }
 
 /** A value's print in which every difference shows that JSON hides. */
@@ -198,5 +204,3 @@ export const print = value => {
   }
   return JSON.stringify(value)
 }
-
-const brief = string => string.length > 600 ? `${string.slice(0, 600)}… (${string.length} characters)` : string

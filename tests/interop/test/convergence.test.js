@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import * as Y14 from '@y/y'
 import { clients, clients13, converged, freshRoom, latest, Peer, print } from '../lib/clients.js'
 import { Server } from '../lib/server.js'
 import { eventually } from '../lib/wait.js'
@@ -191,8 +192,9 @@ describe('@y/websocket 4.0: Yjs 14 content', () => {
 
 test('a client id above 32 bits, as Yjs 14 draws them, reaches clients of Yjs 13', async t => {
   const room = freshRoom()
-  const young = Peer.join(t, server, clients.at(-1), room)
-  young.doc.clientID = Number.MAX_SAFE_INTEGER
+  const doc = new Y14.Doc()
+  doc.clientID = Number.MAX_SAFE_INTEGER
+  const young = Peer.join(t, server, clients.at(-1), room, { doc })
   const old = Peer.join(t, server, latest, room)
   await Promise.all([young.synced(), old.synced()])
   young.write(0, 'from fifty-three bits')

@@ -75,8 +75,9 @@ test('50 clients of all versions edit at random, drop out, come back, and conver
   for (let round = 0; round < 20; round++) {
     for (const peer of peers) {
       const length = peer.read().length
+      // No surrogate pairs in here: clients that cut one in two disagree about its halves, on any server.
       switch (below(10)) {
-        case 0: case 1: case 2: peer.write(below(length + 1), `${round.toString(36)}${'🦀é'.slice(0, below(4))}`); break
+        case 0: case 1: case 2: peer.write(below(length + 1), `${round.toString(36)}${'日é'.slice(0, below(3))}`); break
         case 3: if (length > 0) { const at = below(length); peer.erase(at, Math.min(1 + below(4), length - at)) } break
         case 4: peer.set(`key ${below(8)}`, below(1_000)); break
         case 5: peer.remove(`key ${below(8)}`); break
