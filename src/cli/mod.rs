@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime;
 use tracing::{info, warn};
@@ -71,6 +72,7 @@ fn command() -> Command {
              Start:    ydash\n\
              Connect:  new WebsocketProvider('ws://127.0.0.1:1234', 'my-room', doc)",
         )
+        .styles(STYLES)
         .max_term_width(120)
         .disable_help_subcommand(true);
     with_knobs(root, &[]).subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[])).subcommand(
@@ -80,6 +82,12 @@ fn command() -> Command {
         ),
     )
 }
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 fn flag(knob: &'static Knob) -> Arg {
     let help = knob.help.trim_end_matches('.');

@@ -12,7 +12,9 @@
 //! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
+pub mod embedded;
 pub mod memory;
+mod record;
 
 mod url;
 pub mod writer;
@@ -20,13 +22,13 @@ pub mod writer;
 #[cfg(test)]
 pub(crate) mod contract;
 
-use core::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ydash_proto::id::DashboardId;
+pub use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::time::Timestamp;
 
 pub use self::url::{StoreUrl, StoreUrlError};
@@ -96,51 +98,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes what has begun and lets go of files and connections. Later calls fail with [`StoreError::Closed`].
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
-}
-
-/// A place in the log of one dashboard; later entries have greater ones. Gaps mean nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogPosition(pub u128);
-
-impl LogPosition {
-    /// Before every entry.
-    pub const START: LogPosition = LogPosition(0);
-}
-
-impl fmt::Display for LogPosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// One accepted update and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    /// When it was accepted.
-    pub at: Timestamp,
-    /// The verified user; `None` for anonymous ones.
-    pub author: Option<Arc<str>>,
-    /// The session that sent it, unique on its node; 0 where there is none.
-    pub session: u64,
-    /// The way by which it came.
-    pub source: Source,
-    /// Update v1 bytes, reduced to what was new.
-    pub update: Bytes,
-}
-
-/// The way by which an update came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A WebSocket session.
-    Socket,
-    /// The REST interface.
-    Rest,
-    /// An import: an archive or a file.
-    Import,
-    /// What a room appended after an outage to make up for entries that were not kept; may be several authors' work.
-    Recovery,
-    /// Another node.
-    Node,
 }
 
 /// Entries for the log of one dashboard.
@@ -322,9 +279,6 @@ pub enum OpenError {
 pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
-        StoreUrl::Directory(directory) => {
-            let cause = "this build has no embedded store".into();
-            return Err(OpenError::Directory { directory: directory.clone(), cause });
-        }
+        StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
     })
 }

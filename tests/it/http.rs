@@ -11,13 +11,13 @@ use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::config::{Config, Layers};
-use ydash::http::{Dashboards, Handshake, NoEntry, ReadError, SocketOptions, Upgraded, WriteError};
+use ydash::http::{self, Dashboards, Handshake, NoEntry, ReadError, Routes, SocketOptions, Upgraded, WriteError};
 use ydash::metrics::{Metrics, Refusal};
-use ydash::server::Server;
+use ydash::server;
 use ydash::shutdown::Shutdown;
 use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::DashboardId;
@@ -375,17 +375,27 @@ impl Site {
         let flags = [("listen", "127.0.0.1:0")].into_iter().chain(flags);
         let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (config, _) = Config::load(&Layers { flags, ..Layers::default() }).unwrap();
-        let server = Server::bind(Arc::new(config)).unwrap();
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
-        Site {
-            address: server.local_address(),
-            metrics: server.metrics().clone(),
-            shutdown: server.shutdown().clone(),
-            dashboards: dashboards.clone(),
-            sessions,
-            served: tokio::spawn(server.serve(dashboards, Arc::new(move |socket| record(socket, recorder.clone())))),
-        }
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone()));
+        let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
+        let serving = http::serve(
+            listener,
+            site.clone(),
+            Routes::new(&site),
+            sockets,
+            shutdown.tasks().clone(),
+            shutdown.draining().clone(),
+        );
+        let ending = shutdown.clone();
+        let served = tokio::spawn(async move {
+            serving.await;
+            ending.finish(config.drain_deadline).await
+        });
+        Site { address, metrics, shutdown, dashboards, sessions, served }
     }
 
     fn url(&self, path: &str) -> String {
