@@ -319,6 +319,22 @@ async fn probes_tell_life_readiness_and_numbers() {
 }
 
 #[tokio::test]
+async fn the_page_and_what_it_loads_are_in_the_binary() {
+    let site = Site::start(&[]).await;
+    let page = reqwest::get(site.url("/")).await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
+    let page = page.text().await.unwrap();
+    let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
+    let mut loaded = 0;
+    for link in links {
+        assert_eq!(reqwest::get(site.url(link)).await.unwrap().status(), 200, "{link}");
+        loaded += 1;
+    }
+    assert_eq!(loaded, 2);
+}
+
+#[tokio::test]
 async fn sessions_are_counted_until_they_end() {
     let mut site = Site::start(&[]).await;
     let (_answer, socket) = site.exchange(&handshake("/room", "")).await;
