@@ -51,7 +51,8 @@ fn serve(layers: &Layers) -> Outcome {
     }
     tell_settings(&config);
     fit_descriptors(&mut config);
-    runtime()?.block_on(server::run(Arc::new(config)))?;
+    // In a task, so that the accept loop runs on a worker: from this thread every accept and spawn would wake another one.
+    runtime()?.block_on(async { tokio::spawn(server::run(Arc::new(config))).await })??;
     Ok(ExitCode::SUCCESS)
 }
 
