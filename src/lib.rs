@@ -1,1 +1,15 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
+
+pub mod auth;
+pub mod cli;
+pub mod compress;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod rest;
+pub mod room;
+pub mod server;
+pub mod session;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;

@@ -1,3 +1,7 @@
 //! The `ydash` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ydash::cli::run()
+}

@@ -1,3 +1,27 @@
-//! Load against any y-websocket server.
+//! Open-loop load against any Yjs server: what an edit, a cursor, a join and an idle session cost it.
+//!
+//! The whole generator runs on one thread, so that it fits on one core and the server on another; `compare` does that.
 
-fn main() {}
+mod author;
+mod command;
+mod connection;
+mod dialect;
+mod process;
+mod received;
+mod relay;
+mod report;
+mod scenario;
+mod schedule;
+mod session;
+mod table;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+fn main() -> Result<()> {
+    let command = command::Command::parse();
+    // Where it cannot be raised, connecting says what is missing.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    tokio::task::LocalSet::new().block_on(&runtime, command.run())
+}

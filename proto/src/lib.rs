@@ -14,8 +14,13 @@
 //! [`limits`] (every bound a client can reach) and [`time`].
 
 pub mod access;
+pub mod document;
 pub mod id;
+pub mod lib0;
 pub mod limits;
+pub mod log;
+pub mod rate;
+pub mod room;
 pub mod time;
 pub mod update;
 pub mod wire;

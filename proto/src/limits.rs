@@ -56,7 +56,7 @@ impl Default for Limits {
             members_max: 20_000,
             outbox_bytes_max: 1 << 20,
             outbox_frames_max: 1024,
-            unsaved_bytes_max: 1 << 20,
+            unsaved_bytes_max: 4 << 20,
         }
     }
 }

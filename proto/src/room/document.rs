@@ -1,0 +1,261 @@
+//! The document of a room, as bytes: one encoded state and the updates accepted since.
+//!
+//! Nothing is decoded into items here. Joins and differences are cut from the bytes, so they are lossless (yrs would turn a BigInt
+//! into a Number) and a room costs what its document weighs, not a multiple of it. Garbage is collected by compaction
+//! ([`crate::document::compact`]), which somebody else runs on a thread that may take its time.
+
+use crate::limits::Limits;
+use crate::update::{self, Accepted, Admission, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
+use crate::wire::encode;
+use bytes::Bytes;
+
+/// Tail updates that are joined into one when there are so many: one `Bytes` costs more than a small update.
+const TAIL_UPDATES_MAX: usize = 64;
+/// Encoded differences that are kept for the next member that lacks the same: after a restart a thousand come back at once.
+const DIFFERENCES_MAX: usize = 4;
+/// Appended bytes below which a compaction is not worth its price.
+const COMPACT_BYTES_MIN: usize = 64 << 10;
+
+/// A dashboard's content while its room is live.
+#[derive(Debug)]
+pub(super) struct Document {
+    base: Bytes,
+    base_scan: Scan,
+    tail: Vec<Bytes>,
+    tail_bytes: usize,
+    /// Bytes accepted since the last compaction.
+    grown: usize,
+    knowledge: Knowledge,
+    full: Option<Bytes>,
+    differences: Vec<(StateVector, Bytes)>,
+    orphans: Vec<Bytes>,
+    /// How many of the tail's updates a running compaction covers.
+    compacting: Option<usize>,
+    compact_at: usize,
+}
+
+impl Document {
+    /// An empty document.
+    pub(super) fn empty() -> Document {
+        Document {
+            base: Bytes::from_static(&update::EMPTY_UPDATE),
+            base_scan: Scan::default(),
+            tail: Vec::new(),
+            tail_bytes: 0,
+            grown: 0,
+            knowledge: Knowledge::default(),
+            full: None,
+            differences: Vec::new(),
+            orphans: Vec::new(),
+            compacting: None,
+            compact_at: COMPACT_BYTES_MIN,
+        }
+    }
+
+    /// What the store holds: a snapshot and the log after it.
+    ///
+    /// Entries that lie behind a hole (a damaged record was set aside) wait as orphans and come back to life when a client brings
+    /// what is missing.
+    ///
+    /// # Errors
+    /// [`ScanError`] – the snapshot itself is not an update: the dashboard must not be opened, least of all as an empty one.
+    pub(super) fn load(snapshot: Option<Bytes>, log: Vec<Bytes>, limits: &Limits) -> Result<Document, ScanError> {
+        let mut document = Document::empty();
+        if let Some(base) = snapshot {
+            let opened = Knowledge::of(&base, &[], limits)?;
+            document.knowledge = opened.knowledge;
+            document.compact_at = COMPACT_BYTES_MIN.max(base.len() / 2);
+            document.rebase(base);
+            document.orphans = opened.held.into_iter().map(|held| held.bytes).collect();
+        }
+        document.orphans.extend(log);
+        document.adopt_orphans(limits);
+        Ok(document)
+    }
+
+    /// Puts the guard's question for `update` and keeps what was accepted.
+    pub(super) fn admit(
+        &mut self,
+        update: &Bytes,
+        scan: &Scan,
+        source: Source,
+        ownership: impl Fn(crate::id::ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> Admission {
+        let admission = self.knowledge.admit(update, scan, source, ownership, limits);
+        if let Some(accepted) = &admission.accepted {
+            self.keep(accepted);
+            if !self.orphans.is_empty() {
+                self.adopt_orphans(limits);
+            }
+        }
+        admission
+    }
+
+    /// Whether all of an update is known already.
+    pub(super) fn contains(&self, update: &[u8], scan: &Scan) -> bool {
+        self.knowledge.contains(update, scan)
+    }
+
+    /// Whether something that `held` waits for has come.
+    pub(super) fn resolves(&self, held: &update::Held) -> bool {
+        self.knowledge.resolves(held)
+    }
+
+    /// What the document holds, per client.
+    pub(super) fn clocks(&self) -> &StateVector {
+        self.knowledge.clocks()
+    }
+
+    /// Encoded size, before garbage collection.
+    pub(super) fn bytes(&self) -> usize {
+        self.base.len() + self.tail_bytes
+    }
+
+    /// Whether the log holds entries that could not be placed: then no snapshot may stand for it.
+    pub(super) fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// The whole state as one update.
+    pub(super) fn state(&mut self) -> Bytes {
+        if self.tail.is_empty() {
+            return self.base.clone();
+        }
+        encode::sync_payload(&self.sync_step2(&StateVector::default()))
+    }
+
+    /// What one lacks that has `have`, as one update.
+    pub(super) fn difference(&self, have: &StateVector) -> Bytes {
+        let scans: Vec<Scan> = self.tail.iter().map(|update| update::scan_admitted(update)).collect();
+        let tail = self.tail.iter().zip(&scans);
+        let parts: Vec<(&Bytes, &Scan)> = core::iter::once((&self.base, &self.base_scan)).chain(tail).collect();
+        update::diff_scanned(&parts, have)
+    }
+
+    /// The SyncStep2 frame for one that has `have`; shared between all that have the same.
+    pub(super) fn sync_step2(&mut self, have: &StateVector) -> Bytes {
+        if have.is_empty() {
+            if let Some(frame) = &self.full {
+                return frame.clone();
+            }
+            let frame = encode::sync_step2(&self.difference(have));
+            // The frame holds the state, so the state can live in it: no second copy. Not while a compaction counts on the tail.
+            if self.compacting.is_none() {
+                self.rebase(encode::sync_payload(&frame));
+                self.tail.clear();
+                self.tail_bytes = 0;
+            }
+            self.full = Some(frame.clone());
+            return frame;
+        }
+        if let Some((_, frame)) = self.differences.iter().find(|(known, _)| known == have) {
+            return frame.clone();
+        }
+        let frame = encode::sync_step2(&self.difference(have));
+        if self.differences.len() == DIFFERENCES_MAX {
+            self.differences.remove(0);
+        }
+        self.differences.push((have.clone(), frame.clone()));
+        frame
+    }
+
+    /// Starts a compaction when enough was appended, or when `force`d: the parts to join and collect garbage in.
+    pub(super) fn compaction(&mut self, force: bool) -> Option<Vec<Bytes>> {
+        if self.compacting.is_some() || !(force || self.grown >= self.compact_at) {
+            return None;
+        }
+        self.compacting = Some(self.tail.len());
+        Some(self.parts())
+    }
+
+    /// Whether a compaction is running.
+    pub(super) fn is_compacting(&self) -> bool {
+        self.compacting.is_some()
+    }
+
+    /// Puts a compaction's result in the place of what it covered. `None`: it failed, the parts stay as they are.
+    pub(super) fn compacted(&mut self, base: Option<Bytes>) {
+        let Some(covered) = self.compacting.take() else { return };
+        if let Some(base) = base {
+            self.rebase(base);
+            self.tail.drain(..covered);
+            self.tail_bytes = self.tail.iter().map(Bytes::len).sum();
+            self.grown = self.tail_bytes;
+            self.full = None;
+            self.differences.clear();
+            self.compact_at = COMPACT_BYTES_MIN.max(self.base.len() / 2);
+        } else {
+            // The same content would fail again: wait until there is twice as much.
+            self.compact_at = self.compact_at.max(self.grown).saturating_mul(2);
+        }
+    }
+
+    /// Bytes held, roughly.
+    pub(super) fn memory(&self) -> usize {
+        let full = self.full.as_ref().filter(|frame| frame.len() < self.base.len()).map_or(0, Bytes::len);
+        self.bytes()
+            + full
+            + self.tail.len() * 32
+            + self.differences.iter().map(|(_, frame)| frame.len()).sum::<usize>()
+            + self.orphans.iter().map(Bytes::len).sum::<usize>()
+            + self.knowledge.memory()
+    }
+
+    fn rebase(&mut self, base: Bytes) {
+        self.base_scan = update::scan_admitted(&base);
+        self.base = base;
+    }
+
+    fn parts(&self) -> Vec<Bytes> {
+        let mut parts = Vec::with_capacity(1 + self.tail.len());
+        if self.base.len() > update::EMPTY_UPDATE.len() || self.tail.is_empty() {
+            parts.push(self.base.clone());
+        }
+        parts.extend(self.tail.iter().cloned());
+        parts
+    }
+
+    fn keep(&mut self, accepted: &Accepted) {
+        self.full = None;
+        self.differences.clear();
+        self.tail_bytes += accepted.bytes.len();
+        self.grown += accepted.bytes.len();
+        self.tail.push(accepted.bytes.clone());
+        if self.tail.len() > TAIL_UPDATES_MAX {
+            self.join_tail();
+        }
+    }
+
+    fn join_tail(&mut self) {
+        let covered = self.compacting.unwrap_or(0);
+        if self.tail.len() > covered + 1 {
+            let joined = update::merge(&self.tail[covered..]);
+            self.tail.truncate(covered);
+            self.tail.push(joined);
+            self.tail_bytes = self.tail.iter().map(Bytes::len).sum();
+        }
+    }
+
+    fn adopt_orphans(&mut self, limits: &Limits) {
+        loop {
+            let mut progressed = false;
+            for orphan in core::mem::take(&mut self.orphans) {
+                let Ok(scan) = update::scan(&orphan, limits) else {
+                    continue;
+                };
+                let admission = self.knowledge.admit(&orphan, &scan, Source::Trusted, |_| Ownership::Free, limits);
+                if let Some(accepted) = &admission.accepted {
+                    progressed = true;
+                    self.keep(accepted);
+                }
+                if let Some(rest) = admission.held {
+                    self.orphans.push(rest.bytes);
+                }
+            }
+            if !progressed || self.orphans.is_empty() {
+                return;
+            }
+        }
+    }
+}

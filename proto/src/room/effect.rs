@@ -1,0 +1,160 @@
+//! What a room wants done.
+
+use super::FlushSeq;
+use super::input::RequestId;
+use crate::id::MemberId;
+use crate::log::{LogEntry, LogPosition};
+use crate::wire::close::CloseCode;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// What an outbox must know about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A state or a difference, shared between members: dropping it means starting over.
+    State,
+    /// Went to everybody in this flush: dropping it means a difference from here.
+    Flush(FlushSeq),
+    /// Goes again with the difference that follows an overflow, or is worth nothing later: dropping it costs nothing.
+    Notice,
+}
+
+/// One message for a socket, in the y-websocket dialect's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// One message.
+    pub bytes: Bytes,
+    /// What dropping it would mean.
+    pub kind: FrameKind,
+}
+
+/// Why a REST write was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteRefusal {
+    /// It builds on something that the dashboard does not have.
+    #[error(
+        "update refers to content that the dashboard does not have: read its state, then send the whole difference"
+    )]
+    Hole,
+    /// It carries structs under the id of a client that is connected right now.
+    #[error("update carries edits of a client that is connected itself")]
+    Foreign,
+    /// It would break a limit of the document.
+    #[error("{0}")]
+    Limit(LimitReached),
+}
+
+/// A bound of the document that an update would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitReached {
+    /// `document_bytes_max`.
+    #[error("document would exceed document-bytes-max")]
+    DocumentBytes,
+    /// `document_clients_max`.
+    #[error("document would exceed document-clients-max")]
+    DocumentClients,
+    /// `nesting_max`.
+    #[error("shared types would nest deeper than nesting-max")]
+    Nesting,
+}
+
+/// What happened, for the metrics and the log; never needed to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// An update was accepted.
+    Accepted {
+        /// It came by REST.
+        by_rest: bool,
+        /// It came as a SyncStep2: edits made offline.
+        by_step2: bool,
+    },
+    /// A flush of so many bytes went to everybody.
+    Flushed {
+        /// Its size.
+        bytes: usize,
+        /// How long its first update waited.
+        waited: Duration,
+    },
+    /// A member that may not edit did.
+    ReadOnly,
+    /// An update waits behind a hole.
+    Held,
+    /// An update waits since another live session owns its client id.
+    Foreign,
+    /// A held update waited too long, or too much was held.
+    HeldExpired,
+    /// An update would break a limit.
+    Limit(LimitReached),
+    /// An awareness entry was dropped.
+    AwarenessDropped,
+    /// A slow member got one difference for all that it missed.
+    Resynced,
+    /// The log waits as one difference: the store has been away for too long to keep every entry.
+    Diverged,
+}
+
+/// Something to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Put a frame into one member's outbox.
+    Send {
+        /// Whose.
+        to: MemberId,
+        /// What.
+        frame: Frame,
+    },
+    /// Put a frame into every member's outbox but these, which are sorted.
+    FanOut {
+        /// What.
+        frame: Frame,
+        /// Who wrote it.
+        except: Vec<MemberId>,
+    },
+    /// Tell a member that so many of its updates are durable, or refused.
+    Ack {
+        /// Whom.
+        to: MemberId,
+        /// Durable or refused.
+        saved: bool,
+        /// How many.
+        count: u32,
+    },
+    /// Answer a REST write.
+    Answer {
+        /// Which.
+        request: RequestId,
+        /// Durable or refused.
+        result: Result<(), WriteRefusal>,
+    },
+    /// Append to the log; answered by `Appended` or `AppendFailed`. One is in flight at a time.
+    Append {
+        /// In order.
+        entries: Vec<LogEntry>,
+    },
+    /// Join these and collect garbage, away from here; answered by `Compacted`. One is in flight at a time.
+    Compact {
+        /// The state and the updates after it.
+        parts: Vec<Bytes>,
+    },
+    /// Write a snapshot; answered by `Snapshotted`. One is in flight at a time.
+    Snapshot {
+        /// Every entry up to here is in it.
+        covers: LogPosition,
+        /// The whole state.
+        state: Bytes,
+    },
+    /// Find out at once whether this member's socket still lives: somebody else announces its client id.
+    Probe {
+        /// Whose.
+        member: MemberId,
+    },
+    /// End a session.
+    Close {
+        /// Whose.
+        member: MemberId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Count or log something.
+    Report(Report),
+}

@@ -1,0 +1,116 @@
+//! What a room is told.
+
+use super::FlushSeq;
+use crate::access::{Access, Identity};
+use crate::id::MemberId;
+use crate::log::LogPosition;
+use crate::update::{Scan, StateVector};
+use bytes::Bytes;
+
+/// One who joins.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// Unique on this node.
+    pub member: MemberId,
+    /// Who it is, as far as verified.
+    pub identity: Identity,
+    /// What it may do.
+    pub access: Access,
+    /// Whether it asked for a message of type 8 per update.
+    pub wants_acks: bool,
+    /// Whether it asked for its own updates to come back when they are durable.
+    pub wants_echo: bool,
+}
+
+/// An update that the scan found plausible.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// Yjs update v1.
+    pub update: Bytes,
+    /// What the scan read out of it.
+    pub scan: Scan,
+    /// The whole frame when it is an Update (`00 02 ..`): forwarded as it came when all of it is new.
+    pub frame: Option<Bytes>,
+}
+
+/// Identifies a write that came in by REST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A session joined.
+    Joined(Joining),
+    /// A member says what it has and wants the rest.
+    SyncStep1 {
+        /// Who.
+        member: MemberId,
+        /// What it has.
+        have: StateVector,
+    },
+    /// A member sent an Update or a SyncStep2.
+    Update {
+        /// Who.
+        member: MemberId,
+        /// What.
+        update: Box<Scanned>,
+    },
+    /// A member sent awareness entries, as [`crate::wire::awareness::entries`] reads them; what it does not read is ignored.
+    Awareness {
+        /// Who.
+        member: MemberId,
+        /// What.
+        body: Bytes,
+    },
+    /// A member asks for everybody's awareness.
+    QueryAwareness {
+        /// Who.
+        member: MemberId,
+    },
+    /// A member's outbox overflowed: what waited in it was dropped, from this flush on.
+    Overflowed {
+        /// Who.
+        member: MemberId,
+        /// The first flush that it missed; 0 when a state was dropped.
+        first_missed: FlushSeq,
+    },
+    /// The outbox of a member that had overflowed is empty.
+    Drained {
+        /// Who.
+        member: MemberId,
+    },
+    /// A member's session ended.
+    Left {
+        /// Who.
+        member: MemberId,
+    },
+    /// A REST call brings an update.
+    Write {
+        /// To be answered by [`super::Effect::Answer`].
+        request: RequestId,
+        /// Who.
+        identity: Identity,
+        /// What.
+        update: Box<Scanned>,
+    },
+    /// The append in flight is durable.
+    Appended {
+        /// Where its last entry stands.
+        position: LogPosition,
+    },
+    /// The append in flight failed; it may be tried again.
+    AppendFailed,
+    /// The compaction in flight ended; `None` when it failed.
+    Compacted {
+        /// The joined, garbage-collected state.
+        base: Option<Bytes>,
+    },
+    /// The snapshot in flight ended.
+    Snapshotted {
+        /// Whether it is durable.
+        saved: bool,
+    },
+    /// Time to leave memory, or the process ends: flush, save and snapshot without delay.
+    Close,
+}

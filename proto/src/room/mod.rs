@@ -1,0 +1,790 @@
+//! A dashboard that is live on one node, as a state machine: told of [`Input`]s, it answers with [`Effect`]s.
+//!
+//! A room decides who gets which bytes and when, what goes to the log, what is said to be saved, and when there is nothing left
+//! to stay in memory for. It never waits, reads no clock and never fails: whatever a peer sends ends in an effect.
+//!
+//! The rules that hold at any time:
+//! - what the guard accepted reaches every other member, by a flush or by one difference after its outbox overflowed;
+//! - an ack goes out only after the store said that all of the update's content is durable;
+//! - awareness of an id comes from the session that owns it, and disappears with it.
+
+mod document;
+mod effect;
+mod flush;
+mod input;
+mod journal;
+mod member;
+mod ownership;
+mod presence;
+mod saving;
+
+pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
+pub use input::{Input, Joining, RequestId, Scanned};
+pub use journal::FlushSeq;
+
+use crate::access::Identity;
+use crate::id::{ClientId, MemberId};
+use crate::limits::Limits;
+use crate::log::{LogEntry, LogPosition, Source};
+use crate::time::Timestamp;
+use crate::update::{self, HeldWhy, Refusal, ScanError, Source as Trust, StateVector};
+use crate::wire::awareness::{Entries, NULL};
+use crate::wire::close::CloseCode;
+use crate::wire::{self, encode};
+use bytes::Bytes;
+use core::time::Duration;
+use document::Document;
+use flush::Flush;
+use journal::Journal;
+use member::{Held, Member};
+use ownership::Owners;
+use presence::Presence;
+use saving::{Saving, ToAppend, Unsaved, Waiting};
+use std::collections::BTreeMap;
+
+/// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long an answer to a question for missing content may take before the question is put again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long after a failed snapshot the next one is tried; the log still holds everything.
+const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
+
+/// The pace of a room.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Updates go out at most this often; a quiet room's at once.
+    pub flush_interval: Duration,
+    /// Awareness goes out at most this often.
+    pub awareness_interval: Duration,
+    /// How long a room without members stays in memory.
+    pub room_idle: Duration,
+    /// A snapshot is written when the log has grown by so many bytes.
+    pub snapshot_after_bytes: usize,
+    /// A snapshot is written when the log holds something this old that none covers.
+    pub snapshot_interval: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            flush_interval: Duration::from_millis(8),
+            awareness_interval: Duration::from_millis(20),
+            room_idle: Duration::from_secs(60),
+            snapshot_after_bytes: 256 << 10,
+            snapshot_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What the store held when the room was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The newest snapshot.
+    pub snapshot: Option<Bytes>,
+    /// The log after it.
+    pub log: Vec<Bytes>,
+    /// Where the log ends.
+    pub position: LogPosition,
+}
+
+/// A live dashboard.
+#[derive(Debug)]
+pub struct Room {
+    limits: Limits,
+    tuning: Tuning,
+    document: Document,
+    members: BTreeMap<MemberId, Member>,
+    owners: Owners,
+    presence: Presence,
+    flush: Flush,
+    journal: Journal,
+    saving: Saving,
+    seq: FlushSeq,
+    flushed_at: Option<Timestamp>,
+    awareness_at: Option<Timestamp>,
+    keep_alive_at: Timestamp,
+    empty_since: Option<Timestamp>,
+    is_closing: bool,
+    /// The snapshot that the running compaction is for: what it covers, when it began, bytes uncovered then.
+    snapshot_wanted: Option<SnapshotBegun>,
+    snapshot_in_flight: Option<SnapshotBegun>,
+    snapshot_retry_at: Option<Timestamp>,
+    held: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SnapshotBegun {
+    covers: LogPosition,
+    at: Timestamp,
+    bytes: usize,
+}
+
+/// Who sent an update.
+#[derive(Clone, Copy)]
+enum Sender<'a> {
+    Member(MemberId),
+    Request(RequestId, &'a Identity),
+}
+
+impl Room {
+    /// Opens a dashboard with what the store holds.
+    ///
+    /// # Errors
+    /// [`ScanError`] – the snapshot is not an update: refuse to open, and tell an operator.
+    pub fn open(now: Timestamp, loaded: Loaded, limits: Limits, tuning: Tuning) -> Result<Room, ScanError> {
+        let log_bytes = loaded.log.iter().map(Bytes::len).sum();
+        let document = Document::load(loaded.snapshot, loaded.log, &limits)?;
+        Ok(Room {
+            limits,
+            tuning,
+            document,
+            members: BTreeMap::new(),
+            owners: Owners::default(),
+            presence: Presence::default(),
+            flush: Flush::default(),
+            journal: Journal::default(),
+            saving: Saving::new(now, loaded.position, log_bytes),
+            seq: 0,
+            flushed_at: None,
+            awareness_at: None,
+            keep_alive_at: now + KEEP_ALIVE,
+            empty_since: Some(now),
+            is_closing: false,
+            snapshot_wanted: None,
+            snapshot_in_flight: None,
+            snapshot_retry_at: None,
+            held: 0,
+        })
+    }
+
+    /// Takes one input. Call [`Room::handle_timeout`] after a batch of them: it sends what is due.
+    pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Joined(joining) => self.joined(joining, effects),
+            Input::SyncStep1 { member, have } => self.sync_step1(member, &have, effects),
+            Input::Update { member, update } => self.update(now, Sender::Member(member), *update, effects),
+            Input::Awareness { member, body } => {
+                if let Ok(entries) = wire::awareness::entries(&body) {
+                    self.awareness(now, member, entries, effects);
+                }
+            }
+            Input::QueryAwareness { member } => {
+                if self.members.contains_key(&member) {
+                    self.send_presence(member, effects);
+                }
+            }
+            Input::Overflowed { member, first_missed } => self.overflowed(member, first_missed),
+            Input::Drained { member } => self.drained(now, member, effects),
+            Input::Left { member } => self.left(now, member, effects),
+            Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
+            Input::Appended { position } => self.appended(now, position, effects),
+            Input::AppendFailed => self.saving.failed(now),
+            Input::Compacted { base } => self.compacted(base, effects),
+            Input::Snapshotted { saved } => self.snapshotted(now, saved),
+            Input::Close => self.is_closing = true,
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.presence.expire(now);
+        if !self.flush.is_empty() && (self.is_closing || is_due(self.flushed_at, self.tuning.flush_interval, now)) {
+            self.flush(now, effects);
+        }
+        if self.presence.is_dirty() && is_due(self.awareness_at, self.tuning.awareness_interval, now) {
+            self.flush_presence(now, effects);
+        }
+        if now >= self.keep_alive_at {
+            self.keep_alive_at = now + KEEP_ALIVE;
+            self.expire_held(now, effects);
+            if !self.members.is_empty() {
+                let frame = Frame { bytes: encode::keep_alive(), kind: FrameKind::Notice };
+                effects.push(Effect::FanOut { frame, except: Vec::new() });
+            }
+        }
+        self.append(now, effects);
+        self.compact(now, effects);
+    }
+
+    /// When [`Room::handle_timeout`] is needed next, if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Timestamp {
+        let mut at = self.keep_alive_at;
+        let mut earlier = |candidate: Timestamp| at = at.min(candidate);
+        if !self.flush.is_empty() {
+            earlier(self.flushed_at.map_or(Timestamp(0), |last| last + self.tuning.flush_interval));
+        }
+        if self.presence.is_dirty() {
+            earlier(self.awareness_at.map_or(Timestamp(0), |last| last + self.tuning.awareness_interval));
+        }
+        if let Some(expiry) = self.presence.next_expiry() {
+            earlier(expiry);
+        }
+        if let Some(retry) = self.saving.retry_at() {
+            earlier(retry);
+        }
+        if let Some(due) = self.snapshot_due_at() {
+            earlier(due);
+        }
+        if let Some(since) = self.empty_since {
+            earlier(since + self.tuning.room_idle);
+        }
+        at
+    }
+
+    /// Whether the room could leave memory: nobody is here, everything is durable, and it has been so for the idle time (or was
+    /// told to close).
+    #[must_use]
+    pub fn is_evictable(&self, now: Timestamp) -> bool {
+        let idle = self.empty_since.is_some_and(|since| now.since(since) >= self.tuning.room_idle);
+        (idle || self.is_closing && self.members.is_empty()) && self.is_settled()
+    }
+
+    /// Whether everything accepted is durable and no work is on its way.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.flush.is_empty()
+            && self.saving.is_saved()
+            && !self.document.is_compacting()
+            && self.snapshot_in_flight.is_none()
+            && self.snapshot_wanted.is_none()
+            && (self.saving.since_snapshot() == 0 || self.document.has_orphans())
+    }
+
+    /// An eviction that was offered did not happen: the idle time begins anew.
+    pub fn stay(&mut self, now: Timestamp) {
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+        }
+    }
+
+    /// How many sessions are in the room.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Updates that wait behind a hole.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What the document holds, per client.
+    #[must_use]
+    pub fn clocks(&self) -> &StateVector {
+        self.document.clocks()
+    }
+
+    /// The whole state as one update.
+    #[must_use]
+    pub fn state(&mut self) -> Bytes {
+        self.document.state()
+    }
+
+    /// What one lacks that has `have`.
+    #[must_use]
+    pub fn difference(&self, have: &StateVector) -> Bytes {
+        self.document.difference(have)
+    }
+
+    /// Gives up the idle time: memory is short.
+    pub fn leave_when_empty(&mut self, now: Timestamp) {
+        if self.members.is_empty() {
+            self.empty_since = Some(Timestamp(now.0.saturating_sub(self.tuning.room_idle.as_millis() as u64)));
+        }
+    }
+
+    /// Bytes held, roughly: for the memory budget.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let held: usize = self.members.values().map(|member| member.held_bytes).sum();
+        size_of::<Room>()
+            + self.members.len() * size_of::<(MemberId, Member)>()
+            + held
+            + self.document.memory()
+            + self.presence.memory()
+            + self.journal.memory()
+            + self.saving.memory()
+    }
+
+    fn joined(&mut self, joining: Joining, effects: &mut Vec<Effect>) {
+        let id = joining.member;
+        if self.is_closing {
+            effects.push(Effect::Close { member: id, code: CloseCode::Restart });
+            return;
+        }
+        if self.members.len() >= self.limits.members_max {
+            effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
+            return;
+        }
+        self.members.insert(id, Member::new(joining));
+        self.empty_since = None;
+        // Ask first: the answer brings what was edited offline.
+        self.ask(id, effects);
+        if self.presence.states() > 0 {
+            self.send_presence(id, effects);
+        }
+    }
+
+    fn sync_step1(&mut self, id: MemberId, have: &StateVector, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&id) else { return };
+        if member.lags_from.is_some() {
+            return; // It gets one difference when its outbox is empty; `Drained` sends it.
+        }
+        let frame = self.document.sync_step2(have);
+        effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+    }
+
+    fn update(&mut self, now: Timestamp, sender: Sender<'_>, scanned: Scanned, effects: &mut Vec<Effect>) {
+        if let Sender::Member(id) = sender {
+            let Some(member) = self.members.get_mut(&id) else { return };
+            if !member.access.may_edit() {
+                self.read_only(id, &scanned, effects);
+                return;
+            }
+            if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
+                member.wants_echo = true;
+            }
+        }
+        let acks = u32::from(matches!(sender, Sender::Member(_)));
+        if self.offer(now, sender, scanned, acks, None, effects) {
+            self.retry_held(now, false, effects);
+        }
+    }
+
+    /// Offers an update to the document and settles what comes of it. `held_since` is set when it had to wait before.
+    fn offer(
+        &mut self,
+        now: Timestamp,
+        sender: Sender<'_>,
+        scanned: Scanned,
+        acks: u32,
+        held_since: Option<Timestamp>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Scanned { update, scan, frame } = scanned;
+        let id = match sender {
+            Sender::Member(id) => Some(id),
+            Sender::Request(..) => None,
+        };
+        if self.document.bytes() + update.len() > self.limits.document_bytes_max {
+            self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
+            return false;
+        }
+        let is_update_frame = frame.is_some();
+        let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
+        let owners = &self.owners;
+        let admission =
+            self.document.admit(&update, &scan, trust, |client| owners.ownership(now, client, id), &self.limits);
+        let progressed = admission.accepted.is_some();
+        if let Some(accepted) = admission.accepted {
+            let by_rest = matches!(sender, Sender::Request(..));
+            effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
+            let verbatim = accepted.bytes.as_ptr() == update.as_ptr() && accepted.bytes.len() == update.len();
+            let frame = frame.filter(|_| verbatim);
+            let starts = || accepted.scan.spans.iter().map(|span| (span.client, span.start));
+            self.flush.collect(now, id, accepted.clone(), frame);
+            let (author, session, source) = match sender {
+                Sender::Member(id) => {
+                    let author = self.members.get(&id).map(|member| &member.identity);
+                    (author.and_then(Identity::author).map(Into::into), id.0, Source::Socket)
+                }
+                Sender::Request(_, identity) => (identity.author().map(Into::into), 0, Source::Rest),
+            };
+            let echo_to = id.filter(|id| self.members.get(id).is_some_and(|member| member.wants_echo));
+            let entry = LogEntry { at: now, author, session, source, update: accepted.bytes.clone() };
+            if self.saving.add(
+                Unsaved { entry, echo_to },
+                starts(),
+                self.document.clocks(),
+                self.limits.unsaved_bytes_max,
+            ) {
+                effects.push(Effect::Report(Report::Diverged));
+            }
+            if let (Some(id), true, [span]) = (id, is_update_frame, scan.spans.as_slice()) {
+                self.claim_by_edit(id, span.client, span.has_gc);
+            }
+        }
+        if let Some(refusal) = admission.refused {
+            let limit = match refusal {
+                Refusal::Nesting(_) => LimitReached::Nesting,
+                Refusal::Clients(_) => LimitReached::DocumentClients,
+            };
+            self.refuse(sender, acks, limit, effects);
+        } else if let Some(held) = admission.held {
+            self.hold(now, sender, held, acks, held_since, effects);
+        } else {
+            self.wait_for_durable(sender, acks, effects);
+        }
+        progressed
+    }
+
+    fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(Report::Limit(limit)));
+        match sender {
+            Sender::Member(id) => self.ack(id, false, acks, effects),
+            Sender::Request(request, _) => {
+                effects.push(Effect::Answer { request, result: Err(WriteRefusal::Limit(limit)) });
+            }
+        }
+    }
+
+    /// Tells the sender when all that it sent is durable; at once, when it is so already.
+    fn wait_for_durable(&mut self, sender: Sender<'_>, acks: u32, effects: &mut Vec<Effect>) {
+        match sender {
+            Sender::Member(id) => {
+                if !self.members.get(&id).is_some_and(|member| member.wants_acks) || acks == 0 {
+                    return;
+                }
+                if self.saving.when_durable(Waiting::Member(id, acks)) {
+                    self.ack(id, true, acks, effects);
+                }
+            }
+            Sender::Request(request, _) => {
+                if self.saving.when_durable(Waiting::Request(request)) {
+                    effects.push(Effect::Answer { request, result: Ok(()) });
+                }
+            }
+        }
+    }
+
+    fn ack(&self, id: MemberId, saved: bool, count: u32, effects: &mut Vec<Effect>) {
+        if count > 0 && self.members.get(&id).is_some_and(|member| member.wants_acks) {
+            effects.push(Effect::Ack { to: id, saved, count });
+        }
+    }
+
+    /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
+    fn read_only(&mut self, id: MemberId, scanned: &Scanned, effects: &mut Vec<Effect>) {
+        let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
+        if !is_known {
+            effects.push(Effect::Report(Report::ReadOnly));
+        }
+        self.ack(id, is_known, 1, effects);
+    }
+
+    /// The first update of one client that was taken from a session makes that client id its own, unless it has one by awareness.
+    fn claim_by_edit(&mut self, id: MemberId, client: ClientId, has_gaps: bool) {
+        if let Some(member) = self.members.get_mut(&id)
+            && member.edits_as.is_none()
+            && !has_gaps
+            && self.owners.claim(client, id).is_ok()
+        {
+            member.edits_as = Some(client);
+        }
+    }
+
+    /// Keeps what lies behind a hole, and asks the sender for what is missing.
+    fn hold(
+        &mut self,
+        now: Timestamp,
+        sender: Sender<'_>,
+        waiting: update::Held,
+        acks: u32,
+        held_since: Option<Timestamp>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_foreign = waiting.why == HeldWhy::Foreign;
+        let id = match sender {
+            Sender::Member(id) => id,
+            Sender::Request(request, _) => {
+                let refusal = if is_foreign { WriteRefusal::Foreign } else { WriteRefusal::Hole };
+                effects.push(Effect::Answer { request, result: Err(refusal) });
+                return;
+            }
+        };
+        if held_since.is_none() {
+            effects.push(Effect::Report(if is_foreign { Report::Foreign } else { Report::Held }));
+            if is_foreign {
+                self.probe_owners(id, &waiting.bytes, effects);
+            }
+        }
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let bytes = waiting.bytes.len();
+        let has_room = member.held.len() < self.limits.held_updates_max
+            && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes.min(self.limits.frame_bytes_max));
+        if !has_room && held_since.is_none() {
+            // Nothing is lost: the sender still has it, and is asked for all that is missing here.
+            member.held_overruns += 1;
+            let refused = member.take_held().iter().map(|held| held.acks).sum::<u32>() + acks;
+            member.asked_at = Some(now);
+            let ends = member.held_overruns > self.limits.held_overruns_max;
+            effects.push(Effect::Report(Report::HeldExpired));
+            self.count_held();
+            self.ack(id, false, refused, effects);
+            if ends {
+                effects.push(Effect::Close { member: id, code: CloseCode::HeldOverrun });
+            } else {
+                self.ask(id, effects);
+            }
+            return;
+        }
+        member.held_bytes += bytes;
+        member.held.push_back(Held { waiting, since: held_since.unwrap_or(now), acks });
+        self.held += 1;
+        let ask = held_since.is_none() && member.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN);
+        if ask {
+            member.asked_at = Some(now);
+            self.ask(id, effects);
+        }
+    }
+
+    /// Finds out whether the sessions in whose names `update` writes still live: the sender may be one of them, come back.
+    fn probe_owners(&self, sender: MemberId, update: &[u8], effects: &mut Vec<Effect>) {
+        let Ok(scan) = update::scan(update, &self.limits) else { return };
+        let mut owners: Vec<MemberId> = scan.spans.iter().filter_map(|span| self.owners.owner(span.client)).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners.retain(|owner| *owner != sender);
+        effects.extend(owners.into_iter().map(|member| Effect::Probe { member }));
+    }
+
+    /// Offers again what is held and may get further: the document grew, or an owner left (`owner_left`).
+    fn retry_held(&mut self, now: Timestamp, owner_left: bool, effects: &mut Vec<Effect>) {
+        let mut owner_left = owner_left;
+        while self.held > 0 {
+            let mut progressed = false;
+            let document = &self.document;
+            let may_move =
+                |held: &Held| document.resolves(&held.waiting) || owner_left && held.waiting.why == HeldWhy::Foreign;
+            let waiting: Vec<MemberId> =
+                self.members.iter().filter(|(_, member)| member.held.iter().any(may_move)).map(|(&id, _)| id).collect();
+            for id in waiting {
+                let Some(member) = self.members.get_mut(&id) else { continue };
+                for held in member.take_held() {
+                    let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits) else { continue };
+                    let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
+                    progressed |= self.offer(now, Sender::Member(id), scanned, held.acks, Some(held.since), effects);
+                }
+            }
+            self.count_held();
+            owner_left = false;
+            if !progressed {
+                return;
+            }
+        }
+    }
+
+    fn expire_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let limit = self.limits.held_for_max;
+        let mut expired = Vec::new();
+        for (&id, member) in &mut self.members {
+            while let Some(held) = member.held.pop_front_if(|held| now.since(held.since) >= limit) {
+                member.held_bytes = member.held_bytes.saturating_sub(held.waiting.bytes.len());
+                expired.push((id, held.acks));
+            }
+        }
+        for (id, acks) in expired {
+            effects.push(Effect::Report(Report::HeldExpired));
+            self.ack(id, false, acks, effects);
+        }
+        self.count_held();
+    }
+
+    fn count_held(&mut self) {
+        self.held = self.members.values().map(|member| member.held.len()).sum();
+    }
+
+    /// Sends SyncStep1: a stock client answers with all that is missing here.
+    fn ask(&self, to: MemberId, effects: &mut Vec<Effect>) {
+        let frame = Frame { bytes: encode::sync_step1(&self.document.clocks().encode()), kind: FrameKind::Notice };
+        effects.push(Effect::Send { to, frame });
+    }
+
+    fn write(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        identity: &Identity,
+        scanned: Scanned,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.offer(now, Sender::Request(request, identity), scanned, 0, None, effects) {
+            self.retry_held(now, false, effects);
+        }
+    }
+
+    fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let announced_before = member.announced.is_some();
+        let announced = self.presence.announce(now, id, announced_before, entries, &mut self.owners, &self.limits);
+        if let Some(client) = announced.claimed {
+            member.announced = Some(client);
+        }
+        if let Some((client, owner)) = announced.contested {
+            member.claims = Some(client);
+            effects.push(Effect::Probe { member: owner });
+        }
+        for _ in 0..announced.dropped {
+            effects.push(Effect::Report(Report::AwarenessDropped));
+        }
+        self.nudge(id, &announced.nudges, effects);
+    }
+
+    /// Answers a stale announcement of one's own id with a removal at the clock known here: stock clients then take the next
+    /// clock and announce themselves at once, where they would otherwise stay invisible for up to 15 s.
+    fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
+        if !clocks.is_empty() {
+            let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
+            effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+        }
+    }
+
+    fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+        let bytes = self.presence.snapshot();
+        effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+    }
+
+    fn overflowed(&mut self, id: MemberId, first_missed: FlushSeq) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let have = if first_missed == 0 {
+            StateVector::default()
+        } else {
+            self.journal.before(first_missed, self.document.clocks())
+        };
+        member.lags_from = Some(have);
+    }
+
+    fn drained(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+        // What is collected must not count as told: the difference carries it.
+        self.flush(now, effects);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(have) = member.lags_from.take() else { return };
+        let frame = self.document.sync_step2(&have);
+        effects.push(Effect::Report(Report::Resynced));
+        effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        self.send_presence(id, effects);
+        // The question may have been dropped with the rest; a second one costs one small answer.
+        self.ask(id, effects);
+    }
+
+    fn left(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.remove(&id) else { return };
+        let owned = member.owns();
+        self.presence.leave(id, &owned, now);
+        self.owners.release(now, &owned, id);
+        self.saving.forget(id);
+        self.count_held();
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+        }
+        let heirs: Vec<(MemberId, ClientId)> = self
+            .members
+            .iter()
+            .filter_map(|(&heir, member)| {
+                member.claims.filter(|client| owned.contains(client)).map(|client| (heir, client))
+            })
+            .collect();
+        for (heir, client) in heirs {
+            if self.owners.claim(client, heir).is_ok()
+                && let Some(member) = self.members.get_mut(&heir)
+            {
+                member.claims = None;
+                member.announced = Some(client);
+                let clock = self.presence.clock(client).unwrap_or(0);
+                self.flush_presence(now, effects);
+                self.nudge(heir, &[(client, clock)], effects);
+            }
+        }
+        self.retry_held(now, true, effects);
+    }
+
+    fn flush(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(frames) = self.flush.take() else { return };
+        self.flushed_at = Some(now);
+        self.seq += 1;
+        self.journal.record(self.seq, frames.starts);
+        let kind = FrameKind::Flush(self.seq);
+        effects.push(Effect::Report(Report::Flushed { bytes: frames.all.len(), waited: now.since(frames.began) }));
+        for (to, bytes) in frames.own {
+            effects.push(Effect::Send { to, frame: Frame { bytes, kind } });
+        }
+        effects.push(Effect::FanOut { frame: Frame { bytes: frames.all, kind }, except: frames.except });
+    }
+
+    fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some((bytes, author)) = self.presence.take_dirty() else { return };
+        self.awareness_at = Some(now);
+        let frame = Frame { bytes, kind: FrameKind::Notice };
+        effects.push(Effect::FanOut { frame, except: author.into_iter().collect() });
+    }
+
+    fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let entries = match self.saving.next(now, self.document.clocks()) {
+            Some(ToAppend::Entries(entries)) => entries,
+            Some(ToAppend::DifferenceFrom(durable)) => {
+                vec![saving::recovery_entry(now, self.document.difference(&durable))]
+            }
+            None => return,
+        };
+        effects.push(Effect::Append { entries });
+    }
+
+    fn appended(&mut self, now: Timestamp, position: LogPosition, effects: &mut Vec<Effect>) {
+        let batch = self.saving.appended(now, position);
+        for (to, count) in batch.acks {
+            self.ack(to, true, count, effects);
+        }
+        for request in batch.answers {
+            effects.push(Effect::Answer { request, result: Ok(()) });
+        }
+        for Unsaved { entry, echo_to } in batch.entries {
+            if let Some(to) = echo_to
+                && self.members.get(&to).is_some_and(|member| member.lags_from.is_none())
+            {
+                let frame = Frame { bytes: encode::update(&entry.update), kind: FrameKind::Notice };
+                effects.push(Effect::Send { to, frame });
+            }
+        }
+    }
+
+    fn snapshot_due_at(&self) -> Option<Timestamp> {
+        if self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some() || self.document.has_orphans() {
+            return None;
+        }
+        let since = self.saving.unsnapshotted_since()?;
+        let leaves = self.is_closing || self.saving.since_snapshot() >= self.tuning.snapshot_after_bytes;
+        let by_time = since + self.tuning.snapshot_interval;
+        let by_idle = self.empty_since.map(|since| since + self.tuning.room_idle);
+        let due = if leaves { since } else { by_idle.map_or(by_time, |at| at.min(by_time)) };
+        Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
+    }
+
+    fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let wants_snapshot =
+            (!self.is_closing || self.saving.is_saved()) && self.snapshot_due_at().is_some_and(|at| now >= at);
+        if let Some(parts) = self.document.compaction(wants_snapshot) {
+            if wants_snapshot {
+                self.snapshot_wanted = Some(SnapshotBegun {
+                    covers: self.saving.position(),
+                    at: now,
+                    bytes: self.saving.since_snapshot(),
+                });
+            }
+            effects.push(Effect::Compact { parts });
+        }
+    }
+
+    fn compacted(&mut self, base: Option<Bytes>, effects: &mut Vec<Effect>) {
+        self.document.compacted(base);
+        if let Some(begun) = self.snapshot_wanted.take() {
+            self.snapshot_in_flight = Some(begun);
+            effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+        }
+    }
+
+    fn snapshotted(&mut self, now: Timestamp, saved: bool) {
+        let Some(begun) = self.snapshot_in_flight.take() else { return };
+        if saved {
+            self.snapshot_retry_at = None;
+            self.saving.snapshotted(begun.at, begun.bytes);
+        } else {
+            self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        }
+    }
+}
+
+fn is_due(last: Option<Timestamp>, interval: Duration, now: Timestamp) -> bool {
+    last.is_none_or(|last| now.since(last) >= interval)
+}

@@ -1,0 +1,254 @@
+//! The awareness table of one room: clocks on raw varints, states as the bytes they came in.
+//!
+//! Yjs' own rule decides what is newer (`y-protocols/awareness.js`, `applyAwarenessUpdate`); what it adds is ownership. Stock clients
+//! send every entry that they receive back to the server (yjs#732), and drop users whom their own timer misses: so an entry for
+//! somebody else's id is dropped in silence, and only for an id that no live session owns may anybody speak. Removal keeps
+//! the clock, as the clients' own does.
+
+use super::ownership::Owners;
+use crate::id::{ClientId, MemberId};
+use crate::limits::Limits;
+use crate::time::Timestamp;
+use crate::wire::awareness::{Entries, Entry, NULL};
+use crate::wire::encode;
+use bytes::Bytes;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// When a state that no live session owns counts as gone (`outdatedTimeout` in y-protocols).
+const OUTDATED_AFTER: Duration = Duration::from_secs(30);
+/// States of ids that no live session owns; beyond, further ones are dropped.
+const UNOWNED_MAX: usize = 1024;
+/// Clocks that are remembered after a removal; beyond, the smallest ids are forgotten.
+const REMOVED_MAX: usize = 4096;
+/// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
+const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
+
+#[derive(Debug)]
+struct Known {
+    clock: u32,
+    state: Option<Bytes>,
+    owner: Option<MemberId>,
+    seen_at: Timestamp,
+}
+
+/// The states of everybody in the room.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    known: BTreeMap<ClientId, Known>,
+    dirty: BTreeSet<ClientId>,
+    removed: usize,
+    unowned: usize,
+    next_expiry: Option<Timestamp>,
+}
+
+/// What an announcement led to, beside the entries that became dirty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// Entries to send back to the announcer alone: it takes a higher clock and announces itself again at once.
+    pub(super) nudges: Vec<(ClientId, u32)>,
+    /// A live session that owns the id which the announcer claims.
+    pub(super) contested: Option<(ClientId, MemberId)>,
+    /// Entries that were dropped for a reason other than being known already.
+    pub(super) dropped: u32,
+    /// The id that became the announcer's.
+    pub(super) claimed: Option<ClientId>,
+}
+
+impl Presence {
+    /// Takes one awareness message of `member`, who owns `own` so far.
+    pub(super) fn announce(
+        &mut self,
+        now: Timestamp,
+        member: MemberId,
+        announced_before: bool,
+        entries: Entries<'_>,
+        owners: &mut Owners,
+        limits: &Limits,
+    ) -> Announced {
+        let mut outcome = Announced::default();
+        if !announced_before
+            && entries.len() == 1
+            && let Some(entry) = entries.clone().next()
+            && !entry.is_null()
+        {
+            match owners.claim(entry.client, member) {
+                Ok(()) => outcome.claimed = Some(entry.client),
+                Err(owner) => outcome.contested = Some((entry.client, owner)),
+            }
+        }
+        for entry in entries {
+            let owner = owners.owner(entry.client);
+            if owner.is_some_and(|owner| owner != member) {
+                continue;
+            }
+            let is_own = owner.is_some();
+            if !is_own && entry.clock > UNOWNED_CLOCK_MAX {
+                outcome.dropped += 1;
+                continue;
+            }
+            match self.known.get(&entry.client) {
+                Some(known) if !is_newer(known, &entry) => {
+                    let says_the_same = known.clock == entry.clock
+                        && match &known.state {
+                            Some(state) => entry.is(state),
+                            None => entry.is_null(),
+                        };
+                    if is_own && !entry.is_null() && !says_the_same {
+                        outcome.nudges.push((entry.client, known.clock));
+                    }
+                    if is_own {
+                        self.own(entry.client, member, now);
+                    }
+                }
+                None if entry.is_null() => {}
+                known => {
+                    let is_new = known.is_none_or(|known| known.state.is_none());
+                    if is_new && !entry.is_null() && !is_own && self.unowned >= UNOWNED_MAX {
+                        outcome.dropped += 1;
+                        continue;
+                    }
+                    if is_new && self.states() >= limits.awareness_entries_max {
+                        outcome.dropped += 1;
+                        continue;
+                    }
+                    let Ok(state) = entry.state(limits.awareness_state_bytes_max) else {
+                        outcome.dropped += 1;
+                        continue;
+                    };
+                    let state = (!entry.is_null()).then_some(state);
+                    self.put(entry.client, Known { clock: entry.clock, state, owner, seen_at: now });
+                    self.dirty.insert(entry.client);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Removes what `member` owned, at the same clock.
+    pub(super) fn leave(&mut self, member: MemberId, clients: &[ClientId], now: Timestamp) {
+        for &client in clients {
+            if let Some(known) = self.known.get(&client)
+                && known.owner == Some(member)
+            {
+                let clock = known.clock;
+                if known.state.is_some() {
+                    self.dirty.insert(client);
+                }
+                self.put(client, Known { clock, state: None, owner: None, seen_at: now });
+            }
+        }
+    }
+
+    /// Removes the states that nobody owns and nobody renewed.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        if self.next_expiry.is_none_or(|at| now < at) {
+            return;
+        }
+        let outdated: Vec<(ClientId, u32)> = self
+            .known
+            .iter()
+            .filter(|(_, known)| {
+                known.owner.is_none() && known.state.is_some() && now.since(known.seen_at) >= OUTDATED_AFTER
+            })
+            .map(|(&client, known)| (client, known.clock))
+            .collect();
+        for (client, clock) in outdated {
+            self.put(client, Known { clock, state: None, owner: None, seen_at: now });
+            self.dirty.insert(client);
+        }
+        self.next_expiry = (self.unowned > 0).then(|| now + OUTDATED_AFTER / 2);
+    }
+
+    /// When [`Presence::expire`] may have something to do.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.next_expiry
+    }
+
+    /// Whether something waits to be told.
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// What changed since the last call, as one frame with each client's newest entry, and whose it is when it is one only.
+    pub(super) fn take_dirty(&mut self) -> Option<(Bytes, Option<MemberId>)> {
+        let dirty = core::mem::take(&mut self.dirty);
+        let author = match dirty.len() {
+            0 => return None,
+            1 => dirty.first().and_then(|client| self.known.get(client)).and_then(|known| known.owner),
+            _ => None,
+        };
+        let known = &self.known;
+        let entries = dirty.iter().filter_map(|client| known.get(client).map(|known| (*client, known)));
+        Some((encode::awareness(entries.map(as_wire)), author))
+    }
+
+    /// Everybody's state as one frame, for one who joins.
+    pub(super) fn snapshot(&self) -> Bytes {
+        let shown = self.known.iter().filter(|(_, known)| known.state.is_some());
+        encode::awareness(shown.map(|(&client, known)| as_wire((client, known))))
+    }
+
+    /// How many states are shown.
+    pub(super) fn states(&self) -> usize {
+        self.known.len() - self.removed
+    }
+
+    /// The clock known for `client`, shown or removed.
+    pub(super) fn clock(&self, client: ClientId) -> Option<u32> {
+        self.known.get(&client).map(|known| known.clock)
+    }
+
+    /// Bytes held, roughly.
+    pub(super) fn memory(&self) -> usize {
+        self.known.len() * 96
+            + self.known.values().filter_map(|known| known.state.as_ref()).map(Bytes::len).sum::<usize>()
+    }
+
+    fn own(&mut self, client: ClientId, member: MemberId, now: Timestamp) {
+        if let Some(known) = self.known.get_mut(&client) {
+            if known.owner.is_none() && known.state.is_some() {
+                self.unowned -= 1;
+            }
+            known.owner = Some(member);
+            known.seen_at = now;
+        }
+    }
+
+    fn put(&mut self, client: ClientId, known: Known) {
+        if known.state.is_none() {
+            self.removed += 1;
+        } else if known.owner.is_none() {
+            self.unowned += 1;
+            let expiry = known.seen_at + OUTDATED_AFTER;
+            self.next_expiry = Some(self.next_expiry.map_or(expiry, |at| at.min(expiry)));
+        }
+        if let Some(before) = self.known.insert(client, known) {
+            if before.state.is_none() {
+                self.removed -= 1;
+            } else if before.owner.is_none() {
+                self.unowned -= 1;
+            }
+        }
+        if self.removed > REMOVED_MAX {
+            let forgotten = self
+                .known
+                .iter()
+                .find(|(id, known)| known.state.is_none() && **id != client && !self.dirty.contains(id))
+                .map(|(&id, _)| id);
+            if let Some(id) = forgotten {
+                self.known.remove(&id);
+                self.removed -= 1;
+            }
+        }
+    }
+}
+
+/// y-protocols' rule: a higher clock, or a removal at the same clock of something that is shown.
+fn is_newer(known: &Known, entry: &Entry<'_>) -> bool {
+    known.clock < entry.clock || (known.clock == entry.clock && entry.is_null() && known.state.is_some())
+}
+
+fn as_wire((client, known): (ClientId, &Known)) -> (ClientId, u32, &[u8]) {
+    (client, known.clock, known.state.as_deref().unwrap_or(NULL))
+}

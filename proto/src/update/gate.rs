@@ -1,0 +1,1037 @@
+//! What a document knows, and which part of an update may be added to it.
+//!
+//! An update is never applied across a hole: doing so has left content that no newcomer could read, with honest clients
+//! too. [`Knowledge::admit`] keeps the largest part that is new and whose causes are all known, and hands back the rest.
+//! It also keeps every session from writing in the name of a client that another session owns.
+
+use bytes::Bytes;
+
+use super::nesting::{Levels, Nesting};
+use super::ranges::ClockRange;
+use super::scan::{Scan, ScanError, Span, scan};
+use super::structs::{self, Facts, Id, Item, Kind, Parent, Struct};
+use super::write::{DeletesToWrite, Piece, write_update};
+use super::{DeleteSet, StateVector, merge};
+use crate::id::{ClientId, Clock};
+use crate::lib0::Reader;
+use crate::limits::Limits;
+
+/// What a document holds: clocks, deletions and how deep its items are nested. Never what they contain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Knowledge {
+    clocks: StateVector,
+    deletes: DeleteSet,
+    nesting: Nesting,
+    lossy: bool,
+}
+
+/// Where an update comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client's live change.
+    Update,
+    /// A client's answer to SyncStep1: may hold anybody's structs and repeats every deletion.
+    SyncStep2,
+    /// The store, another node or the server itself: ownership was checked when it first came in.
+    Trusted,
+}
+
+/// To whom a Yjs client id belongs, as seen from the session that sent the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Nobody who is here.
+    Free,
+    /// The session itself.
+    Own,
+    /// Another live session: nothing may be written in its name.
+    OtherLive,
+    /// A session that left moments ago: what it wrote may be relayed, but no garbage collected in its name.
+    OtherRecent,
+}
+
+/// What became of an update. All `None`: there was nothing new in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// What is new and was added to the knowledge.
+    pub accepted: Option<Accepted>,
+    /// What cannot be added yet.
+    pub held: Option<Held>,
+    /// Why the whole update is refused; then nothing was added and nothing is held.
+    pub refused: Option<Refusal>,
+}
+
+/// The part of an update that was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// An update that follows on everything accepted before: the received bytes themselves when all of it was new.
+    pub bytes: Bytes,
+    /// Its scan: the clocks and deletions that are new.
+    pub scan: Scan,
+}
+
+/// The part of an update that has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// An update: the received bytes themselves when nothing of it could be added.
+    pub bytes: Bytes,
+    /// What it waits for.
+    pub why: HeldWhy,
+    /// It may get further once one of these clients is known beyond its clock.
+    pub missing: Vec<(ClientId, Clock)>,
+}
+
+/// What a held update waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldWhy {
+    /// Structs that its sender or somebody else has: ask for them.
+    Hole,
+    /// It writes in the name of a client that belongs to another session, perhaps beside having a hole.
+    Foreign,
+}
+
+/// Why an update is refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Beyond [`Limits::nesting_max`].
+    #[error("shared types are nested deeper than {0}")]
+    Nesting(u16),
+    /// Beyond [`Limits::document_clients_max`].
+    #[error("the document would know more than {0} clients")]
+    Clients(usize),
+}
+
+/// A document read from a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// What it knows.
+    pub knowledge: Knowledge,
+    /// The updates that it consists of, each following on those before.
+    pub parts: Vec<Accepted>,
+    /// What lies behind a hole, because a record between is damaged or lost.
+    pub held: Vec<Held>,
+}
+
+impl Knowledge {
+    /// Reads a stored document: a full state and the updates since.
+    ///
+    /// # Errors
+    /// [`ScanError`] – a part is no update or exceeds `limits`: treat it as damaged.
+    pub fn of(base: &Bytes, tail: &[Bytes], limits: &Limits) -> Result<Opened, ScanError> {
+        // What is stored was within the limits of its day; a lowered limit must not lock a document.
+        let limits = Limits {
+            any_depth_max: u16::MAX,
+            nesting_max: u16::MAX,
+            document_clients_max: usize::MAX,
+            ..limits.clone()
+        };
+        let mut opened = Opened::default();
+        for update in core::iter::once(base).chain(tail) {
+            let scan = scan(update, &limits)?;
+            opened.add(update, &scan, &limits);
+        }
+        opened.retry(&limits)?;
+        Ok(opened)
+    }
+
+    /// The clocks that are known.
+    #[must_use]
+    pub fn clocks(&self) -> &StateVector {
+        &self.clocks
+    }
+
+    /// A copy of the clocks that are known.
+    #[must_use]
+    pub fn state_vector(&self) -> StateVector {
+        self.clocks.clone()
+    }
+
+    /// The deletions that are known, those that structs carry themselves included.
+    #[must_use]
+    pub fn deletes(&self) -> &DeleteSet {
+        &self.deletes
+    }
+
+    /// Whether values were admitted that yrs would not give back as they are ([`Scan::lossy`]).
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        self.lossy
+    }
+
+    /// Whether all of an update is known already; `scan` is its scan.
+    #[must_use]
+    pub fn contains(&self, update: &[u8], scan: &Scan) -> bool {
+        scan.spans.iter().all(|span| self.clocks.get(span.client) >= span.end)
+            && DeleteSet::collect(scan.deletes(update)).subtract(&self.deletes).is_empty()
+    }
+
+    /// Bytes held, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.clocks.len() * 32 + self.deletes.range_count() * 12 + self.nesting.memory()
+    }
+
+    /// Whether something that `held` waits for has come. One that is [`HeldWhy::Foreign`] waits for its owner to leave, too.
+    #[must_use]
+    pub fn resolves(&self, held: &Held) -> bool {
+        held.missing.iter().any(|(client, clock)| self.clocks.get(*client) > *clock)
+    }
+
+    /// Adds what is new in `update` and closed under its causes; `scan` is its scan.
+    ///
+    /// Structs and deletions that are known are left out, so admitting an update again yields nothing. A cheap pass settles
+    /// small updates that follow on what is known; others are ordered by their causes, at a cost linear in their size.
+    pub fn admit(
+        &mut self,
+        update: &Bytes,
+        scan: &Scan,
+        source: Source,
+        ownership: impl Fn(ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> Admission {
+        let ownership = |client| if source == Source::Trusted { Ownership::Free } else { ownership(client) };
+        if self.admit_whole(update, scan, &ownership, limits) {
+            let accepted = Accepted { bytes: update.clone(), scan: scan.clone() };
+            return Admission { accepted: Some(accepted), ..Admission::default() };
+        }
+        Order::new(self, update, scan).run(ownership, limits)
+    }
+
+    /// Adds a small update that is new as a whole and depends on nothing but what is known; says whether it was one.
+    fn admit_whole(
+        &mut self,
+        update: &Bytes,
+        scan: &Scan,
+        ownership: &impl Fn(ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> bool {
+        /// Beyond this, ordering pays: a struct here is looked up in a list.
+        const SMALL: u32 = 16;
+        if scan.structs > SMALL || scan.delete_ranges > SMALL || !scan.is_canonical || scan.has_skip || scan.is_empty()
+        {
+            return false;
+        }
+        let follows = |span: &Span| {
+            self.clocks.get(span.client) == span.start
+                && match ownership(span.client) {
+                    Ownership::Free | Ownership::Own => true,
+                    Ownership::OtherRecent => !span.has_gc,
+                    Ownership::OtherLive => false,
+                }
+        };
+        if !scan.spans.iter().all(follows) || self.clocks.len() + scan.spans.len() > limits.document_clients_max {
+            return false;
+        }
+        for (client, range) in scan.deletes(update) {
+            let known_to = scan.spans.iter().find(|span| span.client == client).map(|span| span.end);
+            if range.end > known_to.unwrap_or_else(|| self.clocks.get(client)) || self.deletes.overlaps(client, range) {
+                return false;
+            }
+        }
+        let mut levels: Vec<(ClientId, Levels)> = Vec::new();
+        let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
+        for span in &scan.spans {
+            let mut of_client = Levels::default();
+            let mut walk = Walk::over(update, span.client, span.start, span.bytes.clone());
+            while let Some(next) = walk.next() {
+                if next.is_deleted() {
+                    deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
+                }
+                let Kind::Item(item) = &next.kind else { continue };
+                // Causes in the own client precede by the scan, and what precedes is known or part of this span.
+                if item.causes().any(|id| id.client != span.client && id.clock >= self.clocks.get(id.client)) {
+                    return false;
+                }
+                let depth = depth_of(item, |id| {
+                    if id.client == span.client && id.clock >= span.start {
+                        of_client.depth(id.clock)
+                    } else {
+                        self.nesting.depth(id)
+                    }
+                });
+                if item.is_type && depth >= limits.nesting_max {
+                    return false;
+                }
+                of_client.push(ClockRange { start: next.start, end: next.end }, depth);
+            }
+            if !of_client.is_empty() {
+                levels.push((span.client, of_client));
+            }
+        }
+
+        scan.spans.iter().for_each(|span| self.clocks.advance(span.client, span.end));
+        scan.deletes(update).chain(deleted).for_each(|(client, range)| self.deletes.insert_range(client, range));
+        levels.into_iter().for_each(|(client, levels)| self.nesting.append(client, levels));
+        self.lossy |= scan.lossy;
+        true
+    }
+}
+
+impl Opened {
+    fn add(&mut self, update: &Bytes, scan: &Scan, limits: &Limits) {
+        let admission = self.knowledge.admit(update, scan, Source::Trusted, |_| Ownership::Free, limits);
+        self.parts.extend(admission.accepted);
+        self.held.extend(admission.held);
+    }
+
+    /// Admits what was held once more, as one: stored updates may stand in any order.
+    fn retry(&mut self, limits: &Limits) -> Result<(), ScanError> {
+        if self.held.iter().any(|held| self.knowledge.resolves(held)) {
+            let held: Vec<Bytes> = core::mem::take(&mut self.held).into_iter().map(|held| held.bytes).collect();
+            let merged = merge(&held);
+            self.add(&merged, &scan(&merged, limits)?, limits);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the structs of one span.
+struct Walk<'a> {
+    reader: Reader<'a>,
+    client: ClientId,
+    clock: Clock,
+}
+
+impl<'a> Walk<'a> {
+    fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: core::ops::Range<usize>) -> Walk<'a> {
+        Walk { reader: Reader::starting_at(&update[..bytes.end], bytes.start), client, clock }
+    }
+
+    fn next(&mut self) -> Option<Struct> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let next = structs::read(&mut self.reader, self.client, self.clock, u16::MAX, &mut Facts::default())
+            .expect("scanned bytes are an update");
+        self.clock = next.end;
+        Some(next)
+    }
+}
+
+/// How deep `item` is nested, given how deep everything before it is.
+///
+/// What is collected counts as depth 0: a struct that comes to lie in it is collected, too.
+fn depth_of(item: &Item, depth: impl Fn(Id) -> u16) -> u16 {
+    match item.parent {
+        Parent::Root => 0,
+        Parent::Of(parent) => depth(parent).saturating_add(1),
+        Parent::OfNeighbour => item.origin.or(item.right_origin).map_or(0, depth),
+    }
+}
+
+/// Brings the structs of one update into an order in which causes come first, as far as there is one.
+///
+/// Mirrors `integrateStructs` of `yjs/src/utils/encoding.js`: one cursor per client, and a stack of cursors each of which waits
+/// for the next one to get past a clock. A struct is read again at most once per cause, so the cost is linear.
+struct Order<'a> {
+    knowledge: &'a mut Knowledge,
+    update: &'a Bytes,
+    scan: &'a Scan,
+    /// Clients ascending.
+    cursors: Vec<Cursor>,
+    stack: Vec<Waiting>,
+    deleted: Vec<(ClientId, ClockRange)>,
+    missing: Vec<(ClientId, Clock)>,
+    is_foreign: bool,
+}
+
+struct Cursor {
+    client: ClientId,
+    /// What was known before.
+    before: Clock,
+    /// What is known with what has been ordered.
+    known: Clock,
+    /// The spans of the client that are left, as indices into those of the scan; the first is being read.
+    spans: core::ops::Range<usize>,
+    /// Where the next struct begins, in bytes and as clock.
+    at: usize,
+    clock: Clock,
+    /// How many structs of the span lie before it.
+    passed: u32,
+    /// What has been ordered: contiguous, so it lies within one span.
+    ordered: Option<Ordered>,
+    is_stacked: bool,
+    is_blocked: bool,
+    levels: Levels,
+}
+
+struct Ordered {
+    first: Struct,
+    bytes_end: usize,
+    structs: u32,
+    has_gc: bool,
+}
+
+/// A cursor on the stack, to be read until its client is known beyond a clock; without one, to its end.
+#[derive(Clone, Copy)]
+struct Waiting {
+    cursor: usize,
+    until: Option<Clock>,
+}
+
+enum Next {
+    /// The client has no more.
+    End,
+    /// What follows does not touch what is known.
+    Hole,
+    Struct(Struct),
+}
+
+impl Cursor {
+    /// Moves to the first struct that is not known, and returns it without passing it.
+    fn next(&mut self, update: &[u8], scan: &Scan) -> Next {
+        loop {
+            if self.spans.is_empty() {
+                return Next::End;
+            }
+            let span = &scan.spans[self.spans.start];
+            if span.end <= self.known {
+                self.spans.start += 1;
+                self.passed = 0;
+                if let Some(next) = scan.spans.get(self.spans.start) {
+                    (self.at, self.clock) = (next.bytes.start, next.start);
+                }
+                continue;
+            }
+            if self.clock > self.known {
+                return Next::Hole;
+            }
+            let mut walk = Walk::over(update, self.client, self.clock, self.at..span.bytes.end);
+            let next = walk.next().expect("the span ends beyond the clock");
+            if next.end > self.known {
+                return Next::Struct(next);
+            }
+            self.pass(&next);
+        }
+    }
+
+    fn pass(&mut self, passed: &Struct) {
+        self.at = passed.bytes.end;
+        self.clock = passed.end;
+        self.passed += 1;
+    }
+}
+
+impl<'a> Order<'a> {
+    fn new(knowledge: &'a mut Knowledge, update: &'a Bytes, scan: &'a Scan) -> Order<'a> {
+        let mut cursors: Vec<Cursor> = Vec::new();
+        let mut first = 0;
+        for spans in scan.spans.chunk_by(|one, next| one.client == next.client) {
+            let span = &spans[0];
+            let known = knowledge.clocks.get(span.client);
+            cursors.push(Cursor {
+                client: span.client,
+                before: known,
+                known,
+                spans: first..first + spans.len(),
+                at: span.bytes.start,
+                clock: span.start,
+                passed: 0,
+                ordered: None,
+                is_stacked: false,
+                is_blocked: false,
+                levels: Levels::default(),
+            });
+            first += spans.len();
+        }
+        cursors.sort_by_key(|cursor| cursor.client);
+        Order {
+            knowledge,
+            update,
+            scan,
+            cursors,
+            stack: Vec::new(),
+            deleted: Vec::new(),
+            missing: Vec::new(),
+            is_foreign: false,
+        }
+    }
+
+    fn run(mut self, ownership: impl Fn(ClientId) -> Ownership, limits: &Limits) -> Admission {
+        if let Err(refusal) = self.order(ownership, limits) {
+            return Admission { refused: Some(refusal), ..Admission::default() };
+        }
+        let new_clients = self.cursors.iter().filter(|cursor| cursor.before == 0 && cursor.known > 0).count();
+        if new_clients > 0 && self.knowledge.clocks.len() + new_clients > limits.document_clients_max {
+            let refusal = Refusal::Clients(limits.document_clients_max);
+            return Admission { refused: Some(refusal), ..Admission::default() };
+        }
+
+        let mut new = DeleteSet::collect(self.scan.deletes(self.update));
+        let held = new.split_beyond(|client| self.known(client));
+        let new = new.subtract(&self.knowledge.deletes);
+        self.missing.extend(held.first_clocks());
+        self.missing.sort_unstable();
+        self.missing.dedup_by_key(|(client, _)| *client);
+
+        let mut accepted_pieces = Vec::new();
+        let mut held_pieces = Vec::new();
+        for cursor in self.cursors.iter().rev() {
+            self.collect_pieces(cursor, &mut accepted_pieces, &mut held_pieces);
+        }
+        let is_held = !held_pieces.is_empty() || !held.is_empty();
+        let is_accepted = !accepted_pieces.is_empty() || !new.is_empty();
+        let lossy = self.scan.lossy;
+
+        let mut admission = Admission::default();
+        if is_held {
+            let why = if self.is_foreign { HeldWhy::Foreign } else { HeldWhy::Hole };
+            let is_all = !is_accepted && self.is_whole(&held_pieces, &held);
+            let bytes = if is_all {
+                self.update.clone()
+            } else {
+                write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy).0
+            };
+            admission.held = Some(Held { bytes, why, missing: core::mem::take(&mut self.missing) });
+        }
+        if is_accepted {
+            let is_all = !is_held && !self.scan.has_skip && self.is_whole(&accepted_pieces, &new);
+            let (bytes, scan) = if is_all && self.scan.is_canonical {
+                (self.update.clone(), self.scan.clone())
+            } else {
+                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), lossy)
+            };
+            admission.accepted = Some(Accepted { bytes, scan });
+            self.commit(&new);
+        }
+        admission
+    }
+
+    /// Whether pieces and deletions are all that the update holds.
+    fn is_whole(&self, pieces: &[Piece<'_>], deletes: &DeleteSet) -> bool {
+        let spans = &self.scan.spans;
+        let clocks = |start: Clock, end: Clock| u64::from(end - start);
+        pieces.iter().map(|piece| clocks(piece.start, piece.end)).sum::<u64>()
+            == spans.iter().map(|span| clocks(span.start, span.end)).sum::<u64>()
+            && deletes.clock_count()
+                == self.scan.deletes(self.update).map(|(_, range)| u64::from(range.len())).sum::<u64>()
+    }
+
+    fn commit(&mut self, new_deletes: &DeleteSet) {
+        // Also when the lossy value is among what is held: then the document keeps its log for nothing, which is safe.
+        self.knowledge.lossy |= self.scan.lossy;
+        for cursor in &mut self.cursors {
+            self.knowledge.clocks.advance(cursor.client, cursor.known);
+            self.knowledge.nesting.append(cursor.client, core::mem::take(&mut cursor.levels));
+        }
+        self.knowledge.deletes.union(new_deletes);
+        self.knowledge.deletes.extend(core::mem::take(&mut self.deleted));
+    }
+
+    fn cursor(&self, client: ClientId) -> Option<usize> {
+        self.cursors.binary_search_by_key(&client, |cursor| cursor.client).ok()
+    }
+
+    fn known(&self, client: ClientId) -> Clock {
+        self.cursor(client).map_or_else(|| self.knowledge.clocks.get(client), |at| self.cursors[at].known)
+    }
+
+    fn depth(&self, id: Id) -> u16 {
+        match self.cursor(id.client).map(|at| &self.cursors[at]) {
+            Some(cursor) if id.clock >= cursor.before => cursor.levels.depth(id.clock),
+            _ => self.knowledge.nesting.depth(id),
+        }
+    }
+
+    fn order(&mut self, ownership: impl Fn(ClientId) -> Ownership, limits: &Limits) -> Result<(), Refusal> {
+        for root in (0..self.cursors.len()).rev() {
+            if !self.cursors[root].is_blocked {
+                self.push(Waiting { cursor: root, until: None });
+            }
+            while let Some(&Waiting { cursor: top, until }) = self.stack.last() {
+                let cursor = &mut self.cursors[top];
+                if until.is_some_and(|clock| cursor.known > clock) {
+                    self.pop();
+                    continue;
+                }
+                match cursor.next(self.update, self.scan) {
+                    Next::End if until.is_none() => self.pop(),
+                    Next::End => {
+                        let missing = (cursor.client, until.unwrap_or(cursor.known));
+                        self.block(Some(missing));
+                    }
+                    Next::Hole => {
+                        let missing = (cursor.client, cursor.clock - 1);
+                        self.block(Some(missing));
+                    }
+                    Next::Struct(next) => self.take_or_wait(top, &next, &ownership, limits)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next struct of a cursor, or puts on the stack what it waits for.
+    fn take_or_wait(
+        &mut self,
+        top: usize,
+        next: &Struct,
+        ownership: &impl Fn(ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        let client = self.cursors[top].client;
+        let is_foreign = match ownership(client) {
+            Ownership::Free | Ownership::Own => false,
+            Ownership::OtherRecent => matches!(next.kind, Kind::Gc),
+            Ownership::OtherLive => true,
+        };
+        if is_foreign {
+            self.is_foreign = true;
+            self.block(None);
+            return Ok(());
+        }
+        let mut depth = 0;
+        if let Kind::Item(item) = &next.kind {
+            let cause = item.causes().find(|id| id.client != client && id.clock >= self.known(id.client));
+            if let Some(cause) = cause {
+                match self.cursor(cause.client) {
+                    // One that is on the stack waits for this very struct: a circle, which no honest client makes.
+                    Some(at) if !self.cursors[at].is_blocked && !self.cursors[at].is_stacked => {
+                        self.push(Waiting { cursor: at, until: Some(cause.clock) });
+                    }
+                    _ => self.block(Some((cause.client, cause.clock))),
+                }
+                return Ok(());
+            }
+            depth = depth_of(item, |id| self.depth(id));
+            if item.is_type && depth >= limits.nesting_max {
+                return Err(Refusal::Nesting(limits.nesting_max));
+            }
+        }
+        let cursor = &mut self.cursors[top];
+        let clocks = ClockRange { start: next.start.max(cursor.known), end: next.end };
+        if next.is_deleted() {
+            self.deleted.push((client, clocks));
+        }
+        cursor.levels.push(clocks, depth);
+        let ordered = cursor.ordered.get_or_insert_with(|| Ordered {
+            first: next.clone(),
+            bytes_end: next.bytes.start,
+            structs: 0,
+            has_gc: false,
+        });
+        ordered.bytes_end = next.bytes.end;
+        ordered.structs += 1;
+        ordered.has_gc |= matches!(next.kind, Kind::Gc);
+        cursor.known = next.end;
+        cursor.pass(next);
+        Ok(())
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.cursors[waiting.cursor].is_stacked = true;
+        self.stack.push(waiting);
+    }
+
+    fn pop(&mut self) {
+        if let Some(waiting) = self.stack.pop() {
+            self.cursors[waiting.cursor].is_stacked = false;
+        }
+    }
+
+    /// Gives up on every cursor on the stack: each waits for the one above, and the last will get no further.
+    fn block(&mut self, missing: Option<(ClientId, Clock)>) {
+        self.missing.extend(missing);
+        for waiting in self.stack.drain(..) {
+            let cursor = &mut self.cursors[waiting.cursor];
+            cursor.is_stacked = false;
+            cursor.is_blocked = true;
+        }
+    }
+
+    /// Splits what the update has of a client into what was ordered and what was not; what was known before is in neither.
+    fn collect_pieces(&self, cursor: &Cursor, accepted: &mut Vec<Piece<'a>>, held: &mut Vec<Piece<'a>>) {
+        if let Some(ordered) = &cursor.ordered {
+            let span = Span {
+                client: cursor.client,
+                start: ordered.first.start,
+                end: cursor.known,
+                structs: ordered.structs,
+                bytes: ordered.first.bytes.start..ordered.bytes_end,
+                has_gc: ordered.has_gc,
+            };
+            let mut piece = Piece::whole(self.update, &span);
+            piece.trim(cursor.before);
+            accepted.push(piece);
+        }
+        for (i, span) in self.scan.spans[cursor.spans.clone()].iter().enumerate() {
+            let is_begun = i == 0 && cursor.passed > 0;
+            let left = if is_begun {
+                Span {
+                    start: cursor.clock,
+                    structs: span.structs - cursor.passed,
+                    bytes: cursor.at..span.bytes.end,
+                    ..span.clone()
+                }
+            } else {
+                span.clone()
+            };
+            if left.structs > 0 {
+                held.push(Piece::whole(self.update, &left));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::{
+        ANY, DELETED, MAP, STRING, TYPE, after, before, gc, in_root, inside, skip, string, update,
+    };
+    use super::*;
+
+    fn admit_as(
+        knowledge: &mut Knowledge,
+        bytes: &Bytes,
+        ownership: impl Fn(ClientId) -> Ownership,
+        limits: &Limits,
+    ) -> Admission {
+        let scan = scan(bytes, &Limits::default()).expect("a plausible update");
+        knowledge.admit(bytes, &scan, Source::Update, ownership, limits)
+    }
+
+    fn admit(knowledge: &mut Knowledge, bytes: &Bytes) -> Admission {
+        admit_as(knowledge, bytes, |_| Ownership::Free, &Limits::default())
+    }
+
+    /// The bytes that were accepted and held.
+    fn split(admission: Admission) -> (Option<Bytes>, Option<Bytes>) {
+        assert_eq!(admission.refused, None);
+        (admission.accepted.map(|accepted| accepted.bytes), admission.held.map(|held| held.bytes))
+    }
+
+    fn knowing(updates: &[Bytes]) -> Knowledge {
+        let mut knowledge = Knowledge::default();
+        for update in updates {
+            let (accepted, held) = split(admit(&mut knowledge, update));
+            assert!(accepted.is_some() && held.is_none());
+        }
+        knowledge
+    }
+
+    /// Client 1 wrote "abc" into a root type.
+    fn abc() -> Bytes {
+        update(&[(1, 0, &[in_root(STRING, &string("abc"))])], &[])
+    }
+
+    fn same_buffer(one: &Bytes, two: &Bytes) -> bool {
+        one.as_ptr() == two.as_ptr() && one.len() == two.len()
+    }
+
+    #[test]
+    fn what_is_new_is_accepted_as_it_came_and_only_once() {
+        let mut knowledge = Knowledge::default();
+        let bytes = abc();
+        let accepted = admit(&mut knowledge, &bytes).accepted.expect("all of it is new");
+        assert!(same_buffer(&accepted.bytes, &bytes), "a copy was made");
+        assert_eq!(knowledge.clocks().get(1), 3);
+        assert_eq!(admit(&mut knowledge, &bytes), Admission::default());
+        assert_eq!(admit(&mut knowledge, &Bytes::from_static(&super::super::EMPTY_UPDATE)), Admission::default());
+    }
+
+    #[test]
+    fn what_is_known_is_cut_off_in_the_middle_of_a_struct() {
+        let mut knowledge = knowing(&[abc()]);
+        let longer =
+            update(&[(1, 0, &[in_root(STRING, &string("abcde")), after((1, 0), ANY, &[1, 126])])], &[(1, 1, 1)]);
+        let (accepted, held) = split(admit(&mut knowledge, &longer));
+        let expected =
+            update(&[(1, 3, &[after((1, 2), STRING, &string("de")), after((1, 0), ANY, &[1, 126])])], &[(1, 1, 1)]);
+        assert_eq!((accepted, held), (Some(expected), None));
+        assert_eq!(knowledge.clocks().get(1), 6);
+    }
+
+    #[test]
+    fn every_content_that_can_be_cut_is_cut_as_yjs_does() {
+        let json =
+            |texts: &[&str]| [vec![texts.len() as u8], texts.iter().flat_map(|text| string(text)).collect()].concat();
+        for (from, whole, rest) in [
+            (1, gc(3), gc(2)),
+            (2, in_root(DELETED, &[3]), after((1, 1), DELETED, &[1])),
+            (2, in_root(ANY, &[3, 126, 117, 1, 120, 125, 7]), after((1, 1), ANY, &[1, 125, 7])),
+            (1, in_root(2, &json(&["1", "undefined", "\"x\""])), after((1, 0), 2, &json(&["undefined", "\"x\""]))),
+            (2, in_root(STRING, &string("ü😀x")), after((1, 1), STRING, &string("\u{fffd}x"))),
+            (3, in_root(STRING, &string("ü😀x")), after((1, 2), STRING, &string("x"))),
+            (1, after((2, 0), STRING, &string("ab")), after((1, 0), STRING, &string("b"))),
+            (1, before((2, 0), STRING, &string("ab")), [vec![0xc4, 1, 0, 2, 0], string("b")].concat()),
+            (1, [vec![0x24, 1, 1, b'r', 1, b'k'], string("ab")].concat(), [vec![0xa4, 1, 0], string("b")].concat()),
+        ] {
+            let mut knowledge = knowing(&[update(&[(2, 0, &[gc(1)])], &[]), update(&[(1, 0, &[gc(from)])], &[])]);
+            let (accepted, held) = split(admit(&mut knowledge, &update(&[(1, 0, &[whole])], &[])));
+            assert_eq!((accepted, held), (Some(update(&[(1, from, &[rest])], &[])), None));
+        }
+    }
+
+    /// Hostile input 8a: what is applied across a hole may never be readable again.
+    #[test]
+    fn what_lies_behind_a_hole_is_held_until_the_hole_is_filled() {
+        let mut knowledge = Knowledge::default();
+        let later = update(&[(1, 3, &[after((1, 2), STRING, &string("d"))])], &[]);
+        let held = admit(&mut knowledge, &later).held.expect("it follows on nothing known");
+        assert!(same_buffer(&held.bytes, &later), "a copy was made");
+        assert_eq!(held.why, HeldWhy::Hole);
+        assert!(!knowledge.resolves(&held));
+        assert!(admit(&mut knowledge, &abc()).accepted.is_some());
+        assert!(knowledge.resolves(&held));
+        assert_eq!(split(admit(&mut knowledge, &held.bytes)), (Some(later), None));
+    }
+
+    #[test]
+    fn a_declared_hole_is_a_hole() {
+        let mut knowledge = Knowledge::default();
+        let bytes = update(&[(1, 0, &[gc(1), skip(2), gc(1), gc(2)])], &[]);
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert_eq!(accepted, Some(update(&[(1, 0, &[gc(1)])], &[])));
+        assert_eq!(held, Some(update(&[(1, 3, &[gc(1), gc(2)])], &[])));
+        // Once what it skips is known, it is none.
+        let mut knowledge = knowing(&[update(&[(1, 0, &[gc(4)])], &[])]);
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert_eq!((accepted, held), (Some(update(&[(1, 4, &[gc(2)])], &[])), None));
+    }
+
+    #[test]
+    fn what_refers_to_something_unknown_is_held_with_all_that_follows() {
+        for struct_of_2 in [
+            after((1, 0), STRING, &string("x")),
+            before((1, 0), STRING, &string("x")),
+            inside((1, 0), STRING, &string("x")),
+        ] {
+            let mut knowledge = Knowledge::default();
+            // Client 3 depends on 2, which depends on 1, which is unknown; 4 depends on nobody.
+            let bytes = update(
+                &[
+                    (4, 0, &[gc(1)]),
+                    (3, 0, &[in_root(STRING, &string("y")), after((2, 1), STRING, &string("z")), gc(1)]),
+                    (2, 0, &[gc(1), struct_of_2.clone(), gc(2)]),
+                ],
+                &[],
+            );
+            let admission = admit(&mut knowledge, &bytes);
+            let missing = admission.held.as_ref().map(|held| held.missing.clone());
+            assert!(missing.expect("something is held").contains(&(1, 0)));
+            let (accepted, held) = split(admission);
+            let y = in_root(STRING, &string("y"));
+            assert_eq!(accepted, Some(update(&[(4, 0, &[gc(1)]), (3, 0, &[y]), (2, 0, &[gc(1)])], &[])));
+            let z = after((2, 1), STRING, &string("z"));
+            let expected = update(&[(3, 1, &[z, gc(1)]), (2, 1, &[struct_of_2, gc(2)])], &[]);
+            assert_eq!(held.as_ref(), Some(&expected));
+
+            assert!(admit(&mut knowledge, &abc()).accepted.is_some());
+            assert_eq!(split(admit(&mut knowledge, &expected)), (Some(expected), None));
+        }
+    }
+
+    #[test]
+    fn causes_inside_one_update_are_found_in_any_order() {
+        // 1 -> 2 -> 3 -> 1, each time to an earlier clock, so there is an order.
+        let bytes = update(
+            &[
+                (3, 0, &[after((2, 0), STRING, &string("a")), after((1, 1), STRING, &string("b"))]),
+                (2, 0, &[after((1, 0), STRING, &string("a")), after((3, 0), STRING, &string("b"))]),
+                (1, 0, &[in_root(STRING, &string("a")), after((2, 1), STRING, &string("b"))]),
+            ],
+            &[(2, 0, 2)],
+        );
+        let mut knowledge = Knowledge::default();
+        let (accepted, held) = split(admit(&mut knowledge, &bytes));
+        assert!(same_buffer(&accepted.expect("all of it is new"), &bytes));
+        assert_eq!(held, None);
+    }
+
+    #[test]
+    fn circles_are_held_and_nothing_else_is() {
+        let bytes = update(
+            &[
+                (3, 0, &[gc(1)]),
+                (2, 0, &[gc(1), after((1, 0), STRING, &string("a"))]),
+                (1, 0, &[after((2, 1), STRING, &string("b"))]),
+            ],
+            &[],
+        );
+        let (accepted, held) = split(admit(&mut Knowledge::default(), &bytes));
+        assert_eq!(accepted, Some(update(&[(3, 0, &[gc(1)]), (2, 0, &[gc(1)])], &[])));
+        assert!(held.is_some());
+    }
+
+    #[test]
+    fn deletions_are_taken_where_known_held_where_not_and_never_twice() {
+        let mut knowledge = knowing(&[abc()]);
+        let bytes = update(&[], &[(1, 1, 5), (2, 0, 1)]);
+        let admission = admit(&mut knowledge, &bytes);
+        assert_eq!(admission.held.as_ref().map(|held| held.missing.clone()), Some(vec![(1, 3), (2, 0)]));
+        let (accepted, held) = split(admission);
+        assert_eq!(accepted, Some(update(&[], &[(1, 1, 2)])));
+        assert_eq!(held, Some(update(&[], &[(1, 3, 3), (2, 0, 1)])));
+        // A SyncStep2 repeats all deletions.
+        assert_eq!(split(admit(&mut knowledge, &update(&[], &[(1, 0, 3)]))).0, Some(update(&[], &[(1, 0, 1)])));
+        assert_eq!(admit(&mut knowledge, &update(&[], &[(1, 0, 3)])), Admission::default());
+    }
+
+    #[test]
+    fn collected_and_emptied_structs_count_as_deleted() {
+        for deleted in [gc(3), in_root(DELETED, &[3])] {
+            let mut knowledge = Knowledge::default();
+            let bytes = update(&[(1, 0, &[deleted])], &[(1, 0, 3)]);
+            let accepted = admit(&mut knowledge, &bytes).accepted.expect("all of it is new");
+            assert!(same_buffer(&accepted.bytes, &bytes));
+            assert_eq!(admit(&mut knowledge, &update(&[], &[(1, 0, 3)])), Admission::default());
+        }
+    }
+
+    /// Hostile input 3: 8 bytes in another user's name, after which the server drops what that user writes.
+    #[test]
+    fn nobody_writes_in_the_name_of_a_client_that_is_here() {
+        let forged = update(&[(7, 0, &[gc(1000)])], &[]);
+        assert_eq!(forged.len(), 8);
+        let own = update(&[(8, 0, &[gc(1)]), (7, 0, &[gc(1000)])], &[]);
+        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let mut knowledge = Knowledge::default();
+        let held = admit_as(&mut knowledge, &forged, ownership, &Limits::default()).held.expect("held");
+        assert_eq!((held.why, held.bytes), (HeldWhy::Foreign, forged.clone()));
+        assert_eq!(knowledge, Knowledge::default());
+        let (accepted, held) = split(admit_as(&mut knowledge, &own, ownership, &Limits::default()));
+        assert_eq!(accepted, Some(update(&[(8, 0, &[gc(1)])], &[])));
+        assert_eq!(held, Some(forged.clone()));
+        // Skip structs claim nothing either.
+        let skipped = update(&[(7, 0, &[skip(1000), gc(1)])], &[]);
+        assert!(admit_as(&mut knowledge, &skipped, ownership, &Limits::default()).accepted.is_none());
+        // What the owner wrote already may be repeated by anybody, and what the store holds is nobody's to question.
+        let scan = scan(&forged, &Limits::default()).expect("plausible");
+        let trusted = knowledge.admit(&forged, &scan, Source::Trusted, ownership, &Limits::default());
+        assert!(trusted.accepted.is_some());
+        assert_eq!(admit_as(&mut knowledge, &forged, ownership, &Limits::default()), Admission::default());
+    }
+
+    #[test]
+    fn of_somebody_who_just_left_items_are_relayed_but_nothing_is_collected() {
+        let recent = |_| Ownership::OtherRecent;
+        let bytes = update(&[(7, 0, &[in_root(STRING, &string("a")), gc(5), in_root(STRING, &string("b"))])], &[]);
+        let mut knowledge = Knowledge::default();
+        let admission = admit_as(&mut knowledge, &bytes, recent, &Limits::default());
+        assert_eq!(admission.held.as_ref().map(|held| held.why), Some(HeldWhy::Foreign));
+        let (accepted, held) = split(admission);
+        assert_eq!(accepted, Some(update(&[(7, 0, &[in_root(STRING, &string("a"))])], &[])));
+        assert_eq!(held, Some(update(&[(7, 1, &[gc(5), in_root(STRING, &string("b"))])], &[])));
+        assert!(admit(&mut knowledge, &bytes).accepted.is_some(), "free by then");
+    }
+
+    #[test]
+    fn what_depends_on_something_foreign_is_held_with_it() {
+        let bytes = update(
+            &[(8, 0, &[gc(1), after((7, 0), STRING, &string("a"))]), (7, 0, &[in_root(STRING, &string("b"))])],
+            &[(7, 0, 1), (8, 0, 1)],
+        );
+        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let mut knowledge = Knowledge::default();
+        let admission = admit_as(&mut knowledge, &bytes, ownership, &Limits::default());
+        let held = admission.held.clone().expect("held");
+        assert_eq!(held.why, HeldWhy::Foreign);
+        assert_eq!(split(admission).0, Some(update(&[(8, 0, &[gc(1)])], &[(8, 0, 1)])));
+        // When the owner's own copy arrives, the rest fits.
+        let own = update(&[(7, 0, &[in_root(STRING, &string("b"))])], &[]);
+        assert!(admit(&mut knowledge, &own).accepted.is_some());
+        assert!(knowledge.resolves(&held));
+        let (accepted, still) = split(admit_as(&mut knowledge, &held.bytes, ownership, &Limits::default()));
+        assert_eq!((accepted.is_some(), still), (true, None));
+    }
+
+    /// A chain of nested maps: each the child of the one before.
+    fn chain(client: ClientId, from: Clock, to: Clock) -> Bytes {
+        let link = |clock: Clock| {
+            if clock == 0 { in_root(TYPE, &MAP) } else { inside((client, clock - 1), TYPE, &MAP) }
+        };
+        let structs: Vec<Vec<u8>> = (from..to).map(link).collect();
+        update(&[(client, from, &structs)], &[])
+    }
+
+    /// Hostile input 8c: 60 KB, at whose deletion Yjs and yrs recurse 10,000 levels deep.
+    #[test]
+    fn shared_types_nest_no_deeper_than_allowed() {
+        let limits = Limits::default();
+        let max = Clock::from(limits.nesting_max);
+        let mut knowledge = Knowledge::default();
+        assert_eq!(admit(&mut knowledge, &chain(1, 0, 10_000)).refused, Some(Refusal::Nesting(limits.nesting_max)));
+        assert_eq!(knowledge, Knowledge::default(), "a refused update leaves no trace");
+        assert!(admit(&mut knowledge, &chain(1, 0, max)).accepted.is_some());
+        assert_eq!(admit(&mut knowledge, &chain(1, max, max + 1)).refused, Some(Refusal::Nesting(limits.nesting_max)));
+        assert!(
+            admit(&mut knowledge, &update(&[(2, 0, &[inside((1, max - 1), ANY, &[1, 126])])], &[])).accepted.is_some()
+        );
+    }
+
+    #[test]
+    fn a_chain_that_comes_link_by_link_is_as_deep() {
+        let mut knowledge = Knowledge::default();
+        let max = Clock::from(Limits::default().nesting_max);
+        for clock in 0..max {
+            assert!(admit(&mut knowledge, &chain(1, clock, clock + 1)).accepted.is_some());
+        }
+        assert!(admit(&mut knowledge, &chain(1, max, max + 1)).refused.is_some());
+        // Also from another client, and beside a sibling instead of inside a parent.
+        let sibling =
+            |content| update(&[(2, 0, &[after((1, max - 1), TYPE, &MAP), inside((2, 0), content, &MAP)])], &[]);
+        assert!(admit(&mut knowledge, &sibling(TYPE)).refused.is_some());
+        let right = update(&[(2, 0, &[before((1, max - 1), TYPE, &MAP), inside((2, 0), TYPE, &MAP)])], &[]);
+        assert!(admit(&mut knowledge, &right).refused.is_some());
+    }
+
+    /// The type was empty when it came, so no item was nested until then.
+    #[test]
+    fn the_first_item_in_a_nested_type_is_nested() {
+        let inner = update(&[(1, 1, &[inside((1, 0), ANY, &[1, 126])])], &[]);
+        let knowledge = knowing(&[chain(1, 0, 1), inner]);
+        assert_eq!(knowledge.nesting.depth(Id { client: 1, clock: 1 }), 1);
+    }
+
+    #[test]
+    fn depth_survives_loading() {
+        let max = Clock::from(Limits::default().nesting_max);
+        let halves = [chain(1, 0, max / 2), chain(1, max / 2, max)];
+        let opened = Knowledge::of(&halves[0], &halves[1..], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge, knowing(&halves));
+        let mut knowledge = opened.knowledge;
+        assert!(admit(&mut knowledge, &chain(1, max, max + 1)).refused.is_some());
+    }
+
+    #[test]
+    fn a_document_knows_a_bounded_number_of_clients() {
+        let limits = Limits { document_clients_max: 2, ..Limits::default() };
+        let mut knowledge = knowing(&[abc()]);
+        let from = |client| update(&[(client, 0, &[gc(1)])], &[]);
+        let free = |_| Ownership::Free;
+        assert!(admit_as(&mut knowledge, &from(2), free, &limits).accepted.is_some());
+        assert_eq!(admit_as(&mut knowledge, &from(3), free, &limits).refused, Some(Refusal::Clients(2)));
+        let known = update(&[(2, 1, &[gc(1)])], &[]);
+        assert!(admit_as(&mut knowledge, &known, free, &limits).accepted.is_some());
+    }
+
+    #[test]
+    fn stored_updates_open_in_any_order_and_keep_what_lies_behind_a_lost_one() {
+        let step = |clock: Clock| update(&[(1, clock, &[gc(1)])], &[(1, clock, 1)]);
+        let opened = Knowledge::of(&step(0), &[step(3), step(2), step(1)], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge.clocks().get(1), 4);
+        assert!(opened.held.is_empty());
+        let opened = Knowledge::of(&step(0), &[step(3), step(1)], &Limits::default()).expect("updates");
+        assert_eq!(opened.knowledge.clocks().get(1), 2);
+        assert_eq!(opened.held.iter().map(|held| held.bytes.clone()).collect::<Vec<_>>(), [step(3)]);
+        assert_eq!(Knowledge::of(&step(0), &[Bytes::from_static(&[1])], &Limits::default()), Err(ScanError::Count));
+    }
+
+    /// Hostile input 4: the gate keeps nothing of what it cannot add; the budget for it is the room's.
+    #[test]
+    fn updates_out_of_order_leave_no_trace_in_the_knowledge() {
+        let mut knowledge = Knowledge::default();
+        for clock in (1..16_000).rev() {
+            let admission = admit(&mut knowledge, &update(&[(1, clock, &[gc(1)])], &[]));
+            assert!(admission.accepted.is_none() && admission.held.is_some());
+        }
+        assert_eq!(knowledge, Knowledge::default());
+    }
+
+    #[test]
+    fn an_update_laid_out_as_no_client_does_is_written_anew() {
+        // A client without structs, and one whose deletions are empty.
+        let odd = Bytes::from_static(&[2, 0, 9, 4, 1, 1, 0, 0, 1, 2, 5, 0, 1, 1, 0, 1]);
+        let (accepted, held) = split(admit(&mut Knowledge::default(), &odd));
+        assert_eq!((accepted, held), (Some(update(&[(1, 0, &[gc(1)])], &[(1, 0, 1)])), None));
+    }
+}

@@ -1,0 +1,426 @@
+//! The guard against real documents: random histories of several clients, written by yrs, exchanged in parts, out of order
+//! and with losses, must come out of the gate as the same document that a full exchange gives.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use ydash_proto::limits::Limits;
+use ydash_proto::update::{
+    Accepted, DeleteSet, EMPTY_UPDATE, Held, Knowledge, Ownership, Scan, Source, StateVector, diff, diff_many, merge,
+    scan,
+};
+use yrs::types::ToJson;
+use yrs::updates::decoder::Decode;
+use yrs::{
+    Any, Array, ArrayPrelim, ArrayRef, ClientID, Doc, GetString, Map, MapPrelim, MapRef, OffsetKind, Options, Out,
+    ReadTxn, Text, TextPrelim, TextRef, Transact, TransactionMut, Update, WriteTxn, Xml, XmlElementPrelim, XmlFragment,
+    XmlFragmentRef, XmlTextPrelim,
+};
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A client edits; the update it sends is lost when `lost`.
+    Edit { client: usize, edit: Edit, lost: bool },
+    /// A client gets everything that another one has.
+    Sync { from: usize, to: usize },
+    /// The server gets a client's SyncStep2, made for what the server knows.
+    Resync { client: usize },
+    /// The server gets everything of a client, known or not.
+    Upload { client: usize },
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Set { key: u8, value: i32 },
+    Remove { key: u8 },
+    Insert { at: u32, values: Vec<i32> },
+    Delete { at: u32, len: u32 },
+    Type { at: u32, text: String },
+    Erase { at: u32, len: u32 },
+    Format { at: u32, len: u32 },
+    Nest { kind: u8, key: u8 },
+    Nested { key: u8, value: i32 },
+    Xml { at: u32 },
+    Several(Vec<Edit>),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let text = prop_oneof![Just("a".to_owned()), Just("bcd".to_owned()), Just("ü€😀x😀".to_owned())];
+    let one = prop_oneof![
+        (0..4u8, any::<i32>()).prop_map(|(key, value)| Edit::Set { key, value }),
+        (0..4u8).prop_map(|key| Edit::Remove { key }),
+        (0..20u32, prop::collection::vec(any::<i32>(), 1..4)).prop_map(|(at, values)| Edit::Insert { at, values }),
+        (0..20u32, 1..5u32).prop_map(|(at, len)| Edit::Delete { at, len }),
+        (0..20u32, text).prop_map(|(at, text)| Edit::Type { at, text }),
+        (0..20u32, 1..5u32).prop_map(|(at, len)| Edit::Erase { at, len }),
+        (0..20u32, 1..5u32).prop_map(|(at, len)| Edit::Format { at, len }),
+        (0..4u8, 0..4u8).prop_map(|(kind, key)| Edit::Nest { kind, key }),
+        (0..4u8, any::<i32>()).prop_map(|(key, value)| Edit::Nested { key, value }),
+        (0..20u32).prop_map(|at| Edit::Xml { at }),
+    ];
+    prop_oneof![9 => one.clone(), 1 => prop::collection::vec(one, 2..5).prop_map(Edit::Several)]
+}
+
+fn step(clients: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..clients, edit(), prop::bool::weighted(0.15)).prop_map(|(client, edit, lost)| Step::Edit { client, edit, lost }),
+        3 => (0..clients, 0..clients).prop_map(|(from, to)| Step::Sync { from, to }),
+        1 => (0..clients).prop_map(|client| Step::Resync { client }),
+        1 => (0..clients).prop_map(|client| Step::Upload { client }),
+    ]
+}
+
+const CLIENTS: usize = 4;
+
+/// Ids of every length in bytes that occurs: small, uint32 and uint53.
+const CLIENT_IDS: [u64; CLIENTS] = [1, 300, 0xfedc_ba98, (1 << 53) - 2];
+
+fn document(client: u64) -> Doc {
+    Doc::with_options(Options {
+        client_id: ClientID::new(client),
+        offset_kind: OffsetKind::Utf16,
+        cleanup_formatting: false,
+        ..Options::default()
+    })
+}
+
+fn reader_of(updates: &[Bytes]) -> Doc {
+    let doc = document(77);
+    updates.iter().for_each(|update| apply(&doc, update));
+    doc
+}
+
+fn apply(doc: &Doc, update: &[u8]) {
+    doc.transact_mut().apply_update(Update::decode_v1(update).expect("an update")).expect("applies");
+}
+
+fn full_state(doc: &Doc) -> Bytes {
+    state_since(doc, &yrs::StateVector::default())
+}
+
+fn state_since(doc: &Doc, have: &yrs::StateVector) -> Bytes {
+    doc.transact().encode_state_as_update_v1(have).into()
+}
+
+fn clocks(doc: &Doc) -> StateVector {
+    doc.transact().state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect()
+}
+
+/// All that two documents must agree on: values, formats, clocks, deletions.
+fn portrait(doc: &Doc) -> (serde_json::Value, Vec<String>, StateVector, DeleteSet) {
+    let (map, array, text, xml) = roots(doc);
+    let txn = doc.transact();
+    assert!(!txn.has_missing_updates(), "something is missing");
+    let values = serde_json::json!([map.to_json(&txn), array.to_json(&txn), xml.get_string(&txn)]);
+    let runs = text.diff(&txn, yrs::types::text::YChange::identity);
+    let runs = runs.into_iter().map(|run| format!("{:?} {:?}", run.insert, run.attributes.map(|a| a.len()))).collect();
+    drop(txn);
+    let state = full_state(doc);
+    let deletes = DeleteSet::collect(scan(&state, &Limits::default()).expect("yrs writes updates").deletes(&state));
+    (values, runs, clocks(doc), deletes)
+}
+
+fn roots(doc: &Doc) -> (MapRef, ArrayRef, TextRef, XmlFragmentRef) {
+    let mut txn = doc.transact_mut();
+    let (map, array) = (txn.get_or_insert_map("map"), txn.get_or_insert_array("array"));
+    (map, array, txn.get_or_insert_text("text"), txn.get_or_insert_xml_fragment("xml"))
+}
+
+/// Makes the edit as one transaction and returns the update that a provider would send.
+fn make(doc: &Doc, edit: &Edit) -> Bytes {
+    let roots = roots(doc);
+    let mut txn = doc.transact_mut();
+    make_in(&mut txn, &roots, edit);
+    txn.commit();
+    txn.encode_update_v1().into()
+}
+
+fn make_in(txn: &mut TransactionMut<'_>, roots: &(MapRef, ArrayRef, TextRef, XmlFragmentRef), edit: &Edit) {
+    let (map, array, text, xml) = roots;
+    let within = |at: u32, len: u32, size: u32| {
+        let at = if size == 0 { 0 } else { at % size };
+        (at, len.min(size - at))
+    };
+    match edit {
+        Edit::Set { key, value } => {
+            map.insert(txn, key.to_string(), *value);
+        }
+        Edit::Remove { key } => {
+            map.remove(txn, &key.to_string());
+        }
+        Edit::Insert { at, values } => {
+            let at = at % (array.len(txn) + 1);
+            array.insert_range(txn, at, values.clone());
+        }
+        Edit::Delete { at, len } => {
+            let (at, len) = within(*at, *len, array.len(txn));
+            array.remove_range(txn, at, len);
+        }
+        Edit::Type { at, text: typed } => {
+            let (at, _) = characters(&text.get_string(txn), *at, 0);
+            text.insert(txn, at, typed);
+        }
+        Edit::Erase { at, len } => {
+            let (at, len) = characters(&text.get_string(txn), *at, *len);
+            text.remove_range(txn, at, len);
+        }
+        Edit::Format { at, len } => {
+            let bold: HashMap<Arc<str>, Any> = [("bold".into(), Any::Bool(len % 2 == 0))].into();
+            let (at, len) = characters(&text.get_string(txn), *at, *len);
+            text.format(txn, at, len, bold);
+        }
+        Edit::Nest { kind: 0, key } => {
+            map.insert(txn, format!("n{key}"), MapPrelim::from([("born", 1)]));
+        }
+        Edit::Nest { kind: 1, key } => {
+            map.insert(txn, format!("n{key}"), ArrayPrelim::from([1, 2, 3]));
+        }
+        Edit::Nest { kind: 2, key } => {
+            map.insert(txn, format!("n{key}"), MapPrelim::default());
+        }
+        Edit::Nest { key, .. } => {
+            map.insert(txn, format!("n{key}"), TextPrelim::new("nested"));
+        }
+        Edit::Nested { key, value } => match map.get(txn, &format!("n{key}")) {
+            Some(Out::YMap(nested)) => {
+                nested.insert(txn, "deeper", MapPrelim::from([("value", *value)]));
+                nested.insert(txn, "value", *value);
+            }
+            Some(Out::YArray(nested)) => {
+                nested.push_back(txn, *value);
+            }
+            Some(Out::YText(nested)) => nested.push(txn, "more"),
+            _ => {}
+        },
+        Edit::Xml { at } => {
+            let at = at % (xml.len(txn) + 1);
+            let element = xml.insert(txn, at, XmlElementPrelim::empty("widget"));
+            element.insert_attribute(txn, "id", at.to_string());
+            element.push_back(txn, XmlTextPrelim::new("title"));
+            if at > 2 {
+                xml.remove_range(txn, 0, 1);
+            }
+        }
+        Edit::Several(edits) => edits.iter().for_each(|edit| make_in(txn, roots, edit)),
+    }
+}
+
+/// Where `len` characters from the one at `at` on lie, in UTF-16 units.
+///
+/// Edits keep to whole characters: what becomes of half a surrogate pair differs between copies of one Yjs document.
+fn characters(text: &str, at: u32, len: u32) -> (u32, u32) {
+    let at = at as usize % (text.chars().count() + 1);
+    let units = |chars: &mut dyn Iterator<Item = char>| chars.map(char::len_utf16).sum::<usize>() as u32;
+    (units(&mut text.chars().take(at)), units(&mut text.chars().skip(at).take(len as usize)))
+}
+
+/// What an update says, in whatever order it gives its deletions.
+fn content(update: &Bytes) -> (Vec<(u64, u32, Bytes)>, DeleteSet) {
+    let scanned = scan(update, &Limits::default()).expect("an update");
+    let structs =
+        scanned.spans.iter().map(|span| (span.client, span.start, update.slice(span.bytes.clone()))).collect();
+    (structs, DeleteSet::collect(scanned.deletes(update)))
+}
+
+/// The server's side: scan, admit, and hold what does not fit.
+#[derive(Default)]
+struct Gate {
+    knowledge: Knowledge,
+    accepted: Vec<Accepted>,
+    held: Vec<Held>,
+}
+
+impl Gate {
+    fn receive(&mut self, update: &Bytes) {
+        self.admit(update);
+        while self.held.iter().any(|held| self.knowledge.resolves(held)) {
+            let held: Vec<Bytes> = self.held.drain(..).map(|held| held.bytes).collect();
+            self.admit(&merge(&held));
+        }
+    }
+
+    fn admit(&mut self, update: &Bytes) {
+        let limits = Limits::default();
+        let scanned = scan(update, &limits).expect("yrs writes updates");
+        let before = self.knowledge.clone();
+        let admission = self.knowledge.admit(update, &scanned, Source::Update, |_| Ownership::Free, &limits);
+        assert_eq!(admission.refused, None);
+        if let Some(accepted) = admission.accepted {
+            self.check_new(&before, &accepted);
+            self.accepted.push(accepted);
+        } else {
+            assert_eq!(before, self.knowledge);
+        }
+        self.held.extend(admission.held);
+    }
+
+    /// What is accepted follows on what was known, overlaps nothing, and its scan is that of its bytes.
+    fn check_new(&self, before: &Knowledge, accepted: &Accepted) {
+        let again = scan(&accepted.bytes, &Limits::default()).expect("accepted bytes are an update");
+        assert_eq!((&again.spans, again.structs), (&accepted.scan.spans, accepted.scan.structs));
+        assert_eq!((again.delete_ranges, again.has_skip), (accepted.scan.delete_ranges, accepted.scan.has_skip));
+        assert!(!again.has_skip);
+        for span in &again.spans {
+            assert_eq!(span.start, before.clocks().get(span.client));
+            assert_eq!(span.end, self.knowledge.clocks().get(span.client));
+        }
+        let new = DeleteSet::collect(again.deletes(&accepted.bytes));
+        assert_eq!(new.subtract(before.deletes()), new);
+        assert!(new.subtract(self.knowledge.deletes()).is_empty());
+        for (client, range) in new.iter() {
+            assert!(range.end <= self.knowledge.clocks().get(client));
+        }
+    }
+
+    fn bytes(&self) -> Vec<Bytes> {
+        self.accepted.iter().map(|accepted| accepted.bytes.clone()).collect()
+    }
+}
+
+/// Plays a history; returns the clients and what the server made of it, shown everything at the end.
+fn play(steps: &[Step], late: &[prop::sample::Index]) -> (Vec<Doc>, Gate) {
+    let clients: Vec<Doc> = CLIENT_IDS.iter().map(|id| document(*id)).collect();
+    let mut gate = Gate::default();
+    let mut delayed: Vec<Bytes> = Vec::new();
+    for (n, step) in steps.iter().enumerate() {
+        match step {
+            Step::Edit { client, edit, lost } => {
+                let update = make(&clients[*client], edit);
+                match late.get(n) {
+                    _ if *lost => {}
+                    // Some arrive later, in another order.
+                    Some(index) if index.index(3) == 0 => delayed.insert(index.index(delayed.len() + 1), update),
+                    _ => gate.receive(&update),
+                }
+            }
+            Step::Sync { from, to } if from != to => {
+                let have = clients[*to].transact().state_vector();
+                let update = state_since(&clients[*from], &have);
+                apply(&clients[*to], &update);
+            }
+            Step::Sync { .. } => {}
+            Step::Resync { client } => {
+                let known = gate.knowledge.state_vector().encode();
+                let have = yrs::StateVector::decode_v1(&known).expect("a state vector");
+                gate.receive(&state_since(&clients[*client], &have));
+            }
+            Step::Upload { client } => gate.receive(&full_state(&clients[*client])),
+        }
+        if n % 7 == 6 {
+            delayed.drain(..).for_each(|update| gate.receive(&update));
+        }
+    }
+    delayed.iter().for_each(|update| gate.receive(update));
+    for doc in &clients {
+        gate.receive(&full_state(doc));
+    }
+    (clients, gate)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_gate_accepts_is_what_a_full_exchange_gives(
+        steps in prop::collection::vec(step(CLIENTS), 1..60),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (clients, gate) = play(&steps, &late);
+        let states: Vec<Bytes> = clients.iter().map(full_state).collect();
+        let expected = portrait(&reader_of(&states));
+        prop_assert!(gate.held.is_empty(), "everything was shown, yet held: {:?}", gate.held);
+        prop_assert_eq!(gate.knowledge.clocks(), &expected.2);
+
+        // One after the other, merged, and merged in two steps: all the same.
+        let accepted = gate.bytes();
+        prop_assert_eq!(&portrait(&reader_of(&accepted)), &expected);
+        let merged = merge(&accepted);
+        prop_assert_eq!(&portrait(&reader_of(std::slice::from_ref(&merged))), &expected);
+        let (early, later) = accepted.split_at(cut.index(accepted.len() + 1));
+        prop_assert_eq!(content(&merge(&[merge(early), merge(later)])), content(&merged));
+
+        // A document read from the store knows what the room knew.
+        let opened = Knowledge::of(&merge(early), later, &Limits::default()).expect("accepted updates");
+        prop_assert!(opened.held.is_empty());
+        prop_assert_eq!(&opened.knowledge, &gate.knowledge);
+
+        // Showing it all again is nothing new, and deletions that everybody repeats are known.
+        let mut gate = gate;
+        let count = gate.accepted.len();
+        states.iter().chain([&merged]).for_each(|state| gate.receive(state));
+        prop_assert_eq!(gate.accepted.len(), count);
+
+        // A reader finds out while integrating that one of two concurrent values is deleted; that is news, once.
+        let reader = full_state(&reader_of(&accepted));
+        gate.receive(&reader);
+        prop_assert!(gate.accepted[count..].iter().all(|accepted| accepted.scan.spans.is_empty()));
+        prop_assert_eq!(gate.knowledge.deletes(), &expected.3);
+        let count = gate.accepted.len();
+        gate.receive(&reader);
+        prop_assert_eq!(gate.accepted.len(), count);
+    }
+
+    #[test]
+    fn a_diff_brings_anybody_up_to_date(
+        steps in prop::collection::vec(step(CLIENTS), 1..50),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 50),
+        cut in any::<prop::sample::Index>(),
+        clocks_cut in prop::collection::vec(any::<prop::sample::Index>(), CLIENTS),
+    ) {
+        let (clients, gate) = play(&steps, &late);
+        let accepted = gate.bytes();
+        let merged = merge(&accepted);
+        let expected = portrait(&reader_of(std::slice::from_ref(&merged)));
+        for doc in &clients {
+            let have = clocks(doc);
+            let missing = diff(&merged, &have);
+            prop_assert_eq!(content(&diff_many(&accepted, &have)), content(&missing));
+            let missing_scan = scan(&missing, &Limits::default()).expect("an update");
+            prop_assert!(missing_scan.spans.iter().all(|span| span.start == have.get(span.client)));
+            // yrs and Yjs agree on what is missing.
+            let theirs = yrs::diff_updates_v1(&merged, &have.encode()).expect("an update");
+            let their_scan = scan(&theirs, &Limits::default()).expect("an update");
+            let ranges = |scan: &Scan| scan.spans.iter().map(|s| (s.client, s.start, s.end)).collect::<BTreeSet<_>>();
+            prop_assert_eq!(ranges(&missing_scan), ranges(&their_scan));
+            let before = full_state(doc);
+            let updated = reader_of(&[before, missing]);
+            prop_assert_eq!(&portrait(&updated), &expected);
+        }
+
+        // A diff and what it was made against are the whole, cut anywhere, even through surrogate pairs (which then are lost).
+        let early = merge(&accepted[..cut.index(accepted.len() + 1)]);
+        let have: StateVector = scan(&early, &Limits::default()).expect("an update").spans.iter().map(|s| (s.client, s.end)).collect();
+        prop_assert_eq!(content(&merge(&[early, diff(&merged, &have)])), content(&merged));
+        let anywhere: StateVector = expected.2.iter().zip(&clocks_cut).map(|((client, clock), index)| (client, index.index(clock as usize + 1) as u32)).collect();
+        let rest = diff(&merged, &anywhere);
+        let rest = scan(&rest, &Limits::default()).expect("an update");
+        for (client, clock) in expected.2.iter() {
+            let from = anywhere.get(client);
+            let span = rest.spans.iter().find(|span| span.client == client).map(|span| (span.start, span.end));
+            prop_assert_eq!(span, (from < clock).then_some((from, clock)));
+        }
+    }
+
+    #[test]
+    fn merging_overlapping_updates_says_what_they_say(
+        steps in prop::collection::vec(step(CLIENTS), 1..40),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 40),
+        order in any::<prop::sample::Index>(),
+    ) {
+        let (clients, gate) = play(&steps, &late);
+        let mut updates: Vec<Bytes> = clients.iter().map(full_state).collect();
+        updates.extend(gate.bytes());
+        updates.push(Bytes::from_static(&EMPTY_UPDATE));
+        let expected = portrait(&reader_of(&updates));
+        let by = order.index(updates.len());
+        updates.rotate_left(by);
+        let merged = merge(&updates);
+        prop_assert_eq!(portrait(&reader_of(std::slice::from_ref(&merged))), expected);
+        let scanned = scan(&merged, &Limits::default()).expect("an update");
+        prop_assert!(scanned.spans.windows(2).all(|pair| pair[0].client > pair[1].client), "one span a client, descending");
+    }
+}

@@ -1,0 +1,91 @@
+//! Who is asking, and what they may do with one dashboard.
+//!
+//! An [`Authenticator`] decides once per socket or request, before anything is loaded. It knows neither HTTP nor rooms: it sees a
+//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later.
+
+use std::net::IpAddr;
+
+use ydash_proto::access::{Access, Identity};
+use ydash_proto::id::DashboardId;
+
+/// What an authenticator may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Where the request comes from; behind a trusted proxy the address that the proxy saw.
+    pub address: IpAddr,
+    /// The dashboard it is about.
+    pub dashboard: &'a DashboardId,
+}
+
+/// Who the caller is and what it may do with that dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// As far as verified.
+    pub identity: Identity,
+    /// For this dashboard.
+    pub access: Access,
+}
+
+/// The caller may not touch this dashboard. It says no more: a refusal never tells whether the dashboard exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no access to this dashboard")]
+pub struct Denied;
+
+/// Decides who enters.
+pub trait Authenticator: Send + Sync + 'static {
+    /// Decides about `caller`, without waiting for anything.
+    ///
+    /// # Errors
+    /// [`Denied`] – refuse, permanently: the same caller gets the same answer.
+    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied>;
+}
+
+/// Asks nobody for anything: everybody is [`Identity::Anonymous`].
+///
+/// Private documents (`~user`) and channels (`@channel`) belong to identities, so nobody enters them here.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous {
+    access: Option<Access>,
+}
+
+impl Anonymous {
+    /// Lets everybody in with `access`, or nobody.
+    #[must_use]
+    pub fn new(access: Option<Access>) -> Anonymous {
+        Anonymous { access }
+    }
+}
+
+impl Authenticator for Anonymous {
+    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
+        match self.access {
+            Some(access) if !caller.dashboard.is_reserved() => Ok(Admission { identity: Identity::Anonymous, access }),
+            _ => Err(Denied),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(authenticator: Anonymous, name: &str) -> Result<Access, Denied> {
+        let dashboard = DashboardId::new("default", name).unwrap();
+        let caller = Caller { address: [127, 0, 0, 1].into(), dashboard: &dashboard };
+        authenticator.authenticate(&caller).map(|admission| admission.access)
+    }
+
+    #[test]
+    fn everybody_gets_the_configured_access() {
+        assert_eq!(ask(Anonymous::new(Some(Access::ReadWrite)), "a"), Ok(Access::ReadWrite));
+        assert_eq!(ask(Anonymous::new(Some(Access::ReadOnly)), "a"), Ok(Access::ReadOnly));
+        assert_eq!(ask(Anonymous::new(None), "a"), Err(Denied));
+    }
+
+    #[test]
+    fn reserved_names_need_an_identity() {
+        for name in ["~alice", "@approvals"] {
+            assert_eq!(ask(Anonymous::new(Some(Access::ReadWrite)), name), Err(Denied));
+        }
+    }
+}

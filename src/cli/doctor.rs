@@ -1,0 +1,130 @@
+//! `ydash doctor`: looks at everything a start depends on, and says what is wrong and what to do.
+//!
+//! It changes nothing, except that an embedded store that is not there yet is not made either.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::cli::{Outcome, chain, descriptors_wanted, runtime};
+use crate::config::{Config, Layers, Source};
+use crate::store::{self, CheckReport, Store, StoreUrl};
+
+/// How a check came out.
+enum Finding {
+    Fine(String),
+    /// Works, but someone may want to know.
+    Odd(String),
+    /// A start would fail, or data is damaged.
+    Broken(String),
+}
+
+use Finding::{Broken, Fine, Odd};
+
+/// Runs every check and prints one line each. The exit code tells whether anything is broken.
+pub(super) fn run(layers: &Layers) -> Outcome {
+    let (config, warnings) = match Config::load(layers) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            print("settings", &Broken(chain(&error)));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut findings = vec![("settings", settings(&config))];
+    findings.extend(warnings.into_iter().map(|warning| ("settings", Odd(warning))));
+    findings.push(("port", port(&config)));
+    findings.push(("files", files(&config)));
+    findings.extend(runtime()?.block_on(keeping(&config)).into_iter().map(|finding| ("store", finding)));
+    for (subject, finding) in &findings {
+        print(subject, finding);
+    }
+    let broken = findings.iter().any(|(_, finding)| matches!(finding, Broken(_)));
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print(subject: &str, finding: &Finding) {
+    let (mark, text) = match finding {
+        Fine(text) => ("ok    ", text),
+        Odd(text) => ("odd   ", text),
+        Broken(text) => ("BROKEN", text),
+    };
+    println!("{mark}  {subject:<9} {text}");
+}
+
+fn settings(config: &Config) -> Finding {
+    let set = config.settings().filter(|(_, _, source)| **source != Source::Default);
+    let set: Vec<_> = set.map(|(knob, value, source)| format!("{}={value} {}", knob.name, source.told(knob))).collect();
+    match set.as_slice() {
+        [] => Fine("all defaults".into()),
+        set => Fine(set.join(", ")),
+    }
+}
+
+fn port(config: &Config) -> Finding {
+    match TcpListener::bind(config.listen) {
+        Ok(_) => Fine(format!("{} is free", config.listen)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Odd(format!("{} is in use: by a running ydash, or by something else", config.listen))
+        }
+        Err(error) => Broken(format!("cannot listen on {}: {error}", config.listen)),
+    }
+}
+
+fn files(config: &Config) -> Finding {
+    let wanted = descriptors_wanted(config);
+    match rlimit::Resource::NOFILE.get() {
+        Ok((_, hard)) if hard < wanted => {
+            Odd(format!("{hard} open files allowed, {wanted} wanted: raise `ulimit -Hn` or lower sessions-max"))
+        }
+        Ok((_, hard)) => Fine(format!("{hard} open files allowed, {wanted} wanted")),
+        Err(error) => Odd(format!("the limit of open files cannot be read: {error}")),
+    }
+}
+
+async fn keeping(config: &Config) -> Vec<Finding> {
+    if let StoreUrl::Directory(directory) = &config.store {
+        match directory.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return vec![Fine(format!("{} is not there yet; the first start makes it", config.store))],
+            Err(error) => return vec![Broken(format!("{} cannot be reached: {error}", config.store))],
+        }
+    }
+    let url = config.store.clone();
+    let opened = tokio::task::spawn_blocking(move || store::open(&url)).await;
+    let store: Arc<dyn Store> = match opened {
+        Ok(Ok(store)) => store,
+        Ok(Err(store::OpenError::Locked { directory })) => {
+            return vec![Odd(format!("{} is in use by a running ydash; stop it to check", directory.display()))];
+        }
+        Ok(Err(error)) => return vec![Broken(chain(&error))],
+        Err(panicked) => return vec![Broken(format!("opening it panicked: {panicked}"))],
+    };
+    let findings = match store.check().await {
+        Ok(report) => judge(&report),
+        Err(error) => vec![Broken(chain(&error))],
+    };
+    match store.close().await {
+        Ok(()) => findings,
+        Err(error) => findings.into_iter().chain([Broken(chain(&error))]).collect(),
+    }
+}
+
+fn judge(report: &CheckReport) -> Vec<Finding> {
+    let mut findings = vec![Fine(format!(
+        "{} dashboards, {} snapshots, {} log entries, {} bytes",
+        report.dashboards, report.snapshots, report.entries, report.bytes
+    ))];
+    if report.set_aside > 0 {
+        findings
+            .push(Odd(format!("{} damaged records are set aside; newer snapshots stand for them", report.set_aside)));
+    }
+    findings.extend(report.damaged.iter().map(|record| {
+        let place = record.position.map_or("snapshot".into(), |position| format!("log entry {position}"));
+        Broken(format!("{}: {place}: {}", record.dashboard, record.why))
+    }));
+    let unnamed = report.damaged_total.saturating_sub(report.damaged.len() as u64);
+    if unnamed > 0 {
+        findings.push(Broken(format!("and {unnamed} damaged records more")));
+    }
+    findings
+}

@@ -1,0 +1,227 @@
+//! The command line: `ydash serve`, `export`, `import`, `doctor`. `ydash` alone serves.
+//!
+//! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
+
+mod doctor;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::runtime;
+use tracing::{info, warn};
+
+use crate::config::{Config, Knob, Layers, LogFormat};
+use crate::{server, telemetry};
+
+/// The stack of every thread of the runtime. yrs recurses as deep as a document nests; pages are touched only when it does.
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
+/// Runs the process' command and returns its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = match parse(std::env::args_os()) {
+        Ok(matches) => matches,
+        // Help and version come as errors too; clap knows which stream and code they have.
+        Err(told) => told.exit(),
+    };
+    let outcome = match matches.subcommand() {
+        Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers)),
+        Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
+        None => layers(&matches, None).and_then(|layers| serve(&layers)),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("ydash: {}", chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+fn serve(layers: &Layers) -> Outcome {
+    let (config, warnings) = Config::load(layers)?;
+    telemetry::init(&config.log, config.log_format)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    tell_settings(&config);
+    raise_descriptor_limit(&config);
+    runtime()?.block_on(server::run(Arc::new(config)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The whole command line, for parsing and for help.
+fn command() -> Command {
+    let file = Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
+    let file = file.help("TOML file with settings; ydash.toml is read if it is there [env: YDASH_CONFIG]");
+    let with_knobs = |command: Command, shown: &[&str]| {
+        let flags = Knob::all().iter().map(|knob| flag(knob).hide(!shown.is_empty() && !shown.contains(&knob.group)));
+        command.arg(file.clone()).args(flags)
+    };
+    let root = Command::new("ydash")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The backend for collaborative dashboards: stock Yjs frontends, durable edits, one binary")
+        .after_help(
+            "Every setting is also a variable (--room-idle is YDASH_ROOM_IDLE) and a key in the TOML file (room-idle).\n\
+             Flags win over variables, variables over the file.\n\n\
+             Start:    ydash\n\
+             Connect:  new WebsocketProvider('ws://127.0.0.1:1234', 'my-room', doc)",
+        )
+        .styles(STYLES)
+        .max_term_width(120)
+        .disable_help_subcommand(true);
+    with_knobs(root, &[]).subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[])).subcommand(
+        with_knobs(
+            Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong"),
+            &["Serving", "Keeping"],
+        ),
+    )
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+fn flag(knob: &'static Knob) -> Arg {
+    let help = match knob.default {
+        "" => knob.help.to_owned(),
+        _ if knob.is_switch() => knob.help.to_owned(),
+        default => format!("{} [{default}]", knob.help),
+    };
+    let flag = Arg::new(knob.name).long(knob.name).help(help).help_heading(knob.group);
+    if knob.is_switch() {
+        // `--insecure` alone, or `--insecure=false` to overrule a file.
+        flag.num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL")
+            .hide_possible_values(true)
+    } else if knob.is_list() {
+        flag.value_name(knob.hint).action(ArgAction::Append)
+    } else {
+        flag.value_name(knob.hint)
+    }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    command().try_get_matches_from(arguments)
+}
+
+/// The layers that the process was started with. A flag may stand before or behind the command's name.
+fn layers(root: &ArgMatches, sub: Option<&ArgMatches>) -> Result<Layers, Box<dyn Error>> {
+    let mut layers = Layers { environment: environment(), ..Layers::default() };
+    for matches in [Some(root), sub].into_iter().flatten() {
+        if let Some(file) = matches.get_one::<PathBuf>("config") {
+            layers.file = Some(file.clone());
+        }
+        for knob in Knob::all() {
+            if let Some(values) = matches.get_many::<String>(knob.name) {
+                let text = values.map(String::as_str).collect::<Vec<_>>().join(",");
+                layers.flags.push((knob.name.to_owned(), text));
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// The environment as far as it is text; what is not, no knob could take.
+fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn runtime() -> std::io::Result<runtime::Runtime> {
+    runtime::Builder::new_multi_thread().enable_all().thread_name("ydash").thread_stack_size(THREAD_STACK_BYTES).build()
+}
+
+/// Says at start what is configured and where it came from.
+fn tell_settings(config: &Config) {
+    match config.log_format {
+        LogFormat::Text => eprint!("{}", config.table()),
+        LogFormat::Json => {
+            for (knob, value, source) in config.settings() {
+                info!(setting = knob.name, value, source = source.told(knob), "configured");
+            }
+        }
+    }
+}
+
+/// Raises the limit of open files to what the system allows: every session is one.
+fn raise_descriptor_limit(config: &Config) {
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) if limit < descriptors_wanted(config) => {
+            warn!(limit, sessions_max = config.sessions_max, "fewer open files are allowed than sessions may need");
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the limit of open files stays as it is"),
+    }
+}
+
+/// Descriptors for every session, and some for the store and the listener.
+fn descriptors_wanted(config: &Config) -> u64 {
+    config.sessions_max as u64 + 512
+}
+
+/// An error with all its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.ends_with(told.as_str()) {
+            let _ = write!(text, ": {}", told.trim_end());
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Vec<(String, String)> {
+        let matches = parse(arguments.iter().map(OsString::from)).unwrap();
+        layers(&matches, matches.subcommand().map(|(_, options)| options)).unwrap().flags
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_the_command() {
+        let expected = vec![(String::from("listen"), String::from("1234"))];
+        for arguments in [
+            &["ydash", "--listen", "1234"][..],
+            &["ydash", "--listen=1234", "serve"],
+            &["ydash", "serve", "--listen", "1234"],
+        ] {
+            assert_eq!(flags(arguments), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_needs_no_value_and_a_list_repeats() {
+        assert_eq!(flags(&["ydash", "--insecure"]), [("insecure".into(), "true".into())]);
+        assert_eq!(flags(&["ydash", "--insecure=false"]), [("insecure".into(), "false".into())]);
+        let origins = flags(&["ydash", "--allowed-origins", "https://a", "--allowed-origins", "https://b"]);
+        assert_eq!(origins, [("allowed-origins".into(), "https://a,https://b".into())]);
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused_with_a_suggestion() {
+        let refused = parse(["ydash", "--rom-idle", "1s"].iter().map(OsString::from)).unwrap_err().to_string();
+        assert!(refused.contains("--room-idle"), "{refused}");
+    }
+}

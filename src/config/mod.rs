@@ -1,0 +1,471 @@
+//! The configuration: one table of knobs, and the layers that set them.
+//!
+//! Default, then a TOML file, then the environment, then flags; each layer overrides the one before, and every value remembers
+//! where it came from. A knob `a-b` is `a-b = …` in the file, `YDASH_A_B` in the environment and `--a-b` as a flag: all
+//! three names come from its field in the table, so they cannot drift.
+
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use ydash_proto::access::Access;
+use ydash_proto::limits::Limits;
+
+use crate::store::StoreUrl;
+
+pub use value::{LogFormat, Network, Origin};
+
+/// The file that is read when no other is named and this one is there.
+pub const DEFAULT_FILE: &str = "ydash.toml";
+
+/// Names the file in the environment.
+pub const FILE_VARIABLE: &str = "YDASH_CONFIG";
+
+const VARIABLE_PREFIX: &str = "YDASH_";
+
+/// Declares the table: a group, then its knobs with documentation, type, default, how the value is written, and its parser.
+macro_rules! knobs {
+    ($( $group:literal { $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $hint:literal, $parse:path; )+ } )+) => {
+        /// Every knob's value, and where it came from.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($( $(#[doc = $doc])+ pub $field: $type, )+)+
+            settings: Vec<Setting>,
+        }
+
+        static KNOBS: LazyLock<Vec<Knob>> = LazyLock::new(|| vec![
+            $($( Knob {
+                name: leak(stringify!($field).replace('_', "-")),
+                variable: leak(format!("{VARIABLE_PREFIX}{}", stringify!($field).to_uppercase())),
+                group: $group,
+                help: concat!($($doc),+).trim(),
+                hint: $hint,
+                default: $default,
+                assign: |config, text| { config.$field = $parse(text)?; Ok(()) },
+            }, )+)+
+        ]);
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config {
+                    $($( $field: $parse($default).expect("defaults parse"), )+)+
+                    settings: KNOBS.iter().map(|knob| Setting { text: knob.default.into(), source: Source::Default }).collect(),
+                }
+            }
+        }
+    };
+}
+
+knobs! {
+    "Serving" {
+        /// Address and port to listen on.
+        listen: SocketAddr = "127.0.0.1:1234", "ADDR", value::listen;
+        /// Listen on other than loopback addresses although nobody is asked for credentials.
+        insecure: bool = "false", "", value::yes_or_no;
+        /// How long a drain may take before what is left is cut off.
+        drain_deadline: Duration = "10s", "TIME", value::duration;
+        /// Proxies whose X-Forwarded-For is believed: addresses or ranges, with commas between.
+        trusted_proxies: Vec<Network> = "", "NET,..", value::list;
+    }
+    "Access" {
+        /// What clients without credentials may do: read-write, read-only or none.
+        anonymous_access: Option<Access> = "read-write", "ACCESS", value::access;
+        /// Origins whose pages may connect, with commas between; empty for all.
+        allowed_origins: Vec<Origin> = "", "ORIGIN,..", value::list;
+    }
+    "Keeping" {
+        /// Where dashboards are kept: file:DIRECTORY or memory:.
+        store: StoreUrl = "file:./data", "URL", value::parsed;
+        /// How long edits of all rooms are collected into one durable write.
+        commit_interval: Duration = "20ms", "TIME", value::duration;
+        /// Bytes appended to a dashboard's log after which it gets a snapshot.
+        snapshot_bytes: usize = "256KiB", "SIZE", value::bytes;
+        /// The longest time from an edit to the snapshot that holds it.
+        snapshot_interval: Duration = "60s", "TIME", value::duration;
+        /// How long log entries stay that a snapshot covers.
+        history: Duration = "7d", "TIME", value::duration;
+    }
+    "Rooms" {
+        /// How long a room without members stays in memory.
+        room_idle: Duration = "60s", "TIME", value::duration;
+        /// Memory of all rooms together, above which the longest idle ones leave early.
+        room_memory: usize = "512MiB", "SIZE", value::bytes;
+        /// How long updates of a busy room are collected into one frame.
+        flush_interval: Duration = "8ms", "TIME", value::duration;
+        /// How long presence of a busy room is collected into one frame.
+        awareness_interval: Duration = "20ms", "TIME", value::duration;
+        /// Members of one room.
+        members_max: usize = "20000", "N", value::count;
+    }
+    "Sizes" {
+        /// One message from a client, and one REST body.
+        frame_bytes_max: usize = "16MiB", "SIZE", value::bytes;
+        /// One document.
+        document_bytes_max: usize = "64MiB", "SIZE", value::bytes;
+        /// One client's presence.
+        awareness_state_bytes_max: usize = "4KiB", "SIZE", value::bytes;
+        /// What may wait for one slow reader before it gets a single diff instead.
+        outbox_bytes_max: usize = "1MiB", "SIZE", value::bytes;
+    }
+    "Sessions" {
+        /// Sessions of this process.
+        sessions_max: usize = "50000", "N", value::count;
+        /// Sessions from one address.
+        sessions_per_address_max: usize = "10000", "N", value::count;
+        /// Joins per second from one address, on average.
+        address_join_rate: u32 = "1000", "N", value::count;
+        /// Joins at once from one address.
+        address_join_burst: u32 = "10000", "N", value::count;
+        /// Messages per second from one session, on average.
+        session_message_rate: u32 = "500", "N", value::count;
+        /// Messages at once from one session.
+        session_message_burst: u32 = "5000", "N", value::count;
+        /// Bytes per second from one session, on average.
+        session_byte_rate: usize = "4MiB", "SIZE", value::bytes;
+        /// Bytes at once from one session.
+        session_byte_burst: usize = "64MiB", "SIZE", value::bytes;
+        /// How long a socket may be silent, pongs included.
+        idle_timeout: Duration = "60s", "TIME", value::duration;
+        /// How long the head of an HTTP request may take.
+        header_timeout: Duration = "10s", "TIME", value::duration;
+    }
+    "Logs" {
+        /// What is logged, as tracing's filters have it: info, ydash=debug, ...
+        log: String = "info", "FILTER", value::parsed;
+        /// How log lines look: text or json.
+        log_format: LogFormat = "text", "FORMAT", value::parsed;
+    }
+}
+
+/// One knob of the table.
+#[derive(Debug)]
+pub struct Knob {
+    /// Its flag and its key in the file.
+    pub name: &'static str,
+    /// Its variable in the environment.
+    pub variable: &'static str,
+    /// The heading it stands under.
+    pub group: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// What stands for the value in the help; empty for a switch.
+    pub hint: &'static str,
+    /// As it would be written.
+    pub default: &'static str,
+    assign: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl Knob {
+    /// Whether the flag needs no value.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.hint.is_empty()
+    }
+
+    /// Whether the value is a list, so that the flag may be repeated.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.hint.ends_with("..")
+    }
+
+    /// Every knob, in the order of the table.
+    #[must_use]
+    pub fn all() -> &'static [Knob] {
+        &KNOBS
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// A file.
+    File(PathBuf),
+    /// Its variable.
+    Environment,
+    /// Its flag.
+    Flag,
+}
+
+impl Source {
+    /// In words, for the knob it belongs to; empty for a default.
+    #[must_use]
+    pub fn told(&self, knob: &Knob) -> String {
+        match self {
+            Source::Default => String::new(),
+            Source::File(path) => format!("from {}", path.display()),
+            Source::Environment => format!("from {}", knob.variable),
+            Source::Flag => format!("from --{}", knob.name),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Setting {
+    text: String,
+    source: Source,
+}
+
+/// What the layers are read from. Tests make their own; the process has one.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// Every environment variable.
+    pub environment: BTreeMap<String, String>,
+    /// Flags by knob name.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file was named that cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{} is not TOML", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// The file, or a caller, sets something that there is not.
+    #[error("{place}: there is no setting `{name}`{}", suggestion(.similar))]
+    Unknown {
+        /// The file.
+        place: String,
+        /// The key.
+        name: String,
+        /// The nearest knob, if one is near.
+        similar: Option<&'static str>,
+    },
+    /// A value that its knob does not take.
+    #[error("{place} `{name}`: {reason}")]
+    Value {
+        /// Where it stands.
+        place: String,
+        /// The knob as it is called there.
+        name: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// Two values that contradict each other, or one that would be unsafe.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Config {
+    /// Puts the layers together and checks the result as a whole. The second value are warnings for the operator.
+    ///
+    /// # Errors
+    /// [`ConfigError`] – for the operator: it names the place, the knob and what was expected.
+    pub fn load(layers: &Layers) -> Result<(Config, Vec<String>), ConfigError> {
+        let mut config = Config::default();
+        if let Some((path, text)) = read_file(layers)? {
+            config.apply_file(&path, &text)?;
+        }
+        let warnings = config.apply_environment(&layers.environment)?;
+        for (name, text) in &layers.flags {
+            let index = find(name).ok_or_else(|| unknown("flags", name))?;
+            config.set(index, text, Source::Flag, || ("flag".into(), format!("--{name}")))?;
+        }
+        config.check()?;
+        Ok((config, warnings))
+    }
+
+    /// The bounds of rooms and sessions; what has no knob keeps its default.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            frame_bytes_max: self.frame_bytes_max,
+            document_bytes_max: self.document_bytes_max,
+            awareness_state_bytes_max: self.awareness_state_bytes_max,
+            members_max: self.members_max,
+            outbox_bytes_max: self.outbox_bytes_max,
+            ..Limits::default()
+        }
+    }
+
+    /// Every knob with its value and origin, secrets masked.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static Knob, String, &Source)> {
+        KNOBS.iter().zip(&self.settings).map(|(knob, setting)| (knob, masked(&setting.text), &setting.source))
+    }
+
+    /// The settings as a table for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        let mut group = "";
+        for (knob, text, source) in self.settings() {
+            if knob.group != group {
+                group = knob.group;
+                let _ = writeln!(table, "{group}");
+            }
+            let text = if text.is_empty() { "-" } else { &text };
+            let line = format!("  {:<26} {text:<22} {}", knob.name, source.told(knob));
+            let _ = writeln!(table, "{}", line.trim_end());
+        }
+        table
+    }
+
+    fn apply_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table =
+            text.parse().map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
+        let place = || path.display().to_string();
+        for (name, value) in table {
+            let index = find(&name).ok_or_else(|| unknown(&place(), &name))?;
+            let text = plain(&value).ok_or_else(|| ConfigError::Value {
+                place: place(),
+                name: name.clone(),
+                reason: "expected a string, a number, true, false or a list of strings".into(),
+            })?;
+            self.set(index, &text, Source::File(path.to_owned()), || (place(), name.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Unknown variables only warn: Kubernetes sets `YDASH_SERVICE_HOST` and others for a service of this name.
+    fn apply_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigError> {
+        let mut warnings = Vec::new();
+        for (variable, text) in environment {
+            if !variable.starts_with(VARIABLE_PREFIX) || variable == FILE_VARIABLE || text.is_empty() {
+                continue;
+            }
+            match KNOBS.iter().position(|knob| knob.variable == variable) {
+                Some(index) => {
+                    self.set(index, text, Source::Environment, || ("environment".into(), variable.clone()))?;
+                }
+                None => {
+                    let similar = nearest(variable, KNOBS.iter().map(|knob| knob.variable));
+                    warnings.push(format!("nothing reads the variable `{variable}`{}", suggestion(&similar)));
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
+    fn set(
+        &mut self,
+        index: usize,
+        text: &str,
+        source: Source,
+        place: impl Fn() -> (String, String),
+    ) -> Result<(), ConfigError> {
+        (KNOBS[index].assign)(self, text).map_err(|reason| {
+            let (place, name) = place();
+            ConfigError::Value { place, name, reason }
+        })?;
+        self.settings[index] = Setting { text: text.into(), source };
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let unfit = |reason: String| Err(ConfigError::Unfit(reason));
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure {
+            return unfit(format!(
+                "refusing to listen on {}: it can be reached from other machines, and nobody who connects is asked for \
+                 credentials; listen on 127.0.0.1, or say --insecure if something in front of it decides who may connect",
+                self.listen
+            ));
+        }
+        if self.frame_bytes_max > self.document_bytes_max {
+            return unfit("frame-bytes-max is above document-bytes-max: no such frame could ever be kept".into());
+        }
+        if self.session_byte_burst < self.frame_bytes_max {
+            return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
+        }
+        Ok(())
+    }
+}
+
+fn read_file(layers: &Layers) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let variable = layers.environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
+    let named = layers.file.clone().or_else(|| variable.map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Unreadable { path, source }),
+    }
+}
+
+fn find(name: &str) -> Option<usize> {
+    KNOBS.iter().position(|knob| knob.name == name)
+}
+
+fn unknown(place: &str, name: &str) -> ConfigError {
+    let similar = nearest(name, KNOBS.iter().map(|knob| knob.name));
+    ConfigError::Unknown { place: place.into(), name: name.into(), similar }
+}
+
+fn suggestion(similar: &Option<&'static str>) -> String {
+    similar.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// A TOML value as it would be written in a flag.
+fn plain(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(yes) => Some(yes.to_string()),
+        toml::Value::Array(parts) => {
+            let parts: Option<Vec<_>> = parts.iter().map(toml::Value::as_str).collect();
+            Some(parts?.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// `scheme://user:password@host` without the password.
+fn masked(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    match rest.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
+        None => text.into(),
+    }
+}
+
+/// The candidate that is fewest edits away, if that is few for its length.
+fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    candidates
+        .map(|one| (edits(name, one), one))
+        .min()
+        .filter(|(edits, one)| edits * 3 <= one.len())
+        .map(|(_, one)| one)
+}
+
+/// Levenshtein's distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Names live as long as the process, once each.
+fn leak(name: String) -> &'static str {
+    Box::leak(name.into_boxed_str())
+}

@@ -1,0 +1,231 @@
+//! How configuration values are written: durations, sizes, lists and addresses.
+
+use core::fmt;
+use core::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ydash_proto::access::Access;
+
+/// `60s`, `8ms`, `7d`: a number and its unit, `ms s m h d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let expected = || String::from("expected a duration such as 8ms, 60s, 5m, 12h or 7d");
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| String::from("duration is too long"))
+}
+
+/// `65536`, `64KiB`, `16MiB`, `2GiB`.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let expected = || String::from("expected a size such as 65536, 64KiB, 16MiB or 2GiB");
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let (_, scale) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
+    let total = number.checked_mul(scale).and_then(|total| usize::try_from(total).ok());
+    total.ok_or_else(|| String::from("size is too large"))
+}
+
+/// A whole number above zero.
+pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let number = text.replace('_', "").parse::<u64>().ok().filter(|number| *number > 0);
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| String::from("expected a whole number above zero"))
+}
+
+/// `true` or `false`.
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+/// `127.0.0.1:1234`, `[::1]:1234`, `localhost:1234`, or a port alone for loopback.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let loopback = |port: &str| port.parse().ok().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = text.parse().ok();
+    address
+        .or_else(|| loopback(text))
+        .or_else(|| loopback(text.strip_prefix("localhost:")?))
+        .ok_or_else(|| "expected an address and a port such as 127.0.0.1:1234 or [::]:1234".into())
+}
+
+/// Parts between commas.
+pub(super) fn list<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Vec<T>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.parse().map_err(|error: T::Err| format!("{part}: {error}"))).collect()
+}
+
+/// Whatever its own parser says.
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// `read-write`, `read-only` or `none`.
+pub(super) fn access(text: &str) -> Result<Option<Access>, String> {
+    match text {
+        "read-write" => Ok(Some(Access::ReadWrite)),
+        "read-only" => Ok(Some(Access::ReadOnly)),
+        "none" => Ok(None),
+        _ => Err("expected read-write, read-only or none".into()),
+    }
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.replace('_', "").parse().ok()?, unit.trim()))
+}
+
+/// What log lines look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<LogFormat, &'static str> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// A web origin, `scheme://host[:port]`, exactly as browsers write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// As it stands in the header.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Origin, &'static str> {
+        let host = text.split_once("://").map_or("", |(_, host)| host);
+        let exact = !host.is_empty() && !host.contains('/') && text == text.to_ascii_lowercase() && text.is_ascii();
+        if exact { Ok(Origin(text.into())) } else { Err("expected scheme://host[:port] in lower case, without a path") }
+    }
+}
+
+/// An address or a range of them: `10.0.0.1`, `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u32,
+}
+
+impl Network {
+    /// Whether `address` lies in it. An IPv4 address that arrives on an IPv6 socket counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(one)) => {
+                (net.to_bits() ^ one.to_bits()).checked_shr(32 - self.prefix).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(one)) => {
+                (net.to_bits() ^ one.to_bits()).checked_shr(128 - self.prefix).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Network, &'static str> {
+        let expected = "expected an address or a range such as 10.0.0.0/8";
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u32>().map_err(|_| expected)?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| expected)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(bits);
+        if prefix > bits { Err(expected) } else { Ok(Network { address, prefix }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in [("8ms", 8), ("60s", 60_000), ("5m", 300_000), ("2h", 7_200_000), ("7d", 604_800_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "8", "s", "-1s", "1.5s", "1y", "99999999999999999999s", "999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_units() {
+        for (text, expected) in [("0", 0), ("65536", 65536), ("64KiB", 65536), ("16MiB", 16 << 20), ("1 GiB", 1 << 30)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "KiB", "1K", "-1", "99999999999GiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn listening_addresses_are_taken_in_short_forms() {
+        for text in ["127.0.0.1:1234", "1234", "localhost:1234"] {
+            assert_eq!(listen(text).unwrap().to_string(), "127.0.0.1:1234", "{text}");
+        }
+        assert_eq!(listen("[::]:80").unwrap().to_string(), "[::]:80");
+        assert!(listen("example.org:80").is_err());
+    }
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        let contains = |network: &str, address: &str| {
+            network.parse::<Network>().unwrap().contains(address.parse::<IpAddr>().unwrap())
+        };
+        assert!(contains("10.0.0.0/8", "10.255.0.1"));
+        assert!(contains("10.0.0.0/8", "::ffff:10.0.0.1"));
+        assert!(!contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("0.0.0.0/0", "11.0.0.1"));
+        assert!(contains("192.0.2.1", "192.0.2.1"));
+        assert!(!contains("192.0.2.1", "192.0.2.2"));
+        assert!(contains("fd00::/8", "fd12::1"));
+        for text in ["", "10.0.0.0/33", "::/129", "x/8", "10.0.0.0/"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_exact() {
+        assert!("https://app.example.org".parse::<Origin>().is_ok());
+        assert!("http://localhost:5173".parse::<Origin>().is_ok());
+        for text in ["app.example.org", "https://", "https://app.example.org/", "https://App.example.org", "*"] {
+            assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+    }
+}

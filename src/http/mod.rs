@@ -1,0 +1,250 @@
+//! HTTP: every route on one screen, the WebSocket handshake, and the loop that serves them.
+//!
+//! Knows everybody, and nobody knows it: what it needs from rooms and sessions are the traits [`Dashboards`] and
+//! [`SocketHandler`], which the composition root fills in. Upgrades are answered before any route is looked at ([`serve`]).
+
+mod addresses;
+mod assets;
+mod dashboards;
+mod path;
+mod proxy;
+mod reply;
+mod serve;
+mod socket;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use warp::http::header::HeaderMap;
+use warp::http::{Request, StatusCode};
+use warp::reject::{self, MethodNotAllowed, Rejection};
+use warp::reply::Response;
+use warp::{Filter, path as segment};
+use ydash_proto::id::DashboardId;
+
+use crate::auth::{Admission, Authenticator, Caller, Denied};
+use crate::config::{Network, Origin};
+use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
+
+pub use addresses::{AddressLimits, Addresses, Crowded};
+pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
+pub use path::DEFAULT_WORKSPACE;
+pub use serve::{Listener, serve};
+pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
+
+use reply::{Problem, bytes_response, json_response};
+
+/// What all routes and handshakes of one server share.
+pub struct Site {
+    /// Decides who enters.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// What REST reads and writes.
+    pub dashboards: Arc<dyn Dashboards>,
+    /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
+    pub metrics: Arc<Metrics>,
+    /// The per-address and process-wide limits.
+    pub addresses: Arc<Addresses>,
+    /// Origins whose pages may connect, exactly as browsers send them; empty for all.
+    pub allowed_origins: Vec<Origin>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How long a request's head may take, and how long an idle connection waits for one.
+    pub header_timeout: Duration,
+    /// The largest body.
+    pub frame_bytes_max: usize,
+    /// Cancelled when the node begins to drain.
+    pub draining: CancellationToken,
+    /// What bodies may hold, all requests together.
+    pub body_budget: BodyBudget,
+}
+
+impl Site {
+    /// Asks the authenticator about one dashboard.
+    fn admit(&self, dashboard: DashboardId, address: IpAddr) -> Result<Target, Denied> {
+        let Admission { identity, access } =
+            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard })?;
+        Ok(Target { dashboard, identity, access })
+    }
+
+    /// Answers a problem, and counts it.
+    fn refuse(&self, problem: Problem) -> Response {
+        debug!(?problem, "request refused");
+        if let Some(refusal) = problem.refusal() {
+            self.metrics.refusals.inc(refusal);
+        }
+        problem.into_response()
+    }
+}
+
+/// Every route. (Upgrades do not come here.)
+fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + use<> {
+    let health = segment!("healthz").and(reading()).and(with(site)).map(health);
+    let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
+    let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
+
+    let json = dashboard(site, Resource::Document)
+        .and(reading())
+        .then(|site, target| answer(Route::Dashboard, site, target, dashboards::read_json));
+    let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, target, query| {
+        answer(Route::State, site, target, |site, target| dashboards::read_state(site, target, query))
+    });
+    let updates =
+        dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
+        });
+
+    let page = reading().and(warp::path::full()).and_then(|path: warp::path::FullPath| async move {
+        assets::answer(path.as_str()).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
+    });
+
+    let api = json.or(state).unify().or(updates).unify();
+    health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
+}
+
+fn health(_: Arc<Site>) -> Response {
+    on(Route::Health, json_response(StatusCode::OK, &json!({ "status": "alive" })))
+}
+
+/// Ready means: send new clients here. Members of live rooms are served while the store is down, newcomers may not be.
+fn ready(site: Arc<Site>) -> Response {
+    let (status, body) = if site.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" }))
+    } else if site.metrics.store_up.get() == 0 {
+        (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "store_unavailable" }))
+    } else {
+        (StatusCode::OK, json!({ "status": "ready" }))
+    };
+    on(Route::Ready, json_response(status, &body))
+}
+
+fn metrics(site: Arc<Site>) -> Response {
+    on(Route::Metrics, bytes_response(StatusCode::OK, EXPOSITION_TYPE, site.metrics.expose()))
+}
+
+/// What under `/api/dashboards/<workspace>/<name…>` is asked for. The last segment decides while it is still percent-encoded:
+/// a dashboard whose own name ends in `/state` is reached as `…%2Fstate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    Document,
+    State,
+    Updates,
+}
+
+impl Resource {
+    fn of(path: &str) -> (Resource, &str) {
+        if let Some(rest) = path.strip_suffix("/state") {
+            (Resource::State, rest)
+        } else if let Some(rest) = path.strip_suffix("/updates") {
+            (Resource::Updates, rest)
+        } else {
+            (Resource::Document, path)
+        }
+    }
+}
+
+/// Matches one resource of a dashboard and finds out who asks. A name that cannot be is still a match: no other route may have it.
+fn dashboard(
+    site: &Arc<Site>,
+    resource: Resource,
+) -> impl Filter<Extract = (Arc<Site>, Result<Target, Problem>), Error = Rejection> + Clone + use<> {
+    segment!("api" / "dashboards" / ..)
+        .and(warp::path::tail())
+        .and_then(move |tail: warp::path::Tail| async move {
+            if Resource::of(tail.as_str()).0 == resource { Ok(tail) } else { Err(reject::not_found()) }
+        })
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<ClientAddress>())
+        .and(with(site))
+        .map(|tail: warp::path::Tail, headers: HeaderMap, address: ClientAddress, site: Arc<Site>| {
+            let target = find(&site, Resource::of(tail.as_str()).1, &headers, address);
+            (site, target)
+        })
+        .untuple_one()
+}
+
+fn find(site: &Site, name: &str, headers: &HeaderMap, address: ClientAddress) -> Result<Target, Problem> {
+    socket::check_origin(headers, &site.allowed_origins)?;
+    let (workspace, name) = name.split_once('/').ok_or(Problem::BadName)?;
+    let dashboard = path::dashboard(workspace, name).map_err(|_| Problem::BadName)?;
+    site.admit(dashboard, address.0).map_err(|_| Problem::Forbidden)
+}
+
+async fn answer<F>(
+    route: Route,
+    site: Arc<Site>,
+    target: Result<Target, Problem>,
+    work: impl FnOnce(Arc<Site>, Target) -> F,
+) -> Response
+where
+    F: Future<Output = Result<Response, Problem>>,
+{
+    let response = match target {
+        Ok(target) => work(Arc::clone(&site), target).await,
+        Err(problem) => Err(problem),
+    };
+    on(route, response.unwrap_or_else(|problem| site.refuse(problem)))
+}
+
+async fn unmatched(rejection: Rejection) -> Result<Response, Infallible> {
+    let problem = if rejection.find::<MethodNotAllowed>().is_some() {
+        Problem::MethodNotAllowed
+    } else if rejection.is_not_found() {
+        Problem::NotFound
+    } else {
+        Problem::BadRequest("the request does not fit this path")
+    };
+    Ok(problem.into_response())
+}
+
+fn reading() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::get().or(warp::head()).unify()
+}
+
+fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
+fn with(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>,), Error = Infallible> + Clone + use<> {
+    let site = Arc::clone(site);
+    warp::any().map(move || Arc::clone(&site))
+}
+
+/// Marks a response with the route it is counted under.
+fn on(route: Route, mut response: Response) -> Response {
+    response.extensions_mut().insert(route);
+    response
+}
+
+/// Where a request comes from, as a request extension.
+#[derive(Clone, Copy, Debug)]
+struct ClientAddress(IpAddr);
+
+/// The routes as a service, whatever warp calls its type.
+#[derive(Clone)]
+pub struct Routes(Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>);
+
+impl Routes {
+    /// The routes of `site`.
+    #[must_use]
+    pub fn new(site: &Arc<Site>) -> Routes {
+        let service = TowerToHyperService::new(warp::service(routes(site).boxed()));
+        Routes(Arc::new(move |request| {
+            let answer = service.call(request);
+            Box::pin(async move { answer.await.unwrap_or_else(|never: Infallible| match never {}) })
+        }))
+    }
+
+    fn answer(&self, request: Request<Incoming>) -> BoxFuture<'static, Response> {
+        (self.0)(request)
+    }
+}

@@ -1,0 +1,108 @@
+//! From a URL's path to a dashboard's name.
+//!
+//! Paths are split while they are still percent-encoded and decoded once, so that an encoded slash is part of a name and never
+//! a border. The grammar itself is [`DashboardId`]'s.
+
+use std::borrow::Cow;
+
+use ydash_proto::id::{DashboardId, IdError};
+
+/// The workspace of dashboards that are named without one.
+pub const DEFAULT_WORKSPACE: &str = "default";
+
+/// The dashboard that an upgrade on `path` means.
+///
+/// `/ws/<workspace>/<dashboard>`; any other path is, without its first slash, a name in [`DEFAULT_WORKSPACE`], because
+/// `new WebsocketProvider('ws://host', 'my-room', doc)` opens `/my-room`.
+///
+/// # Errors
+/// [`IdError`] – the name breaks the grammar or is not UTF-8.
+pub(super) fn socket_dashboard(path: &str) -> Result<DashboardId, IdError> {
+    match path.strip_prefix("/ws/").and_then(|rest| rest.split_once('/')) {
+        Some((workspace, name)) => dashboard(workspace, name),
+        None => dashboard(DEFAULT_WORKSPACE, path.strip_prefix('/').unwrap_or(path)),
+    }
+}
+
+/// Joins a workspace and a name that are still percent-encoded.
+///
+/// # Errors
+/// As [`socket_dashboard`].
+pub(super) fn dashboard(workspace: &str, name: &str) -> Result<DashboardId, IdError> {
+    let workspace = decode(workspace).ok_or(IdError::Workspace)?;
+    let name = decode(name).ok_or(IdError::Name)?;
+    DashboardId::new(&workspace, &name)
+}
+
+/// The value of the first `key` in a query string, still encoded; empty for a key without a value.
+#[must_use]
+pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find(|(k, _)| *k == key).map(|(_, v)| v)
+}
+
+/// Decodes `%XX`. A percent sign without two hex digits stands for itself, as browsers have it; `None` if the result is not
+/// UTF-8.
+fn decode(encoded: &str) -> Option<Cow<'_, str>> {
+    if !encoded.contains('%') {
+        return Some(Cow::Borrowed(encoded));
+    }
+    let bytes = encoded.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape =
+            (bytes[at] == b'%').then(|| Some((hex(*bytes.get(at + 1)?)?, hex(*bytes.get(at + 2)?)?))).flatten();
+        if let Some((high, low)) = escape {
+            decoded.push(high << 4 | low);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_means_one_dashboard() {
+        for (path, expected) in [
+            ("/my-room", "default/my-room"),
+            ("/ws/acme/sales", "acme/sales"),
+            ("/ws/acme/sales/2026", "acme/sales/2026"),
+            ("/ws/acme/sales%2F2026", "acme/sales/2026"),
+            ("/ws/acme/%C3%BCn%C3%AF", "acme/ünï"),
+            ("/ws/acme/a%2520b", "acme/a%20b"),
+            ("/team/a/b", "default/team/a/b"),
+            ("/ws/alone", "default/ws/alone"),
+            ("/100%", "default/100%"),
+            ("/%zz", "default/%zz"),
+        ] {
+            assert_eq!(socket_dashboard(path).unwrap().as_str(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn path_tricks_are_refused() {
+        for path in
+            ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/__proto__"]
+        {
+            assert!(socket_dashboard(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_found() {
+        assert_eq!(query_value("a=1&acks=1&b", "acks"), Some("1"));
+        assert_eq!(query_value("acks", "acks"), Some(""));
+        assert_eq!(query_value("xacks=1", "acks"), None);
+        assert_eq!(query_value("", "acks"), None);
+    }
+}

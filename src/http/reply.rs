@@ -1,0 +1,181 @@
+//! What HTTP clients are told when something is refused: every status, code and sentence in one place.
+//!
+//! The body is `{"error": code, "message": sentence}`, with `"limit"` where one was reached. Nothing internal is in it, and
+//! nothing of what the client sent.
+
+use serde_json::json;
+use warp::http::header::{self, HeaderName, HeaderValue};
+use warp::http::{Response as HttpResponse, StatusCode};
+use warp::reply::Response;
+
+use crate::http::addresses::Crowded;
+use crate::metrics::Refusal;
+
+/// Why a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// Nothing is there.
+    NotFound,
+    /// Something is there, but not for this method.
+    MethodNotAllowed,
+    /// The request breaks HTTP or the route's own rules; the sentence says how.
+    BadRequest(&'static str),
+    /// The WebSocket handshake breaks RFC 6455 §4.2.1; the sentence says how.
+    BadHandshake(&'static str),
+    /// A WebSocket version other than 13.
+    WebSocketVersion,
+    /// The page's origin is not on the list.
+    Origin,
+    /// No dashboard can have this name.
+    BadName,
+    /// The caller may not do this with this dashboard.
+    Forbidden,
+    /// The body is no Yjs update v1.
+    MalformedUpdate,
+    /// The update builds on updates that the server does not have.
+    IncompleteUpdate,
+    /// The update would break a limit of the document.
+    DocumentLimit(&'static str),
+    /// The body, or the document with it, would be too large.
+    TooLarge {
+        /// The knob that says so.
+        limit: &'static str,
+        /// Its value.
+        bytes: usize,
+    },
+    /// The body did not arrive in time.
+    Timeout,
+    /// Too many, from one address or in all.
+    Crowded(Crowded),
+    /// The store does not answer.
+    StoreUnavailable,
+    /// The node is going away.
+    Draining,
+    /// Something broke that the log knows about.
+    Internal,
+}
+
+impl Problem {
+    /// How it is counted; `None` for what is merely a wrong URL or our own fault.
+    #[must_use]
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        Some(match self {
+            Problem::NotFound | Problem::MethodNotAllowed | Problem::BadRequest(_) | Problem::Internal => return None,
+            Problem::BadHandshake(_) | Problem::WebSocketVersion => Refusal::BadHandshake,
+            Problem::Origin => Refusal::Origin,
+            Problem::BadName => Refusal::BadName,
+            Problem::Forbidden => Refusal::Forbidden,
+            Problem::MalformedUpdate => Refusal::MalformedUpdate,
+            Problem::IncompleteUpdate => Refusal::Held,
+            Problem::DocumentLimit(_) => Refusal::DocumentLimit,
+            Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
+            Problem::TooLarge { .. } => Refusal::FrameTooLarge,
+            Problem::Timeout => Refusal::Idle,
+            Problem::Crowded(crowded) => crowded.refusal(),
+            Problem::StoreUnavailable => Refusal::Unavailable,
+            Problem::Draining => Refusal::Draining,
+        })
+    }
+
+    /// The answer.
+    #[must_use]
+    pub(super) fn into_response(self) -> Response {
+        let (status, code, message) = self.words();
+        let mut body = json!({ "error": code, "message": message });
+        if let Some((name, value)) = self.limit() {
+            body["limit"] = json!({ "name": name, "value": value });
+        }
+        let mut response = json_response(status, &body);
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn words(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Problem::NotFound => (StatusCode::NOT_FOUND, "not_found", "nothing is here"),
+            Problem::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+            }
+            Problem::BadRequest(how) => (StatusCode::BAD_REQUEST, "bad_request", how),
+            Problem::BadHandshake(how) => (StatusCode::BAD_REQUEST, "bad_handshake", how),
+            Problem::WebSocketVersion => {
+                (StatusCode::UPGRADE_REQUIRED, "websocket_version", "only WebSocket version 13 is spoken here")
+            }
+            Problem::Origin => (StatusCode::FORBIDDEN, "origin", "pages of this origin may not connect"),
+            Problem::BadName => (StatusCode::NOT_FOUND, "bad_name", "no dashboard can have this name"),
+            Problem::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "no access to this dashboard"),
+            Problem::MalformedUpdate => {
+                (StatusCode::BAD_REQUEST, "malformed_update", "the body is not a Yjs update v1")
+            }
+            Problem::IncompleteUpdate => {
+                (StatusCode::CONFLICT, "incomplete_update", "the update builds on updates that are not here")
+            }
+            Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
+            Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),
+            Problem::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"),
+            Problem::Crowded(Crowded::Process { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "full", "this node holds as many sessions as it may")
+            }
+            Problem::Crowded(Crowded::Address { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "address_full", "this address holds as many sessions as one may")
+            }
+            Problem::Crowded(Crowded::Joins { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "join_rate", "this address joins too often")
+            }
+            Problem::StoreUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store does not answer; try again")
+            }
+            Problem::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "this node is going away; try again"),
+            Problem::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "something broke; the log knows more"),
+        }
+    }
+
+    fn limit(self) -> Option<(&'static str, usize)> {
+        match self {
+            Problem::TooLarge { limit, bytes } => Some((limit, bytes)),
+            Problem::Crowded(Crowded::Process { sessions_max }) => Some(("sessions-max", sessions_max)),
+            Problem::Crowded(Crowded::Address { sessions_max }) => Some(("sessions-per-address-max", sessions_max)),
+            _ => None,
+        }
+    }
+
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Problem::WebSocketVersion => Some((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
+            Problem::Crowded(Crowded::Joins { retry_after }) => {
+                Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1)))
+            }
+            Problem::Crowded(_) | Problem::StoreUnavailable | Problem::Draining => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Long enough for a restart or a store's hiccup, short enough that nobody reloads by hand.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+/// A JSON answer that no cache keeps.
+#[must_use]
+pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
+    bytes_response(status, "application/json", body.to_string())
+}
+
+/// An answer of one piece that no cache keeps.
+#[must_use]
+pub(super) fn bytes_response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<bytes::Bytes>,
+) -> Response {
+    let mut response = HttpResponse::new(body.into().into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,99 @@
+//! What REST can do with dashboards: each call opens the room, as a session would, and lets it go again.
+
+use crate::http::{Dashboards, ReadError, WriteError};
+use crate::room::{Registry, WriteError as RoomWriteError};
+use bytes::Bytes;
+use core::time::Duration;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::timeout;
+use tracing::debug;
+use ydash_proto::access::Identity;
+use ydash_proto::document;
+use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
+use ydash_proto::room::{LimitReached, Scanned, WriteRefusal};
+use ydash_proto::update::{self, StateVector};
+
+/// How long a write may wait for the store.
+const DURABLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The dashboards of this node.
+#[derive(Clone)]
+pub struct Rest {
+    registry: Registry,
+    limits: Limits,
+}
+
+impl Rest {
+    /// REST on the rooms of `registry`.
+    #[must_use]
+    pub fn new(registry: Registry, limits: Limits) -> Rest {
+        Rest { registry, limits }
+    }
+
+    async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
+        let room = self.registry.open(dashboard).await.map_err(|failure| {
+            debug!(%failure, "dashboard not opened");
+            ReadError::Unavailable
+        })?;
+        room.read(have).await.map_err(|_| ReadError::Unavailable)
+    }
+}
+
+impl Dashboards for Rest {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+        let rest = self.clone();
+        Box::pin(async move {
+            let state = rest.state(&dashboard, StateVector::default()).await?;
+            let read = tokio::task::spawn_blocking(move || document::to_json(&state)).await;
+            read.map_err(|_| ReadError::Unreadable)?.map_err(|failure| {
+                debug!(%dashboard, %failure, "not shown as json");
+                ReadError::Unreadable
+            })
+        })
+    }
+
+    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
+        let rest = self.clone();
+        Box::pin(async move {
+            let have = match have {
+                Some(have) => StateVector::decode(&have, &rest.limits).map_err(|_| ReadError::MalformedStateVector)?,
+                None => StateVector::default(),
+            };
+            rest.state(&dashboard, have).await
+        })
+    }
+
+    fn write_update(
+        &self,
+        dashboard: DashboardId,
+        author: Identity,
+        update: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
+        let rest = self.clone();
+        Box::pin(async move {
+            let (limits, scanned) = (rest.limits.clone(), update.clone());
+            let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
+            let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
+            let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+            let written = timeout(DURABLE_WITHIN, room.write(author, Scanned { update, scan, frame: None })).await;
+            match written {
+                Ok(Ok(())) => Ok(()),
+                Err(_) | Ok(Err(RoomWriteError::Ended(_))) => Err(WriteError::Unavailable),
+                Ok(Err(RoomWriteError::Refused(refusal))) => Err(match refusal {
+                    WriteRefusal::Hole | WriteRefusal::Foreign => WriteError::Incomplete,
+                    WriteRefusal::Limit(LimitReached::DocumentBytes) => {
+                        WriteError::TooLarge { bytes_max: rest.limits.document_bytes_max }
+                    }
+                    WriteRefusal::Limit(LimitReached::DocumentClients) => {
+                        WriteError::Limit("the document would know too many clients")
+                    }
+                    WriteRefusal::Limit(LimitReached::Nesting) => {
+                        WriteError::Limit("shared types would be nested too deep")
+                    }
+                }),
+            }
+        })
+    }
+}

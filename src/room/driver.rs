@@ -1,0 +1,364 @@
+//! The task of one live room: owns its [`Room`], brings it its inputs and does what it wants done.
+//!
+//! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
+//! comes back as an input.
+
+use super::handle::ToRoom;
+use super::registry::Context;
+use crate::metrics::{Eviction, Refusal, UpdateSource};
+use crate::session::outbox::{Outbox, Pushed};
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use futures_util::future::OptionFuture;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+use ydash_proto::document::{Compacted, Kept, compact};
+use ydash_proto::id::{DashboardId, MemberId};
+use ydash_proto::log::LogPosition;
+use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, WriteRefusal};
+use ydash_proto::time::Timestamp;
+use ydash_proto::wire::close::CloseCode;
+
+/// Inputs that are taken before what is due goes out.
+const INPUTS_AT_ONCE: usize = 256;
+
+/// How often a busy room's memory is counted: it takes a walk over everything in it.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
+
+/// One member's seat: leaves a closed outbox behind when the room dies with it.
+struct Seat {
+    member: MemberId,
+    outbox: Arc<Outbox>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Does nothing when the session has ended or was told to; tells it when the room panicked.
+        self.outbox.close(CloseCode::Internal, Duration::ZERO);
+    }
+}
+
+type Pending<T> = OptionFuture<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+pub(super) struct Driver {
+    id: DashboardId,
+    room: Room,
+    context: Arc<Context>,
+    seats: Vec<Seat>,
+    effects: Vec<Effect>,
+    answers: HashMap<RequestId, oneshot::Sender<Result<(), WriteRefusal>>>,
+    next_request: u64,
+    append: Pending<Option<LogPosition>>,
+    compaction: Pending<Option<Compacted>>,
+    snapshot: Pending<bool>,
+    memory: usize,
+    weigh_at: Timestamp,
+    held: usize,
+    eviction: Eviction,
+    append_failing: bool,
+}
+
+impl Driver {
+    pub(super) fn new(id: DashboardId, room: Room, context: Arc<Context>) -> Driver {
+        context.metrics.rooms.inc();
+        Driver {
+            id,
+            room,
+            context,
+            seats: Vec::new(),
+            effects: Vec::new(),
+            answers: HashMap::new(),
+            next_request: 0,
+            append: None.into(),
+            compaction: None.into(),
+            snapshot: None.into(),
+            memory: 0,
+            weigh_at: Timestamp(0),
+            held: 0,
+            eviction: Eviction::Idle,
+            append_failing: false,
+        }
+    }
+
+    /// Runs until the registry lets the room go.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<ToRoom>) {
+        let mut messages = Vec::new();
+        let mut armed = self.context.clock.instant(self.room.poll_timeout());
+        let sleep = sleep_until(armed);
+        tokio::pin!(sleep);
+        loop {
+            // Every branch is cancel-safe: `recv_many` and the boxed futures keep what they have, the timer its deadline.
+            tokio::select! {
+                _ = inbox.recv_many(&mut messages, INPUTS_AT_ONCE) => {}
+                Some(position) = &mut self.append => {
+                    self.append = None.into();
+                    self.appended(position);
+                }
+                Some(compacted) = &mut self.compaction => {
+                    self.compaction = None.into();
+                    self.compacted(compacted);
+                }
+                Some(saved) = &mut self.snapshot => {
+                    self.snapshot = None.into();
+                    self.snapshotted(saved);
+                }
+                () = &mut sleep => armed = Instant::now() + Duration::from_secs(3600),
+            }
+            let now = self.context.clock.now();
+            for message in messages.drain(..) {
+                self.take(now, message);
+            }
+            if messages.capacity() > INPUTS_AT_ONCE / 4 {
+                messages = Vec::new();
+            }
+            self.room.handle_timeout(now, &mut self.effects);
+            self.perform(now);
+            self.account(now);
+            if self.room.is_evictable(now) {
+                if self.context.release(&self.id) {
+                    self.context.metrics.evictions.inc(self.eviction);
+                    debug!(dashboard = %self.id, "room evicted");
+                    return;
+                }
+                self.room.stay(now);
+            }
+            let due = self.context.clock.instant(self.room.poll_timeout());
+            // A timer that fires early costs one look; moving it at every input would cost more.
+            if due < armed {
+                armed = due;
+                sleep.as_mut().reset(due);
+            }
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, message: ToRoom) {
+        match message {
+            ToRoom::Join { joining, outbox } => {
+                let seat = Seat { member: joining.member, outbox };
+                let at = self.seats.partition_point(|other| other.member < seat.member);
+                self.seats.insert(at, seat);
+                self.context.metrics.joins.inc();
+                self.handle(now, Input::Joined(*joining));
+            }
+            ToRoom::Input(Input::Left { member }) => {
+                if let Ok(at) = self.seats.binary_search_by_key(&member, |seat| seat.member) {
+                    self.seats.remove(at);
+                }
+                self.handle(now, Input::Left { member });
+            }
+            ToRoom::Input(input) => self.handle(now, input),
+            ToRoom::Read { have, answer } => {
+                let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
+                let _ = answer.send(state); // Whoever asked may have gone.
+            }
+            ToRoom::Write { identity, update, answer } => {
+                self.answers.retain(|_, waiting| !waiting.is_closed());
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
+                self.answers.insert(request, answer);
+                self.handle(now, Input::Write { request, identity, update });
+            }
+            ToRoom::Leave => {
+                self.eviction = Eviction::Memory;
+                self.room.leave_when_empty(now);
+            }
+            ToRoom::Drain => {
+                self.eviction = Eviction::Drain;
+                self.handle(now, Input::Close);
+                for seat in &self.seats {
+                    seat.outbox.close(CloseCode::Restart, self.context.drain_delay());
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        self.room.handle(now, input, &mut self.effects);
+        if !self.effects.is_empty() {
+            self.perform(now);
+        }
+    }
+
+    fn perform(&mut self, now: Timestamp) {
+        while !self.effects.is_empty() {
+            let mut effects = core::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.perform_one(now, effect);
+            }
+            if self.effects.is_empty() {
+                self.effects = effects; // Keeps the allocation.
+            }
+        }
+    }
+
+    fn perform_one(&mut self, now: Timestamp, effect: Effect) {
+        match effect {
+            Effect::Send { to, frame } => {
+                let Some(seat) = self.seat(to) else { return };
+                if let Pushed::Overflowed(first_missed) = seat.outbox.push(to, &frame) {
+                    self.room.handle(now, Input::Overflowed { member: to, first_missed }, &mut self.effects);
+                }
+            }
+            Effect::FanOut { frame, except } => {
+                let mut except = except.iter().peekable();
+                let mut deliveries = 0;
+                for seat in &self.seats {
+                    // Both are sorted.
+                    while except.next_if(|author| **author < seat.member).is_some() {}
+                    if except.peek() == Some(&&seat.member) {
+                        continue;
+                    }
+                    deliveries += 1;
+                    if let Pushed::Overflowed(first_missed) = seat.outbox.push(seat.member, &frame) {
+                        let input = Input::Overflowed { member: seat.member, first_missed };
+                        self.room.handle(now, input, &mut self.effects);
+                    }
+                }
+                self.context.metrics.deliveries.inc_by(deliveries);
+            }
+            Effect::Ack { to, saved, count } => {
+                if let Some(seat) = self.seat(to) {
+                    seat.outbox.ack(saved, count);
+                }
+            }
+            Effect::Answer { request, result } => {
+                if let Some(answer) = self.answers.remove(&request) {
+                    let _ = answer.send(result); // Whoever asked may have gone.
+                }
+            }
+            Effect::Append { entries } => {
+                let submission = self.context.append(&self.id, entries);
+                self.append = Some(submission).into();
+            }
+            Effect::Compact { parts } => {
+                let limits = self.context.limits.clone();
+                let work = self.context.tracker.spawn_blocking(move || compact(&parts, &limits));
+                self.compaction = Some(Box::pin(async move { work.await.ok() }) as Pin<Box<_>>).into();
+            }
+            Effect::Snapshot { covers, state } => {
+                let write = Arc::clone(&self.context).snapshot(self.id.clone(), covers, state, now);
+                self.snapshot = Some(Box::pin(write) as Pin<Box<_>>).into();
+            }
+            Effect::Probe { member } => {
+                if let Some(seat) = self.seat(member) {
+                    seat.outbox.probe();
+                }
+            }
+            Effect::Close { member, code } => {
+                if let Some(seat) = self.seat(member) {
+                    seat.outbox.close(code, Duration::ZERO);
+                }
+            }
+            Effect::Report(report) => self.report(report),
+        }
+    }
+
+    fn seat(&self, member: MemberId) -> Option<&Seat> {
+        self.seats.binary_search_by_key(&member, |seat| seat.member).ok().map(|at| &self.seats[at])
+    }
+
+    fn appended(&mut self, position: Option<LogPosition>) {
+        let now = self.context.clock.now();
+        let input = match position {
+            Some(position) => {
+                if core::mem::take(&mut self.append_failing) {
+                    info!(dashboard = %self.id, "appending again");
+                }
+                Input::Appended { position }
+            }
+            None => {
+                if !core::mem::replace(&mut self.append_failing, true) {
+                    warn!(dashboard = %self.id, "append failed; members keep editing, nothing is called saved");
+                }
+                Input::AppendFailed
+            }
+        };
+        self.handle(now, input);
+    }
+
+    fn compacted(&mut self, compacted: Option<Compacted>) {
+        let metrics = &self.context.metrics;
+        match compacted.as_ref().map(|compacted| compacted.kept) {
+            Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
+            Some(Kept::AllUnread) | None => {
+                metrics.compactions_failed.inc();
+                warn!(dashboard = %self.id, "garbage could not be collected; all bytes are kept");
+            }
+        }
+        let now = self.context.clock.now();
+        self.handle(now, Input::Compacted { base: compacted.map(|compacted| compacted.state) });
+    }
+
+    fn snapshotted(&mut self, saved: bool) {
+        let now = self.context.clock.now();
+        self.handle(now, Input::Snapshotted { saved });
+    }
+
+    fn report(&mut self, report: Report) {
+        let metrics = &self.context.metrics;
+        let refusal = match report {
+            Report::Accepted { by_rest, by_step2 } => {
+                let source = match (by_rest, by_step2) {
+                    (true, _) => UpdateSource::Rest,
+                    (_, true) => UpdateSource::SyncStep2,
+                    _ => UpdateSource::Update,
+                };
+                metrics.updates.inc(source);
+                return;
+            }
+            Report::Flushed { bytes, waited } => {
+                metrics.flush_bytes.observe(bytes as f64);
+                metrics.flush_seconds.observe(waited.as_secs_f64());
+                return;
+            }
+            Report::Resynced => {
+                metrics.resyncs.inc();
+                return;
+            }
+            Report::Held => return,
+            Report::Diverged => {
+                warn!(dashboard = %self.id, "too much waits for the store: it gets one difference when it is back");
+                return;
+            }
+            Report::ReadOnly => Refusal::ReadOnly,
+            Report::Foreign => Refusal::ForeignClient,
+            Report::HeldExpired => Refusal::Held,
+            Report::AwarenessDropped => Refusal::AwarenessLimit,
+            Report::Limit(LimitReached::DocumentBytes) => Refusal::DocumentTooLarge,
+            Report::Limit(_) => Refusal::DocumentLimit,
+        };
+        metrics.refusals.inc(refusal);
+    }
+
+    /// Keeps the sums over all rooms right.
+    fn account(&mut self, now: Timestamp) {
+        let held = self.room.held();
+        if held != self.held {
+            self.context.metrics.held_updates.inc_by(held as i64 - self.held as i64);
+            self.held = held;
+        }
+        if now >= self.weigh_at {
+            self.weigh_at = now + WEIGH_EVERY;
+            let memory = self.room.memory();
+            self.context.memory.fetch_add(memory.wrapping_sub(self.memory), Ordering::Relaxed);
+            self.memory = memory;
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let metrics = &self.context.metrics;
+        metrics.rooms.dec();
+        metrics.held_updates.inc_by(-(self.held as i64));
+        self.context.memory.fetch_sub(self.memory, Ordering::Relaxed);
+        if std::thread::panicking() {
+            error!(dashboard = %self.id, "room failed; it opens again from the store");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The way to a room: whoever holds a [`RoomHandle`] keeps the room in memory.
+
+use crate::session::outbox::Outbox;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use ydash_proto::access::Identity;
+use ydash_proto::id::{DashboardId, MemberId};
+use ydash_proto::room::{Input, Joining, Scanned, WriteRefusal};
+use ydash_proto::update::StateVector;
+
+/// What goes into a room's inbox. Small: the channel keeps its blocks.
+pub(super) enum ToRoom {
+    Join {
+        joining: Box<Joining>,
+        outbox: Arc<Outbox>,
+    },
+    Input(Input),
+    Read {
+        have: StateVector,
+        answer: oneshot::Sender<Bytes>,
+    },
+    Write {
+        identity: Identity,
+        update: Box<Scanned>,
+        answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    },
+    /// The rooms together outgrew their memory: leave as soon as nobody is here.
+    Leave,
+    /// The node drains: flush, save, snapshot, and send everybody elsewhere.
+    Drain,
+}
+
+/// The room ended: it failed, or the node drains. Open the dashboard again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the room has ended")]
+pub struct Ended;
+
+/// Why a REST write was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The room refused it.
+    #[error(transparent)]
+    Refused(#[from] WriteRefusal),
+    /// The room ended before it was durable; it may or may not be kept: send it again.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) id: DashboardId,
+    pub(super) inbox: mpsc::Sender<ToRoom>,
+}
+
+/// A live room. Cheap to clone; as long as one exists, the room is not evicted.
+#[derive(Clone, Debug)]
+pub struct RoomHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl core::fmt::Debug for ToRoom {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            ToRoom::Join { .. } => "Join",
+            ToRoom::Input(_) => "Input",
+            ToRoom::Read { .. } => "Read",
+            ToRoom::Write { .. } => "Write",
+            ToRoom::Leave => "Leave",
+            ToRoom::Drain => "Drain",
+        })
+    }
+}
+
+impl RoomHandle {
+    /// Which dashboard it is.
+    #[must_use]
+    pub fn id(&self) -> &DashboardId {
+        &self.shared.id
+    }
+
+    /// Brings a session in. Its frames go to `outbox` from then on.
+    ///
+    /// # Errors
+    /// [`Ended`] – open the dashboard again.
+    pub async fn join(&self, joining: Joining, outbox: Arc<Outbox>) -> Result<(), Ended> {
+        self.send(ToRoom::Join { joining: Box::new(joining), outbox }).await
+    }
+
+    /// Tells the room something. Waits while its inbox is full: that is the backpressure towards the peer.
+    ///
+    /// # Errors
+    /// [`Ended`] – end the session; its client comes back.
+    pub async fn input(&self, input: Input) -> Result<(), Ended> {
+        self.send(ToRoom::Input(input)).await
+    }
+
+    /// Ends a session.
+    pub async fn leave(&self, member: MemberId) {
+        // A room that has ended has forgotten the member already.
+        let _ = self.input(Input::Left { member }).await;
+    }
+
+    /// What one lacks that has `have`, as one Yjs update v1.
+    ///
+    /// # Errors
+    /// [`Ended`] – open the dashboard again.
+    pub async fn read(&self, have: StateVector) -> Result<Bytes, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.send(ToRoom::Read { have, answer }).await?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Applies an update and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`WriteError`] – it was refused, or the room ended meanwhile.
+    pub async fn write(&self, identity: Identity, update: Scanned) -> Result<(), WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(ToRoom::Write { identity, update: Box::new(update), answer }).await?;
+        Ok(answered.await.map_err(|_| Ended)??)
+    }
+
+    pub(super) async fn send(&self, message: ToRoom) -> Result<(), Ended> {
+        self.shared.inbox.send(message).await.map_err(|_| Ended)
+    }
+}

@@ -1,0 +1,12 @@
+//! Live dashboards on this node: one task each, found through the [`Registry`], reached through a [`RoomHandle`].
+//!
+//! What a room decides is [`ydash_proto::room`]; here is the task that feeds it and does what it wants done.
+
+mod clock;
+mod driver;
+mod handle;
+mod registry;
+
+pub use clock::Clock;
+pub use handle::{Ended, RoomHandle, WriteError};
+pub use registry::{OpenError, Registry, RoomsConfig};

@@ -1,0 +1,329 @@
+//! Finds or opens the room of a dashboard; never two for one dashboard on a node.
+//!
+//! A slot is being loaded or live. First openers share one load; a load that failed leaves nothing behind, least of all an empty
+//! dashboard. A room leaves by [`Context::release`], which takes the slot out only when nobody holds or is just taking a
+//! handle: by then everything it accepted is durable, so whoever opens it a moment later loads the same content.
+
+use super::clock::Clock;
+use super::driver::Driver;
+use super::handle::{RoomHandle, Shared, ToRoom};
+use crate::metrics::{Eviction, Metrics};
+use crate::store::writer::WriterHandle;
+use crate::store::{Append, SnapshotOutcome, Store, StoreError};
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use futures_util::FutureExt;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, error, info_span, warn};
+use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
+use ydash_proto::log::{LogEntry, LogPosition};
+use ydash_proto::room::{Loaded, Room, Tuning};
+use ydash_proto::time::Timestamp;
+
+/// Messages that wait for one room; beyond, its peers' sockets are not read.
+const INBOX_MESSAGES: usize = 256;
+/// How long a dashboard whose room failed twice stays closed.
+const QUARANTINE: Duration = Duration::from_secs(600);
+/// Failures that are remembered.
+const FAILURES_MAX: usize = 4096;
+
+/// What rooms need to know.
+#[derive(Clone, Debug)]
+pub struct RoomsConfig {
+    /// Bounds of every room.
+    pub limits: Limits,
+    /// Pace of every room.
+    pub tuning: Tuning,
+    /// Memory of all rooms together; beyond, empty rooms leave at once and dashboards that are not open stay closed.
+    pub memory_max: usize,
+    /// How long log entries stay after a snapshot covers them.
+    pub history: Duration,
+    /// Over how long a drain spreads the goodbyes.
+    pub drain_spread: Duration,
+}
+
+/// Why a dashboard cannot be opened. All of it passes: the client is to try again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store could not say what it holds.
+    #[error("store unavailable")]
+    Store(#[source] Arc<StoreError>),
+    /// What the store holds is no document.
+    #[error("stored state is damaged")]
+    Damaged,
+    /// Its room failed repeatedly; it stays closed for a while, with its log kept.
+    #[error("dashboard is quarantined")]
+    Quarantined,
+    /// The rooms that are open take all the memory they may.
+    #[error("memory budget of rooms is used up")]
+    Memory,
+    /// The node is about to end.
+    #[error("node is draining")]
+    Draining,
+}
+
+type Slot = Arc<OnceCell<RoomHandle>>;
+
+/// What all rooms share.
+pub(super) struct Context {
+    pub(super) limits: Limits,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tracker: TaskTracker,
+    pub(super) memory: AtomicUsize,
+    config: RoomsConfig,
+    store: Arc<dyn Store>,
+    writer: WriterHandle,
+    slots: DashMap<DashboardId, Slot>,
+    failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
+    is_draining: AtomicBool,
+}
+
+/// The rooms of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    context: Arc<Context>,
+}
+
+impl Registry {
+    /// No rooms yet. Their tasks run on `tracker`.
+    #[must_use]
+    pub fn new(
+        config: RoomsConfig,
+        store: Arc<dyn Store>,
+        writer: WriterHandle,
+        metrics: Arc<Metrics>,
+        tracker: TaskTracker,
+    ) -> Registry {
+        let context = Context {
+            limits: config.limits.clone(),
+            clock: Clock::start(),
+            metrics,
+            tracker,
+            memory: AtomicUsize::new(0),
+            config,
+            store,
+            writer,
+            slots: DashMap::new(),
+            failures: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+        };
+        Registry { context: Arc::new(context) }
+    }
+
+    /// The room of a dashboard, opened if need be.
+    ///
+    /// # Errors
+    /// [`OpenError`] – refuse the session and let its client try again; nothing must be shown.
+    pub async fn open(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
+        loop {
+            if self.context.is_draining.load(Ordering::Relaxed) {
+                return Err(OpenError::Draining);
+            }
+            let slot = match self.context.slots.get(id) {
+                Some(slot) => Arc::clone(&slot),
+                None => Arc::clone(&self.context.slots.entry(id.clone()).or_default()),
+            };
+            let opened = slot.get_or_try_init(|| self.load(id)).await.cloned();
+            match opened {
+                Ok(room) if room.shared.inbox.is_closed() => self.context.forget(id, &room),
+                Ok(room) => return Ok(room),
+                Err(failure) => {
+                    drop(slot);
+                    // Others may be trying again in this very slot: then it is theirs to remove.
+                    self.context.slots.remove_if(id, |_, slot| !slot.initialized() && Arc::strong_count(slot) == 1);
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Whether the node still opens dashboards.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.context.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// How many rooms are open or being opened.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.context.slots.len()
+    }
+
+    /// The time that rooms are told.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.context.clock
+    }
+
+    /// Sends empty rooms away when all together take more memory than they may. Call it every few seconds.
+    pub async fn relieve(&self) {
+        self.context.metrics.room_bytes.set(self.context.memory.load(Ordering::Relaxed) as i64);
+        if self.context.memory.load(Ordering::Relaxed) > self.context.config.memory_max {
+            self.tell_all(|| ToRoom::Leave).await;
+        }
+        if self.context.slots.capacity() > 4 * self.context.slots.len().max(64) {
+            self.context.slots.shrink_to_fit();
+        }
+    }
+
+    /// Opens nothing any more, has every room flush, save and snapshot, and sends every session elsewhere.
+    ///
+    /// Returns at once; rooms end one by one as they are settled and empty: wait for the tracker, within a deadline.
+    pub async fn drain(&self) {
+        self.context.is_draining.store(true, Ordering::Relaxed);
+        self.tell_all(|| ToRoom::Drain).await;
+    }
+
+    async fn tell_all(&self, message: impl Fn() -> ToRoom) {
+        let inboxes: Vec<_> =
+            self.context.slots.iter().filter_map(|slot| slot.get().map(|room| room.shared.inbox.clone())).collect();
+        for inbox in inboxes {
+            let _ = inbox.send(message()).await; // A room that has ended needs no telling.
+        }
+    }
+
+    async fn load(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
+        let context = &self.context;
+        if context.is_quarantined(id) {
+            return Err(OpenError::Quarantined);
+        }
+        if context.memory.load(Ordering::Relaxed) > context.config.memory_max {
+            return Err(OpenError::Memory);
+        }
+        let began = Instant::now();
+        let stored = context.store.load(id).await.map_err(|failure| {
+            debug!(dashboard = %id, %failure, "load failed");
+            OpenError::Store(Arc::new(failure))
+        })?;
+        if stored.damaged > 0 {
+            error!(dashboard = %id, damaged = stored.damaged, "damaged records were set aside; run `ydash doctor`");
+        }
+        let size = stored.bytes();
+        let loaded =
+            Loaded { snapshot: stored.snapshot.map(|(_, state)| state), log: stored.tail, position: stored.position };
+        let (now, limits, tuning) = (context.clock.now(), context.limits.clone(), context.config.tuning.clone());
+        let open = move || Room::open(now, loaded, limits, tuning);
+        /// Reading more than this takes over a millisecond.
+        const LARGE: usize = 256 << 10;
+        let opened = if size > LARGE { context.tracker.spawn_blocking(open).await.ok() } else { Some(open()) };
+        let room = match opened {
+            Some(Ok(room)) => room,
+            Some(Err(failure)) => {
+                error!(dashboard = %id, %failure, "stored state is no document; it stays closed, its records stay as they are");
+                return Err(OpenError::Damaged);
+            }
+            None => return Err(OpenError::Damaged),
+        };
+        context.metrics.load_seconds.observe(began.elapsed().as_secs_f64());
+        let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
+        let driver = Driver::new(id.clone(), room, Arc::clone(context));
+        let handle = RoomHandle { shared: Arc::new(Shared { id: id.clone(), inbox }) };
+        let span = info_span!("room", dashboard = %id);
+        let guard = Arc::clone(context);
+        let ended = id.clone();
+        context.tracker.spawn(
+            async move {
+                if AssertUnwindSafe(driver.run(messages)).catch_unwind().await.is_err() {
+                    guard.failed(&ended);
+                }
+            }
+            .instrument(span),
+        );
+        Ok(handle)
+    }
+}
+
+impl Context {
+    /// Takes a room out unless somebody holds a handle to it, or is just taking one. Says whether it is out.
+    pub(super) fn release(&self, id: &DashboardId) -> bool {
+        // Under the shard's lock: whoever wants a handle takes the slot under the same lock first.
+        let is_unused = |_: &DashboardId, slot: &Slot| {
+            Arc::strong_count(slot) == 1 && slot.get().is_none_or(|room| Arc::strong_count(&room.shared) == 1)
+        };
+        self.slots.remove_if(id, is_unused).is_some() || !self.slots.contains_key(id)
+    }
+
+    /// Submits entries; resolves to the position of the last one, or `None` when they may not be durable.
+    pub(super) fn append(
+        &self,
+        id: &DashboardId,
+        entries: Vec<LogEntry>,
+    ) -> Pin<Box<dyn Future<Output = Option<LogPosition>> + Send>> {
+        let submission = self.writer.submit(Append { dashboard: id.clone(), entries });
+        Box::pin(async move { submission.await.ok() })
+    }
+
+    /// Writes a snapshot; resolves to whether it, or a better one, is there.
+    pub(super) async fn snapshot(
+        self: Arc<Self>,
+        id: DashboardId,
+        covers: LogPosition,
+        state: bytes::Bytes,
+        now: Timestamp,
+    ) -> bool {
+        let history = u64::try_from(self.config.history.as_millis()).unwrap_or(u64::MAX);
+        let keep_log_since = Timestamp(now.0.saturating_sub(history));
+        match self.store.snapshot(&id, covers, state, keep_log_since).await {
+            Ok(SnapshotOutcome::Kept | SnapshotOutcome::Superseded) => {
+                self.metrics.snapshots.inc();
+                true
+            }
+            Err(failure) => {
+                self.metrics.snapshots_failed.inc();
+                warn!(dashboard = %id, %failure, "snapshot failed; the log still holds everything");
+                false
+            }
+        }
+    }
+
+    /// A while within the drain, so that clients do not come back all at once.
+    pub(super) fn drain_delay(&self) -> Duration {
+        self.config.drain_spread.mul_f64(fastrand::f64())
+    }
+
+    fn forget(&self, id: &DashboardId, room: &RoomHandle) {
+        let is_it =
+            |_: &DashboardId, slot: &Slot| slot.get().is_some_and(|other| Arc::ptr_eq(&other.shared, &room.shared));
+        self.slots.remove_if(id, is_it);
+    }
+
+    fn failed(&self, id: &DashboardId) {
+        self.metrics.evictions.inc(Eviction::Failed);
+        if let Entry::Occupied(slot) = self.slots.entry(id.clone())
+            && slot.get().get().is_some_and(|room| room.shared.inbox.is_closed())
+        {
+            slot.remove();
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= FAILURES_MAX {
+            failures.retain(|_, (_, at)| at.elapsed() < QUARANTINE);
+        }
+        let (count, at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
+        if at.elapsed() >= QUARANTINE {
+            *count = 0;
+        }
+        (*count, *at) = (*count + 1, Instant::now());
+        if *count >= 2 {
+            self.metrics.rooms_quarantined.inc();
+            error!(dashboard = %id, "room failed again: the dashboard is quarantined, its log is kept");
+        } else {
+            error!(dashboard = %id, "room failed; the dashboard opens again from the store");
+        }
+    }
+
+    fn is_quarantined(&self, id: &DashboardId) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(id).is_some_and(|(count, at)| *count >= 2 && at.elapsed() < QUARANTINE)
+    }
+}

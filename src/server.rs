@@ -1,0 +1,284 @@
+//! The composition root: the only place that knows every part and puts them together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+use ydash_proto::room::Tuning;
+use ydash_proto::wire::close::CloseCode;
+
+use crate::auth::Anonymous;
+use crate::config::Config;
+use crate::http::{
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Routes, Site, SocketHandler, Upgraded,
+};
+use crate::metrics::{Metrics, Refusal};
+use crate::rest::Rest;
+use crate::room::{Registry, RoomsConfig};
+use crate::session::{Arrival, Entry, Rates, Sessions, SessionsConfig};
+use crate::shutdown::Shutdown;
+use crate::store::writer::{Commit, Writer, WriterConfig};
+use crate::store::{self, OpenError, Store};
+
+/// A server that has its address and does not serve yet: clients wait in the backlog meanwhile.
+pub struct Server {
+    config: Arc<Config>,
+    listener: TcpListener,
+    local_address: SocketAddr,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has the address.
+    #[error("{address} is in use: is another ydash running? listen elsewhere with --listen")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Connections that may wait to be accepted: all clients come back at once after a restart. The system caps it at `somaxconn`.
+const BACKLOG: u32 = 4096;
+
+impl Server {
+    /// Takes the configured address.
+    ///
+    /// # Errors
+    /// [`BindError`] – for the operator.
+    pub fn bind(config: Arc<Config>) -> Result<Server, BindError> {
+        let address = config.listen;
+        let listener = listen(address).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address },
+            _ => BindError::Listen { address, source },
+        })?;
+        let local_address = listener.local_addr().map_err(|source| BindError::Listen { address, source })?;
+        Ok(Server { config, listener, local_address, metrics: Arc::new(Metrics::new()), shutdown: Shutdown::new() })
+    }
+
+    /// Where it can be reached; tells the port when the configuration left it to the system.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Its end.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Serves dashboards from `store` until the drain has begun and is over, at the latest by its deadline.
+    /// Returns how many tasks were left behind.
+    pub async fn serve(self, store: Arc<dyn Store>) -> usize {
+        let Server { config, listener, metrics, shutdown, .. } = self;
+        let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
+        let observer = Arc::clone(&metrics);
+        let writer_tasks = TaskTracker::new();
+        let writer = Writer::spawn(
+            Arc::clone(&store),
+            WriterConfig { commit_interval: config.commit_interval, ..WriterConfig::default() },
+            move |commit| observe(&observer, commit),
+            &writer_tasks,
+        );
+        let registry = Registry::new(rooms(&config), Arc::clone(&store), writer, Arc::clone(&metrics), tasks.clone());
+        let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
+        let sessions = Sessions::new(
+            sessions(&config),
+            registry.clone(),
+            Arc::clone(&metrics),
+            tasks.clone(),
+            fastrand::u64(1..1 << 52),
+        );
+        let sockets: Arc<dyn SocketHandler> =
+            Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
+        let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
+        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards));
+        let routes = Routes::new(&site);
+        http::serve(listener, site, routes, sockets, tasks, draining).await;
+        registry.drain().await;
+        let left = shutdown.finish(config.drain_deadline).await;
+        if left > 0 {
+            warn!(left, deadline = ?config.drain_deadline, "drain cut off: what was not durable yet is with its clients");
+        } else {
+            info!("drained");
+        }
+        upkeep.abort();
+        drop(registry);
+        if let Err(failure) = store.close().await {
+            warn!(%failure, "store not closed cleanly");
+        }
+        left
+    }
+}
+
+/// How often memory and the store are looked at.
+const UPKEEP: Duration = Duration::from_secs(2);
+
+async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    let mut was_up = true;
+    loop {
+        ticks.tick().await;
+        registry.relieve().await;
+        let up = store.ping().await;
+        metrics.store_up.set(i64::from(up.is_ok()));
+        match up {
+            Ok(()) if !was_up => info!("store is back"),
+            Err(failure) if was_up => {
+                error!(%failure, "store is down: members keep editing, newcomers are told to try again")
+            }
+            _ => {}
+        }
+        was_up = metrics.store_up.get() == 1;
+    }
+}
+
+fn observe(metrics: &Metrics, commit: &Commit) {
+    metrics.append_seconds.observe(commit.took.as_secs_f64());
+    metrics.append_bytes.inc_by(commit.bytes as u64);
+    if commit.failed > 0 {
+        metrics.appends_failed.inc_by(commit.failed as u64);
+    }
+}
+
+/// Brings what has shaken hands to its session.
+struct Sockets {
+    sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
+}
+
+impl SocketHandler for Sockets {
+    fn serve(&self, socket: Upgraded) -> BoxFuture<'static, ()> {
+        let Upgraded { io, leftover, handshake, permit } = socket;
+        let entry = match handshake.target {
+            Ok(target) => Ok(Entry { dashboard: target.dashboard, identity: target.identity, access: target.access }),
+            Err(NoEntry::BadName) => {
+                self.metrics.refusals.inc(Refusal::BadName);
+                Err(CloseCode::BadName)
+            }
+            Err(NoEntry::Forbidden) => {
+                self.metrics.refusals.inc(Refusal::Forbidden);
+                Err(CloseCode::Forbidden)
+            }
+        };
+        let arrival = Arrival {
+            io,
+            leftover,
+            deflate: handshake.deflate,
+            entry,
+            wants_acks: handshake.options.acks,
+            wants_echo: handshake.options.echo,
+            permit: Box::new(permit),
+        };
+        Box::pin(Arc::clone(&self.sessions).serve(arrival))
+    }
+}
+
+fn rooms(config: &Config) -> RoomsConfig {
+    RoomsConfig {
+        limits: config.limits(),
+        tuning: Tuning {
+            flush_interval: config.flush_interval,
+            awareness_interval: config.awareness_interval,
+            room_idle: config.room_idle,
+            snapshot_after_bytes: config.snapshot_bytes,
+            snapshot_interval: config.snapshot_interval,
+        },
+        memory_max: config.room_memory,
+        history: config.history,
+        // Clients come back within 2.5 s of a close by themselves; the rest of the deadline is for the last writes.
+        drain_spread: config.drain_deadline / 4,
+    }
+}
+
+fn sessions(config: &Config) -> SessionsConfig {
+    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    SessionsConfig {
+        limits: config.limits(),
+        rates: Rates {
+            messages_per_second: config.session_message_rate,
+            messages_burst: config.session_message_burst,
+            bytes_per_second: bytes(config.session_byte_rate),
+            bytes_burst: bytes(config.session_byte_burst),
+        },
+        idle_timeout: config.idle_timeout,
+        stuck_timeout: config.idle_timeout,
+    }
+}
+
+fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashboards: Arc<dyn Dashboards>) -> Site {
+    Site {
+        authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
+        dashboards,
+        metrics: Arc::clone(metrics),
+        addresses: Addresses::new(AddressLimits {
+            sessions_max: config.sessions_max,
+            sessions_per_address_max: config.sessions_per_address_max,
+            join_rate: config.address_join_rate,
+            join_burst: config.address_join_burst,
+        }),
+        allowed_origins: config.allowed_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        header_timeout: config.header_timeout,
+        frame_bytes_max: config.frame_bytes_max,
+        draining: shutdown.draining().clone(),
+        body_budget: BodyBudget::default(),
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves what `config` says until a signal ends it.
+///
+/// # Errors
+/// [`RunError`] – for the operator; nothing was served.
+pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
+    let server = Server::bind(Arc::clone(&config))?;
+    let store = store::open(&config.store)?;
+    tokio::spawn(server.shutdown().clone().begin_on_signals());
+    let address = server.local_address();
+    info!(%address, store = %config.store, version = env!("CARGO_PKG_VERSION"), "serving");
+    println!("ydash serves on http://{address}/ - new WebsocketProvider('ws://{address}', 'my-room', doc)");
+    server.serve(store).await;
+    Ok(())
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No store.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}

@@ -1,0 +1,322 @@
+//! What waits to be written to one socket: bounded in bytes and frames, shared by the sessions on it.
+//!
+//! A room never waits for a socket. When a session's frames outgrow the bound, all of them that wait are dropped, the room is
+//! told which flush was the first one lost, and what it sends meanwhile is ignored; once the socket has drained, the session gets one
+//! difference for everything. So a slow reader costs a bounded amount of memory, is not disconnected for being slow, and
+//! loses nothing. Acks are counted, not queued: their number is exact whatever is dropped.
+
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use ydash_proto::id::MemberId;
+use ydash_proto::room::{FlushSeq, Frame, FrameKind};
+use ydash_proto::wire::close::CloseCode;
+
+/// The bounds of one outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Bytes that may wait, shared states not counted.
+    pub bytes_max: usize,
+    /// Frames that may wait.
+    pub frames_max: usize,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits, or the session lags and it was ignored: either way there is nothing to do.
+    Taken,
+    /// The session's frames were dropped; the first lost flush, or 0 when a state was among them.
+    Overflowed(FlushSeq),
+}
+
+/// What the writer is to write next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Frames, in order; acks come as messages of type 8.
+    Batch,
+    /// Sessions that lagged: everything is written, they can be told the difference.
+    Drained(Vec<MemberId>),
+    /// Say goodbye and end.
+    Close(CloseCode, Duration),
+    /// The socket is gone.
+    Gone,
+}
+
+/// Something to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A message.
+    Frame(Frame),
+    /// So many acks of one kind.
+    Acks {
+        /// Durable or refused.
+        saved: bool,
+        /// How many.
+        count: u32,
+    },
+    /// A WebSocket ping.
+    Ping,
+    /// A WebSocket pong with the ping's payload.
+    Pong(bytes::Bytes),
+}
+
+/// How many frames the writer takes at once.
+const BATCH_FRAMES: usize = 64;
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<(MemberId, Frame)>,
+    bytes: usize,
+    saved: u32,
+    refused: u32,
+    lagging: Vec<MemberId>,
+    ping: bool,
+    pong: Option<bytes::Bytes>,
+    close: Option<(CloseCode, Duration)>,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+/// The outbox of one socket.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    limits: OutboxLimits,
+    /// Wakes the reader: it is to look at [`Outbox::is_probed`].
+    probe: Notify,
+}
+
+impl Outbox {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: OutboxLimits) -> Outbox {
+        Outbox { queue: Mutex::default(), limits, probe: Notify::new() }
+    }
+
+    /// Puts a frame for `member` into the queue.
+    pub fn push(&self, member: MemberId, frame: &Frame) -> Pushed {
+        let mut queue = self.lock();
+        if queue.is_closed || queue.close.is_some() || !queue.lagging.is_empty() && queue.lagging.contains(&member) {
+            return Pushed::Taken;
+        }
+        let weight = weight(frame);
+        let fits = queue.bytes + weight <= self.limits.bytes_max && queue.frames.len() < self.limits.frames_max;
+        if fits || queue.frames.is_empty() {
+            queue.bytes += weight;
+            queue.frames.push_back((member, frame.clone()));
+            let waker = queue.waker.take();
+            drop(queue);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            return Pushed::Taken;
+        }
+        let mut first_lost = lost(frame);
+        let mut freed = 0;
+        queue.frames.retain(|(owner, waiting)| {
+            let drops = *owner == member;
+            if drops {
+                first_lost = first_lost.min(lost(waiting));
+                freed += self::weight(waiting);
+            }
+            !drops
+        });
+        queue.bytes -= freed;
+        queue.frames.shrink_to(BATCH_FRAMES);
+        queue.lagging.push(member);
+        wake(queue);
+        Pushed::Overflowed(first_lost)
+    }
+
+    /// Counts acks.
+    pub fn ack(&self, saved: bool, count: u32) {
+        let mut queue = self.lock();
+        let counter = if saved { &mut queue.saved } else { &mut queue.refused };
+        *counter = counter.saturating_add(count);
+        wake(queue);
+    }
+
+    /// Has the writer ping the peer.
+    pub fn ping(&self) {
+        let mut queue = self.lock();
+        queue.ping = true;
+        wake(queue);
+    }
+
+    /// Pings the peer and has the reader end the session unless it answers soon.
+    pub fn probe(&self) {
+        self.ping();
+        self.probe.notify_one();
+    }
+
+    /// Waits for [`Outbox::probe`]. Cancel-safe.
+    pub async fn probed(&self) {
+        self.probe.notified().await;
+    }
+
+    /// Answers a ping; of several that wait only the newest is answered (RFC 6455 §5.5.3).
+    pub fn pong(&self, payload: bytes::Bytes) {
+        let mut queue = self.lock();
+        queue.pong = Some(payload);
+        wake(queue);
+    }
+
+    /// Ends the socket after what waits was written, `after` from now. The first call counts.
+    pub fn close(&self, code: CloseCode, after: Duration) {
+        let mut queue = self.lock();
+        if queue.close.is_none() {
+            queue.close = Some((code, after));
+        }
+        wake(queue);
+    }
+
+    /// Drops everything: the socket is gone.
+    pub fn abandon(&self) {
+        let mut queue = self.lock();
+        let waker = queue.waker.take();
+        *queue = Queue { is_closed: true, waker, ..Queue::default() };
+        wake(queue);
+    }
+
+    /// Takes what is to be written next into `batch`. Cancel-safe: what was taken is in `batch`.
+    pub async fn next(&self, batch: &mut Vec<Item>) -> Next {
+        core::future::poll_fn(|cx| self.poll_next(cx, batch)).await
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<Next> {
+        let mut queue = self.lock();
+        if queue.is_closed {
+            return Poll::Ready(Next::Gone);
+        }
+        if queue.ping {
+            queue.ping = false;
+            batch.push(Item::Ping);
+        }
+        if let Some(payload) = queue.pong.take() {
+            batch.push(Item::Pong(payload));
+        }
+        for (saved, count) in [(true, core::mem::take(&mut queue.saved)), (false, core::mem::take(&mut queue.refused))]
+        {
+            if count > 0 {
+                batch.push(Item::Acks { saved, count });
+            }
+        }
+        let count = queue.frames.len().min(BATCH_FRAMES);
+        let mut written = 0;
+        for (_, frame) in queue.frames.drain(..count) {
+            written += weight(&frame);
+            batch.push(Item::Frame(frame));
+        }
+        queue.bytes -= written;
+        if !batch.is_empty() {
+            return Poll::Ready(Next::Batch);
+        }
+        if queue.frames.capacity() > 0 {
+            queue.frames = VecDeque::new();
+        }
+        if let Some((code, after)) = queue.close {
+            return Poll::Ready(Next::Close(code, after));
+        }
+        if !queue.lagging.is_empty() {
+            return Poll::Ready(Next::Drained(core::mem::take(&mut queue.lagging)));
+        }
+        if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            queue.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics between two writes to the queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let waker = queue.waker.take();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A state is shared by everybody who joins: it costs its reader nothing of its own.
+fn weight(frame: &Frame) -> usize {
+    match frame.kind {
+        FrameKind::State => 0,
+        FrameKind::Flush(_) | FrameKind::Notice => frame.bytes.len(),
+    }
+}
+
+fn lost(frame: &Frame) -> FlushSeq {
+    match frame.kind {
+        FrameKind::State => 0,
+        FrameKind::Flush(seq) => seq,
+        FrameKind::Notice => FlushSeq::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const ALICE: MemberId = MemberId(1);
+
+    fn outbox() -> Outbox {
+        Outbox::new(OutboxLimits { bytes_max: 100, frames_max: 8 })
+    }
+
+    fn flush(seq: FlushSeq, bytes: usize) -> Frame {
+        Frame { bytes: Bytes::from(vec![0; bytes]), kind: FrameKind::Flush(seq) }
+    }
+
+    async fn take(outbox: &Outbox) -> (Next, Vec<Item>) {
+        let mut batch = Vec::new();
+        let next = outbox.next(&mut batch).await;
+        (next, batch)
+    }
+
+    #[tokio::test]
+    async fn an_overflow_drops_what_waits_and_names_the_first_lost_flush() {
+        let outbox = outbox();
+        assert_eq!(outbox.push(ALICE, &flush(4, 60)), Pushed::Taken);
+        assert_eq!(outbox.push(ALICE, &flush(5, 60)), Pushed::Overflowed(4));
+        assert_eq!(outbox.push(ALICE, &flush(6, 10)), Pushed::Taken, "ignored while it lags");
+        assert_eq!(take(&outbox).await, (Next::Drained(vec![ALICE]), vec![]));
+        assert_eq!(outbox.push(ALICE, &flush(7, 10)), Pushed::Taken);
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(7, 10))]));
+    }
+
+    #[tokio::test]
+    async fn frames_are_bounded_by_number_too() {
+        let outbox = outbox();
+        for seq in 1..=8 {
+            assert_eq!(outbox.push(ALICE, &flush(seq, 1)), Pushed::Taken);
+        }
+        assert_eq!(outbox.push(ALICE, &flush(9, 1)), Pushed::Overflowed(1));
+    }
+
+    #[tokio::test]
+    async fn a_single_frame_beyond_the_bound_is_taken_by_an_empty_outbox() {
+        let outbox = outbox();
+        assert_eq!(outbox.push(ALICE, &flush(1, 1000)), Pushed::Taken);
+        let state = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::State };
+        assert_eq!(outbox.push(ALICE, &state), Pushed::Overflowed(0), "a lost state means starting over");
+    }
+
+    #[tokio::test]
+    async fn acks_survive_an_overflow() {
+        let outbox = outbox();
+        outbox.ack(true, 2);
+        outbox.push(ALICE, &flush(1, 90));
+        outbox.ack(true, 1);
+        outbox.ack(false, 1);
+        outbox.push(ALICE, &flush(2, 90));
+        let acks = vec![Item::Acks { saved: true, count: 3 }, Item::Acks { saved: false, count: 1 }];
+        assert_eq!(take(&outbox).await, (Next::Batch, acks));
+    }
+}

@@ -1,0 +1,172 @@
+//! The writing half of a session: empties the outbox with as few system calls as it takes.
+//!
+//! Payloads are shared between sessions and never copied: a header of a few bytes goes in front of each, and all that waits leaves in
+//! one vectored write.
+
+use super::deflate::DeflatedStates;
+use super::outbox::{Item, Next, Outbox};
+use crate::metrics::{Metrics, Refusal};
+use crate::room::RoomHandle;
+use bytes::Bytes;
+use core::time::Duration;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::{sleep, timeout};
+use ydash_proto::room::{FrameKind, Input};
+use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::encode;
+use ydash_proto::wire::websocket::{Opcode, close_payload, header};
+
+/// Slices in one system call (`IOV_MAX` is 1024 on Linux).
+const SLICES_MAX: usize = 256;
+
+pub(super) struct Writer {
+    pub(super) io: OwnedWriteHalf,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) room: Option<RoomHandle>,
+    /// Where compressed states are shared; `None` when the peer did not agree to compression.
+    pub(super) deflated: Option<Arc<DeflatedStates>>,
+    pub(super) stuck_timeout: Duration,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+struct Part {
+    header: [u8; 10],
+    header_len: usize,
+    payload: Bytes,
+}
+
+impl Part {
+    fn new(opcode: Opcode, payload: Bytes, compressed: bool) -> Part {
+        let (header, header_len) = header(opcode, payload.len(), true, compressed);
+        Part { header, header_len, payload }
+    }
+}
+
+impl Writer {
+    /// Writes until the outbox is closed or the socket is gone.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            match self.outbox.next(&mut batch).await {
+                Next::Batch => {
+                    let taken = core::mem::take(&mut batch);
+                    match timeout_if_slow(self.stuck_timeout, self.write(taken)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => break,
+                        Err(_) => {
+                            self.metrics.refusals.inc(Refusal::Stuck);
+                            self.metrics.session_closed(CloseCode::Stuck.code());
+                            break;
+                        }
+                    }
+                }
+                Next::Drained(members) => {
+                    let Some(room) = &self.room else { continue };
+                    for member in members {
+                        if room.input(Input::Drained { member }).await.is_err() {
+                            self.outbox.close(CloseCode::Internal, Duration::ZERO);
+                        }
+                    }
+                }
+                Next::Close(code, after) => {
+                    self.metrics.session_closed(code.code());
+                    let _ = timeout(self.stuck_timeout, self.say_goodbye(code, after)).await; // Said or not, it ends.
+                    break;
+                }
+                Next::Gone => break,
+            }
+        }
+        self.outbox.abandon();
+        let _ = self.io.shutdown().await; // The peer may be gone already.
+    }
+
+    async fn write(&mut self, items: Vec<Item>) -> io::Result<()> {
+        let mut parts = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Frame(frame) => {
+                    let deflated = match &self.deflated {
+                        Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
+                        _ => None,
+                    };
+                    parts.push(match deflated {
+                        Some(bytes) => Part::new(Opcode::Binary, bytes, true),
+                        None => Part::new(Opcode::Binary, frame.bytes, false),
+                    });
+                }
+                Item::Acks { saved, count } => {
+                    let ack = encode::sync_status(saved);
+                    parts.extend((0..count).map(|_| Part::new(Opcode::Binary, ack.clone(), false)));
+                }
+                Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new(), false)),
+                Item::Pong(payload) => parts.push(Part::new(Opcode::Pong, payload, false)),
+            }
+        }
+        self.write_all(&parts).await
+    }
+
+    async fn write_all(&self, parts: &[Part]) -> io::Result<()> {
+        let (mut first, mut offset) = (0, 0);
+        while first < parts.len() {
+            let written = {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let mut count = 0;
+                let mut skip = offset;
+                for part in &parts[first..] {
+                    if count + 2 > SLICES_MAX {
+                        break;
+                    }
+                    for bytes in [&part.header[..part.header_len], &part.payload[..]] {
+                        if skip < bytes.len() {
+                            slices[count] = IoSlice::new(&bytes[skip..]);
+                            count += 1;
+                        }
+                        skip = skip.saturating_sub(bytes.len());
+                    }
+                }
+                self.io.try_write_vectored(&slices[..count])
+            };
+            match written {
+                Ok(mut written) => {
+                    written += offset;
+                    offset = 0;
+                    while first < parts.len() {
+                        let len = parts[first].header_len + parts[first].payload.len();
+                        if written < len {
+                            offset = written;
+                            break;
+                        }
+                        written -= len;
+                        first += 1;
+                    }
+                }
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => self.io.writable().await?,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    async fn say_goodbye(&self, code: CloseCode, after: Duration) -> io::Result<()> {
+        if code.is_permanent() {
+            // Clients before 3.1 know no permanent close code, but they print this.
+            let denied = encode::permission_denied(code.reason());
+            self.write_all(&[Part::new(Opcode::Binary, denied, false)]).await?;
+        }
+        sleep(after).await;
+        let payload = close_payload(code.code(), code.reason());
+        self.write_all(&[Part::new(Opcode::Close, payload, false)]).await
+    }
+}
+
+/// Polls once before a timer is made: nearly every write is done by then.
+async fn timeout_if_slow<F: Future>(limit: Duration, work: F) -> Result<F::Output, tokio::time::error::Elapsed> {
+    tokio::pin!(work);
+    if let core::task::Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
+        return Ok(done);
+    }
+    timeout(limit, work).await
+}

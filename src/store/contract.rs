@@ -1,0 +1,505 @@
+//! The contract of [`Store`], as tests that every implementation passes: `contract::suite!(ItsBench)`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use super::{Append, LogEntry, LogPosition, SnapshotOutcome, Source, Store, StoreError, Stored};
+
+/// One empty store, and what a test may do to it from outside.
+pub(crate) trait Bench: Sized {
+    /// Makes an empty store.
+    async fn new() -> Self;
+
+    /// The store under test.
+    fn store(&self) -> &dyn Store;
+
+    /// Closes the store and opens it as the next process would.
+    async fn reopen(&mut self);
+
+    /// Flips a bit in the `index`th log entry that is left.
+    async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize);
+
+    /// Flips a bit in the snapshot.
+    async fn damage_snapshot(&mut self, dashboard: &DashboardId);
+}
+
+/// Makes a test of every clause of the contract.
+macro_rules! suite {
+    ($bench:ty) => {
+        $crate::store::contract::suite!(@each $bench:
+            unknown_dashboards_load_empty,
+            appends_load_in_their_order,
+            positions_grow_across_dashboards_and_reopening,
+            appends_survive_reopening,
+            one_batch_serves_many_dashboards,
+            an_append_without_entries_changes_nothing,
+            a_load_is_the_snapshot_and_the_log_after_it,
+            snapshots_survive_reopening,
+            an_older_snapshot_never_displaces_a_newer_one,
+            a_snapshot_of_the_same_position_is_kept,
+            a_snapshot_ahead_of_the_log_is_refused,
+            a_snapshot_before_any_entry_is_kept,
+            only_covered_entries_before_the_time_are_trimmed,
+            concurrent_snapshotters_lose_nothing,
+            a_damaged_entry_is_left_out_and_reported,
+            a_damaged_snapshot_is_left_out_and_the_whole_log_loads,
+            a_damaged_snapshot_is_displaced_by_the_next,
+            large_states_are_kept,
+            names_do_not_collide,
+            removed_dashboards_are_forgotten,
+            positions_grow_beyond_a_removal,
+            lists_are_paged_and_filtered,
+            logs_are_paged_with_all_their_fields,
+            appends_from_many_tasks_are_all_kept,
+            a_closed_store_says_so,
+        );
+    };
+    (@each $bench:ty: $($clause:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $clause() {
+                $crate::store::contract::$clause(<$bench as $crate::store::contract::Bench>::new().await).await;
+            }
+        )*
+    };
+}
+pub(crate) use suite;
+
+const FOREVER: Timestamp = Timestamp(0);
+const NOW: Timestamp = Timestamp(u64::MAX);
+
+pub(crate) fn id(name: &str) -> DashboardId {
+    DashboardId::parse(name).unwrap()
+}
+
+pub(crate) fn entry(at: u64, update: &str) -> LogEntry {
+    LogEntry {
+        at: Timestamp(at),
+        author: None,
+        session: 7,
+        source: Source::Socket,
+        update: Bytes::copy_from_slice(update.as_bytes()),
+    }
+}
+
+/// An append of one entry made at time `n`, whose update reads `update n`.
+pub(crate) fn update(dashboard: &str, n: u64) -> Append {
+    Append { dashboard: id(dashboard), entries: vec![entry(n, &format!("update {n}"))] }
+}
+
+async fn append(store: &dyn Store, append: Append) -> LogPosition {
+    store.append(vec![append]).await.remove(0).unwrap()
+}
+
+async fn snapshot(
+    store: &dyn Store,
+    dashboard: &str,
+    covers: LogPosition,
+    state: &str,
+    since: Timestamp,
+) -> SnapshotOutcome {
+    let state = Bytes::copy_from_slice(state.as_bytes());
+    store.snapshot(&id(dashboard), covers, state, since).await.unwrap()
+}
+
+async fn load(store: &dyn Store, dashboard: &str) -> Stored {
+    store.load(&id(dashboard)).await.unwrap()
+}
+
+async fn log_updates(store: &dyn Store, dashboard: &str) -> Vec<String> {
+    let log = store.log(&id(dashboard), LogPosition::START, usize::MAX).await.unwrap();
+    log.iter().map(|(_, entry)| text(&entry.update)).collect()
+}
+
+fn tail(stored: &Stored) -> Vec<String> {
+    stored.tail.iter().map(text).collect()
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+pub(crate) async fn unknown_dashboards_load_empty(bench: impl Bench) {
+    let stored = load(bench.store(), "w/unknown").await;
+    assert_eq!(stored, Stored::default());
+    assert!(stored.is_empty());
+    assert!(bench.store().log(&id("w/unknown"), LogPosition::START, 10).await.unwrap().is_empty());
+    assert!(bench.store().list("", None, 10).await.unwrap().is_empty());
+    bench.store().remove(&id("w/unknown")).await.unwrap();
+    bench.store().ping().await.unwrap();
+}
+
+pub(crate) async fn appends_load_in_their_order(bench: impl Bench) {
+    let store = bench.store();
+    append(store, Append { dashboard: id("w/a"), entries: vec![entry(1, "1"), entry(1, "2"), entry(1, "3")] }).await;
+    append(store, Append { dashboard: id("w/a"), entries: vec![entry(0, "4")] }).await;
+    let last = append(store, Append { dashboard: id("w/a"), entries: vec![entry(2, "")] }).await;
+    let stored = load(store, "w/a").await;
+    assert_eq!(tail(&stored), ["1", "2", "3", "4", ""]);
+    assert_eq!((stored.snapshot, stored.position, stored.damaged), (None, last, 0));
+}
+
+pub(crate) async fn positions_grow_across_dashboards_and_reopening(mut bench: impl Bench) {
+    let mut last = LogPosition::START;
+    for round in 0..4 {
+        for dashboard in ["w/a", "w/b"] {
+            for n in 0..3 {
+                let position = append(bench.store(), update(dashboard, n)).await;
+                if dashboard == "w/a" {
+                    assert!(position > last, "{position} after {last} in round {round}");
+                    last = position;
+                }
+            }
+        }
+        bench.reopen().await;
+    }
+    assert_eq!(load(bench.store(), "w/a").await.position, last);
+}
+
+pub(crate) async fn appends_survive_reopening(mut bench: impl Bench) {
+    for n in 0..100 {
+        append(bench.store(), update("w/a", n)).await;
+    }
+    let before = load(bench.store(), "w/a").await;
+    bench.reopen().await;
+    assert_eq!(load(bench.store(), "w/a").await, before);
+    assert_eq!(before.tail.len(), 100);
+}
+
+pub(crate) async fn one_batch_serves_many_dashboards(bench: impl Bench) {
+    let mut batch: Vec<_> = (0..1000).map(|n| update(&format!("w/{n}"), n)).collect();
+    batch.push(update("w/7", 1000));
+    let results = bench.store().append(batch).await;
+    assert_eq!(results.len(), 1001);
+    for (n, result) in results.iter().enumerate().take(1000) {
+        let stored = load(bench.store(), &format!("w/{n}")).await;
+        let last = if n == 7 { &results[1000] } else { result };
+        assert_eq!(stored.position, *last.as_ref().unwrap());
+        assert_eq!(tail(&stored)[0], format!("update {n}"));
+    }
+    assert_eq!(tail(&load(bench.store(), "w/7").await), ["update 7", "update 1000"]);
+}
+
+pub(crate) async fn an_append_without_entries_changes_nothing(bench: impl Bench) {
+    let empty = Append { dashboard: id("w/empty"), entries: Vec::new() };
+    let results = bench.store().append(vec![update("w/a", 1), empty, update("w/b", 1)]).await;
+    assert_eq!(*results[1].as_ref().unwrap(), LogPosition::START);
+    assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/a"), id("w/b")]);
+    assert!(bench.store().append(Vec::new()).await.is_empty());
+}
+
+pub(crate) async fn a_load_is_the_snapshot_and_the_log_after_it(bench: impl Bench) {
+    let store = bench.store();
+    append(store, update("w/a", 1)).await;
+    let covers = append(store, update("w/a", 2)).await;
+    append(store, update("w/a", 3)).await;
+    assert_eq!(snapshot(store, "w/a", covers, "state 2", FOREVER).await, SnapshotOutcome::Kept);
+    let last = append(store, update("w/a", 4)).await;
+    let stored = load(store, "w/a").await;
+    assert_eq!(stored.snapshot, Some((covers, Bytes::from_static(b"state 2"))));
+    assert_eq!(tail(&stored), ["update 3", "update 4"]);
+    assert_eq!(stored.position, last);
+
+    assert_eq!(snapshot(store, "w/a", last, "state 4", FOREVER).await, SnapshotOutcome::Kept);
+    let stored = load(store, "w/a").await;
+    assert_eq!((stored.position, stored.tail.len()), (last, 0));
+    assert_eq!(log_updates(store, "w/a").await.len(), 4, "all of the log stays as history");
+}
+
+pub(crate) async fn snapshots_survive_reopening(mut bench: impl Bench) {
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "state", NOW).await;
+    append(bench.store(), update("w/a", 2)).await;
+    let before = load(bench.store(), "w/a").await;
+    bench.reopen().await;
+    assert_eq!(load(bench.store(), "w/a").await, before);
+    assert_eq!(before.snapshot.unwrap().1, "state");
+}
+
+pub(crate) async fn an_older_snapshot_never_displaces_a_newer_one(mut bench: impl Bench) {
+    let older = append(bench.store(), update("w/a", 1)).await;
+    let newer = append(bench.store(), update("w/a", 2)).await;
+    assert_eq!(snapshot(bench.store(), "w/a", newer, "newer", NOW).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/a", older, "older", NOW).await, SnapshotOutcome::Superseded);
+    assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap().1, "newer");
+    bench.reopen().await;
+    assert_eq!(snapshot(bench.store(), "w/a", older, "older", NOW).await, SnapshotOutcome::Superseded);
+    assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap(), (newer, Bytes::from_static(b"newer")));
+}
+
+pub(crate) async fn a_snapshot_of_the_same_position_is_kept(bench: impl Bench) {
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "one node's", FOREVER).await;
+    assert_eq!(snapshot(bench.store(), "w/a", covers, "another's", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap().1, "another's");
+}
+
+pub(crate) async fn a_snapshot_ahead_of_the_log_is_refused(bench: impl Bench) {
+    let last = append(bench.store(), update("w/a", 1)).await;
+    let ahead = LogPosition(last.0 + 1);
+    let result = bench.store().snapshot(&id("w/a"), ahead, Bytes::from_static(b"state"), NOW).await;
+    assert!(matches!(result, Err(StoreError::AheadOfLog { covers, .. }) if covers == ahead));
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1"]);
+}
+
+pub(crate) async fn a_snapshot_before_any_entry_is_kept(bench: impl Bench) {
+    assert_eq!(snapshot(bench.store(), "w/a", LogPosition::START, "seed", NOW).await, SnapshotOutcome::Kept);
+    append(bench.store(), update("w/a", 1)).await;
+    let stored = load(bench.store(), "w/a").await;
+    assert_eq!(stored.snapshot, Some((LogPosition::START, Bytes::from_static(b"seed"))));
+    assert_eq!(tail(&stored), ["update 1"]);
+    assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/a")]);
+}
+
+pub(crate) async fn only_covered_entries_before_the_time_are_trimmed(bench: impl Bench) {
+    let store = bench.store();
+    let mut positions = Vec::new();
+    for n in 0..20 {
+        positions.push(append(store, update("w/a", n)).await);
+    }
+    append(store, update("w/b", 0)).await;
+    snapshot(store, "w/a", positions[9], "to 9", Timestamp(5)).await;
+    assert_eq!(log_updates(store, "w/a").await, (5..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
+    snapshot(store, "w/a", positions[12], "to 12", NOW).await;
+    assert_eq!(log_updates(store, "w/a").await, (13..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
+    assert_eq!(tail(&load(store, "w/a").await), (13..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
+    assert_eq!(log_updates(store, "w/b").await, ["update 0"]);
+    // A superseded snapshot trims nothing.
+    snapshot(store, "w/a", positions[19], "to 19", FOREVER).await;
+    snapshot(store, "w/a", positions[15], "to 15", NOW).await;
+    assert_eq!(log_updates(store, "w/a").await.len(), 7);
+}
+
+pub(crate) async fn concurrent_snapshotters_lose_nothing(bench: impl Bench) {
+    // Each state names the updates it stands for, so what is left can be checked whoever was last.
+    let store = bench.store();
+    let mut positions = Vec::new();
+    for n in 0..40u64 {
+        positions.push(append(store, update("w/a", n)).await);
+    }
+    let positions = &positions;
+    let write = |n: usize| async move {
+        snapshot(store, "w/a", positions[n], &format!("to {n}"), NOW).await;
+    };
+    futures_util::future::join_all((0..40).rev().step_by(3).map(write)).await;
+    let stored = load(store, "w/a").await;
+    assert_eq!(stored.snapshot, Some((positions[39], Bytes::from_static(b"to 39"))));
+    assert_eq!(stored.position, positions[39]);
+    assert!(stored.tail.is_empty());
+}
+
+pub(crate) async fn a_damaged_entry_is_left_out_and_reported(mut bench: impl Bench) {
+    let mut last = LogPosition::START;
+    for n in 0..3 {
+        last = append(bench.store(), update("w/a", n)).await;
+    }
+    append(bench.store(), update("w/b", 0)).await;
+    bench.damage_entry(&id("w/a"), 1).await;
+
+    let stored = load(bench.store(), "w/a").await;
+    assert_eq!(tail(&stored), ["update 0", "update 2"]);
+    assert_eq!((stored.damaged, stored.position), (1, last));
+    assert_eq!(log_updates(bench.store(), "w/a").await, ["update 0", "update 2"]);
+    assert_eq!(load(bench.store(), "w/b").await.damaged, 0);
+
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.dashboards, report.entries, report.damaged_total), (2, 3, 1));
+    assert_eq!((report.damaged[0].dashboard.as_str(), report.set_aside), ("w/a", 0));
+    assert!(report.damaged[0].position.is_some());
+
+    // Trimming sets the damaged record aside: a later load is clean, and the bytes are not gone.
+    snapshot(bench.store(), "w/a", last, "state", NOW).await;
+    assert_eq!(load(bench.store(), "w/a").await.damaged, 0);
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.damaged_total, report.set_aside), (0, 1));
+}
+
+pub(crate) async fn a_damaged_snapshot_is_left_out_and_the_whole_log_loads(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 0)).await;
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    append(bench.store(), update("w/a", 2)).await;
+    bench.damage_snapshot(&id("w/a")).await;
+    let stored = load(bench.store(), "w/a").await;
+    assert_eq!((stored.snapshot.as_ref(), stored.damaged), (None, 1));
+    assert_eq!(tail(&stored), ["update 0", "update 1", "update 2"]);
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.damaged_total, report.snapshots), (1, 0));
+    assert_eq!(report.damaged[0].position, None);
+}
+
+pub(crate) async fn a_damaged_snapshot_is_displaced_by_the_next(mut bench: impl Bench) {
+    let older = append(bench.store(), update("w/a", 0)).await;
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    bench.damage_snapshot(&id("w/a")).await;
+    assert_eq!(snapshot(bench.store(), "w/a", older, "again", FOREVER).await, SnapshotOutcome::Kept);
+    let stored = load(bench.store(), "w/a").await;
+    assert_eq!((stored.snapshot, stored.damaged), (Some((older, Bytes::from_static(b"again"))), 0));
+    assert_eq!(stored.tail.len(), 1);
+    assert_eq!(bench.store().check().await.unwrap().set_aside, 1);
+}
+
+pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {
+    // One that deflates well and one that does not.
+    let mut seed = 1u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 56) as u8
+    };
+    let random: Bytes = (0..5_000_000).map(|_| noise()).collect();
+    let regular: Bytes = b"{\"x\":1,\"y\":2,\"w\":3}".repeat(250_000).into();
+    for state in [random, regular] {
+        let mut large = entry(1, "");
+        large.update = state.clone();
+        let covers = append(bench.store(), Append { dashboard: id("w/a"), entries: vec![large] }).await;
+        assert!(load(bench.store(), "w/a").await.tail == std::slice::from_ref(&state));
+        bench.store().snapshot(&id("w/a"), covers, state.clone(), NOW).await.unwrap();
+        bench.reopen().await;
+        let stored = load(bench.store(), "w/a").await;
+        assert!(stored.snapshot == Some((covers, state)) && stored.tail.is_empty());
+    }
+}
+
+pub(crate) async fn names_do_not_collide(bench: impl Bench) {
+    let store = bench.store();
+    let long = format!("w/{}", "x".repeat(255));
+    let names =
+        ["a/b", "a/bc", "a/b/c", "a/b c", "ab/b", "a/B", "a/ü", "a/u\u{308}", "a/💥", "a/~me", "a/@all", "a/b!", &long];
+    for (n, name) in names.iter().enumerate() {
+        for _ in 0..2 {
+            append(store, update(name, n as u64)).await;
+        }
+    }
+    for (n, name) in names.iter().enumerate() {
+        let stored = load(store, name).await;
+        assert_eq!(tail(&stored), [format!("update {n}"), format!("update {n}")], "{name}");
+        snapshot(store, name, stored.position, &format!("state {n}"), NOW).await;
+    }
+    store.remove(&id("a/b")).await.unwrap();
+    for (n, name) in names.iter().enumerate().skip(1) {
+        let stored = load(store, name).await;
+        assert_eq!(text(&stored.snapshot.unwrap().1), format!("state {n}"), "{name}");
+    }
+    let listed: BTreeSet<_> = store.list("", None, 100).await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(listed, names.iter().skip(1).map(ToString::to_string).collect());
+}
+
+pub(crate) async fn removed_dashboards_are_forgotten(mut bench: impl Bench) {
+    for n in 0..10 {
+        append(bench.store(), update("w/a", n)).await;
+    }
+    let covers = append(bench.store(), update("w/a", 10)).await;
+    append(bench.store(), update("w/a", 11)).await;
+    append(bench.store(), update("w/b", 0)).await;
+    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    bench.store().remove(&id("w/a")).await.unwrap();
+    for _ in 0..2 {
+        assert!(load(bench.store(), "w/a").await.is_empty());
+        assert!(log_updates(bench.store(), "w/a").await.is_empty());
+        assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/b")]);
+        bench.reopen().await;
+    }
+    assert_eq!(load(bench.store(), "w/b").await.tail.len(), 1);
+}
+
+pub(crate) async fn positions_grow_beyond_a_removal(mut bench: impl Bench) {
+    let before = append(bench.store(), update("w/a", 1)).await;
+    bench.store().remove(&id("w/a")).await.unwrap();
+    bench.reopen().await;
+    let after = append(bench.store(), update("w/a", 2)).await;
+    assert!(after > before);
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 2"]);
+}
+
+pub(crate) async fn lists_are_paged_and_filtered(bench: impl Bench) {
+    let mut names: Vec<_> = (0..25).map(|n| format!("w{}/d{n}", n % 3)).collect();
+    let results = bench.store().append(names.iter().map(|name| update(name, 1)).collect()).await;
+    assert!(results.iter().all(Result::is_ok));
+    names.sort();
+    let mut listed = Vec::new();
+    loop {
+        let page = bench.store().list("", listed.last(), 10).await.unwrap();
+        let is_last = page.len() < 10;
+        listed.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(listed.iter().map(ToString::to_string).collect::<Vec<_>>(), names);
+
+    let of_one: Vec<_> = listed.iter().filter(|id| id.workspace() == "w1").cloned().collect();
+    assert_eq!(bench.store().list("w1/", None, 100).await.unwrap(), of_one);
+    assert_eq!(bench.store().list("w1/", Some(&of_one[2]), 2).await.unwrap(), of_one[3..5]);
+    assert_eq!(bench.store().list("w1/", of_one.last(), 2).await.unwrap(), []);
+    // A start before the prefix or beyond it.
+    assert_eq!(bench.store().list("w1/", Some(&id("a/a")), 100).await.unwrap(), of_one);
+    assert_eq!(bench.store().list("w1/", Some(&id("z/z")), 100).await.unwrap(), []);
+    assert_eq!(bench.store().list("", None, 0).await.unwrap(), []);
+}
+
+pub(crate) async fn logs_are_paged_with_all_their_fields(bench: impl Bench) {
+    let sources = [Source::Socket, Source::Rest, Source::Import, Source::Recovery, Source::Node];
+    let author: Arc<str> = "alice@example.org".into();
+    let entries: Vec<_> = (0..50u64)
+        .map(|n| LogEntry {
+            at: Timestamp(1_700_000_000_000 + n),
+            author: (n % 2 == 0).then(|| Arc::clone(&author)),
+            session: u64::MAX - n,
+            source: sources[n as usize % sources.len()],
+            update: Bytes::from(vec![n as u8; n as usize]),
+        })
+        .collect();
+    let last = append(bench.store(), Append { dashboard: id("w/a"), entries: entries.clone() }).await;
+    let mut read = Vec::new();
+    let mut after = LogPosition::START;
+    loop {
+        let page = bench.store().log(&id("w/a"), after, 7).await.unwrap();
+        for (at, entry) in &page {
+            assert!(*at > after);
+            after = *at;
+            read.push(entry.clone());
+        }
+        if page.len() < 7 {
+            break;
+        }
+    }
+    assert_eq!((read, after), (entries, last));
+    assert!(bench.store().log(&id("w/a"), last, 7).await.unwrap().is_empty());
+    assert!(bench.store().log(&id("w/a"), LogPosition(u128::MAX), 7).await.unwrap().is_empty());
+    assert!(bench.store().log(&id("w/a"), LogPosition::START, 0).await.unwrap().is_empty());
+}
+
+pub(crate) async fn appends_from_many_tasks_are_all_kept(mut bench: impl Bench) {
+    let store = bench.store();
+    let task = |task: u64| async move {
+        for n in 0..25 {
+            append(store, update("w/shared", n)).await;
+            append(store, update(&format!("w/{task}"), n)).await;
+        }
+    };
+    futures_util::future::join_all((0..16).map(task)).await;
+    for _ in 0..2 {
+        assert_eq!(load(bench.store(), "w/shared").await.tail.len(), 400);
+        for task in 0..16 {
+            let expected: Vec<_> = (0..25).map(|n| format!("update {n}")).collect();
+            assert_eq!(tail(&load(bench.store(), &format!("w/{task}")).await), expected);
+        }
+        bench.reopen().await;
+    }
+}
+
+pub(crate) async fn a_closed_store_says_so(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 1)).await;
+    bench.store().close().await.unwrap();
+    assert!(matches!(bench.store().load(&id("w/a")).await, Err(StoreError::Closed)));
+    assert!(matches!(bench.store().append(vec![update("w/a", 2)]).await[0], Err(StoreError::Closed)));
+    assert!(matches!(bench.store().ping().await, Err(StoreError::Closed)));
+    bench.store().close().await.unwrap();
+    bench.reopen().await;
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1"]);
+}

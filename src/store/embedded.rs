@@ -1,0 +1,607 @@
+//! The store in one directory on disk: the default. Needs no server beside ydash.
+//!
+//! A log-structured engine (fjall) keeps the records; [`committer`] is the one thread that writes to it, syncs, and only then
+//! answers. Reads go to few blocking threads. After a full disk or another IO error the [`slot`] reopens the engine without a
+//! restart. See docs/STORAGE.md for the layout.
+
+mod committer;
+mod engine;
+mod slot;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot};
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use self::committer::{Committer, Job, SWEEP_ENTRIES_MAX, Snapshot};
+use self::engine::{EngineError, Found, View};
+use self::slot::Slot;
+use super::record::{
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_snapshot,
+    decode_snapshot_covers, encode_snapshot,
+};
+use super::{
+    Append, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, SnapshotOutcome, Store, StoreError, Stored,
+};
+
+/// The layout of the directory.
+const FORMAT: u8 = 1;
+
+/// Reads at once. More threads would only wait for the same disk, and each keeps a stack.
+const READERS: usize = 4;
+
+/// Dashboards in a directory.
+pub struct EmbeddedStore {
+    slot: Arc<Slot>,
+    jobs: mpsc::Sender<Job>,
+    readers: Arc<Semaphore>,
+    /// Held from opening to closing, also while the engine is being reopened.
+    lock: Mutex<Option<File>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a directory, which is created if need be. Blocks while it reads the journal.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] – another process has it open. [`OpenError::Format`] – another version of ydash wrote it.
+    /// [`OpenError::Directory`] – it cannot be created, read or written.
+    pub fn open(directory: &Path) -> Result<EmbeddedStore, OpenError> {
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| OpenError::Directory {
+            directory: directory.to_owned(),
+            cause,
+        };
+        let lock = lock(directory).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => OpenError::Locked { directory: directory.to_owned() },
+            _ => failed(error.into()),
+        })?;
+        if let Some(version) = other_format(directory).map_err(|error| failed(error.into()))? {
+            return Err(OpenError::Format { directory: directory.to_owned(), version, known: FORMAT });
+        }
+        let database = database_in(directory);
+        let slot = create_synced(&database).map_err(EngineError::Io).and_then(|()| Slot::open(database));
+        let slot = Arc::new(slot.map_err(|error| match error {
+            EngineError::Locked => OpenError::Locked { directory: directory.to_owned() },
+            error => failed(error.into()),
+        })?);
+        let end =
+            slot.read("open the store", |view| view.positions_reserved()).map_err(|error| failed(error.into()))?;
+
+        let (jobs, todo) = mpsc::channel();
+        let committer = Committer::new(Arc::clone(&slot), todo, end);
+        std::thread::Builder::new()
+            .name("ydash-store".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| failed(error.into()))?;
+        Ok(EmbeddedStore { slot, jobs, readers: Arc::new(Semaphore::new(READERS)), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Runs `read` where blocking is allowed.
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&View<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let slot = Arc::clone(&self.slot);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            slot.read(doing, read)
+        });
+        reading.await.unwrap_or_else(|panicked| Err(StoreError::unavailable(doing, panicked)))
+    }
+
+    /// Hands a job to the committer and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(committer::Answer<T>) -> Job) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        // A committer that is gone drops the answer.
+        let _ = self.jobs.send(job(answer));
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn load<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Stored, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("load a dashboard", move |view| load(view, &dashboard)))
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>> {
+        Box::pin(async move {
+            let len = batch.len();
+            let (answer, answered) = oneshot::channel();
+            let _ = self.jobs.send(Job::Append { batch, answer });
+            answered.await.unwrap_or_else(|_| vec![Err(StoreError::Closed); len])
+        })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        keep_log_since: Timestamp,
+    ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
+        Box::pin(async move {
+            check_len(state.len())?;
+            let id = dashboard.clone();
+            let preparing = self.read("prepare a snapshot", move |view| {
+                prepare_snapshot(view, id, covers, encode_snapshot(covers, &state), keep_log_since)
+            });
+            let snapshot = preparing.await?;
+            self.ask(|answer| Job::Snapshot { snapshot, answer }).await
+        })
+    }
+
+    fn log<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        after: LogPosition,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(LogPosition, LogEntry)>, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("read a log", move |view| read_log(view, &dashboard, after, limit)))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        Box::pin(async move {
+            let listed = self.read("list dashboards", move |view| list(view, &prefix, after.as_ref(), limit)).await?;
+            for dashboard in listed.removed {
+                let _ = self.jobs.send(Job::Sweep { dashboard });
+            }
+            Ok(listed.dashboards)
+        })
+    }
+
+    fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.ask(|answer| Job::Remove { dashboard, answer }))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
+        Box::pin(self.read("check the store", check))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.ask(|answer| Job::Ping { answer }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            match self.ask(|answer| Job::Close { answer }).await {
+                // Closing twice is no mistake.
+                Ok(()) | Err(StoreError::Closed) => {}
+                Err(error) => return Err(error),
+            }
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+            Ok(())
+        })
+    }
+}
+
+fn load(view: &View<'_>, id: &DashboardId) -> Result<Stored, EngineError> {
+    let mut stored = Stored::default();
+    let Some(head) = view.head(id)?.filter(|head| !head.is_removed) else { return Ok(stored) };
+    let mut after = head.trimmed_to;
+    if head.covers.is_some() {
+        match view.snapshot(id)?.and_then(Result::ok).map(|record| decode_snapshot(&record)) {
+            Some(Ok((covers, state))) => {
+                after = after.max(u64::try_from(covers.0).unwrap_or(u64::MAX));
+                stored.position = covers;
+                stored.snapshot = Some((covers, state));
+            }
+            Some(Err(RecordError::LaterFormat(version))) => return Err(EngineError::LaterFormat(version)),
+            Some(Err(RecordError::Damaged(_))) | None => stored.damaged += 1,
+        }
+    }
+    view.log(id, after, u64::MAX, |found| {
+        match found {
+            Found::Damage(_) => stored.damaged += 1,
+            Found::Record(position, record) => {
+                stored.position = LogPosition(position.into());
+                match decode_entry_update(&record) {
+                    Ok(update) => stored.tail.push(update),
+                    Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+                    Err(RecordError::Damaged(_)) => stored.damaged += 1,
+                }
+            }
+        }
+        Ok(ControlFlow::<()>::Continue(()))
+    })?;
+    Ok(stored)
+}
+
+fn read_log(
+    view: &View<'_>,
+    id: &DashboardId,
+    after: LogPosition,
+    limit: usize,
+) -> Result<Vec<(LogPosition, LogEntry)>, EngineError> {
+    let mut entries = Vec::new();
+    let Some(head) = view.head(id)?.filter(|head| !head.is_removed && limit > 0) else { return Ok(entries) };
+    let after = u64::try_from(after.0).unwrap_or(u64::MAX).max(head.trimmed_to);
+    view.log(id, after, u64::MAX, |found| {
+        if let Found::Record(position, record) = found {
+            match decode_entry(&record) {
+                Ok(entry) => entries.push((LogPosition(position.into()), entry)),
+                Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+                Err(RecordError::Damaged(_)) => {}
+            }
+        }
+        Ok(if entries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(entries)
+}
+
+/// Finds out what a snapshot displaces and trims, so that the committer need not read it.
+///
+/// Trims from the log's start up to the first entry that must stay: times grow along a log, but for a clock that was set
+/// back, whose entries then stay a little longer.
+fn prepare_snapshot(
+    view: &View<'_>,
+    dashboard: DashboardId,
+    covers: LogPosition,
+    record: Vec<u8>,
+    keep_log_since: Timestamp,
+) -> Result<Snapshot, EngineError> {
+    let mut snapshot = Snapshot { dashboard, covers, record, displaces: None, trims: Vec::new(), aside: Vec::new() };
+    let id = &snapshot.dashboard;
+    let Some(head) = view.head(id)? else { return Ok(snapshot) };
+    if head.covers.is_some() {
+        match view.snapshot(id)? {
+            Some(Ok(kept)) => match decode_snapshot_covers(&kept) {
+                Ok(_) => {}
+                Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+                Err(RecordError::Damaged(_)) => {
+                    snapshot.displaces = head.covers;
+                    snapshot.aside.push((None, kept.to_vec()));
+                }
+            },
+            Some(Err(_)) | None => snapshot.displaces = head.covers,
+        }
+    }
+    let covers = u64::try_from(covers.0).unwrap_or(u64::MAX);
+    view.log(id, head.swept_to, covers, |found| {
+        if let Found::Record(position, entry) = found {
+            match decode_entry_at(&entry) {
+                Ok(at) if at >= keep_log_since && position > head.trimmed_to => return Ok(ControlFlow::Break(())),
+                Ok(_) => {}
+                Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+                Err(RecordError::Damaged(_)) => snapshot.aside.push((Some(position), entry.to_vec())),
+            }
+            snapshot.trims.push(position);
+        }
+        let is_enough = snapshot.trims.len() >= SWEEP_ENTRIES_MAX;
+        Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(snapshot)
+}
+
+#[derive(Default)]
+struct Listed {
+    dashboards: Vec<DashboardId>,
+    /// Whose removal was interrupted.
+    removed: Vec<DashboardId>,
+}
+
+fn list(view: &View<'_>, prefix: &str, after: Option<&DashboardId>, limit: usize) -> Result<Listed, EngineError> {
+    let mut listed = Listed::default();
+    if limit == 0 {
+        return Ok(listed);
+    }
+    for item in view.heads(prefix, after) {
+        match item? {
+            (Ok(id), head) if head.is_removed => listed.removed.push(id),
+            (Ok(id), _) => listed.dashboards.push(id),
+            (Err(_), _) => {}
+        }
+        if listed.dashboards.len() == limit {
+            break;
+        }
+    }
+    Ok(listed)
+}
+
+fn check(view: &View<'_>) -> Result<CheckReport, EngineError> {
+    let mut report = CheckReport { set_aside: view.aside_len()?, ..CheckReport::default() };
+    for item in view.heads("", None) {
+        let (id, head) = match item? {
+            (Ok(id), head) => (id, head),
+            (Err(name), _) => {
+                let why = "not a dashboard's name".to_owned();
+                report.report(DamagedRecord { dashboard: name, position: None, why });
+                continue;
+            }
+        };
+        if head.is_removed {
+            continue;
+        }
+        report.dashboards += 1;
+        let damaged = |position, why: String| DamagedRecord { dashboard: id.to_string(), position, why };
+        if head.covers.is_some() {
+            match view.snapshot(&id)? {
+                None => report.report(damaged(None, "snapshot is missing".to_owned())),
+                Some(Err(_)) => report.report(damaged(None, "block cannot be read".to_owned())),
+                Some(Ok(record)) => {
+                    report.bytes += record.len() as u64;
+                    match decode_snapshot(&record) {
+                        Ok(_) => report.snapshots += 1,
+                        Err(error) => report.report(damaged(None, error.to_string())),
+                    }
+                }
+            }
+        }
+        view.log(&id, head.trimmed_to, u64::MAX, |found| {
+            match found {
+                Found::Damage(after) => {
+                    let position = Some(LogPosition(u128::from(after) + 1));
+                    report.report(damaged(position, "block cannot be read".to_owned()));
+                }
+                Found::Record(position, record) => {
+                    report.bytes += record.len() as u64;
+                    match decode_entry(&record) {
+                        Ok(_) => report.entries += 1,
+                        Err(error) => {
+                            report.report(damaged(Some(LogPosition(position.into())), error.to_string()));
+                        }
+                    }
+                }
+            }
+            Ok(ControlFlow::<()>::Continue(()))
+        })?;
+    }
+    Ok(report)
+}
+
+/// Creates the directory and takes its lock; [`ErrorKind::WouldBlock`] if somebody has it.
+fn lock(directory: &Path) -> io::Result<File> {
+    create_synced(directory)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+    lock.try_lock()?;
+    Ok(lock)
+}
+
+/// Reads the format of a directory, or writes it into an empty one; `Some` if it is not ours.
+fn other_format(directory: &Path) -> io::Result<Option<String>> {
+    let path = directory.join("format");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim() == FORMAT.to_string() => Ok(None),
+        // Empty after a crash between creating and writing it.
+        Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().chars().take(40).collect())),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => {
+            let mut file = File::create(&path)?;
+            file.write_all(format!("{FORMAT}\n").as_bytes())?;
+            file.sync_all()?;
+            File::open(directory)?.sync_all()?;
+            Ok(None)
+        }
+    }
+}
+
+fn database_in(directory: &Path) -> PathBuf {
+    directory.join("db")
+}
+
+/// Creates a directory so that it is still there after a power failure.
+fn create_synced(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory)?;
+    match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{self, Bench, entry, id, update};
+    use super::*;
+
+    struct EmbeddedBench {
+        directory: tempfile::TempDir,
+        store: Option<EmbeddedStore>,
+    }
+
+    impl EmbeddedBench {
+        fn edit(&self, edit: impl FnOnce(&View<'_>, &mut engine::Batch<'_>)) {
+            let slot = &self.store.as_ref().unwrap().slot;
+            let edited = slot.commit("edit in a test", |view, batch| {
+                edit(view, batch);
+                Ok(())
+            });
+            edited.unwrap();
+        }
+    }
+
+    impl Bench for EmbeddedBench {
+        async fn new() -> EmbeddedBench {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Some(EmbeddedStore::open(directory.path()).unwrap());
+            EmbeddedBench { directory, store }
+        }
+
+        fn store(&self) -> &dyn Store {
+            self.store.as_ref().unwrap()
+        }
+
+        async fn reopen(&mut self) {
+            self.store.take().unwrap().close().await.unwrap();
+            self.store = Some(EmbeddedStore::open(self.directory.path()).unwrap());
+        }
+
+        async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize) {
+            self.edit(|view, batch| {
+                let mut entries = Vec::new();
+                let each = |found| {
+                    if let Found::Record(position, record) = found {
+                        entries.push((position, record.to_vec()));
+                    }
+                    Ok(ControlFlow::<()>::Continue(()))
+                };
+                view.log(dashboard, 0, u64::MAX, each).unwrap();
+                let (position, mut record) = entries.swap_remove(index);
+                *record.last_mut().unwrap() ^= 1;
+                batch.put_entry(dashboard, position, record);
+            });
+        }
+
+        async fn damage_snapshot(&mut self, dashboard: &DashboardId) {
+            self.edit(|view, batch| {
+                let mut record = view.snapshot(dashboard).unwrap().unwrap().unwrap().to_vec();
+                *record.last_mut().unwrap() ^= 1;
+                batch.put_snapshot(dashboard, record);
+            });
+        }
+    }
+
+    contract::suite!(EmbeddedBench);
+
+    async fn append(store: &dyn Store, append: Append) -> LogPosition {
+        store.append(vec![append]).await.remove(0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_directory_in_use_is_named() {
+        let bench = EmbeddedBench::new().await;
+        let Err(error) = EmbeddedStore::open(bench.directory.path()) else { panic!("opened twice") };
+        assert!(matches!(&error, OpenError::Locked { directory } if directory == bench.directory.path()), "{error:?}");
+        assert!(error.to_string().contains(bench.directory.path().to_str().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_directory_of_another_format_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("format"), "7\n").unwrap();
+        let Err(error) = EmbeddedStore::open(directory.path()) else { panic!("opened") };
+        assert!(matches!(&error, OpenError::Format { version, known: FORMAT, .. } if version == "7"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let Err(error) = EmbeddedStore::open(&file.path().join("store")) else { panic!("opened") };
+        assert!(matches!(error, OpenError::Directory { .. }), "{error:?}");
+    }
+
+    /// What a crash leaves behind: the journal of a store that was never closed.
+    #[tokio::test]
+    async fn what_was_answered_survives_without_closing() {
+        let mut bench = EmbeddedBench::new().await;
+        for n in 0..50 {
+            append(bench.store(), update("w/a", n)).await;
+        }
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(bench.directory.path(), copy.path());
+        bench.store = None;
+        let store = EmbeddedStore::open(copy.path()).unwrap();
+        assert_eq!(store.load(&id("w/a")).await.unwrap().tail.len(), 50);
+        append(&store, update("w/a", 50)).await;
+    }
+
+    #[tokio::test]
+    async fn a_record_of_a_later_format_refuses_the_load() {
+        let bench = EmbeddedBench::new().await;
+        let position = append(bench.store(), update("w/a", 1)).await;
+        bench.edit(|_, batch| batch.put_entry(&id("w/a"), u64::try_from(position.0).unwrap(), vec![9, 1, 2]));
+        let error = bench.store().load(&id("w/a")).await.unwrap_err();
+        assert!(matches!(error, StoreError::LaterFormat { version: 9, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_head_is_made_up_for() {
+        let bench = EmbeddedBench::new().await;
+        append(bench.store(), update("w/a", 1)).await;
+        let covers = append(bench.store(), update("w/a", 2)).await;
+        bench.store().snapshot(&id("w/a"), covers, Bytes::from_static(b"state"), Timestamp(9)).await.unwrap();
+        append(bench.store(), update("w/a", 3)).await;
+        let before = bench.store().load(&id("w/a")).await.unwrap();
+        bench.edit(|_, batch| batch.put_raw_head(&id("w/a"), b"\x01garbage"));
+        assert_eq!(bench.store().load(&id("w/a")).await.unwrap(), before);
+        assert_eq!(before.tail.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_removal_larger_than_a_batch_is_finished_in_the_background() {
+        let mut bench = EmbeddedBench::new().await;
+        let entries = vec![entry(1, "x"); 2 * SWEEP_ENTRIES_MAX + 5];
+        append(bench.store(), Append { dashboard: id("w/a"), entries }).await;
+        bench.store().remove(&id("w/a")).await.unwrap();
+        assert!(bench.store().load(&id("w/a")).await.unwrap().is_empty());
+        // A new life begins before the old one is swept, and does not see it.
+        append(bench.store(), update("w/a", 7)).await;
+        for _ in 0..2 {
+            let stored = bench.store().load(&id("w/a")).await.unwrap();
+            assert_eq!((stored.tail.len(), stored.snapshot), (1, None));
+            assert_eq!(bench.store().log(&id("w/a"), LogPosition::START, 10).await.unwrap().len(), 1);
+            bench.reopen().await;
+        }
+    }
+
+    /// Bits that rot in a table are noticed below the records: the blocks around them still load.
+    #[tokio::test]
+    async fn an_unreadable_block_costs_only_what_was_in_it() {
+        let mut bench = EmbeddedBench::new().await;
+        let mut seed = 1u64;
+        let mut noise = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            format!("{:x}", seed)
+        };
+        for _ in 0..20 {
+            let entries = (0..1000).map(|n| entry(n, &noise())).collect();
+            append(bench.store(), Append { dashboard: id("w/a"), entries }).await;
+        }
+        append(bench.store(), update("w/b", 1)).await;
+        bench.store.as_ref().unwrap().slot.flush_for_test();
+        bench.store.take().unwrap().close().await.unwrap();
+
+        let table = largest_table(bench.directory.path());
+        let mut bytes = std::fs::read(&table).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 0x10;
+        std::fs::write(&table, bytes).unwrap();
+
+        bench.store = Some(EmbeddedStore::open(bench.directory.path()).unwrap());
+        let stored = bench.store().load(&id("w/a")).await.unwrap();
+        assert_eq!(stored.damaged, 1);
+        assert!((19_000..20_000).contains(&stored.tail.len()), "{} of 20,000 entries are left", stored.tail.len());
+        assert_eq!(bench.store().load(&id("w/b")).await.unwrap().tail.len(), 1);
+        assert!(bench.store().check().await.unwrap().damaged_total >= 1);
+    }
+
+    fn largest_table(directory: &Path) -> PathBuf {
+        let mut files = Vec::new();
+        walk(&directory.join("db/keyspaces"), &mut |path| files.push(path.to_owned()));
+        files.into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+    }
+
+    fn walk(directory: &Path, each: &mut impl FnMut(&Path)) {
+        for item in directory.read_dir().unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() { walk(&path, each) } else { each(&path) }
+        }
+    }
+
+    fn copy_directory(from: &Path, to: &Path) {
+        walk(from, &mut |path| {
+            let target = to.join(path.strip_prefix(from).unwrap());
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(path, target).unwrap();
+        });
+    }
+}

@@ -1,0 +1,369 @@
+//! The one thread that writes: it turns jobs into batches, and answers when they are durable.
+//!
+//! Jobs that wait while a batch is being synced go into the next one together. Being alone, it may read, decide and write
+//! without locks: positions grow and snapshots are guarded because nobody else does either.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use tokio::sync::oneshot;
+use ydash_proto::id::DashboardId;
+
+use super::super::record::{Head, encode_entry};
+use super::super::{Append, LogPosition, SnapshotOutcome, StoreError};
+use super::engine::{Batch, EngineError, Found, View};
+use super::slot::Slot;
+
+/// How many log entries one batch removes: some 50 ms of work.
+pub(super) const SWEEP_ENTRIES_MAX: usize = 16 << 10;
+
+/// How many jobs and bytes share one batch.
+const GROUP_JOBS_MAX: usize = 256;
+const GROUP_BYTES_MAX: usize = 16 << 20;
+
+/// How many positions are reserved at once: one more small record in that many entries.
+const RESERVED_POSITIONS: u64 = 1 << 16;
+
+/// How many heads are remembered, to spare a look-up for every append.
+const HEADS_MAX: usize = 8 << 10;
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    Append {
+        batch: Vec<Append>,
+        answer: oneshot::Sender<Vec<Result<LogPosition, StoreError>>>,
+    },
+    Snapshot {
+        snapshot: Snapshot,
+        answer: Answer<SnapshotOutcome>,
+    },
+    Remove {
+        dashboard: DashboardId,
+        answer: Answer<()>,
+    },
+    /// Finishes a removal that a crash has interrupted.
+    Sweep {
+        dashboard: DashboardId,
+    },
+    Ping {
+        answer: Answer<()>,
+    },
+    Close {
+        answer: Answer<()>,
+    },
+}
+
+/// A snapshot to be kept, with what was found out beforehand so that this thread need not read it.
+pub(super) struct Snapshot {
+    pub(super) dashboard: DashboardId,
+    pub(super) covers: LogPosition,
+    pub(super) record: Vec<u8>,
+    /// What the kept snapshot covers, if that one is damaged and must not refuse this one.
+    pub(super) displaces: Option<u64>,
+    /// Positions of log entries to remove, in their order.
+    pub(super) trims: Vec<u64>,
+    /// Damaged records among what is displaced and trimmed.
+    pub(super) aside: Vec<(Option<u64>, Vec<u8>)>,
+}
+
+pub(super) struct Committer {
+    slot: Arc<Slot>,
+    jobs: Receiver<Job>,
+    /// The last position given out.
+    end: u64,
+    /// Positions up to it are reserved on disk; 0 when that is not certain.
+    reserved: u64,
+    heads: HashMap<DashboardId, Head>,
+    sweeps: VecDeque<DashboardId>,
+}
+
+impl Committer {
+    pub(super) fn new(slot: Arc<Slot>, jobs: Receiver<Job>, end: u64) -> Committer {
+        Committer { slot, jobs, end, reserved: end, heads: HashMap::new(), sweeps: VecDeque::new() }
+    }
+
+    /// Works until it is told to close or everybody who could ask is gone.
+    pub(super) fn run(mut self) {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None if self.sweeps.is_empty() => match self.jobs.recv() {
+                    Ok(job) => job,
+                    Err(_) => return,
+                },
+                None => match self.jobs.try_recv() {
+                    Ok(job) => job,
+                    Err(TryRecvError::Empty) => {
+                        self.sweep_next();
+                        continue;
+                    }
+                    Err(TryRecvError::Disconnected) => return,
+                },
+            };
+            // Whoever asked may be gone; what was asked is done all the same.
+            match job {
+                Job::Append { .. } | Job::Snapshot { .. } => next = self.commit_group(job),
+                Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
+                Job::Sweep { dashboard } => self.sweeps.push_back(dashboard),
+                Job::Ping { answer } => drop(answer.send(self.slot.ping())),
+                Job::Close { answer } => {
+                    self.slot.close();
+                    drop(answer.send(Ok(())));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Commits a job together with those that wait behind it; returns the first that cannot join.
+    fn commit_group(&mut self, first: Job) -> Option<Job> {
+        let mut jobs = vec![first];
+        let mut bytes = jobs[0].bytes();
+        let mut left_over = None;
+        while jobs.len() < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX {
+            match self.jobs.try_recv() {
+                Ok(job @ (Job::Append { .. } | Job::Snapshot { .. })) => {
+                    bytes += job.bytes();
+                    jobs.push(job);
+                }
+                Ok(job) => {
+                    left_over = Some(job);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+
+        let slot = Arc::clone(&self.slot);
+        let committed = slot.commit("append to the store", |view, batch| self.build(view, batch, &mut jobs));
+        match committed {
+            Ok((results, reserved)) => {
+                self.reserved = reserved;
+                for (job, result) in jobs.into_iter().zip(results) {
+                    match (job, result) {
+                        (Job::Append { answer, .. }, Done::Appended(results)) => drop(answer.send(results)),
+                        (Job::Snapshot { answer, .. }, Done::Snapshot(result)) => drop(answer.send(result)),
+                        _ => unreachable!("every job gets its own kind of result"),
+                    }
+                }
+            }
+            Err(error) => {
+                self.forget_unsaved();
+                for job in jobs {
+                    match job {
+                        // Nobody knows the appends' number any more, once they are encoded: it was kept.
+                        Job::Append { batch, answer } => drop(answer.send(vec![Err(error.clone()); batch.len()])),
+                        Job::Snapshot { answer, .. } => drop(answer.send(Err(error.clone()))),
+                        _ => unreachable!("only appends and snapshots are grouped"),
+                    }
+                }
+            }
+        }
+        left_over
+    }
+
+    fn build(
+        &mut self,
+        view: &View<'_>,
+        batch: &mut Batch<'_>,
+        jobs: &mut [Job],
+    ) -> Result<(Vec<Done>, u64), EngineError> {
+        let mut changed = Changed::default();
+        let mut done = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            done.push(match job {
+                Job::Append { batch: appends, .. } => {
+                    let mut results = Vec::with_capacity(appends.len());
+                    for append in appends {
+                        results.push(self.append(view, batch, &mut changed, append)?);
+                    }
+                    Done::Appended(results)
+                }
+                Job::Snapshot { snapshot, .. } => Done::Snapshot(self.snapshot(view, batch, &mut changed, snapshot)?),
+                _ => unreachable!("only appends and snapshots are grouped"),
+            });
+        }
+        for dashboard in &changed.heads {
+            batch.put_head(dashboard, &self.heads[dashboard]);
+        }
+        for (dashboard, record) in changed.snapshots {
+            batch.put_snapshot(&dashboard, record);
+        }
+        let mut reserved = self.reserved;
+        if self.end > reserved {
+            reserved = self.end + RESERVED_POSITIONS;
+            batch.reserve_positions(reserved);
+        }
+        Ok((done, reserved))
+    }
+
+    fn append(
+        &mut self,
+        view: &View<'_>,
+        batch: &mut Batch<'_>,
+        changed: &mut Changed,
+        append: &Append,
+    ) -> Result<Result<LogPosition, StoreError>, EngineError> {
+        if append.entries.is_empty() {
+            return Ok(Ok(LogPosition::START));
+        }
+        // All are encoded before one is put, because they are kept together or not at all.
+        let records = match append.entries.iter().map(encode_entry).collect::<Result<Vec<_>, _>>() {
+            Ok(records) => records,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.live_head(view, changed, &append.dashboard)?;
+        for record in records {
+            self.end += 1;
+            batch.put_entry(&append.dashboard, self.end, record);
+        }
+        Ok(Ok(LogPosition(self.end.into())))
+    }
+
+    fn snapshot(
+        &mut self,
+        view: &View<'_>,
+        batch: &mut Batch<'_>,
+        changed: &mut Changed,
+        snapshot: &mut Snapshot,
+    ) -> Result<Result<SnapshotOutcome, StoreError>, EngineError> {
+        let end = self.end;
+        let Some(covers) = u64::try_from(snapshot.covers.0).ok().filter(|covers| *covers <= end) else {
+            let end = LogPosition(end.into());
+            return Ok(Err(StoreError::AheadOfLog { covers: snapshot.covers, end }));
+        };
+        let dashboard = &snapshot.dashboard;
+        let head = self.live_head(view, changed, dashboard)?;
+        if head.covers > Some(covers) && head.covers != snapshot.displaces {
+            return Ok(Ok(SnapshotOutcome::Superseded));
+        }
+        let swept_before = head.swept_to;
+        head.covers = Some(covers);
+        head.swept_to = swept_before.max(snapshot.trims.last().copied().unwrap_or(0));
+        head.trimmed_to = head.trimmed_to.max(head.swept_to);
+        changed.heads.insert(dashboard.clone());
+        changed.snapshots.insert(dashboard.clone(), std::mem::take(&mut snapshot.record));
+        for position in snapshot.trims.iter().filter(|position| **position > swept_before) {
+            batch.remove_entry(dashboard, *position);
+        }
+        for (position, record) in &snapshot.aside {
+            batch.put_aside(dashboard, *position, record);
+        }
+        Ok(Ok(SnapshotOutcome::Kept))
+    }
+
+    /// The head of a dashboard that is about to be written to; made if there is none.
+    fn live_head(
+        &mut self,
+        view: &View<'_>,
+        changed: &mut Changed,
+        dashboard: &DashboardId,
+    ) -> Result<&mut Head, EngineError> {
+        if !self.heads.contains_key(dashboard) {
+            if self.heads.len() >= HEADS_MAX {
+                // Those that this batch has changed are needed until it is built.
+                self.heads.retain(|id, _| changed.heads.contains(id));
+            }
+            let head = match view.head(dashboard)? {
+                Some(head) if !head.is_removed => head,
+                removed => {
+                    changed.heads.insert(dashboard.clone());
+                    // What an earlier life of the dashboard has left in the log stays hidden.
+                    let swept_to = removed.map_or(0, |head| head.swept_to);
+                    Head { covers: None, trimmed_to: self.end, swept_to, is_removed: false }
+                }
+            };
+            self.heads.insert(dashboard.clone(), head);
+        }
+        Ok(self.heads.get_mut(dashboard).expect("inserted above"))
+    }
+
+    fn remove(&mut self, dashboard: &DashboardId) -> Result<(), StoreError> {
+        self.heads.remove(dashboard);
+        let end = self.end;
+        let slot = Arc::clone(&self.slot);
+        let is_swept = slot.commit("remove a dashboard", |view, batch| {
+            let Some(head) = view.head(dashboard)? else { return Ok(true) };
+            batch.remove_snapshot(dashboard);
+            view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
+            sweep(view, batch, dashboard, Head { covers: None, trimmed_to: end, is_removed: true, ..head })
+        })?;
+        if !is_swept {
+            self.sweeps.push_back(dashboard.clone());
+        }
+        Ok(())
+    }
+
+    fn sweep_next(&mut self) {
+        let Some(dashboard) = self.sweeps.pop_front() else { return };
+        self.heads.remove(&dashboard);
+        let slot = Arc::clone(&self.slot);
+        let is_swept = slot.commit("sweep a log", |view, batch| match view.head(&dashboard)? {
+            None => Ok(true),
+            Some(head) => sweep(view, batch, &dashboard, head),
+        });
+        // After a failure it is left to the next snapshot or list, rather than tried in a loop.
+        if let Ok(false) = is_swept {
+            self.sweeps.push_back(dashboard);
+        }
+    }
+
+    /// After a failure nobody knows what is on disk.
+    fn forget_unsaved(&mut self) {
+        self.reserved = 0;
+        self.heads.clear();
+    }
+}
+
+/// Removes the next trimmed entries of a log; `true` if none are left.
+fn sweep(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId, mut head: Head) -> Result<bool, EngineError> {
+    let mut swept = 0;
+    let stopped = view.log(dashboard, head.swept_to, head.trimmed_to, |found| {
+        // Unreadable entries stay, hidden; only what is found can be removed.
+        if let Found::Record(position, _) = found {
+            batch.remove_entry(dashboard, position);
+            head.swept_to = position;
+            swept += 1;
+        }
+        Ok(if swept < SWEEP_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    let is_swept = stopped.is_none();
+    if is_swept {
+        head.swept_to = head.trimmed_to;
+    }
+    if is_swept && head.is_removed {
+        batch.remove_head(dashboard);
+    } else {
+        batch.put_head(dashboard, &head);
+    }
+    Ok(is_swept)
+}
+
+/// What a batch overwrites, once for each dashboard however many jobs change it.
+#[derive(Default)]
+struct Changed {
+    heads: HashSet<DashboardId>,
+    snapshots: HashMap<DashboardId, Vec<u8>>,
+}
+
+enum Done {
+    Appended(Vec<Result<LogPosition, StoreError>>),
+    Snapshot(Result<SnapshotOutcome, StoreError>),
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Job::Append { batch, .. } => {
+                batch.iter().flat_map(|append| &append.entries).map(|entry| entry.update.len()).sum()
+            }
+            Job::Snapshot { snapshot, .. } => snapshot.record.len(),
+            _ => 0,
+        }
+    }
+}

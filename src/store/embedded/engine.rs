@@ -1,0 +1,519 @@
+//! The key-value engine below the embedded store: its files, its keyspaces, and its ways of failing.
+//!
+//! Nothing above knows fjall. Everything here blocks.
+//!
+//! ```text
+//! heads      dashboard                       -> Head record       what there is of it
+//! snapshots  dashboard                       -> snapshot record
+//! log        dashboard 0x00 position (BE64)  -> entry record
+//! aside      dashboard 0x00 (BE64 or nothing) -> damaged records that a snapshot has made unneeded
+//! meta       "positions"                     -> BE64              no position above it was ever given out
+//! ```
+//!
+//! A dashboard's name holds no control characters, so the zero byte ends it and no name's keys are within another's.
+
+use core::ops::ControlFlow;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fjall::config::{CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use ydash_proto::id::DashboardId;
+
+use super::super::StoreError;
+use super::super::record::{Head, RecordError, decode_head, decode_snapshot_covers, encode_head};
+
+/// Blocks and filters read from disk. A small server's dashboards fit; the page cache of the system is behind it.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// What a keyspace keeps in memory before it writes a table. Small, because there are several keyspaces and every record is in
+/// the journal anyway.
+const MEMTABLE_BYTES: u64 = 4 << 20;
+
+/// What the journals may take on disk before quiet keyspaces are flushed to free them: the least that fjall allows.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// One flushes while the other compacts: with one alone, appends would wait for compactions.
+const WORKER_THREADS: usize = 2;
+
+/// Open tables. Each holds a file descriptor.
+const OPEN_FILES: usize = 256;
+
+/// How many flushed-to-be memtables and unsorted tables may wait before commits wait too.
+///
+/// Both are below the figures at which fjall itself would wait, because it waits without end if its workers have died.
+const SEALED_MEMTABLES_MAX: usize = 2;
+const UNSORTED_TABLES_MAX: usize = 16;
+
+/// How long a commit waits for the workers before they are taken for dead.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Ends a dashboard's name within a key.
+const NAME_END: u8 = 0;
+
+const POSITIONS_KEY: &str = "positions";
+
+/// An open database.
+pub(super) struct Engine {
+    database: Database,
+    heads: Keyspace,
+    snapshots: Keyspace,
+    log: Keyspace,
+    aside: Keyspace,
+    meta: Keyspace,
+}
+
+/// What a value is read as: cheap to clone, shared with the engine's memory.
+pub(super) type Value = fjall::UserValue;
+
+impl Engine {
+    /// Opens or creates the database in `directory`, and reads what the journal holds.
+    pub(super) fn open(directory: &Path) -> Result<Engine, EngineError> {
+        let database = Database::builder(directory)
+            .cache_size(CACHE_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(WORKER_THREADS)
+            // Snapshots come deflated, and single updates are too short.
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let looked_up = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let plain = || looked_up().data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
+        // Only ever read by ranges, for which filters are of no use.
+        let scanned = || looked_up().filter_policy(FilterPolicy::all(FilterPolicyEntry::None));
+        Ok(Engine {
+            heads: database.keyspace("heads", looked_up)?,
+            snapshots: database.keyspace("snapshots", plain)?,
+            log: database.keyspace("log", scanned)?,
+            aside: database.keyspace("aside", scanned)?,
+            meta: database.keyspace("meta", looked_up)?,
+            database,
+        })
+    }
+
+    /// What is in the database at this moment, whatever is committed meanwhile. Short-lived: it keeps old versions on disk.
+    pub(super) fn view(&self) -> View<'_> {
+        View { engine: self, at: self.database.snapshot() }
+    }
+
+    /// Starts a batch of writes.
+    pub(super) fn batch(&self) -> Batch<'_> {
+        Batch { engine: self, writes: self.database.batch().durability(Some(PersistMode::SyncData)) }
+    }
+
+    /// Whether nothing has gone wrong that only reopening heals.
+    pub(super) fn is_sound(&self) -> bool {
+        self.database.persist(PersistMode::Buffer).is_ok()
+    }
+
+    /// Writes what is in memory into tables.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        for keyspace in [&self.heads, &self.snapshots, &self.log] {
+            keyspace.rotate_memtable_and_wait().unwrap();
+        }
+    }
+
+    /// Waits until the workers have caught up.
+    fn await_workers(&self) -> Result<(), EngineError> {
+        let started = Instant::now();
+        let is_behind = |keyspace: &&Keyspace| {
+            keyspace.sealed_memtable_count() >= SEALED_MEMTABLES_MAX || keyspace.l0_table_count() >= UNSORTED_TABLES_MAX
+        };
+        while [&self.heads, &self.snapshots, &self.log].iter().any(is_behind) {
+            if !self.is_sound() || started.elapsed() > STALL_MAX {
+                return Err(EngineError::Stopped);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+/// The database as it was at one moment.
+pub(super) struct View<'a> {
+    engine: &'a Engine,
+    at: fjall::Snapshot,
+}
+
+/// What was found where a log was read.
+pub(super) enum Found {
+    /// An entry's record, not yet verified.
+    Record(u64, Value),
+    /// Unreadable blocks: one or more entries after the given position are gone.
+    Damage(u64),
+}
+
+impl View<'_> {
+    /// The bound of the positions that were given out.
+    pub(super) fn positions_reserved(&self) -> Result<u64, EngineError> {
+        match self.at.get(&self.engine.meta, POSITIONS_KEY)? {
+            None => Ok(0),
+            Some(value) => value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(EngineError::Key),
+        }
+    }
+
+    /// What there is of a dashboard; `None` for an unknown one. A removed one has a head until its log is swept.
+    pub(super) fn head(&self, id: &DashboardId) -> Result<Option<Head>, EngineError> {
+        match self.at.get(&self.engine.heads, id.as_str()).map_err(EngineError::from) {
+            Ok(None) => Ok(None),
+            Ok(Some(value)) => self.head_of(id, &value).map(Some),
+            Err(error) if error.is_damage() => self.head_without_record(id).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn head_of(&self, id: &DashboardId, value: &[u8]) -> Result<Head, EngineError> {
+        match decode_head(value) {
+            Ok(head) => Ok(head),
+            Err(RecordError::LaterFormat(version)) => Err(EngineError::LaterFormat(version)),
+            Err(RecordError::Damaged(_)) => self.head_without_record(id),
+        }
+    }
+
+    /// Makes up for a damaged head. What was trimmed but not swept appears again, which is harmless.
+    fn head_without_record(&self, id: &DashboardId) -> Result<Head, EngineError> {
+        let covers = match self.snapshot(id)? {
+            None => None,
+            Some(Ok(record)) => match decode_snapshot_covers(&record) {
+                Ok(covers) => u64::try_from(covers.0).ok(),
+                Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+                Err(RecordError::Damaged(_)) => Some(0),
+            },
+            Some(Err(Unreadable)) => Some(0),
+        };
+        Ok(Head { covers, ..Head::default() })
+    }
+
+    /// The dashboards whose name starts with `prefix`, those after `after` only, with their heads.
+    ///
+    /// A key that is no name is given as an error, with what can be read of it.
+    pub(super) fn heads(
+        &self,
+        prefix: &str,
+        after: Option<&DashboardId>,
+    ) -> impl Iterator<Item = Result<(Result<DashboardId, String>, Head), EngineError>> {
+        let from = match after {
+            // The least key that is greater.
+            Some(after) if after.as_str() >= prefix => [after.as_str().as_bytes(), &[0]].concat(),
+            _ => prefix.as_bytes().to_vec(),
+        };
+        let prefix = prefix.as_bytes().to_vec();
+        self.at
+            .range(&self.engine.heads, from..)
+            .map(|item| item.into_inner().map_err(EngineError::from))
+            .take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
+            .map(|item| {
+                let (key, value) = item?;
+                let name = String::from_utf8_lossy(&key);
+                match DashboardId::parse(&name) {
+                    Ok(id) => self.head_of(&id, &value).map(|head| (Ok(id), head)),
+                    Err(_) => Ok((Err(name.into_owned()), Head::default())),
+                }
+            })
+    }
+
+    /// The record of a snapshot, not yet verified.
+    pub(super) fn snapshot(&self, id: &DashboardId) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        match self.at.get(&self.engine.snapshots, id.as_str()).map_err(EngineError::from) {
+            Ok(value) => Ok(value.map(Ok)),
+            Err(error) if error.is_damage() => Ok(Some(Err(Unreadable))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a log from after one position up to and including another, until `each` says stop.
+    ///
+    /// Steps over blocks that cannot be read.
+    pub(super) fn log<B>(
+        &self,
+        id: &DashboardId,
+        mut after: u64,
+        to: u64,
+        mut each: impl FnMut(Found) -> Result<ControlFlow<B>, EngineError>,
+    ) -> Result<Option<B>, EngineError> {
+        while after < to {
+            let mut is_damaged = false;
+            for item in self.at.range(&self.engine.log, log_key(id, after + 1)..=log_key(id, to)) {
+                match item.into_inner().map_err(EngineError::from) {
+                    Ok((key, value)) => {
+                        after = position_of(&key)?;
+                        if let ControlFlow::Break(b) = each(Found::Record(after, value))? {
+                            return Ok(Some(b));
+                        }
+                    }
+                    Err(error) if error.is_damage() => {
+                        is_damaged = true;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if !is_damaged {
+                break;
+            }
+            if let ControlFlow::Break(b) = each(Found::Damage(after))? {
+                return Ok(Some(b));
+            }
+            after = self.next_readable(id, after, to)?;
+        }
+        Ok(None)
+    }
+
+    /// The position before the first entry that can be read again after an unreadable block; `to` if there is none.
+    ///
+    /// Where blocks begin is not known above the engine: so it tries further and further off, then narrows down.
+    fn next_readable(&self, id: &DashboardId, after: u64, to: u64) -> Result<u64, EngineError> {
+        let is_readable = |from: u64| match self.at.range(&self.engine.log, log_key(id, from)..=log_key(id, to)).next()
+        {
+            None => Ok(true),
+            Some(item) => match item.into_inner().map_err(EngineError::from) {
+                Ok(_) => Ok(true),
+                Err(error) if error.is_damage() => Ok(false),
+                Err(error) => Err(error),
+            },
+        };
+        let (mut unreadable, mut step) = (after + 1, 1u64);
+        let mut readable = loop {
+            let from = unreadable.saturating_add(step).min(to);
+            if is_readable(from)? {
+                break from;
+            }
+            if from == to {
+                return Ok(to);
+            }
+            unreadable = from;
+            step = step.saturating_mul(2);
+        };
+        while unreadable + 1 < readable {
+            let middle = unreadable + (readable - unreadable) / 2;
+            if is_readable(middle)? {
+                readable = middle;
+            } else {
+                unreadable = middle;
+            }
+        }
+        Ok(readable - 1)
+    }
+
+    /// The keys under which damaged records of a dashboard were set aside.
+    pub(super) fn aside_of(&self, id: &DashboardId) -> Result<Vec<Value>, EngineError> {
+        let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
+        self.at.prefix(&self.engine.aside, prefix).map(|item| Ok(item.key()?)).collect()
+    }
+
+    /// How many damaged records were set aside.
+    pub(super) fn aside_len(&self) -> Result<u64, EngineError> {
+        self.at.iter(&self.engine.aside).try_fold(0, |len, item| Ok(item.key().map(|_| len + 1)?))
+    }
+}
+
+/// Stands for a record whose block cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unreadable;
+
+/// Writes that become durable together.
+pub(super) struct Batch<'a> {
+    engine: &'a Engine,
+    writes: fjall::OwnedWriteBatch,
+}
+
+impl Batch<'_> {
+    /// Adds a log entry.
+    pub(super) fn put_entry(&mut self, id: &DashboardId, position: u64, record: Vec<u8>) {
+        self.writes.insert(&self.engine.log, log_key(id, position), record);
+    }
+
+    /// Removes a log entry.
+    pub(super) fn remove_entry(&mut self, id: &DashboardId, position: u64) {
+        self.writes.remove(&self.engine.log, log_key(id, position));
+    }
+
+    /// Keeps a snapshot.
+    pub(super) fn put_snapshot(&mut self, id: &DashboardId, record: Vec<u8>) {
+        self.writes.insert(&self.engine.snapshots, id.as_str(), record);
+    }
+
+    /// Removes a snapshot.
+    pub(super) fn remove_snapshot(&mut self, id: &DashboardId) {
+        self.writes.remove(&self.engine.snapshots, id.as_str());
+    }
+
+    /// Keeps a head. Once per batch and dashboard: which of two in one batch would win is not defined.
+    pub(super) fn put_head(&mut self, id: &DashboardId, head: &Head) {
+        self.writes.insert(&self.engine.heads, id.as_str(), encode_head(head));
+    }
+
+    #[cfg(test)]
+    pub(super) fn put_raw_head(&mut self, id: &DashboardId, record: &[u8]) {
+        self.writes.insert(&self.engine.heads, id.as_str(), record);
+    }
+
+    /// Removes a head.
+    pub(super) fn remove_head(&mut self, id: &DashboardId) {
+        self.writes.remove(&self.engine.heads, id.as_str());
+    }
+
+    /// Keeps a damaged log entry (with its position) or snapshot for inspection.
+    pub(super) fn put_aside(&mut self, id: &DashboardId, position: Option<u64>, record: &[u8]) {
+        let key = match position {
+            Some(position) => log_key(id, position),
+            None => [id.as_str().as_bytes(), &[NAME_END]].concat(),
+        };
+        self.writes.insert(&self.engine.aside, key, record);
+    }
+
+    /// Removes a record that was set aside, by its key.
+    pub(super) fn remove_aside(&mut self, key: Value) {
+        self.writes.remove(&self.engine.aside, key);
+    }
+
+    /// Reserves positions up to a bound.
+    pub(super) fn reserve_positions(&mut self, to: u64) {
+        self.writes.insert(&self.engine.meta, POSITIONS_KEY, to.to_be_bytes());
+    }
+
+    /// Writes everything and returns when it is durable. After a failure the engine must be reopened.
+    pub(super) fn commit(self) -> Result<(), EngineError> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        self.engine.await_workers()?;
+        Ok(self.writes.commit()?)
+    }
+}
+
+/// The ending of a journal's copy that has not taken its place.
+const COPY: &str = "copy";
+
+/// Copies every journal of a database that takes no more writes, each into a synced file beside it.
+///
+/// After a failed fsync the system may hold pages that it believes to be on disk and that are not. Opening the journal would
+/// read them and append behind them, and a power failure would then cut off everything after the hole. A synced copy of what
+/// can be read settles what is there. Making it also shows whether the disk takes writes again.
+pub(super) fn copy_journals(directory: &Path) -> io::Result<()> {
+    let copied = files_ending_in(directory, "jnl")?.into_iter().try_for_each(|journal| {
+        let mut to = File::create(journal.with_extension(COPY))?;
+        copy_sparsely(&mut File::open(&journal)?, &mut to)?;
+        to.sync_all()
+    });
+    if copied.is_err() {
+        // Half a copy takes space that is wanted; if it cannot be removed either, opening removes it.
+        let _ = drop_copies(directory);
+    }
+    copied
+}
+
+/// Puts the copies in the journals' places. The database must not be open.
+pub(super) fn adopt_copies(directory: &Path) -> io::Result<()> {
+    for copy in files_ending_in(directory, COPY)? {
+        std::fs::rename(&copy, copy.with_extension("jnl"))?;
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// Removes copies that never took a journal's place.
+pub(super) fn drop_copies(directory: &Path) -> io::Result<()> {
+    files_ending_in(directory, COPY)?.into_iter().try_for_each(std::fs::remove_file)
+}
+
+fn files_ending_in(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for item in directory.read_dir()? {
+        let path = item?.path();
+        if path.extension().is_some_and(|is| is == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a file without writing the zeros that journals reserve at their end.
+fn copy_sparsely(from: &mut File, to: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut at = 0;
+    loop {
+        let len = from.read(&mut buffer)?;
+        if len == 0 {
+            return to.set_len(at);
+        }
+        if buffer[..len].iter().any(|byte| *byte != 0) {
+            to.seek(SeekFrom::Start(at))?;
+            to.write_all(&buffer[..len])?;
+        }
+        at += len as u64;
+    }
+}
+
+fn log_key(id: &DashboardId, position: u64) -> Vec<u8> {
+    let name = id.as_str().as_bytes();
+    let mut key = Vec::with_capacity(name.len() + 9);
+    key.extend_from_slice(name);
+    key.push(NAME_END);
+    key.extend_from_slice(&position.to_be_bytes());
+    key
+}
+
+fn position_of(key: &[u8]) -> Result<u64, EngineError> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(EngineError::Key)
+}
+
+/// What the engine ran into.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EngineError {
+    /// The operating system.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// Another process has the database open.
+    #[error("locked by another process")]
+    Locked,
+    /// The database stopped after an earlier failure, or its workers do not get on.
+    #[error("storage engine stopped after a failure")]
+    Stopped,
+    /// A table or journal does not hold what was written.
+    #[error("damaged file: {0}")]
+    Damage(String),
+    /// A record of a later ydash.
+    #[error("format {0} is not known")]
+    LaterFormat(u8),
+    /// A key of the engine's own has a wrong length.
+    #[error("malformed key")]
+    Key,
+    /// Anything else.
+    #[error("{0}")]
+    Other(fjall::Error),
+}
+
+impl EngineError {
+    /// Whether a block cannot be read because its bytes are wrong.
+    fn is_damage(&self) -> bool {
+        matches!(self, EngineError::Damage(_))
+    }
+
+    /// What a caller is told.
+    pub(super) fn into_store_error(self, doing: &'static str) -> StoreError {
+        match self {
+            EngineError::LaterFormat(version) => RecordError::LaterFormat(version).into_store_error(),
+            EngineError::Io(cause) => StoreError::unavailable(doing, cause),
+            error => StoreError::unavailable(doing, error),
+        }
+    }
+}
+
+impl From<fjall::Error> for EngineError {
+    fn from(error: fjall::Error) -> EngineError {
+        use fjall::{Error, LsmError};
+        match error {
+            Error::Io(cause) | Error::Storage(LsmError::Io(cause)) => EngineError::Io(cause),
+            Error::Locked => EngineError::Locked,
+            Error::Poisoned => EngineError::Stopped,
+            Error::Storage(damage) => EngineError::Damage(format!("{damage:?}")),
+            Error::JournalRecovery(_) | Error::InvalidTag(_) | Error::InvalidTrailer | Error::Decompress(_) => {
+                EngineError::Damage(format!("{error:?}"))
+            }
+            error => EngineError::Other(error),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Where the engine sits: sound, failed and to be reopened, or closed.
+//!
+//! The engine stops for good after an IO error. The slot lets go of it then and opens it again, with a growing pause between
+//! attempts, when somebody calls. Until that succeeds reads are still served by the stopped engine: it holds everything that
+//! was reported durable and nothing that was reported failed.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use super::super::StoreError;
+use super::engine::{Batch, Engine, EngineError, View, adopt_copies, copy_journals, drop_copies};
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Holds the engine of one directory.
+pub(super) struct Slot {
+    directory: PathBuf,
+    state: RwLock<State>,
+}
+
+enum State {
+    Sound(Engine),
+    Failed(Failure),
+    Closed,
+}
+
+struct Failure {
+    /// The stopped engine; `None` once it was let go of and could not be opened again.
+    engine: Option<Engine>,
+    cause: StoreError,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Slot {
+    /// Opens the database in `directory`, which exists.
+    pub(super) fn open(directory: PathBuf) -> Result<Slot, EngineError> {
+        drop_copies(&directory).map_err(EngineError::Io)?;
+        let engine = Engine::open(&directory)?;
+        Ok(Slot { directory, state: RwLock::new(State::Sound(engine)) })
+    }
+
+    /// Reads from the database.
+    pub(super) fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&View<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            match &*self.state() {
+                State::Sound(engine) | State::Failed(Failure { engine: Some(engine), .. }) => {
+                    return read(&engine.view()).map_err(|error| error.into_store_error(doing));
+                }
+                State::Failed(failure) if Instant::now() < failure.retry_at => return Err(failure.cause.clone()),
+                State::Failed(_) => {}
+                State::Closed => return Err(StoreError::Closed),
+            }
+            self.reopen()?;
+        }
+    }
+
+    /// Lets `build` fill a batch and commits it. What `build` returns is to be believed only if this is `Ok`.
+    pub(super) fn commit<T>(
+        &self,
+        doing: &'static str,
+        build: impl FnOnce(&View<'_>, &mut Batch<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, StoreError> {
+        let failure = loop {
+            match &*self.state() {
+                State::Sound(engine) => {
+                    let commit = || {
+                        let mut batch = engine.batch();
+                        let built = build(&engine.view(), &mut batch).map_err(|error| error.into_store_error(doing));
+                        (built, batch)
+                    };
+                    match catch_unwind(AssertUnwindSafe(commit)) {
+                        Ok((Err(error), _)) => return Err(error),
+                        Ok((Ok(built), batch)) => match catch_unwind(AssertUnwindSafe(|| batch.commit())) {
+                            Ok(Ok(())) => return Ok(built),
+                            Ok(Err(error)) => break error,
+                            Err(_) => break EngineError::Stopped,
+                        },
+                        Err(_) => break EngineError::Stopped,
+                    }
+                }
+                State::Failed(failure) if Instant::now() < failure.retry_at => return Err(failure.cause.clone()),
+                State::Failed(_) => {}
+                State::Closed => return Err(StoreError::Closed),
+            }
+            self.reopen()?;
+        };
+        Err(self.fail(failure, doing))
+    }
+
+    /// Whether writes are taken; tries to recover if they are not.
+    pub(super) fn ping(&self) -> Result<(), StoreError> {
+        let is_failed = match &*self.state() {
+            State::Sound(engine) if engine.is_sound() => return Ok(()),
+            State::Sound(_) => false,
+            State::Failed(_) => true,
+            State::Closed => return Err(StoreError::Closed),
+        };
+        if is_failed { self.reopen() } else { Err(self.fail(EngineError::Stopped, "write to the store")) }
+    }
+
+    /// Lets go of the database.
+    pub(super) fn close(&self) {
+        *self.state_mut() = State::Closed;
+    }
+
+    #[cfg(test)]
+    pub(super) fn flush_for_test(&self) {
+        match &*self.state() {
+            State::Sound(engine) => engine.flush(),
+            _ => panic!("the store has failed or is closed"),
+        }
+    }
+
+    fn fail(&self, error: EngineError, doing: &'static str) -> StoreError {
+        // The engine says only that it stopped; the disk says why.
+        let error = match error {
+            EngineError::Stopped => probe(&self.directory).map_or_else(EngineError::Io, |()| EngineError::Stopped),
+            error => error,
+        };
+        let cause = error.into_store_error(doing);
+        tracing::error!(directory = %self.directory.display(), %cause, "store failed; it will be reopened");
+        let mut state = self.state_mut();
+        let State::Sound(engine) = std::mem::replace(&mut *state, State::Closed) else {
+            unreachable!("only the committer lets a sound engine fail or close");
+        };
+        let retry_at = Instant::now() + RETRY_FIRST;
+        *state = State::Failed(Failure { engine: Some(engine), cause: cause.clone(), retry_at, pause: RETRY_FIRST });
+        cause
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut state = self.state_mut();
+        let State::Failed(failure) = &mut *state else { return Ok(()) };
+        if Instant::now() < failure.retry_at {
+            return Err(failure.cause.clone());
+        }
+        let reopened = copy_journals(&self.directory).and_then(|()| {
+            failure.engine = None;
+            adopt_copies(&self.directory)
+        });
+        match reopened.map_err(EngineError::Io).and_then(|()| Engine::open(&self.directory)) {
+            Ok(engine) => {
+                tracing::info!(directory = %self.directory.display(), "store reopened");
+                *state = State::Sound(engine);
+                Ok(())
+            }
+            Err(error) => {
+                failure.cause = error.into_store_error("reopen the store");
+                failure.pause = (failure.pause * 2).min(RETRY_MAX);
+                failure.retry_at = Instant::now() + failure.pause;
+                Err(failure.cause.clone())
+            }
+        }
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        // A panic while writing leaves one of the three states whole.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes and syncs a small file, to learn what the disk has to say.
+fn probe(directory: &Path) -> io::Result<()> {
+    let path = directory.join("probe");
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&[1; 64 << 10])?;
+        file.sync_all()
+    });
+    // Whatever it said about writing is worth more than what it says about removing.
+    let _ = std::fs::remove_file(&path);
+    written
+}

@@ -1,0 +1,647 @@
+//! The store in memory: the reference for the contract, and where tests and the simulator inject faults.
+//!
+//! It keeps entries as they are handed in, so what it does is the plainest reading of [`Store`]. Nothing survives the
+//! process, but everything survives [`MemoryStore::reopened`], which stands for a restart.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use super::{
+    Append, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, SnapshotOutcome, Store, StoreError,
+    Stored,
+};
+
+/// Dashboards in memory. Clones share them.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Mutex<Shared>>,
+    faults: Faults,
+}
+
+#[derive(Default)]
+struct Shared {
+    dashboards: BTreeMap<DashboardId, Dashboard>,
+    end: u128,
+    set_aside: u64,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Dashboard {
+    snapshot: Option<Snapshot>,
+    log: BTreeMap<LogPosition, Logged>,
+}
+
+struct Snapshot {
+    covers: LogPosition,
+    state: Bytes,
+    damaged: bool,
+}
+
+struct Logged {
+    entry: LogEntry,
+    damaged: bool,
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store without faults.
+    #[must_use]
+    pub fn new() -> MemoryStore {
+        MemoryStore { shared: Arc::default(), faults: Faults::default() }
+    }
+
+    /// The switches by which a test makes it fail.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The same dashboards as a restarted process would find them: open, without faults.
+    #[must_use]
+    pub fn reopened(&self) -> MemoryStore {
+        self.lock().closed = false;
+        MemoryStore { shared: Arc::clone(&self.shared), faults: Faults::default() }
+    }
+
+    /// Damages the `index`th entry that is left in a log; `false` if there is none.
+    pub fn damage_entry(&self, dashboard: &DashboardId, index: usize) -> bool {
+        let mut shared = self.lock();
+        let entry = shared.dashboards.get_mut(dashboard).and_then(|d| d.log.values_mut().nth(index));
+        entry.map(|logged| logged.damaged = true).is_some()
+    }
+
+    /// Damages a snapshot; `false` if there is none.
+    pub fn damage_snapshot(&self, dashboard: &DashboardId) -> bool {
+        let mut shared = self.lock();
+        let snapshot = shared.dashboards.get_mut(dashboard).and_then(|d| d.snapshot.as_mut());
+        snapshot.map(|snapshot| snapshot.damaged = true).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("nothing panics while it holds the dashboards")
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Shared>, StoreError> {
+        let shared = self.lock();
+        if shared.closed { Err(StoreError::Closed) } else { Ok(shared) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn load<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Stored, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Load, Some(dashboard)).await?;
+            let stored = self.open()?.dashboards.get(dashboard).map(Dashboard::load).unwrap_or_default();
+            self.faults.pass(Step::Loaded, Some(dashboard)).await?;
+            Ok(stored)
+        })
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>> {
+        Box::pin(async move {
+            // One fault decides about the batch, as one failing disk would.
+            let first = batch.first().map(|append| append.dashboard.clone());
+            if let Err(error) = self.faults.pass(Step::Append, first.as_ref()).await {
+                return vec![Err(error); batch.len()];
+            }
+            let len = batch.len();
+            let results = match self.open() {
+                Ok(mut shared) => batch.into_iter().map(|append| shared.append(append)).collect(),
+                Err(error) => return vec![Err(error); len],
+            };
+            match self.faults.pass(Step::Appended, first.as_ref()).await {
+                Ok(()) => results,
+                Err(error) => vec![Err(error); len],
+            }
+        })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        keep_log_since: Timestamp,
+    ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
+        Box::pin(async move {
+            if state.len() > RECORD_BYTES_MAX {
+                return Err(StoreError::TooLarge { bytes: state.len() });
+            }
+            self.faults.pass(Step::Snapshot, Some(dashboard)).await?;
+            let outcome = self.open()?.snapshot(dashboard, covers, state)?;
+            self.faults.pass(Step::SnapshotKept, Some(dashboard)).await?;
+            if outcome == SnapshotOutcome::Kept {
+                self.open()?.trim(dashboard, covers, keep_log_since);
+                self.faults.pass(Step::Trimmed, Some(dashboard)).await?;
+            }
+            Ok(outcome)
+        })
+    }
+
+    fn log<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        after: LogPosition,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(LogPosition, LogEntry)>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Log, Some(dashboard)).await?;
+            let shared = self.open()?;
+            let Some(dashboard) = shared.dashboards.get(dashboard) else { return Ok(Vec::new()) };
+            let readable = dashboard.after(after).filter(|(_, logged)| !logged.damaged);
+            Ok(readable.take(limit).map(|(at, logged)| (*at, logged.entry.clone())).collect())
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::List, None).await?;
+            let shared = self.open()?;
+            let ids = shared.dashboards.keys().filter(|id| id.as_str().starts_with(prefix));
+            // Compared as text: the order of every store.
+            let ids = ids.filter(|id| after.is_none_or(|after| id.as_str() > after.as_str()));
+            Ok(ids.take(limit).cloned().collect())
+        })
+    }
+
+    fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Remove, Some(dashboard)).await?;
+            self.open()?.dashboards.remove(dashboard);
+            Ok(())
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Check, None).await?;
+            Ok(self.open()?.check())
+        })
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Ping, None).await?;
+            self.open().map(|_| ())
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Close, None).await?;
+            self.lock().closed = true;
+            Ok(())
+        })
+    }
+}
+
+impl Shared {
+    fn append(&mut self, append: Append) -> Result<LogPosition, StoreError> {
+        if let Some(entry) = append.entries.iter().find(|entry| entry.update.len() > RECORD_BYTES_MAX) {
+            return Err(StoreError::TooLarge { bytes: entry.update.len() });
+        }
+        if append.entries.is_empty() {
+            return Ok(LogPosition::START);
+        }
+        let dashboard = self.dashboards.entry(append.dashboard).or_default();
+        for entry in append.entries {
+            self.end += 1;
+            dashboard.log.insert(LogPosition(self.end), Logged { entry, damaged: false });
+        }
+        Ok(LogPosition(self.end))
+    }
+
+    fn snapshot(&mut self, id: &DashboardId, covers: LogPosition, state: Bytes) -> Result<SnapshotOutcome, StoreError> {
+        if covers.0 > self.end {
+            return Err(StoreError::AheadOfLog { covers, end: LogPosition(self.end) });
+        }
+        let dashboard = self.dashboards.entry(id.clone()).or_default();
+        if dashboard.snapshot.as_ref().is_some_and(|kept| !kept.damaged && kept.covers > covers) {
+            return Ok(SnapshotOutcome::Superseded);
+        }
+        let displaced = dashboard.snapshot.replace(Snapshot { covers, state, damaged: false });
+        self.set_aside += u64::from(displaced.is_some_and(|kept| kept.damaged));
+        Ok(SnapshotOutcome::Kept)
+    }
+
+    fn trim(&mut self, id: &DashboardId, covers: LogPosition, keep_log_since: Timestamp) {
+        let Some(dashboard) = self.dashboards.get_mut(id) else { return };
+        let mut set_aside = 0;
+        dashboard.log.retain(|at, logged| {
+            let stays = *at > covers || logged.entry.at >= keep_log_since;
+            set_aside += u64::from(!stays && logged.damaged);
+            stays
+        });
+        self.set_aside += set_aside;
+    }
+
+    fn check(&self) -> CheckReport {
+        let mut report = CheckReport { set_aside: self.set_aside, ..CheckReport::default() };
+        for (id, dashboard) in &self.dashboards {
+            report.dashboards += 1;
+            let mut damaged = |position| {
+                let why = "damaged by a test".to_owned();
+                report.report(DamagedRecord { dashboard: id.to_string(), position, why });
+            };
+            let unreadable = dashboard.log.iter().filter(|(_, logged)| logged.damaged);
+            unreadable.for_each(|(at, _)| damaged(Some(*at)));
+            match &dashboard.snapshot {
+                Some(snapshot) if snapshot.damaged => damaged(None),
+                Some(snapshot) => {
+                    report.snapshots += 1;
+                    report.bytes += snapshot.state.len() as u64;
+                }
+                None => {}
+            }
+            for logged in dashboard.log.values().filter(|logged| !logged.damaged) {
+                report.entries += 1;
+                report.bytes += logged.entry.update.len() as u64;
+            }
+        }
+        report
+    }
+}
+
+impl Dashboard {
+    fn load(&self) -> Stored {
+        let mut stored = Stored::default();
+        match &self.snapshot {
+            Some(snapshot) if snapshot.damaged => stored.damaged += 1,
+            Some(snapshot) => {
+                stored.snapshot = Some((snapshot.covers, snapshot.state.clone()));
+                stored.position = snapshot.covers;
+            }
+            None => {}
+        }
+        for (at, logged) in self.after(stored.position) {
+            stored.position = *at;
+            if logged.damaged {
+                stored.damaged += 1;
+            } else {
+                stored.tail.push(logged.entry.update.clone());
+            }
+        }
+        stored
+    }
+
+    fn after(&self, position: LogPosition) -> impl Iterator<Item = (&LogPosition, &Logged)> {
+        // Half-open from the next position, because a range that starts after its end would panic.
+        self.log.range(LogPosition(position.0.saturating_add(1))..)
+    }
+}
+
+/// A moment in a store's work at which a test may interfere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Before anything is read for a load.
+    Load,
+    /// After a load was read, before it is answered.
+    Loaded,
+    /// Before a batch is written.
+    Append,
+    /// After a batch is durable, before it is answered: failing here stands for a lost answer.
+    Appended,
+    /// Before a snapshot is written.
+    Snapshot,
+    /// After a snapshot is durable, before the log is trimmed: failing here stands for a crash between the two.
+    SnapshotKept,
+    /// After the log is trimmed, before the snapshot is answered.
+    Trimmed,
+    /// Before log entries are read.
+    Log,
+    /// Before dashboards are listed.
+    List,
+    /// Before a dashboard is removed.
+    Remove,
+    /// Before a check.
+    Check,
+    /// Before a ping is answered.
+    Ping,
+    /// Before the store closes.
+    Close,
+}
+
+/// What a hook wants to happen at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Proceed,
+    /// Fail with [`StoreError::Unavailable`].
+    Fail,
+}
+
+/// Called at every step, with the dashboard where there is one (the first one of a batch).
+pub type Hook = dyn Fn(Step, Option<&DashboardId>) -> Verdict + Send + Sync;
+
+/// The switches of a [`MemoryStore`]. Clones share them.
+#[derive(Clone)]
+pub struct Faults {
+    switches: Arc<watch::Sender<Switches>>,
+}
+
+#[derive(Clone, Default)]
+struct Switches {
+    down: bool,
+    failing: HashMap<Step, u32>,
+    delay: HashMap<Step, Duration>,
+    held: HashMap<Step, usize>,
+    waiting: HashMap<Step, usize>,
+    passed: HashMap<Step, u64>,
+    hook: Option<Arc<Hook>>,
+}
+
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults { switches: Arc::new(watch::Sender::new(Switches::default())) }
+    }
+}
+
+impl Faults {
+    /// Makes everything fail as long as it is `true`.
+    pub fn set_down(&self, down: bool) {
+        self.switches.send_modify(|switches| switches.down = down);
+    }
+
+    /// Fails the next `times` passes of a step; `u32::MAX` fails all of them, 0 none.
+    pub fn fail(&self, step: Step, times: u32) {
+        self.switches.send_modify(|switches| {
+            switches.failing.insert(step, times);
+        });
+    }
+
+    /// Fails the next `times` batches of appends; nothing of them is written.
+    pub fn fail_appends(&self, times: u32) {
+        self.fail(Step::Append, times);
+    }
+
+    /// Fails the next `times` loads.
+    pub fn fail_loads(&self, times: u32) {
+        self.fail(Step::Load, times);
+    }
+
+    /// Fails the next `times` snapshots; nothing of them is written.
+    pub fn fail_snapshots(&self, times: u32) {
+        self.fail(Step::Snapshot, times);
+    }
+
+    /// Lets every pass of a step take that long, by tokio's clock.
+    pub fn delay(&self, step: Step, delay: Duration) {
+        self.switches.send_modify(|switches| {
+            switches.delay.insert(step, delay);
+        });
+    }
+
+    /// Lets nobody pass a step while the returned [`Gate`] lives.
+    #[must_use]
+    pub fn hold(&self, step: Step) -> Gate {
+        self.switches.send_modify(|switches| *switches.held.entry(step).or_default() += 1);
+        Gate { faults: self.clone(), step }
+    }
+
+    /// Asks `hook` at every step from now on.
+    pub fn on_step(&self, hook: impl Fn(Step, Option<&DashboardId>) -> Verdict + Send + Sync + 'static) {
+        self.switches.send_modify(|switches| switches.hook = Some(Arc::new(hook)));
+    }
+
+    /// How often a step was reached, failures included.
+    #[must_use]
+    pub fn passed(&self, step: Step) -> u64 {
+        self.switches.borrow().passed.get(&step).copied().unwrap_or(0)
+    }
+
+    /// Heals everything: no failures, delays or hooks. Gates stay.
+    pub fn heal(&self) {
+        self.switches.send_modify(|switches| {
+            switches.down = false;
+            switches.failing.clear();
+            switches.delay.clear();
+            switches.hook = None;
+        });
+    }
+
+    async fn pass(&self, step: Step, dashboard: Option<&DashboardId>) -> Result<(), StoreError> {
+        let (delay, held) = {
+            let mut seen = (Duration::ZERO, false);
+            self.switches.send_if_modified(|switches| {
+                *switches.passed.entry(step).or_default() += 1;
+                seen.0 = switches.delay.get(&step).copied().unwrap_or_default();
+                seen.1 = switches.held.contains_key(&step);
+                false
+            });
+            seen
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if held {
+            let _waiting = Waiting::at(self, step);
+            let mut switches = self.switches.subscribe();
+            // The sender cannot be gone: `self` holds it.
+            let _ = switches.wait_for(|switches| !switches.held.contains_key(&step)).await;
+        }
+        let hook = self.switches.borrow().hook.clone();
+        if hook.is_some_and(|hook| hook(step, dashboard) == Verdict::Fail) || self.take_failure(step) {
+            return Err(StoreError::unavailable("reach the memory store", Injected { step }));
+        }
+        Ok(())
+    }
+
+    fn take_failure(&self, step: Step) -> bool {
+        let mut fails = false;
+        self.switches.send_if_modified(|switches| {
+            fails = switches.down;
+            if let Some(left) = switches.failing.get_mut(&step).filter(|left| **left > 0) {
+                fails = true;
+                if *left < u32::MAX {
+                    *left -= 1;
+                }
+            }
+            false
+        });
+        fails
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switches = self.switches.borrow();
+        f.debug_struct("Faults")
+            .field("down", &switches.down)
+            .field("failing", &switches.failing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Holds everybody at one step until it is dropped.
+#[derive(Debug)]
+pub struct Gate {
+    faults: Faults,
+    step: Step,
+}
+
+impl Gate {
+    /// Waits until `count` callers stand before the gate.
+    pub async fn arrived(&self, count: usize) {
+        let mut switches = self.faults.switches.subscribe();
+        // The sender cannot be gone: `self` holds it.
+        let _ = switches.wait_for(|switches| switches.waiting.get(&self.step).copied().unwrap_or(0) >= count).await;
+    }
+
+    /// Lets everybody through, as dropping it does.
+    pub fn release(self) {}
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.faults.switches.send_modify(|switches| {
+            if let Some(gates) = switches.held.get_mut(&self.step) {
+                *gates -= 1;
+                if *gates == 0 {
+                    switches.held.remove(&self.step);
+                }
+            }
+        });
+    }
+}
+
+/// Counts a caller before a gate, also when its future is dropped there.
+struct Waiting<'a> {
+    faults: &'a Faults,
+    step: Step,
+}
+
+impl<'a> Waiting<'a> {
+    fn at(faults: &'a Faults, step: Step) -> Waiting<'a> {
+        faults.switches.send_modify(|switches| *switches.waiting.entry(step).or_default() += 1);
+        Waiting { faults, step }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.faults.switches.send_modify(|switches| *switches.waiting.entry(self.step).or_default() -= 1);
+    }
+}
+
+/// The cause of a failure that a test asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("fault injected at {step:?}")]
+struct Injected {
+    step: Step,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{self, Bench, id, update};
+    use super::*;
+
+    struct MemoryBench(MemoryStore);
+
+    impl Bench for MemoryBench {
+        async fn new() -> MemoryBench {
+            MemoryBench(MemoryStore::new())
+        }
+
+        fn store(&self) -> &dyn Store {
+            &self.0
+        }
+
+        async fn reopen(&mut self) {
+            self.0.close().await.unwrap();
+            self.0 = self.0.reopened();
+        }
+
+        async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize) {
+            assert!(self.0.damage_entry(dashboard, index));
+        }
+
+        async fn damage_snapshot(&mut self, dashboard: &DashboardId) {
+            assert!(self.0.damage_snapshot(dashboard));
+        }
+    }
+
+    contract::suite!(MemoryBench);
+
+    #[tokio::test]
+    async fn failing_appends_write_nothing_and_then_heal() {
+        let store = MemoryStore::new();
+        store.faults().fail_appends(1);
+        let error = store.append(vec![update("w/a", 1)]).await.remove(0).unwrap_err();
+        assert!(error.is_transient());
+        assert!(store.load(&id("w/a")).await.unwrap().is_empty());
+        assert!(store.append(vec![update("w/a", 1)]).await.remove(0).is_ok());
+    }
+
+    #[tokio::test]
+    async fn failure_after_the_append_is_an_answer_lost() {
+        let store = MemoryStore::new();
+        store.faults().fail(Step::Appended, 1);
+        assert!(store.append(vec![update("w/a", 1)]).await.remove(0).is_err());
+        assert_eq!(store.load(&id("w/a")).await.unwrap().tail.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_refuses_everything_until_it_is_up() {
+        let store = MemoryStore::new();
+        store.faults().set_down(true);
+        assert!(store.ping().await.is_err());
+        assert!(store.load(&id("w/a")).await.is_err());
+        assert!(store.append(vec![update("w/a", 1)]).await.remove(0).is_err());
+        store.faults().set_down(false);
+        assert!(store.ping().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_gate_holds_callers_at_its_step() {
+        let store = MemoryStore::new();
+        let gate = store.faults().hold(Step::Load);
+        let load = tokio::spawn({
+            let store = store.clone();
+            async move { store.load(&id("w/a")).await }
+        });
+        gate.arrived(1).await;
+        assert!(!load.is_finished());
+        gate.release();
+        assert!(load.await.unwrap().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_hook_decides_about_each_step() {
+        let store = MemoryStore::new();
+        store.faults().on_step(|step, dashboard| {
+            let hit = step == Step::Load && dashboard == Some(&id("w/b"));
+            if hit { Verdict::Fail } else { Verdict::Proceed }
+        });
+        assert!(store.load(&id("w/a")).await.is_ok());
+        assert!(store.load(&id("w/b")).await.is_err());
+        assert_eq!(store.faults().passed(Step::Load), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_takes_virtual_time() {
+        let store = MemoryStore::new();
+        store.faults().delay(Step::Append, Duration::from_secs(5));
+        let before = tokio::time::Instant::now();
+        store.append(vec![update("w/a", 1)]).await.remove(0).unwrap();
+        assert_eq!(before.elapsed(), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,284 @@
+//! Keeping dashboards: a log of accepted updates and a snapshot for each, behind one trait.
+//!
+//! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk. All of them
+//! pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
+//! those of all rooms together. [`archive`] carries dashboards from one store to another.
+//!
+//! What every store promises:
+//!
+//! - An append that was answered with a position is durable and is in every later load.
+//! - An append that was answered with an error may be in later loads or not: the caller repeats it, and Yjs updates may be
+//!   applied twice.
+//! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
+//! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
+
+pub mod embedded;
+pub mod memory;
+mod record;
+
+mod url;
+pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod contract;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use ydash_proto::id::DashboardId;
+pub use ydash_proto::log::{LogEntry, LogPosition, Source};
+use ydash_proto::time::Timestamp;
+
+pub use self::url::{StoreUrl, StoreUrlError};
+
+/// The largest update or snapshot that a store takes, in bytes before compression.
+///
+/// Far above [`ydash_proto::limits::Limits::document_bytes_max`]: it bounds what a damaged length could make a load allocate.
+pub const RECORD_BYTES_MAX: usize = 256 << 20;
+
+/// Durable dashboards. Cheap to share; every method may be called from many tasks at once and never blocks its thread.
+///
+/// Dropping a returned future does not take back what it has begun.
+pub trait Store: Send + Sync + 'static {
+    /// Reads what is needed to open a dashboard: its snapshot and the log after it. Unknown dashboards are empty.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]: nothing is known about the dashboard, so it must not be shown as empty.
+    fn load<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Stored, StoreError>>;
+
+    /// Appends entries to the logs of many dashboards; each is durable when its position is returned.
+    ///
+    /// Answers one result per [`Append`], in their order, with the position of its last entry. The entries of one [`Append`]
+    /// are kept together or not at all, in their order. One without entries gets [`LogPosition::START`].
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>>;
+
+    /// Keeps `state` as the snapshot that stands for the log up to and including `covers`.
+    ///
+    /// Then removes log entries that are covered *and* were made before `keep_log_since`; a store may leave some of them to
+    /// the next snapshot. [`Timestamp::default`] keeps the whole log as history.
+    ///
+    /// # Errors
+    /// [`StoreError::AheadOfLog`] – `covers` was never given out by this store: a bug of the caller.
+    fn snapshot<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        keep_log_since: Timestamp,
+    ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>>;
+
+    /// Reads at most `limit` log entries after a position, covered ones included. Fewer than `limit` means the end.
+    ///
+    /// Damaged entries are left out.
+    fn log<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        after: LogPosition,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(LogPosition, LogEntry)>, StoreError>>;
+
+    /// Lists at most `limit` dashboards whose full name starts with `prefix`, in byte order, those after `after` only.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>>;
+
+    /// Forgets a dashboard: its snapshot and its whole log. Positions given out later are still greater than the old ones.
+    fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Reads every record and reports damage. Slow: for `ydash doctor`, not for probes.
+    fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>>;
+
+    /// Whether the store works: cheap enough for a readiness probe. Tries to recover from an earlier failure.
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Finishes what has begun and lets go of files and connections. Later calls fail with [`StoreError::Closed`].
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// Entries for the log of one dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The dashboard.
+    pub dashboard: DashboardId,
+    /// What to append, in order.
+    pub entries: Vec<LogEntry>,
+}
+
+/// What a store holds of a dashboard, as far as needed to open it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The newest snapshot and the position up to which it covers the log.
+    pub snapshot: Option<(LogPosition, Bytes)>,
+    /// The updates after the snapshot, oldest first. All that are left of the log if there is no readable snapshot.
+    pub tail: Vec<Bytes>,
+    /// The position of the last entry, or what the snapshot covers; [`LogPosition::START`] for an unknown dashboard.
+    pub position: LogPosition,
+    /// Records that were unreadable and are left out.
+    pub damaged: u32,
+}
+
+impl Stored {
+    /// Whether nothing was ever stored, or all of it was removed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.is_none() && self.tail.is_empty() && self.damaged == 0
+    }
+
+    /// The bytes of snapshot and tail.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.snapshot.as_ref().map_or(0, |(_, state)| state.len()) + self.tail.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// What became of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotOutcome {
+    /// It is the dashboard's snapshot.
+    Kept,
+    /// The store holds one that covers more; nothing was changed.
+    Superseded,
+}
+
+/// What [`Store::check`] has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Dashboards.
+    pub dashboards: u64,
+    /// Readable snapshots.
+    pub snapshots: u64,
+    /// Readable log entries.
+    pub entries: u64,
+    /// Bytes of the records as stored.
+    pub bytes: u64,
+    /// Unreadable records, the first [`CheckReport::DAMAGED_MAX`] of them.
+    pub damaged: Vec<DamagedRecord>,
+    /// How many records are unreadable.
+    pub damaged_total: u64,
+    /// Damaged records that newer snapshots have made unneeded; kept for inspection.
+    pub set_aside: u64,
+}
+
+impl CheckReport {
+    /// How many damaged records are named.
+    pub const DAMAGED_MAX: usize = 1000;
+
+    /// Counts a damaged record, and names it while there is room.
+    fn report(&mut self, record: DamagedRecord) {
+        self.damaged_total += 1;
+        if self.damaged.len() < Self::DAMAGED_MAX {
+            self.damaged.push(record);
+        }
+    }
+}
+
+/// A record that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// The dashboard's name, as far as it is readable.
+    pub dashboard: String,
+    /// Its place in the log; `None` for a snapshot.
+    pub position: Option<LogPosition>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Why a store did not do what it was asked. Cloneable: a failed batch fails everybody in it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be reached or written: full or read-only disk, IO error, server down. Try again later.
+    #[error("store unavailable: {doing}: {cause}")]
+    Unavailable {
+        /// What was tried, as a phrase: "append to the log".
+        doing: &'static str,
+        /// What the operating system or the server said.
+        #[source]
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record was written by a later ydash. Nothing is lost: run at least that version.
+    #[error(
+        "record format {version} is not known to this version of ydash (up to {known}): it was written by a later one"
+    )]
+    LaterFormat {
+        /// The record's format version.
+        version: u8,
+        /// The latest that this program knows.
+        known: u8,
+    },
+    /// An update or a snapshot is larger than [`RECORD_BYTES_MAX`]. Trying again is useless.
+    #[error("record of {bytes} bytes exceeds the maximum of {RECORD_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A snapshot claims to cover a position that was never given out. Trying again is useless.
+    #[error("snapshot covers position {covers}, the log ends at {end}")]
+    AheadOfLog {
+        /// What it claims to cover.
+        covers: LogPosition,
+        /// The last position given out.
+        end: LogPosition,
+    },
+    /// The store was closed, as at shutdown.
+    #[error("store closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Wraps what the operating system, a library or a server said.
+    pub fn unavailable(doing: &'static str, cause: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+        StoreError::Unavailable { doing, cause: Arc::new(cause) }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable { .. })
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("directory {directory} is in use by another process")]
+    Locked {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+    /// It was written by a version of ydash with another layout.
+    #[error("directory {directory} has format {version}, this version of ydash knows {known}")]
+    Format {
+        /// The store's directory.
+        directory: PathBuf,
+        /// Its format.
+        version: String,
+        /// The format that this program writes.
+        known: u8,
+    },
+    /// The directory cannot be created, read or written.
+    #[error("directory {directory} cannot be opened")]
+    Directory {
+        /// The store's directory.
+        directory: PathBuf,
+        /// What the operating system or the storage engine said.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the store that a URL names. Blocks while it reads what the last process left unfinished.
+///
+/// # Errors
+/// [`OpenError`] – names the directory and what is wrong with it; the server cannot start.
+pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(match url {
+        StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
+        StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
+    })
+}

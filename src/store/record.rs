@@ -1,0 +1,352 @@
+//! How one record looks on disk and in Redis: version, kind, checksum, fields.
+//!
+//! ```text
+//! byte 0       version, 1
+//! byte 1       kind: 1 log entry, 2 snapshot, 3 head
+//! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
+//! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
+//! ```
+//!
+//! A record whose checksum does not match is damaged; one with an unknown version is from a later ydash. The two are never
+//! confused: the version is looked at first, and a bit flipped there reads as a later version, which refuses the load and
+//! loses nothing.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bincode::{BorrowDecode, Encode};
+use bytes::Bytes;
+use ydash_proto::time::Timestamp;
+
+use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, Source, StoreError};
+use crate::compress::{deflate, inflate};
+
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 6;
+
+/// States above this are deflated. Below, what deflating saves is less than what a disk block holds anyway.
+const COMPRESS_ABOVE_BYTES: usize = 10 << 10;
+
+/// Most of what deflate can save on Yjs states, at a third of level 6's time.
+const COMPRESSION_LEVEL: u32 = 3;
+
+/// How a state is kept within its record.
+const PLAIN: u8 = 0;
+const DEFLATED: u8 = 1;
+
+/// Why a record cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RecordError {
+    /// Written by a later ydash.
+    #[error("format {0} is not known")]
+    LaterFormat(u8),
+    /// Not what was written.
+    #[error("{0}")]
+    Damaged(&'static str),
+}
+
+impl RecordError {
+    /// What refuses the whole operation. Damage concerns only its record, but where that is all there is, it is reported so.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            RecordError::LaterFormat(version) => StoreError::LaterFormat { version, known: VERSION },
+            damaged => StoreError::unavailable("read a record", damaged),
+        }
+    }
+}
+
+/// What is known of a dashboard besides its records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, BorrowDecode)]
+pub(super) struct Head {
+    /// What the snapshot covers; `None` without one.
+    pub(super) covers: Option<u64>,
+    /// Log entries at or before it are trimmed, whether or not they are still there.
+    pub(super) trimmed_to: u64,
+    /// Log entries at or before it are physically gone.
+    pub(super) swept_to: u64,
+    /// Whether the dashboard was removed and only waits for its log to be swept.
+    pub(super) is_removed: bool,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct EntryFields<'a> {
+    at: u64,
+    author: Option<&'a str>,
+    session: u64,
+    source: u8,
+    update: &'a [u8],
+}
+
+#[derive(Encode, BorrowDecode)]
+struct SnapshotFields<'a> {
+    covers: u128,
+    encoding: u8,
+    /// Its length before deflating.
+    len: u64,
+    state: &'a [u8],
+}
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Entry = 1,
+    Snapshot = 2,
+    Head = 3,
+}
+
+/// Encodes a log entry.
+pub(super) fn encode_entry(entry: &LogEntry) -> Result<Vec<u8>, StoreError> {
+    check_len(entry.update.len())?;
+    let fields = EntryFields {
+        at: entry.at.0,
+        author: entry.author.as_deref(),
+        session: entry.session,
+        source: source_number(entry.source),
+        update: &entry.update,
+    };
+    Ok(seal(Kind::Entry, fields, entry.update.len() + entry.author.as_deref().map_or(0, str::len)))
+}
+
+/// Decodes a log entry.
+pub(super) fn decode_entry(record: &[u8]) -> Result<LogEntry, RecordError> {
+    let fields: EntryFields<'_> = open(Kind::Entry, record)?;
+    Ok(LogEntry {
+        at: Timestamp(fields.at),
+        author: fields.author.map(Arc::from),
+        session: fields.session,
+        source: source_from(fields.source)?,
+        update: Bytes::copy_from_slice(fields.update),
+    })
+}
+
+/// Decodes only the update of a log entry, which is all that a load needs.
+pub(super) fn decode_entry_update(record: &[u8]) -> Result<Bytes, RecordError> {
+    open::<EntryFields<'_>>(Kind::Entry, record).map(|fields| Bytes::copy_from_slice(fields.update))
+}
+
+/// Decodes only the time of a log entry.
+pub(super) fn decode_entry_at(record: &[u8]) -> Result<Timestamp, RecordError> {
+    open::<EntryFields<'_>>(Kind::Entry, record).map(|fields| Timestamp(fields.at))
+}
+
+/// Encodes a snapshot that [`check_len`] has let through, deflated if that pays.
+pub(super) fn encode_snapshot(covers: LogPosition, state: &[u8]) -> Vec<u8> {
+    let mut encoding = PLAIN;
+    let mut stored = Cow::Borrowed(state);
+    if state.len() > COMPRESS_ABOVE_BYTES {
+        let deflated = deflate(state, COMPRESSION_LEVEL);
+        if deflated.len() < state.len() {
+            encoding = DEFLATED;
+            stored = Cow::Owned(deflated);
+        }
+    }
+    let fields = SnapshotFields { covers: covers.0, encoding, len: state.len() as u64, state: &stored };
+    seal(Kind::Snapshot, fields, stored.len())
+}
+
+/// Decodes a snapshot: what it covers, and the state.
+pub(super) fn decode_snapshot(record: &[u8]) -> Result<(LogPosition, Bytes), RecordError> {
+    let fields: SnapshotFields<'_> = open(Kind::Snapshot, record)?;
+    let len = usize::try_from(fields.len).ok().filter(|len| *len <= RECORD_BYTES_MAX);
+    let len = len.ok_or(RecordError::Damaged("implausible length of a state"))?;
+    let state = match fields.encoding {
+        PLAIN if fields.state.len() == len => Bytes::copy_from_slice(fields.state),
+        DEFLATED => inflate(fields.state, len).map_err(|_| RecordError::Damaged("state does not inflate"))?.into(),
+        _ => return Err(RecordError::Damaged("unknown encoding of a state")),
+    };
+    Ok((LogPosition(fields.covers), state))
+}
+
+/// Reads what a snapshot covers without inflating it; its checksum is verified.
+pub(super) fn decode_snapshot_covers(record: &[u8]) -> Result<LogPosition, RecordError> {
+    open::<SnapshotFields<'_>>(Kind::Snapshot, record).map(|fields| LogPosition(fields.covers))
+}
+
+/// Encodes a head.
+pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+    seal(Kind::Head, head, 0)
+}
+
+/// Decodes a head.
+pub(super) fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
+    open(Kind::Head, record)
+}
+
+/// Refuses what is larger than a record may be.
+pub(super) fn check_len(bytes: usize) -> Result<(), StoreError> {
+    if bytes > RECORD_BYTES_MAX { Err(StoreError::TooLarge { bytes }) } else { Ok(()) }
+}
+
+fn seal(kind: Kind, fields: impl Encode, payload_len: usize) -> Vec<u8> {
+    // The other fields of any kind take less than 64 bytes.
+    let mut record = Vec::with_capacity(HEADER_LEN + 64 + payload_len);
+    record.extend_from_slice(&[VERSION, kind as u8, 0, 0, 0, 0]);
+    bincode::encode_into_std_write(fields, &mut record, bincode::config::standard())
+        .expect("fields are plain integers, text and bytes, and a Vec takes them all");
+    let crc = checksum(&record);
+    record[2..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+fn open<'a, T: BorrowDecode<'a, ()>>(kind: Kind, record: &'a [u8]) -> Result<T, RecordError> {
+    match record.first() {
+        None => return Err(RecordError::Damaged("empty record")),
+        Some(&VERSION) => {}
+        Some(&0) => return Err(RecordError::Damaged("zeroed record")),
+        Some(&version) => return Err(RecordError::LaterFormat(version)),
+    }
+    let crc = record.get(2..HEADER_LEN).ok_or(RecordError::Damaged("cut record"))?;
+    if crc != checksum(record).to_le_bytes() {
+        return Err(RecordError::Damaged("checksum does not match"));
+    }
+    if record[1] != kind as u8 {
+        return Err(RecordError::Damaged("record of another kind"));
+    }
+    // The limit is for the decoder's own peace: borrowed fields allocate nothing, and the checksum has matched.
+    let config = bincode::config::standard().with_limit::<{ RECORD_BYTES_MAX + 4096 }>();
+    match bincode::borrow_decode_from_slice(&record[HEADER_LEN..], config) {
+        Ok((fields, used)) if used == record.len() - HEADER_LEN => Ok(fields),
+        _ => Err(RecordError::Damaged("fields do not decode")),
+    }
+}
+
+/// The checksum of everything but itself.
+fn checksum(record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&record[..2]);
+    hasher.update(&record[HEADER_LEN..]);
+    hasher.finalize()
+}
+
+fn source_number(source: Source) -> u8 {
+    match source {
+        Source::Socket => 1,
+        Source::Rest => 2,
+        Source::Import => 3,
+        Source::Recovery => 4,
+        Source::Node => 5,
+    }
+}
+
+fn source_from(number: u8) -> Result<Source, RecordError> {
+    Ok(match number {
+        1 => Source::Socket,
+        2 => Source::Rest,
+        3 => Source::Import,
+        4 => Source::Recovery,
+        5 => Source::Node,
+        _ => return Err(RecordError::Damaged("unknown source of an entry")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(author: Option<&str>, source: Source) -> LogEntry {
+        LogEntry {
+            at: Timestamp(1_700_000_000_000),
+            author: author.map(Arc::from),
+            session: 300,
+            source,
+            update: Bytes::from_static(&[0, 0]),
+        }
+    }
+
+    /// Change these bytes only together with [`VERSION`] and docs/STORAGE.md.
+    #[test]
+    fn golden_entry() {
+        let record = encode_entry(&entry(Some("eve"), Source::Rest)).unwrap();
+        let fields = [
+            vec![253, 0x00, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0, 0], // at: u64 behind the mark 253
+            vec![1, 3, b'e', b'v', b'e'],                        // author: some, 3 bytes
+            vec![251, 0x2c, 0x01],                               // session: u16 behind the mark 251
+            vec![2],                                             // source: Rest
+            vec![2, 0, 0],                                       // update: 2 bytes
+        ];
+        let crc = [0x63, 0xe4, 0x77, 0xb1];
+        assert_eq!(record, [vec![1, 1], crc.to_vec(), fields.concat()].concat());
+    }
+
+    #[test]
+    fn golden_snapshot() {
+        let record = encode_snapshot(LogPosition(5), &[0, 0]);
+        assert_eq!(record, [1, 2, 0x88, 0x43, 0x57, 0xc7, 5, PLAIN, 2, 2, 0, 0]);
+    }
+
+    #[test]
+    fn golden_head() {
+        let head = Head { covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false };
+        assert_eq!(encode_head(&head), [1, 3, 0xf9, 0x84, 0x15, 0x9b, 1, 5, 4, 3, 0]);
+        assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+    }
+
+    #[test]
+    fn records_decode_to_what_they_were() {
+        for source in [Source::Socket, Source::Rest, Source::Import, Source::Recovery, Source::Node] {
+            for author in [None, Some(""), Some("älice")] {
+                let entry = entry(author, source);
+                let record = encode_entry(&entry).unwrap();
+                assert_eq!(decode_entry_update(&record).unwrap(), entry.update);
+                assert_eq!(decode_entry_at(&record).unwrap(), entry.at);
+                assert_eq!(decode_entry(&record), Ok(entry));
+            }
+        }
+        for len in [0, 1, COMPRESS_ABOVE_BYTES, COMPRESS_ABOVE_BYTES + 1, 1 << 20] {
+            let state = Bytes::from(vec![7; len]);
+            let record = encode_snapshot(LogPosition(u128::MAX), &state);
+            let is_deflated = record.len() < len;
+            assert_eq!(is_deflated, len > COMPRESS_ABOVE_BYTES, "{len}");
+            assert_eq!(decode_snapshot_covers(&record), Ok(LogPosition(u128::MAX)));
+            assert!(decode_snapshot(&record) == Ok((LogPosition(u128::MAX), state)));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let records =
+            [encode_entry(&entry(Some("eve"), Source::Socket)).unwrap(), encode_snapshot(LogPosition(5), b"state")];
+        for record in records {
+            for bit in 0..record.len() * 8 {
+                let mut flipped = record.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let expects_version = bit < 8 && flipped[0] != 0;
+                let error = decode_entry(&flipped).map(drop).and(decode_snapshot(&flipped).map(drop)).unwrap_err();
+                assert_eq!(matches!(error, RecordError::LaterFormat(_)), expects_version, "bit {bit}");
+            }
+            for len in 0..record.len() {
+                assert!(matches!(decode_entry(&record[..len]), Err(RecordError::Damaged(_))));
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_are_not_confused() {
+        let record = encode_snapshot(LogPosition(5), b"state");
+        assert_eq!(decode_entry(&record), Err(RecordError::Damaged("record of another kind")));
+        assert_eq!(decode_head(&record), Err(RecordError::Damaged("record of another kind")));
+    }
+
+    #[test]
+    fn a_later_format_is_named() {
+        let mut record = encode_entry(&entry(None, Source::Socket)).unwrap();
+        record[0] = 9;
+        let error = decode_entry(&record).unwrap_err();
+        let error = error.into_store_error();
+        assert!(!error.is_transient() && error.to_string().contains("record format 9"), "{error}");
+    }
+
+    #[test]
+    fn states_that_do_not_shrink_are_kept_plain() {
+        let mut seed = 1u32;
+        let noise: Vec<u8> = (0..50_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 24) as u8
+            })
+            .collect();
+        let record = encode_snapshot(LogPosition(1), &noise);
+        assert!(record.len() < noise.len() + 64);
+        assert_eq!(decode_snapshot(&record).unwrap().1, noise);
+    }
+}
