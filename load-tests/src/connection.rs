@@ -134,9 +134,15 @@ impl Connection {
 
     /// Waits for the socket's end, or not for long.
     pub(crate) async fn wait_closed(&self) {
+        // A server that never closes is not waited for: its socket ends with this one.
+        let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.wait_end()).await;
+    }
+
+    /// Waits for the socket's end, however long that takes.
+    pub(crate) async fn wait_end(&self) {
+        let closed = self.closed.notified();
         if !self.is_closed.get() {
-            // A server that never closes is not waited for: its socket ends with this one.
-            let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.closed.notified()).await;
+            closed.await;
         }
     }
 
