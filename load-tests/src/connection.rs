@@ -91,7 +91,8 @@ impl Connection {
         stream.write_all(request.as_bytes()).await.context("send the upgrade request")?;
         let (answer, behind) = read_head(&mut stream).await?;
         if !answer.starts_with("HTTP/1.1 101") {
-            bail!("server refused the upgrade: {}", answer.trim());
+            let (status, _) = answer.split_once("\r\n").unwrap_or((&answer, ""));
+            bail!("server refused the upgrade: {status} {}", String::from_utf8_lossy(&behind).trim());
         }
         ensure!(answer.contains(ACCEPT), "server answered the upgrade with a wrong Sec-WebSocket-Accept");
         Ok((Connection::over(stream, Role::Client)?, behind))
