@@ -63,6 +63,8 @@ pub enum Item {
     Pong(bytes::Bytes),
 }
 
+/// Room for so many frames stays with an idle session.
+const FRAMES_KEPT: usize = 4;
 /// How many frames the writer takes at once.
 const BATCH_FRAMES: usize = 64;
 
@@ -214,7 +216,7 @@ impl Outbox {
         if !batch.is_empty() {
             return Poll::Ready(Next::Batch);
         }
-        if queue.frames.capacity() > 0 {
+        if queue.frames.capacity() > FRAMES_KEPT {
             queue.frames = VecDeque::new();
         }
         if let Some((code, after)) = queue.close {

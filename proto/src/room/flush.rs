@@ -60,6 +60,11 @@ impl Flush {
         self.collected.push(Collected { author, accepted, frame });
     }
 
+    /// How many updates were collected.
+    pub(super) fn len(&self) -> usize {
+        self.collected.len()
+    }
+
     /// Whether nothing was collected.
     pub(super) fn is_empty(&self) -> bool {
         self.collected.is_empty()
