@@ -665,6 +665,7 @@ mod tests {
         ANY, DELETED, MAP, STRING, TYPE, after, before, gc, in_root, inside, skip, string, update,
     };
     use super::*;
+    use proptest::prelude::*;
 
     fn admit_as(
         knowledge: &mut Knowledge,
@@ -1020,5 +1021,169 @@ mod tests {
         let odd = Bytes::from_static(&[2, 0, 9, 4, 1, 1, 0, 0, 1, 2, 5, 0, 1, 1, 0, 1]);
         let (accepted, held) = split(admit(&mut Knowledge::default(), &odd));
         assert_eq!((accepted, held), (Some(update(&[(1, 0, &[gc(1)])], &[(1, 0, 1)])), None));
+    }
+
+    /// A struct of a made-up update: how long, what it refers to, whether there is a hole before it.
+    #[derive(Clone, Debug)]
+    struct Made {
+        len: Clock,
+        is_gc: bool,
+        origin: Option<(usize, Clock)>,
+        right_origin: Option<(usize, Clock)>,
+        hole: Clock,
+    }
+
+    const CLIENTS: [ClientId; 4] = [1, 2, 300, 9_000_000_000];
+
+    fn made() -> impl Strategy<Value = Made> {
+        let cause = || prop::option::weighted(0.4, (0..CLIENTS.len(), 0..8u32));
+        let hole = prop_oneof![9 => Just(0u32), 1 => 1..3u32];
+        (1..4u32, prop::bool::weighted(0.2), cause(), cause(), hole)
+            .prop_map(|(len, is_gc, origin, right_origin, hole)| Made { len, is_gc, origin, right_origin, hole })
+    }
+
+    /// The update, and for every struct its client, clocks, causes and whether it is collected.
+    type Placed = (ClientId, ClockRange, Vec<Id>, bool);
+
+    fn place(sections: &[(Clock, Vec<Made>)], deletes: &[(usize, Clock, Clock)]) -> (Bytes, Vec<Placed>) {
+        let mut placed = Vec::new();
+        let mut encoded = Vec::new();
+        for (client, (start, structs)) in CLIENTS.iter().zip(sections).filter(|(_, section)| !section.1.is_empty()) {
+            let mut clock = *start;
+            let mut bytes = Vec::new();
+            for made in structs {
+                if made.hole > 0 {
+                    bytes.push(skip(made.hole));
+                    clock += made.hole;
+                }
+                let cause = |of: Option<(usize, Clock)>| {
+                    of.map(|(at, clock)| Id { client: CLIENTS[at], clock })
+                        .filter(|id| !made.is_gc && (id.client != *client || id.clock < clock))
+                };
+                let (origin, right_origin) = (cause(made.origin), cause(made.right_origin));
+                let text = string(&"x".repeat(made.len as usize));
+                bytes.push(match (origin, right_origin) {
+                    _ if made.is_gc => gc(made.len),
+                    (None, None) => in_root(STRING, &text),
+                    (Some(id), None) => after((id.client, id.clock), STRING, &text),
+                    (None, Some(id)) => before((id.client, id.clock), STRING, &text),
+                    (Some(left), Some(right)) => {
+                        let mut both = after((left.client, left.clock), STRING, &[]);
+                        both[0] |= 0x40;
+                        both.extend_from_slice(&before((right.client, right.clock), STRING, &text)[1..]);
+                        both
+                    }
+                });
+                let clocks = ClockRange { start: clock, end: clock + made.len };
+                placed.push((*client, clocks, origin.into_iter().chain(right_origin).collect(), made.is_gc));
+                clock += made.len;
+            }
+            encoded.push((*client, *start, bytes));
+        }
+        let sections: Vec<_> =
+            encoded.iter().rev().map(|(client, start, bytes)| (*client, *start, &bytes[..])).collect();
+        let deletes: Vec<_> = deletes.iter().map(|(at, clock, len)| (CLIENTS[*at], *clock, *len)).collect();
+        (update(&sections, &deletes), placed)
+    }
+
+    /// What may be added, found by trying every struct until none fits any more.
+    fn closure(known: &StateVector, placed: &[Placed], ownership: impl Fn(ClientId) -> Ownership) -> StateVector {
+        let mut known = known.clone();
+        loop {
+            let before = known.clone();
+            for (client, clocks, causes, is_gc) in placed {
+                let fits = clocks.start <= known.get(*client) && known.get(*client) < clocks.end;
+                let is_allowed = match ownership(*client) {
+                    Ownership::Free | Ownership::Own => true,
+                    Ownership::OtherRecent => !is_gc,
+                    Ownership::OtherLive => false,
+                };
+                let is_closed = causes.iter().all(|id| id.client == *client || id.clock < known.get(id.client));
+                if fits && is_allowed && is_closed {
+                    known.advance(*client, clocks.end);
+                }
+            }
+            if known == before {
+                return known;
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn the_largest_closed_part_is_accepted_and_the_rest_is_held(
+            known in prop::collection::vec(0..4u32, CLIENTS.len()),
+            sections in prop::collection::vec((0..4u32, prop::collection::vec(made(), 0..7)), CLIENTS.len()),
+            deletes in prop::collection::vec((0..CLIENTS.len(), 0..20u32, 1..5u32), 0..5),
+            known_deletes in prop::collection::vec((0..CLIENTS.len(), 0..4u32, 1..3u32), 0..3),
+            owners in prop::collection::vec(0..12u8, CLIENTS.len()),
+        ) {
+            let ownership = |client| {
+                let at = CLIENTS.iter().position(|id| *id == client).expect("one of four");
+                match owners[at] {
+                    0 => Ownership::OtherLive,
+                    1 | 2 => Ownership::OtherRecent,
+                    3 => Ownership::Own,
+                    _ => Ownership::Free,
+                }
+            };
+            let mut knowledge = Knowledge::default();
+            for (client, clock) in CLIENTS.iter().zip(&known) {
+                knowledge.clocks.advance(*client, *clock);
+            }
+            for (at, clock, len) in &known_deletes {
+                let end = (clock + len).min(knowledge.clocks.get(CLIENTS[*at]));
+                knowledge.deletes.insert(CLIENTS[*at], *clock, end.saturating_sub(*clock));
+            }
+            let before = knowledge.clone();
+            let (bytes, placed) = place(&sections, &deletes);
+            let expected = closure(&before.clocks, &placed, ownership);
+            let scanned = scan(&bytes, &Limits::default()).expect("plausible");
+            let admission = knowledge.admit(&bytes, &scanned, Source::Update, ownership, &Limits::default());
+
+            prop_assert_eq!(&knowledge.clocks, &expected);
+            let all_deletes = DeleteSet::collect(scanned.deletes(&bytes));
+            let (mut new, mut held) = (StateVector::default(), Vec::new());
+            if let Some(accepted) = &admission.accepted {
+                let again = scan(&accepted.bytes, &Limits::default()).expect("an update");
+                prop_assert_eq!(&again.spans, &accepted.scan.spans);
+                new = again.spans.iter().map(|span| (span.client, span.end)).collect();
+                prop_assert!(again.spans.iter().all(|span| span.start == before.clocks.get(span.client)));
+                let mut known_to = all_deletes.clone();
+                known_to.split_beyond(|client| expected.get(client));
+                prop_assert_eq!(DeleteSet::collect(again.deletes(&accepted.bytes)), known_to.subtract(&before.deletes));
+            }
+            for (client, clock) in expected.iter() {
+                prop_assert_eq!(new.get(client).max(before.clocks.get(client)), clock);
+            }
+            if let Some(rest) = &admission.held {
+                let again = scan(&rest.bytes, &Limits::default()).expect("an update");
+                held = again.spans.iter().flat_map(|span| (span.start..span.end).map(|clock| (span.client, clock))).collect();
+                prop_assert_eq!(again.spans.iter().map(|span| span.structs).sum::<u32>(), again.structs);
+                let beyond = all_deletes.clone().split_beyond(|client| expected.get(client));
+                prop_assert_eq!(DeleteSet::collect(again.deletes(&rest.bytes)), beyond);
+            }
+            let mut lacking: Vec<_> = placed
+                .iter()
+                .flat_map(|(client, clocks, ..)| (clocks.start..clocks.end).map(|clock| (*client, clock)))
+                .filter(|(client, clock)| *clock >= expected.get(*client))
+                .collect();
+            // A struct that is known in part is held as a whole.
+            held.retain(|(client, clock)| *clock >= expected.get(*client));
+            lacking.sort_unstable();
+            held.sort_unstable();
+            prop_assert_eq!(held, lacking);
+
+            // Told again what is missing, it fits; and told in vain, nothing changes.
+            if let Some(rest) = &admission.held {
+                let again = scan(&rest.bytes, &Limits::default()).expect("an update");
+                let repeated = knowledge.clone().admit(&rest.bytes, &again, Source::Update, ownership, &Limits::default());
+                prop_assert_eq!(repeated.accepted, None);
+                prop_assert!(!knowledge.resolves(rest), "it waits for {:?}, which is known", rest.missing);
+                prop_assert!(rest.why == HeldWhy::Foreign || !rest.missing.is_empty());
+            }
+        }
     }
 }
