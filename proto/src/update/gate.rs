@@ -587,7 +587,10 @@ impl<'a> Order<'a> {
         let cursor = &mut self.cursors[top];
         let clocks = ClockRange { start: next.start.max(cursor.known), end: next.end };
         if next.is_deleted() {
-            self.deleted.push((client, clocks));
+            match self.deleted.last_mut() {
+                Some((of, last)) if *of == client && last.end == clocks.start => last.end = clocks.end,
+                _ => self.deleted.push((client, clocks)),
+            }
         }
         cursor.levels.push(clocks, depth);
         let ordered = cursor.ordered.get_or_insert_with(|| Ordered {
