@@ -8,6 +8,7 @@ use ydash_proto::update::{
     merge, scan,
 };
 use yrs::updates::decoder::Decode;
+use yrs::{ReadTxn, Transact};
 
 /// Takes `input` as one update and as a state vector, and as a conversation: updates with their lengths before them.
 pub(crate) fn check(input: &[u8]) {
@@ -70,6 +71,15 @@ fn converse(updates: &[Bytes]) {
     }
 
     let merged = merge(&accepted);
+    if !knowledge.is_lossy() {
+        // Whatever peers make up, a document that the guard let through opens in yrs.
+        let doc = yrs::Doc::with_client_id(77);
+        let update = yrs::Update::decode_v1(&merged).expect("it is not lossy");
+        doc.transact_mut().apply_update(update).expect("its parents were checked");
+        assert!(!doc.transact().has_missing_updates(), "its causes were checked");
+        let again = doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+        scan(&again, &Limits::default()).expect("yrs writes updates");
+    }
     let opened = Knowledge::of(&merged, &[], &limits).expect("accepted updates are updates");
     assert_eq!(opened.held, []);
     assert_eq!(opened.knowledge.clocks(), knowledge.clocks());

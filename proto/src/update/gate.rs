@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use super::nesting::{Levels, Nesting};
+use super::nesting::{Levels, Nesting, NoParent, depth_of};
 use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
-use super::structs::{self, Facts, Id, Item, Kind, Parent, Struct};
+use super::structs::{self, Facts, Id, Kind, Struct};
 use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, StateVector, merge};
 use crate::id::{ClientId, Clock};
@@ -98,6 +98,9 @@ pub enum Refusal {
     /// Beyond [`Limits::document_clients_max`].
     #[error("the document would know more than {0} clients")]
     Clients(usize),
+    /// An item lies in something that is no shared type: garbage, but plausible until its parent is known.
+    #[error("an item lies in something that is no shared type")]
+    Parent,
 }
 
 /// A document read from a store.
@@ -151,7 +154,7 @@ impl Knowledge {
         &self.deletes
     }
 
-    /// Whether values were admitted that yrs would not give back as they are ([`Scan::lossy`]).
+    /// Whether something was admitted that yrs would not give back as it is ([`Scan::lossy`]), or not read at all.
     #[must_use]
     pub fn is_lossy(&self) -> bool {
         self.lossy
@@ -167,6 +170,9 @@ impl Knowledge {
     ///
     /// Structs and deletions that are known are left out, so admitting an update again yields nothing. A cheap pass settles
     /// small updates that follow on what is known; others are ordered by their causes, at a cost linear in their size.
+    ///
+    /// # Panics
+    /// When `scan` is that of other bytes.
     pub fn admit(
         &mut self,
         update: &Bytes,
@@ -175,12 +181,13 @@ impl Knowledge {
         ownership: impl Fn(ClientId) -> Ownership,
         limits: &Limits,
     ) -> Admission {
-        let ownership = |client| if source == Source::Trusted { Ownership::Free } else { ownership(client) };
+        let is_trusted = source == Source::Trusted;
+        let ownership = |client| if is_trusted { Ownership::Free } else { ownership(client) };
         if self.admit_whole(update, scan, &ownership, limits) {
             let accepted = Accepted { bytes: update.clone(), scan: scan.clone() };
             return Admission { accepted: Some(accepted), ..Admission::default() };
         }
-        Order::new(self, update, scan).run(ownership, limits)
+        Order::new(self, update, scan, is_trusted).run(ownership, limits)
     }
 
     /// Adds a small update that is new as a whole and depends on nothing but what is known; says whether it was one.
@@ -223,22 +230,23 @@ impl Knowledge {
                 if next.is_deleted() {
                     deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
                 }
-                let Kind::Item(item) = &next.kind else { continue };
+                let Kind::Item(item) = &next.kind else {
+                    of_client.push(&next, ClockRange { start: next.start, end: next.end }, 0);
+                    continue;
+                };
                 // Causes in the own client precede by the scan, and what precedes is known or part of this span.
                 if item.causes().any(|id| id.client != span.client && id.clock >= self.clocks.get(id.client)) {
                     return false;
                 }
-                let depth = depth_of(item, |id| {
-                    if id.client == span.client && id.clock >= span.start {
-                        of_client.depth(id.clock)
-                    } else {
-                        self.nesting.depth(id)
-                    }
-                });
+                let levels = |id: Id| {
+                    let is_new = id.client == span.client && id.clock >= span.start;
+                    if is_new { Some(&of_client) } else { self.nesting.of(id.client) }
+                };
+                let Ok(depth) = depth_of(item, levels) else { return false };
                 if item.is_type && depth >= limits.nesting_max {
                     return false;
                 }
-                of_client.push(ClockRange { start: next.start, end: next.end }, depth);
+                of_client.push(&next, ClockRange { start: next.start, end: next.end }, depth);
             }
             if !of_client.is_empty() {
                 levels.push((span.client, of_client));
@@ -294,17 +302,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// How deep `item` is nested, given how deep everything before it is.
-///
-/// What is collected counts as depth 0: a struct that comes to lie in it is collected, too.
-fn depth_of(item: &Item, depth: impl Fn(Id) -> u16) -> u16 {
-    match item.parent {
-        Parent::Root => 0,
-        Parent::Of(parent) => depth(parent).saturating_add(1),
-        Parent::OfNeighbour => item.origin.or(item.right_origin).map_or(0, depth),
-    }
-}
-
 /// Brings the structs of one update into an order in which causes come first, as far as there is one.
 ///
 /// Mirrors `integrateStructs` of `yjs/src/utils/encoding.js`: one cursor per client, and a stack of cursors each of which waits
@@ -319,6 +316,8 @@ struct Order<'a> {
     deleted: Vec<(ClientId, ClockRange)>,
     missing: Vec<(ClientId, Clock)>,
     is_foreign: bool,
+    is_trusted: bool,
+    is_lossy: bool,
 }
 
 struct Cursor {
@@ -399,7 +398,7 @@ impl Cursor {
 }
 
 impl<'a> Order<'a> {
-    fn new(knowledge: &'a mut Knowledge, update: &'a Bytes, scan: &'a Scan) -> Order<'a> {
+    fn new(knowledge: &'a mut Knowledge, update: &'a Bytes, scan: &'a Scan, is_trusted: bool) -> Order<'a> {
         let mut cursors: Vec<Cursor> = Vec::new();
         let mut first = 0;
         for spans in scan.spans.chunk_by(|one, next| one.client == next.client) {
@@ -430,6 +429,8 @@ impl<'a> Order<'a> {
             deleted: Vec::new(),
             missing: Vec::new(),
             is_foreign: false,
+            is_trusted,
+            is_lossy: scan.lossy,
         }
     }
 
@@ -457,7 +458,7 @@ impl<'a> Order<'a> {
         }
         let is_held = !held_pieces.is_empty() || !held.is_empty();
         let is_accepted = !accepted_pieces.is_empty() || !new.is_empty();
-        let lossy = self.scan.lossy;
+        let lossy = self.is_lossy;
 
         let mut admission = Admission::default();
         if is_held {
@@ -495,7 +496,7 @@ impl<'a> Order<'a> {
 
     fn commit(&mut self, new_deletes: &DeleteSet) {
         // Also when the lossy value is among what is held: then the document keeps its log for nothing, which is safe.
-        self.knowledge.lossy |= self.scan.lossy;
+        self.knowledge.lossy |= self.is_lossy;
         for cursor in &mut self.cursors {
             self.knowledge.clocks.advance(cursor.client, cursor.known);
             self.knowledge.nesting.append(cursor.client, core::mem::take(&mut cursor.levels));
@@ -512,10 +513,10 @@ impl<'a> Order<'a> {
         self.cursor(client).map_or_else(|| self.knowledge.clocks.get(client), |at| self.cursors[at].known)
     }
 
-    fn depth(&self, id: Id) -> u16 {
+    fn levels(&self, id: Id) -> Option<&Levels> {
         match self.cursor(id.client).map(|at| &self.cursors[at]) {
-            Some(cursor) if id.clock >= cursor.before => cursor.levels.depth(id.clock),
-            _ => self.knowledge.nesting.depth(id),
+            Some(cursor) if id.clock >= cursor.before => Some(&cursor.levels),
+            _ => self.knowledge.nesting.of(id.client),
         }
     }
 
@@ -579,7 +580,15 @@ impl<'a> Order<'a> {
                 }
                 return Ok(());
             }
-            depth = depth_of(item, |id| self.depth(id));
+            depth = match depth_of(item, |id| self.levels(id)) {
+                Ok(depth) => depth,
+                // What is stored is kept whatever it is; Yjs takes such an item for collected.
+                Err(NoParent) if self.is_trusted => {
+                    self.is_lossy = true;
+                    0
+                }
+                Err(NoParent) => return Err(Refusal::Parent),
+            };
             if item.is_type && depth >= limits.nesting_max {
                 return Err(Refusal::Nesting(limits.nesting_max));
             }
@@ -592,7 +601,7 @@ impl<'a> Order<'a> {
                 _ => self.deleted.push((client, clocks)),
             }
         }
-        cursor.levels.push(clocks, depth);
+        cursor.levels.push(next, clocks, depth);
         let ordered = cursor.ordered.get_or_insert_with(|| Ordered {
             first: next.clone(),
             bytes_end: next.bytes.start,
@@ -806,7 +815,8 @@ mod tests {
             let expected = update(&[(3, 1, &[z, gc(1)]), (2, 1, &[struct_of_2, gc(2)])], &[]);
             assert_eq!(held.as_ref(), Some(&expected));
 
-            assert!(admit(&mut knowledge, &abc()).accepted.is_some());
+            let unknown = update(&[(1, 0, &[in_root(TYPE, &MAP)])], &[]);
+            assert!(admit(&mut knowledge, &unknown).accepted.is_some());
             assert_eq!(split(admit(&mut knowledge, &expected)), (Some(expected), None));
         }
     }
@@ -969,8 +979,32 @@ mod tests {
     #[test]
     fn the_first_item_in_a_nested_type_is_nested() {
         let inner = update(&[(1, 1, &[inside((1, 0), ANY, &[1, 126])])], &[]);
-        let knowledge = knowing(&[chain(1, 0, 1), inner]);
-        assert_eq!(knowledge.nesting.depth(Id { client: 1, clock: 1 }), 1);
+        let limits = Limits { nesting_max: 2, ..Limits::default() };
+        let mut knowledge = knowing(&[chain(1, 0, 1), inner]);
+        let beside = update(&[(2, 0, &[after((1, 1), TYPE, &MAP), inside((2, 0), TYPE, &MAP)])], &[]);
+        assert!(admit_as(&mut knowledge, &beside, |_| Ownership::Free, &limits).refused.is_some());
+    }
+
+    /// Hostile input 9: to Yjs such an item is nothing, yrs refuses the document for ever.
+    #[test]
+    fn an_item_in_something_that_is_no_shared_type_is_refused() {
+        let child = update(&[(2, 0, &[inside((1, 0), ANY, &[1, 126])])], &[]);
+        let deleted = update(&[(1, 0, &[in_root(STRING, &string("a"))])], &[(1, 0, 1)]);
+        for parent in [abc(), deleted] {
+            let mut knowledge = knowing(core::slice::from_ref(&parent));
+            assert_eq!(admit(&mut knowledge, &child).refused, Some(Refusal::Parent));
+            assert_eq!(knowledge, knowing(&[parent]));
+        }
+        let both = update(&[(1, 0, &[in_root(STRING, &string("a")), inside((1, 0), ANY, &[1, 126])])], &[]);
+        assert_eq!(admit(&mut Knowledge::default(), &both).refused, Some(Refusal::Parent));
+        // One that is deleted or collected may have been a shared type.
+        for parent in [in_root(TYPE, &MAP), in_root(DELETED, &[1]), gc(1)] {
+            let parent = update(&[(1, 0, &[parent])], &[]);
+            assert!(admit(&mut knowing(&[parent]), &child).accepted.is_some());
+        }
+        // What is stored is opened nevertheless, but never shown to yrs.
+        let opened = Knowledge::of(&abc(), &[child], &Limits::default()).expect("updates");
+        assert!(opened.held.is_empty() && opened.knowledge.is_lossy());
     }
 
     #[test]

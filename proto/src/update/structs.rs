@@ -95,6 +95,11 @@ impl Item {
 }
 
 impl Struct {
+    /// Whether its content is a shared type, to which other items may belong.
+    pub(super) fn is_type(&self) -> bool {
+        matches!(self.kind, Kind::Item(Item { is_type: true, .. }))
+    }
+
     /// Whether it says of itself that it is deleted.
     pub(super) fn is_deleted(&self) -> bool {
         matches!(self.kind, Kind::Gc | Kind::Item(Item { is_deleted: true, .. }))
