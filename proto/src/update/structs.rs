@@ -162,6 +162,29 @@ pub(super) fn read(
     Ok(Struct { start, end: end as Clock, bytes: at..reader.pos(), kind })
 }
 
+/// Reads the structs of one span.
+pub(super) struct Walk<'a> {
+    reader: Reader<'a>,
+    client: ClientId,
+    clock: Clock,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: Range<usize>) -> Walk<'a> {
+        Walk { reader: Reader::starting_at(&update[..bytes.end], bytes.start), client, clock }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Struct> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let next = read(&mut self.reader, self.client, self.clock, u16::MAX, &mut Facts::default())
+            .expect("scanned bytes are an update");
+        self.clock = next.end;
+        Some(next)
+    }
+}
+
 /// Reads an id that `own` refers to, which in its own client must lie before it.
 fn read_cause(reader: &mut Reader<'_>, own: Id) -> Result<Id, ScanError> {
     let client = reader.var_uint()?;
