@@ -82,7 +82,8 @@ impl DeleteSet {
 
     /// Adds ranges in any order.
     pub(super) fn extend(&mut self, mut ranges: Vec<(ClientId, ClockRange)>) {
-        ranges.sort_unstable();
+        // Stable, because that sort makes use of the runs that updates come in.
+        ranges.sort();
         for section in ranges.chunk_by(|one, next| one.0 == next.0) {
             self.unite(section[0].0, Ranges::from_unsorted(section.iter().map(|(_, range)| *range).collect()));
         }

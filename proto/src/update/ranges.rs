@@ -25,6 +25,11 @@ impl ClockRange {
 pub(super) struct Ranges(Vec<ClockRange>);
 
 impl Ranges {
+    /// How many ranges they are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes ranges in any order, overlapping or not; linear when they are in order, else as a sort.
     pub(super) fn from_unsorted(mut ranges: Vec<ClockRange>) -> Ranges {
         if ranges.windows(2).any(|pair| pair[0].end >= pair[1].start) {

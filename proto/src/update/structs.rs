@@ -95,6 +95,11 @@ impl Item {
 }
 
 impl Struct {
+    /// Whether its content is a shared type, to which other items may belong.
+    pub(super) fn is_type(&self) -> bool {
+        matches!(self.kind, Kind::Item(Item { is_type: true, .. }))
+    }
+
     /// Whether it says of itself that it is deleted.
     pub(super) fn is_deleted(&self) -> bool {
         matches!(self.kind, Kind::Gc | Kind::Item(Item { is_deleted: true, .. }))
@@ -155,6 +160,29 @@ pub(super) fn read(
         return Err(ScanError::ClockOverflow);
     }
     Ok(Struct { start, end: end as Clock, bytes: at..reader.pos(), kind })
+}
+
+/// Reads the structs of one span.
+pub(super) struct Walk<'a> {
+    reader: Reader<'a>,
+    client: ClientId,
+    clock: Clock,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: Range<usize>) -> Walk<'a> {
+        Walk { reader: Reader::starting_at(&update[..bytes.end], bytes.start), client, clock }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Struct> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let next = read(&mut self.reader, self.client, self.clock, u16::MAX, &mut Facts::default())
+            .expect("scanned bytes are an update");
+        self.clock = next.end;
+        Some(next)
+    }
 }
 
 /// Reads an id that `own` refers to, which in its own client must lie before it.
