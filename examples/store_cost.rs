@@ -1,9 +1,9 @@
 //! What keeping edits costs: CPU per append, memory and disk of the embedded store.
 //!
-//! `cargo run --release --example store_cost [DIRECTORY]`. Figures are for the whole path: encoding, group commit, the
+//! `cargo run --release --example store_cost [COMMIT_INTERVAL_MS]`. Figures are for the whole path: encoding, group commit, the
 //! engine with its background threads, fsync. Linux only, because it reads /proc.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,11 @@ const ROOMS: usize = 200;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir_in(".")?;
-    let directory = std::env::args_os().nth(1).map_or_else(|| scratch.path().join("store"), PathBuf::from);
+    let directory = scratch.path().join("store");
+    let mut config = WriterConfig::default();
+    if let Some(millis) = std::env::args().nth(1) {
+        config.commit_interval = Duration::from_millis(millis.parse()?);
+    }
     println!("before opening          RSS {:6.1} MiB", rss_mib()?);
     let store = Arc::new(EmbeddedStore::open(&directory)?);
     println!("opened                  RSS {:6.1} MiB", rss_mib()?);
@@ -30,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
         let commits = Arc::clone(&commits);
         move |commit: &Commit| commits.lock().expect("nobody panics here").push(*commit)
     };
-    let writer = Writer::spawn(Arc::clone(&store) as Arc<dyn Store>, WriterConfig::default(), observe, &tracker);
+    let writer = Writer::spawn(Arc::clone(&store) as Arc<dyn Store>, config, observe, &tracker);
 
     // 200 rooms, 10 appends a second each; the same tasks without appending are the baseline.
     let seconds = 10;
