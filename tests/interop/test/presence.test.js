@@ -42,9 +42,9 @@ for (const client of clients) {
       const { alice, bob } = await pair(t)
       let goneAt = null
       let backAt = null
-      bob.awareness.on('change', ({ added, removed }) => {
-        if (removed.includes(alice.doc.clientID)) goneAt ??= Date.now()
-        if (added.includes(alice.doc.clientID)) backAt ??= Date.now()
+      bob.awareness.on('change', () => {
+        if (!bob.sees(alice)) goneAt ??= Date.now()
+        else if (goneAt !== null) backAt ??= Date.now()
       })
       const cutAt = Date.now()
       alice.cut()
