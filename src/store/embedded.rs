@@ -8,6 +8,9 @@ mod committer;
 mod engine;
 mod slot;
 
+#[cfg(test)]
+mod disk_tests;
+
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::ops::ControlFlow;

@@ -46,6 +46,9 @@ use std::collections::BTreeMap;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long an answer to a question for missing content may take before the question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
+/// All of a restarted server's clients are back within seconds.
+const YOUNG: Duration = Duration::from_secs(30);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
@@ -102,6 +105,7 @@ pub struct Room {
     seq: FlushSeq,
     flushed_at: Option<Timestamp>,
     awareness_at: Option<Timestamp>,
+    opened_at: Timestamp,
     keep_alive_at: Timestamp,
     empty_since: Option<Timestamp>,
     is_closing: bool,
@@ -147,6 +151,7 @@ impl Room {
             seq: 0,
             flushed_at: None,
             awareness_at: None,
+            opened_at: now,
             keep_alive_at: now + KEEP_ALIVE,
             empty_since: Some(now),
             is_closing: false,
@@ -608,7 +613,9 @@ impl Room {
     fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let announced_before = member.announced.is_some();
-        let announced = self.presence.announce(now, id, announced_before, entries, &mut self.owners, &self.limits);
+        let is_young = now.since(self.opened_at) < YOUNG;
+        let announced =
+            self.presence.announce(now, id, announced_before, is_young, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {
             member.announced = Some(client);
         }
@@ -620,6 +627,11 @@ impl Room {
             effects.push(Effect::Report(Report::AwarenessDropped));
         }
         self.nudge(id, &announced.nudges, effects);
+        if announced.returned {
+            for (owner, client, clock) in self.presence.nudge_others(now, id) {
+                self.nudge(owner, &[(client, clock)], effects);
+            }
+        }
     }
 
     /// Answers a stale announcement of one's own id with a removal at the clock known here: stock clients then take the next

@@ -21,6 +21,8 @@ const OUTDATED_AFTER: Duration = Duration::from_secs(30);
 const UNOWNED_MAX: usize = 1024;
 /// Clocks that are remembered after a removal; beyond, the smallest ids are forgotten.
 const REMOVED_MAX: usize = 4096;
+/// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
+const NUDGE_AGAIN: Duration = Duration::from_secs(1);
 /// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
 const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
 
@@ -30,6 +32,7 @@ struct Known {
     state: Option<Bytes>,
     owner: Option<MemberId>,
     seen_at: Timestamp,
+    nudged_at: Timestamp,
 }
 
 /// The states of everybody in the room.
@@ -47,6 +50,9 @@ pub(super) struct Presence {
 pub(super) struct Announced {
     /// Entries to send back to the announcer alone: it takes a higher clock and announces itself again at once.
     pub(super) nudges: Vec<(ClientId, u32)>,
+    /// The announcer was here before: it dropped everybody's state when its socket closed, but not their clocks, so it takes
+    /// nobody's entry until the clock has moved ([`Presence::nudge_others`]).
+    pub(super) returned: bool,
     /// A live session that owns the id which the announcer claims.
     pub(super) contested: Option<(ClientId, MemberId)>,
     /// Entries that were dropped for a reason other than being known already.
@@ -56,12 +62,16 @@ pub(super) struct Announced {
 }
 
 impl Presence {
-    /// Takes one awareness message of `member`, who owns `own` so far.
+    /// Takes one awareness message of `member`, who may have announced itself before.
+    ///
+    /// A room that `is_young` does not know who was here before it was opened, a moment ago on this or another process; their peers do, and
+    /// take nothing at a clock that they have seen. So whoever announces itself there is made to take the next clock.
     pub(super) fn announce(
         &mut self,
         now: Timestamp,
         member: MemberId,
         announced_before: bool,
+        is_young: bool,
         entries: Entries<'_>,
         owners: &mut Owners,
         limits: &Limits,
@@ -96,6 +106,7 @@ impl Presence {
                         };
                     if is_own && !entry.is_null() && !says_the_same {
                         outcome.nudges.push((entry.client, known.clock));
+                        outcome.returned |= known.state.is_none() && !announced_before;
                     }
                     if is_own {
                         self.own(entry.client, member, now);
@@ -117,12 +128,31 @@ impl Presence {
                         continue;
                     };
                     let state = (!entry.is_null()).then_some(state);
-                    self.put(entry.client, Known { clock: entry.clock, state, owner, seen_at: now });
+                    if is_young && is_own && is_new && !announced_before && entry.clock > 0 {
+                        outcome.nudges.push((entry.client, entry.clock));
+                    }
+                    self.put(
+                        entry.client,
+                        Known { clock: entry.clock, state, owner, seen_at: now, nudged_at: Timestamp(0) },
+                    );
                     self.dirty.insert(entry.client);
                 }
             }
         }
         outcome
+    }
+
+    /// Whom to make announce itself again for the sake of `returned`: owner, client and clock. Each at most once a second.
+    pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId) -> Vec<(MemberId, ClientId, u32)> {
+        let mut nudges = Vec::new();
+        for (&client, known) in &mut self.known {
+            let Some(owner) = known.owner.filter(|owner| *owner != returned && known.state.is_some()) else { continue };
+            if now.since(known.nudged_at) >= NUDGE_AGAIN {
+                known.nudged_at = now;
+                nudges.push((owner, client, known.clock));
+            }
+        }
+        nudges
     }
 
     /// Removes what `member` owned, at the same clock.
@@ -135,7 +165,7 @@ impl Presence {
                 if known.state.is_some() {
                     self.dirty.insert(client);
                 }
-                self.put(client, Known { clock, state: None, owner: None, seen_at: now });
+                self.put(client, Known { clock, state: None, owner: None, seen_at: now, nudged_at: Timestamp(0) });
             }
         }
     }
@@ -154,7 +184,7 @@ impl Presence {
             .map(|(&client, known)| (client, known.clock))
             .collect();
         for (client, clock) in outdated {
-            self.put(client, Known { clock, state: None, owner: None, seen_at: now });
+            self.put(client, Known { clock, state: None, owner: None, seen_at: now, nudged_at: Timestamp(0) });
             self.dirty.insert(client);
         }
         self.next_expiry = (self.unowned > 0).then(|| now + OUTDATED_AFTER / 2);
@@ -223,7 +253,8 @@ impl Presence {
             let expiry = known.seen_at + OUTDATED_AFTER;
             self.next_expiry = Some(self.next_expiry.map_or(expiry, |at| at.min(expiry)));
         }
-        if let Some(before) = self.known.insert(client, known) {
+        let nudged_at = self.known.get(&client).map_or(Timestamp(0), |before| before.nudged_at);
+        if let Some(before) = self.known.insert(client, Known { nudged_at, ..known }) {
             if before.state.is_none() {
                 self.removed -= 1;
             } else if before.owner.is_none() {

@@ -42,9 +42,10 @@ for (const client of clients) {
       const { alice, bob } = await pair(t)
       let goneAt = null
       let backAt = null
-      bob.awareness.on('change', () => {
-        if (!bob.sees(alice)) goneAt ??= Date.now()
-        else if (goneAt !== null) backAt ??= Date.now()
+      // Stock clients remember the clock of who left, so a return is told as an update.
+      bob.awareness.on('change', ({ added, updated, removed }) => {
+        if (removed.includes(alice.doc.clientID)) goneAt ??= Date.now()
+        else if (goneAt !== null && [...added, ...updated].includes(alice.doc.clientID)) backAt ??= Date.now()
       })
       const cutAt = Date.now()
       alice.cut()
