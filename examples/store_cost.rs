@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
     // 200 rooms, 10 appends a second each; the same tasks without appending are the baseline.
     let seconds = 10;
     let idle = paced(None, seconds).await?;
+    // Threads of the store have done nothing yet, so what they show later is what the appends cost them.
     commits.lock().expect("nobody panics here").clear();
     let busy = paced(Some(&writer), seconds).await?;
     let appends = ROOMS * 10 * seconds as usize;
@@ -44,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         idle * 1e6 / appends as f64,
         rss_mib()?
     );
+    print_threads(appends)?;
     print_commits(&commits.lock().expect("nobody panics here"));
 
     // As fast as 200 rooms can with one append in flight each.
@@ -175,6 +177,20 @@ fn print_commits(commits: &[Commit]) {
         took[took.len() / 2],
         took[took.len() * 99 / 100]
     );
+}
+
+/// CPU of the store's own threads since they were started.
+fn print_threads(appends: usize) -> anyhow::Result<()> {
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        let name = std::fs::read_to_string(path.join("comm"))?;
+        if !name.starts_with("tokio") {
+            let schedstat = std::fs::read_to_string(path.join("schedstat"))?;
+            let nanos: f64 = schedstat.split_whitespace().next().unwrap_or("0").parse()?;
+            println!("                         {:16} {:.2} µs per append", name.trim(), nanos / 1e3 / appends as f64);
+        }
+    }
+    Ok(())
 }
 
 fn cpu_seconds() -> anyhow::Result<f64> {

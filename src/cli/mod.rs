@@ -3,6 +3,7 @@
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod doctor;
+mod transfer;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -32,6 +33,12 @@ pub fn run() -> ExitCode {
     };
     let outcome = match matches.subcommand() {
         Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers)),
+        Some(("export", options)) => {
+            layers(&matches, Some(options)).and_then(|layers| transfer::export(&layers, options))
+        }
+        Some(("import", options)) => {
+            layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
+        }
         Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
         None => layers(&matches, None).and_then(|layers| serve(&layers)),
     };
@@ -76,12 +83,12 @@ fn command() -> Command {
         .styles(STYLES)
         .max_term_width(120)
         .disable_help_subcommand(true);
-    with_knobs(root, &[]).subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[])).subcommand(
-        with_knobs(
-            Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong"),
-            &["Serving", "Keeping"],
-        ),
-    )
+    let doctor = Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong");
+    with_knobs(root, &[])
+        .subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[]))
+        .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(doctor, &["Serving", "Keeping"]))
 }
 
 const STYLES: Styles = Styles::styled()
