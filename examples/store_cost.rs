@@ -19,7 +19,8 @@ const ROOMS: usize = 200;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
-    let scratch = tempfile::tempdir_in(".")?;
+    // Beside the build, because /tmp is often in memory, where syncing costs nothing.
+    let scratch = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))?;
     let directory = scratch.path().join("store");
     let mut config = WriterConfig::default();
     if let Some(millis) = std::env::args().nth(1) {

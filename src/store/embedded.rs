@@ -1,7 +1,7 @@
 //! The store in one directory on disk: the default. Needs no server beside ydash.
 //!
-//! A log-structured engine (fjall) keeps the records; [`committer`] is the one thread that writes to it, syncs, and only then
-//! answers. Reads go to few blocking threads. After a full disk or another IO error the [`slot`] reopens the engine without a
+//! A log-structured engine (fjall) keeps the records; `committer` is the one thread that writes to it, syncs, and only then
+//! answers. Reads go to few blocking threads. After a full disk or another IO error the `slot` reopens the engine without a
 //! restart. See docs/STORAGE.md for the layout.
 
 mod committer;
@@ -565,6 +565,38 @@ mod tests {
             assert_eq!(bench.store().log(&id("w/a"), LogPosition::START, 10).await.unwrap().len(), 1);
             bench.reopen().await;
         }
+    }
+
+    /// 120 MB of updates, of which each snapshot leaves nothing: what they took on disk is given back.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn trimmed_logs_do_not_make_the_directory_grow() {
+        let bench = EmbeddedBench::new().await;
+        let mut most = 0;
+        for round in 0..12u64 {
+            for dashboard in ["w/a", "w/b"] {
+                let mut covers = LogPosition::START;
+                for n in 0..50 {
+                    let update = format!("{round} {n} {}", "x".repeat(1000));
+                    let entries = vec![entry(n, &update); 100];
+                    covers = append(bench.store(), Append { dashboard: id(dashboard), entries }).await;
+                }
+                let state = Bytes::from(vec![1; 9000]);
+                bench.store().snapshot(&id(dashboard), covers, state, Timestamp(u64::MAX)).await.unwrap();
+            }
+            most = most.max(blocks_of(bench.directory.path()));
+        }
+        // Two journals of 64 MB, the older of which goes when its tables are written.
+        assert!(most < 140 << 20, "{} MiB", most >> 20);
+    }
+
+    #[cfg(unix)]
+    fn blocks_of(directory: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let mut bytes = 0;
+        // Compaction removes files while they are counted.
+        walk(directory, &mut |path| bytes += path.metadata().map_or(0, |metadata| metadata.blocks() * 512));
+        bytes
     }
 
     /// Bits that rot in a table are noticed below the records: the blocks around them still load.
