@@ -38,7 +38,7 @@ use flush::Flush;
 use journal::Journal;
 use member::{Held, Member};
 use ownership::Owners;
-use presence::Presence;
+use presence::{Announcer, Presence};
 use saving::{Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
@@ -580,7 +580,9 @@ impl Room {
         let limit = self.limits.held_for_max;
         let mut expired = Vec::new();
         for (&id, member) in &mut self.members {
-            while let Some(held) = member.held.pop_front_if(|held| now.since(held.since) >= limit) {
+            while member.held.front().is_some_and(|held| now.since(held.since) >= limit)
+                && let Some(held) = member.held.pop_front()
+            {
                 member.held_bytes = member.held_bytes.saturating_sub(held.waiting.bytes.len());
                 expired.push((id, held.acks));
             }
@@ -619,8 +621,8 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         let announced_before = member.announced.is_some();
         let is_young = now.since(self.opened_at) < YOUNG;
-        let announced =
-            self.presence.announce(now, id, announced_before, is_young, entries, &mut self.owners, &self.limits);
+        let announcer = Announcer { member: id, announced_before, is_young };
+        let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {
             member.announced = Some(client);
         }

@@ -81,7 +81,12 @@ pub(super) struct Nesting {
 impl Nesting {
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.clients.values().map(|levels| 96 + levels.nested.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()).sum()
+        self.clients
+            .values()
+            .map(|levels| {
+                96 + levels.nested.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
+            })
+            .sum()
     }
 
     /// What is known of the items of `client`.
