@@ -6,6 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ydash_proto::wire;
+use ydash_proto::wire::close::CloseCode;
+
 /// Who may name a foreign crate: paths below one of these, and nobody else. A crate that is not listed is free for all of `src`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("yrs", &["proto/src/document/"]),
@@ -173,6 +176,26 @@ fn files_named_in_the_documents_exist() {
         }
     }
     none(&breaches);
+}
+
+#[test]
+fn the_protocol_tells_every_close_code_and_its_examples_decode() {
+    let protocol = read("docs/PROTOCOL.md");
+    for code in CloseCode::ALL {
+        let row = format!("\n| {} |", code.code());
+        assert!(protocol.contains(&row), "docs/PROTOCOL.md: close code {code} is missing");
+    }
+    let byte = |word: &str| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok()).flatten();
+    let mut examples = 0;
+    for (at, line) in protocol.lines().enumerate() {
+        for quoted in line.split('`').skip(1).step_by(2) {
+            let Some(bytes) = quoted.split(' ').map(byte).collect::<Option<Vec<u8>>>() else { continue };
+            let decoded = wire::decode_from_server(&bytes.into());
+            assert!(decoded.is_ok(), "docs/PROTOCOL.md:{}: {quoted} is no message: {decoded:?}", at + 1);
+            examples += 1;
+        }
+    }
+    assert!(examples >= 10, "only {examples} examples in docs/PROTOCOL.md");
 }
 
 #[test]
