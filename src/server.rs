@@ -229,7 +229,9 @@ fn sessions(config: &Config) -> SessionsConfig {
     }
 }
 
-fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashboards: Arc<dyn Dashboards>) -> Site {
+/// What HTTP needs of the configuration and of the parts.
+#[must_use]
+pub fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashboards: Arc<dyn Dashboards>) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,

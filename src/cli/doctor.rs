@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::cli::{Outcome, chain, descriptors_wanted, runtime};
+use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
 use crate::store::{self, CheckReport, Store, StoreUrl};
 
@@ -71,7 +71,7 @@ fn port(config: &Config) -> Finding {
 }
 
 fn files(config: &Config) -> Finding {
-    let wanted = descriptors_wanted(config);
+    let wanted = DESCRIPTORS_BESIDES + config.sessions_max as u64;
     match rlimit::Resource::NOFILE.get() {
         Ok((_, hard)) if hard < wanted => {
             Odd(format!("{hard} open files allowed, {wanted} wanted: raise `ulimit -Hn` or lower sessions-max"))

@@ -44,13 +44,13 @@ pub fn run() -> ExitCode {
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 fn serve(layers: &Layers) -> Outcome {
-    let (config, warnings) = Config::load(layers)?;
+    let (mut config, warnings) = Config::load(layers)?;
     telemetry::init(&config.log, config.log_format)?;
     for warning in warnings {
         warn!("{warning}");
     }
     tell_settings(&config);
-    raise_descriptor_limit(&config);
+    fit_descriptors(&mut config);
     runtime()?.block_on(server::run(Arc::new(config)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -90,10 +90,11 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 fn flag(knob: &'static Knob) -> Arg {
+    let help = knob.help.trim_end_matches('.');
     let help = match knob.default {
-        "" => knob.help.to_owned(),
-        _ if knob.is_switch() => knob.help.to_owned(),
-        default => format!("{} [{default}]", knob.help),
+        "" => help.to_owned(),
+        _ if knob.is_switch() => help.to_owned(),
+        default => format!("{help} [{default}]"),
     };
     let flag = Arg::new(knob.name).long(knob.name).help(help).help_heading(knob.group);
     if knob.is_switch() {
@@ -154,21 +155,27 @@ fn tell_settings(config: &Config) {
     }
 }
 
-/// Raises the limit of open files to what the system allows: every session is one.
-fn raise_descriptor_limit(config: &Config) {
-    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
-        Ok(limit) if limit < descriptors_wanted(config) => {
-            warn!(limit, sessions_max = config.sessions_max, "fewer open files are allowed than sessions may need");
-        }
-        Ok(_) => {}
-        Err(error) => warn!(%error, "the limit of open files stays as it is"),
+/// Raises the limit of open files to what the system allows, and promises no more sessions than that: a client that is told
+/// "full" comes back later, one that is never accepted hangs.
+fn fit_descriptors(config: &mut Config) {
+    let limit = match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) => limit,
+        Err(error) => return warn!(%error, "the limit of open files stays as it is"),
+    };
+    let sessions_max = usize::try_from(limit.saturating_sub(DESCRIPTORS_BESIDES)).unwrap_or(usize::MAX).max(1);
+    if sessions_max < config.sessions_max {
+        info!(
+            limit,
+            sessions_max,
+            configured = config.sessions_max,
+            "fewer sessions are taken: open files are limited"
+        );
+        config.sessions_max = sessions_max;
     }
 }
 
-/// Descriptors for every session, and some for the store and the listener.
-fn descriptors_wanted(config: &Config) -> u64 {
-    config.sessions_max as u64 + 512
-}
+/// Open files that are no sessions: the store's, the listener, HTTP connections.
+const DESCRIPTORS_BESIDES: u64 = 512;
 
 /// An error with all its causes, on one line.
 fn chain(error: &dyn Error) -> String {

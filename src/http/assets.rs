@@ -11,8 +11,20 @@ struct Asset {
     bytes: &'static [u8],
 }
 
-/// Every file, by the path it is served under.
-const ASSETS: &[Asset] = &[];
+/// Every file, by the path it is served under. They are built from web/demo and committed, so that no build here needs Node.
+const ASSETS: &[Asset] = &[
+    Asset { path: "/", content_type: "text/html; charset=utf-8", bytes: include_bytes!("../../web/dist/index.html") },
+    Asset {
+        path: "/app.js",
+        content_type: "text/javascript; charset=utf-8",
+        bytes: include_bytes!("../../web/dist/app.js"),
+    },
+    Asset {
+        path: "/style.css",
+        content_type: "text/css; charset=utf-8",
+        bytes: include_bytes!("../../web/dist/style.css"),
+    },
+];
 
 /// What the page may do: its own scripts and sockets, nothing from elsewhere, and nobody frames it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \

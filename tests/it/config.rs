@@ -1,0 +1,177 @@
+//! The layers of the configuration, and what the command tells about them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use ydash::config::{Config, ConfigError, Knob, Layers, Source};
+use ydash_proto::access::Access;
+
+fn layers(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Layers {
+    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>();
+    Layers {
+        file: file.map(Path::to_owned),
+        environment: own(environment).into_iter().collect::<BTreeMap<_, _>>(),
+        flags: own(flags),
+    }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("settings.toml");
+    std::fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn source_of(config: &Config, name: &str) -> Source {
+    config.settings().find(|(knob, _, _)| knob.name == name).map(|(_, _, source)| source.clone()).unwrap()
+}
+
+#[test]
+fn each_layer_overrides_the_one_before() {
+    let (_directory, path) = file("room-idle = '1s'\nflush-interval = '1ms'\nmembers-max = 7\n");
+    let environment = [("YDASH_ROOM_IDLE", "2s"), ("YDASH_FLUSH_INTERVAL", "2ms")];
+    let (config, warnings) = Config::load(&layers(Some(&path), &environment, &[("room-idle", "3s")])).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.room_idle, Duration::from_secs(3));
+    assert_eq!(config.flush_interval, Duration::from_millis(2));
+    assert_eq!(config.members_max, 7);
+    assert_eq!(config.limits().members_max, 7);
+    assert_eq!(source_of(&config, "room-idle"), Source::Flag);
+    assert_eq!(source_of(&config, "flush-interval"), Source::Environment);
+    assert_eq!(source_of(&config, "members-max"), Source::File(path));
+    assert_eq!(source_of(&config, "listen"), Source::Default);
+}
+
+#[test]
+fn the_file_may_be_named_in_the_environment() {
+    let (_directory, path) = file("anonymous-access = 'read-only'\nallowed-origins = ['https://a', 'https://b']\n");
+    let (config, _) = Config::load(&layers(None, &[("YDASH_CONFIG", path.to_str().unwrap())], &[])).unwrap();
+    assert_eq!(config.anonymous_access, Some(Access::ReadOnly));
+    assert_eq!(config.allowed_origins.len(), 2);
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_an_error() {
+    let missing = Path::new("/nowhere/ydash.toml");
+    assert!(matches!(Config::load(&layers(Some(missing), &[], &[])), Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_a_suggestion() {
+    let (_directory, path) = file("rom-idle = '1s'\n");
+    let error = Config::load(&layers(Some(&path), &[], &[])).unwrap_err().to_string();
+    assert!(error.contains("`rom-idle`") && error.contains("did you mean `room-idle`?"), "{error}");
+}
+
+#[test]
+fn an_unknown_variable_warns_with_a_suggestion() {
+    let environment = [("YDASH_LISTN", "1"), ("YDASH_SERVICE_HOST", "10.0.0.1"), ("HOME", "/"), ("YDASH_STORE", "")];
+    let (config, warnings) = Config::load(&layers(None, &environment, &[])).unwrap();
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].contains("did you mean `YDASH_LISTEN`?"), "{warnings:?}");
+    assert!(!warnings[1].contains("did you mean"), "{warnings:?}");
+    assert_eq!(source_of(&config, "store"), Source::Default);
+}
+
+#[test]
+fn a_bad_value_names_its_place_and_what_was_expected() {
+    let (_directory, path) = file("room-idle = 60\n");
+    for (layers, place) in [
+        (layers(Some(&path), &[], &[]), "settings.toml `room-idle`"),
+        (layers(None, &[("YDASH_ROOM_IDLE", "soon")], &[]), "environment `YDASH_ROOM_IDLE`"),
+        (layers(None, &[], &[("room-idle", "soon")]), "flag `--room-idle`"),
+    ] {
+        let error = Config::load(&layers).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains("expected a duration"), "{error}");
+    }
+}
+
+#[test]
+fn every_knob_has_one_name_in_three_spellings() {
+    for knob in Knob::all() {
+        assert_eq!(knob.variable, format!("YDASH_{}", knob.name.to_uppercase().replace('-', "_")));
+        let (config, warnings) =
+            Config::load(&layers(None, &[("YDASH_INSECURE", "true"), (knob.variable, knob.default)], &[])).unwrap();
+        assert_eq!(warnings, [""; 0]);
+        let expected = if knob.default.is_empty() { Source::Default } else { Source::Environment };
+        assert_eq!(source_of(&config, knob.name), expected, "{}", knob.name);
+    }
+}
+
+#[test]
+fn other_than_loopback_needs_insecure() {
+    for address in ["0.0.0.0:1234", "[::]:1234", "192.0.2.1:80"] {
+        let error = Config::load(&layers(None, &[], &[("listen", address)])).unwrap_err().to_string();
+        assert!(error.contains("--insecure"), "{error}");
+        assert!(Config::load(&layers(None, &[], &[("listen", address), ("insecure", "true")])).is_ok());
+    }
+    for address in ["127.0.0.1:1234", "127.1.2.3:1", "[::1]:1234", "[::ffff:127.0.0.1]:1"] {
+        assert!(Config::load(&layers(None, &[], &[("listen", address)])).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    for flags in [[("frame-bytes-max", "128MiB")], [("session-byte-burst", "1MiB")]] {
+        assert!(matches!(Config::load(&layers(None, &[], &flags)), Err(ConfigError::Unfit(_))));
+    }
+}
+
+#[test]
+fn the_table_shows_values_and_origins() {
+    let (config, _) = Config::load(&layers(None, &[("YDASH_STORE", "memory:")], &[("room-idle", "5s")])).unwrap();
+    let table = config.table();
+    let line = |name: &str| table.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    assert!(line("room-idle").ends_with("from --room-idle") && line("room-idle").contains("5s"));
+    assert!(line("store").ends_with("from YDASH_STORE"));
+    assert!(line("listen").ends_with("127.0.0.1:1234"));
+}
+
+/// Runs the command in an empty directory with an empty environment.
+fn ydash(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ydash"));
+    command.args(arguments).current_dir(directory.path()).env_clear().output().unwrap()
+}
+
+#[test]
+fn help_names_every_knob_and_command() {
+    let told = String::from_utf8(ydash(&["--help"]).stdout).unwrap();
+    for knob in Knob::all() {
+        assert!(told.contains(&format!("--{}", knob.name)), "{}", knob.name);
+    }
+    for command in ["serve", "doctor"] {
+        assert!(told.contains(command), "{command}");
+    }
+    assert!(ydash(&["--version"]).stdout.starts_with(b"ydash "));
+}
+
+#[test]
+fn a_refused_start_says_why_and_fails() {
+    let refused = ydash(&["--listen", "0.0.0.0:0"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("refusing to listen on 0.0.0.0:0"), "{told}");
+
+    let refused = ydash(&["--log", "==="]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("is not a filter"), "{told}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = ydash(&["--listen", &address, "--store", "memory:"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("is in use"), "{told}");
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let fine = ydash(&["doctor", "--listen", "127.0.0.1:0", "--store", "memory:"]);
+    let told = String::from_utf8(fine.stdout).unwrap();
+    assert!(fine.status.success() && !told.contains("BROKEN"), "{told}");
+
+    let broken = ydash(&["doctor", "--room-idle", "soon"]);
+    let told = String::from_utf8(broken.stdout).unwrap();
+    assert!(!broken.status.success() && told.contains("BROKEN") && told.contains("--room-idle"), "{told}");
+}

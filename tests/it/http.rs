@@ -1,0 +1,552 @@
+//! HTTP and the WebSocket handshake over real sockets, with recorded sessions and dashboards behind them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use ydash::config::{Config, Layers};
+use ydash::http::{self, Dashboards, Handshake, NoEntry, ReadError, Routes, SocketOptions, Upgraded, WriteError};
+use ydash::metrics::{Metrics, Refusal};
+use ydash::server;
+use ydash::shutdown::Shutdown;
+use ydash_proto::access::{Access, Identity};
+use ydash_proto::id::DashboardId;
+
+#[tokio::test]
+async fn a_stock_client_opens_a_socket() {
+    let mut site = Site::start(&[]).await;
+    let (mut client, response) =
+        tokio_tungstenite::connect_async(site.ws("/ws/acme/sales%2F2026?acks=1&token=x")).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let (handshake, leftover) = site.session().await;
+    let target = handshake.target.unwrap();
+    assert_eq!(target.dashboard.as_str(), "acme/sales/2026");
+    assert_eq!((target.identity, target.access), (Identity::Anonymous, Access::ReadWrite));
+    assert_eq!(handshake.options, SocketOptions { acks: true, echo: false });
+    assert!(!handshake.deflate && leftover.is_empty());
+    // What the session writes is what the client reads, with nothing between.
+    assert_eq!(client.next().await.unwrap().unwrap().into_data().as_ref(), b"hi");
+}
+
+#[tokio::test]
+async fn any_other_path_is_a_room_in_the_default_workspace() {
+    let mut site = Site::start(&[]).await;
+    let (_client, _) = tokio_tungstenite::connect_async(site.ws("/team/my-room")).await.unwrap();
+    assert_eq!(site.session().await.0.target.unwrap().dashboard.as_str(), "default/team/my-room");
+}
+
+#[tokio::test]
+async fn frames_sent_along_with_the_handshake_are_not_lost() {
+    let mut site = Site::start(&[]).await;
+    let mut socket = site.connect().await;
+    let frames = b"\x82\x81\x00\x00\x00\x00\x03";
+    socket.write_all(&[handshake("/room", "").as_bytes(), frames].concat()).await.unwrap();
+    assert_eq!(site.session().await.1, frames.as_slice());
+}
+
+#[tokio::test]
+async fn bad_names_open_and_are_marked_for_refusal() {
+    let mut site = Site::start(&[]).await;
+    let long = format!("/{}", "x".repeat(300));
+    for (path, why) in [
+        ("/", NoEntry::BadName),
+        ("/a//b", NoEntry::BadName),
+        ("/ws/a/%2e%2e", NoEntry::BadName),
+        ("/a%00b", NoEntry::BadName),
+        ("/%ff", NoEntry::BadName),
+        ("/__proto__", NoEntry::BadName),
+        ("/ws/default/constructor", NoEntry::BadName),
+        (&long, NoEntry::BadName),
+        ("/~alice", NoEntry::Forbidden),
+        ("/ws/acme/@approvals", NoEntry::Forbidden),
+        ("/ws/acme/%7Ealice", NoEntry::Forbidden),
+    ] {
+        let (answer, _socket) = site.exchange(&handshake(path, "")).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
+        assert_eq!(site.session().await.0.target, Err(why), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn without_anonymous_access_nobody_enters() {
+    let mut site = Site::start(&["--anonymous-access=none"]).await;
+    let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
+    assert_eq!(site.session().await.0.target, Err(NoEntry::Forbidden));
+    assert_eq!(site.get("/api/dashboards/default/room").await.0, 403);
+}
+
+#[tokio::test]
+async fn read_only_access_reaches_sessions_and_writes() {
+    let mut site = Site::start(&["--anonymous-access=read-only"]).await;
+    let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
+    assert_eq!(site.session().await.0.target.unwrap().access, Access::ReadOnly);
+    assert_eq!(site.get("/api/dashboards/default/room").await.0, 200);
+    assert_eq!(site.post("/api/dashboards/default/room/updates", b"update").await.0, 403);
+}
+
+#[tokio::test]
+async fn the_first_offered_subprotocol_is_chosen() {
+    let site = Site::start(&[]).await;
+    let (answer, _socket) = site.exchange(&handshake("/room", "Sec-WebSocket-Protocol: yauth-x, other\r\n")).await;
+    assert!(answer.contains("sec-websocket-protocol: yauth-x\r\n"), "{answer}");
+    let (answer, _socket) = site.exchange(&handshake("/room", "")).await;
+    assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
+}
+
+#[tokio::test]
+async fn compression_is_agreed_on_when_offered() {
+    let mut site = Site::start(&[]).await;
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let (answer, _socket) = site.exchange(&handshake("/room", offer)).await;
+    let agreed =
+        "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+    assert!(answer.contains(agreed), "{answer}");
+    assert!(site.session().await.0.deflate);
+}
+
+#[tokio::test]
+async fn the_accept_key_is_rfc_6455s() {
+    let site = Site::start(&[]).await;
+    let (answer, _socket) = site.exchange(&handshake("/room", "")).await;
+    // RFC 6455 §1.3's own example.
+    assert!(answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn broken_handshakes_are_refused() {
+    let site = Site::start(&[]).await;
+    let good = handshake("/room", "");
+    for (request, status) in [
+        (good.replace("Connection: keep-alive, Upgrade\r\n", ""), 400),
+        (good.replace("GET", "POST"), 400),
+        (good.replace("HTTP/1.1", "HTTP/1.0"), 400),
+        (good.replace("Version: 13", "Version: 8"), 426),
+        (good.replace("Sec-WebSocket-Version: 13\r\n", ""), 426),
+        (good.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400),
+        (good.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400),
+    ] {
+        let (answer, _socket) = site.exchange(&request).await;
+        assert!(answer.contains(&format!(" {status} ")), "{request}\n{answer}");
+    }
+    assert_eq!(site.metrics.refusals.get(Refusal::BadHandshake), 7);
+    assert_eq!(site.metrics.sessions.get(), 0);
+}
+
+#[tokio::test]
+async fn other_upgrades_are_offers_that_are_ignored() {
+    let site = Site::start(&[]).await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n";
+    let (answer, _socket) = site.exchange(request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn pages_of_foreign_origins_are_refused() {
+    let site = Site::start(&["--allowed-origins=https://app.example.org,http://localhost:5173"]).await;
+    for (origin, status) in [
+        ("Origin: https://app.example.org\r\n", 101),
+        ("Origin: http://localhost:5173\r\n", 101),
+        ("", 101), // no browser
+        ("Origin: https://evil.example.org\r\n", 403),
+        ("Origin: https://app.example.org.evil.org\r\n", 403),
+        ("Origin: null\r\n", 403),
+    ] {
+        let (answer, _socket) = site.exchange(&handshake("/room", origin)).await;
+        assert!(answer.contains(&format!(" {status} ")), "{origin}: {answer}");
+    }
+    let client = reqwest::Client::new();
+    let request =
+        client.post(site.url("/api/dashboards/default/room/updates")).header("origin", "https://evil.example.org");
+    assert_eq!(request.body("update").send().await.unwrap().status(), 403);
+    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 4);
+}
+
+#[tokio::test]
+async fn a_full_address_is_told_the_limit_and_may_come_back() {
+    let site = Site::start(&["--sessions-per-address-max=2"]).await;
+    let first = site.exchange(&handshake("/a", "")).await;
+    let _second = site.exchange(&handshake("/b", "")).await;
+    let (answer, _socket) = site.exchange(&handshake("/c", "")).await;
+    assert!(answer.contains(" 503 ") && answer.contains("retry-after: "), "{answer}");
+    assert!(answer.contains(r#""limit":{"name":"sessions-per-address-max","value":2}"#), "{answer}");
+    assert_eq!(site.metrics.refusals.get(Refusal::SessionLimit), 1);
+    // Plain requests are served all the same.
+    assert_eq!(site.get("/healthz").await.0, 200);
+    drop(first);
+    eventually(|| site.metrics.sessions.get() == 1).await;
+    assert!(site.exchange(&handshake("/c", "")).await.0.contains(" 101 "));
+}
+
+#[tokio::test]
+async fn joins_beyond_the_rate_are_refused_before_the_upgrade() {
+    let site = Site::start(&["--address-join-rate=1", "--address-join-burst=3"]).await;
+    for _ in 0..3 {
+        assert!(site.exchange(&handshake("/a", "")).await.0.contains(" 101 "));
+    }
+    let (answer, _socket) = site.exchange(&handshake("/a", "")).await;
+    assert!(answer.contains(" 503 ") && answer.contains("join_rate"), "{answer}");
+    assert_eq!(site.metrics.refusals.get(Refusal::JoinRate), 1);
+}
+
+#[tokio::test]
+async fn the_clients_of_a_trusted_proxy_are_counted_one_by_one() {
+    let mut site = Site::start(&["--trusted-proxies=127.0.0.0/8", "--sessions-per-address-max=1"]).await;
+    let from = |address: &str| handshake("/a", &format!("X-Forwarded-For: 9.9.9.9, {address}\r\n"));
+    let (answer, _first) = site.exchange(&from("192.0.2.1")).await;
+    assert!(answer.contains(" 101 "), "{answer}");
+    assert_eq!(site.session().await.0.address.to_string(), "192.0.2.1");
+    assert!(site.exchange(&from("192.0.2.1")).await.0.contains(" 503 "));
+    assert!(site.exchange(&from("192.0.2.2")).await.0.contains(" 101 "));
+}
+
+#[tokio::test]
+async fn a_client_cannot_claim_an_address() {
+    let mut site = Site::start(&[]).await;
+    let (_answer, _socket) = site.exchange(&handshake("/a", "X-Forwarded-For: 192.0.2.1\r\n")).await;
+    assert_eq!(site.session().await.0.address.to_string(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let site = Site::start(&["--header-timeout=100ms"]).await;
+    let mut silent = site.connect().await;
+    let mut slow = site.connect().await;
+    slow.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    for socket in [&mut silent, &mut slow] {
+        let mut told = Vec::new();
+        tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut told)).await.unwrap().unwrap();
+        assert!(!told.starts_with(b"HTTP/1.1 2"), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let site = Site::start(&[]).await;
+    let (answer, _socket) = site.exchange(&handshake(&format!("/{}", "x".repeat(20_000)), "")).await;
+    assert!(answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let (answer, _socket) = site.exchange(&handshake("/room", &"X: y\r\n".repeat(100))).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test]
+async fn dashboards_are_read_and_written() {
+    let site = Site::start(&[]).await;
+    let path = "/api/dashboards/acme/sales/2026";
+    assert_eq!(site.get(path).await, (200, json!({ "content": "" })));
+    assert_eq!(site.post(&format!("{path}/updates"), b"update").await, (200, json!({ "durable": true })));
+    assert_eq!(site.get(path).await, (200, json!({ "content": "update" })));
+    // An encoded slash is part of the name.
+    assert_eq!(site.get("/api/dashboards/acme/sales%2F2026").await, (200, json!({ "content": "update" })));
+    let response = reqwest::get(site.url(&format!("{path}/state?sv=AQID"))).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+    assert_eq!(response.bytes().await.unwrap(), "update without [1, 2, 3]");
+    assert_eq!(reqwest::get(site.url(&format!("{path}/state"))).await.unwrap().bytes().await.unwrap(), "update");
+}
+
+#[tokio::test]
+async fn a_name_may_end_like_a_resource() {
+    let site = Site::start(&[]).await;
+    assert_eq!(site.post("/api/dashboards/acme/a%2Fstate/updates", b"x").await.0, 200);
+    assert_eq!(site.get("/api/dashboards/acme/a%2Fstate").await, (200, json!({ "content": "x" })));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said_in_json() {
+    let site = Site::start(&["--frame-bytes-max=1KiB"]).await;
+    let updates = "/api/dashboards/acme/a/updates";
+    for (answer, status, error) in [
+        (site.get("/nothing").await, 404, "not_found"),
+        (site.post("/healthz", b"").await, 405, "method_not_allowed"),
+        (site.get("/api/dashboards/acme").await, 404, "bad_name"),
+        (site.get("/api/dashboards/acme/__proto__").await, 404, "bad_name"),
+        (site.get("/api/dashboards/acme/~alice").await, 403, "forbidden"),
+        (site.post("/api/dashboards/acme/@approvals/updates", b"x").await, 403, "forbidden"),
+        (site.get("/api/dashboards/acme/a/state?sv=!").await, 400, "bad_request"),
+        (site.get("/api/dashboards/acme/a/updates").await, 405, "method_not_allowed"),
+        (site.post(updates, b"garbage").await, 400, "malformed_update"),
+        (site.post(updates, b"hole").await, 409, "incomplete_update"),
+        (site.post(updates, b"large").await, 413, "too_large"),
+        (site.post(updates, &[7; 1025]).await, 413, "too_large"),
+        (site.post(updates, b"down").await, 503, "store_unavailable"),
+        (site.get("/api/dashboards/acme/down").await, 503, "store_unavailable"),
+    ] {
+        assert_eq!((answer.0, answer.1["error"].as_str()), (status, Some(error)), "{answer:?}");
+        assert!(answer.1["message"].is_string());
+    }
+    let down = reqwest::get(site.url("/api/dashboards/acme/down")).await.unwrap();
+    assert!(down.headers().contains_key("retry-after"));
+    let large = site.post(updates, &[7; 2000]).await.1;
+    assert_eq!(large["limit"], json!({ "name": "frame-bytes-max", "value": 1024 }));
+    assert_eq!(site.metrics.refusals.get(Refusal::MalformedUpdate), 1);
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_bounded_too() {
+    let site = Site::start(&["--frame-bytes-max=1KiB"]).await;
+    let mut request =
+        String::from("POST /api/dashboards/a/b/updates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..50 {
+        request += &format!("64\r\n{}\r\n", "x".repeat(100));
+    }
+    let (answer, _socket) = site.exchange(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn probes_tell_life_readiness_and_numbers() {
+    let site = Site::start(&[]).await;
+    assert_eq!(site.get("/healthz").await.0, 200);
+    assert_eq!(site.get("/readyz").await, (200, json!({ "status": "ready" })));
+    site.metrics.store_up.set(0);
+    assert_eq!(site.get("/readyz").await, (503, json!({ "status": "store_unavailable" })));
+    assert_eq!(site.get("/healthz").await.0, 200);
+    let head = reqwest::Client::new().head(site.url("/healthz")).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    let response = reqwest::get(site.url("/metrics")).await.unwrap();
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = response.text().await.unwrap();
+    assert!(text.contains(r#"ydash_http_requests_total{route="readyz",status="503"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn the_page_and_what_it_loads_are_in_the_binary() {
+    let site = Site::start(&[]).await;
+    let page = reqwest::get(site.url("/")).await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
+    let page = page.text().await.unwrap();
+    let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
+    let mut loaded = 0;
+    for link in links {
+        assert_eq!(reqwest::get(site.url(link)).await.unwrap().status(), 200, "{link}");
+        loaded += 1;
+    }
+    assert_eq!(loaded, 2);
+}
+
+#[tokio::test]
+async fn sessions_are_counted_until_they_end() {
+    let mut site = Site::start(&[]).await;
+    let (_answer, socket) = site.exchange(&handshake("/room", "")).await;
+    site.session().await;
+    assert_eq!(site.metrics.sessions.get(), 1);
+    drop(socket);
+    eventually(|| site.metrics.sessions.get() == 0).await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_requests_in_flight_and_accepts_nothing_more() {
+    let site = Site::start(&[]).await;
+    let address = site.address;
+    let mut kept_alive = site.connect().await;
+    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    read_answer(&mut kept_alive).await;
+    let url = site.url("/api/dashboards/acme/a/updates");
+    let slow = tokio::spawn(async move { reqwest::Client::new().post(url).body("slow").send().await });
+    site.dashboards.slow_began.notified().await;
+
+    site.shutdown.begin();
+    // An idle connection ends, so that its client goes elsewhere.
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), kept_alive.read_to_end(&mut rest)).await.unwrap().unwrap();
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    site.dashboards.slow_may_end.notify_one();
+    assert_eq!(slow.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(site.served.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_drain_ends_at_its_deadline() {
+    let site = Site::start(&["--drain-deadline=50ms"]).await;
+    let _held = site.exchange(&handshake("/room", "")).await;
+    site.shutdown.begin();
+    assert_eq!(site.served.await.unwrap(), 1);
+}
+
+/// A server with recorders behind it.
+struct Site {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    dashboards: Arc<Recorded>,
+    sessions: mpsc::UnboundedReceiver<(Handshake, Bytes)>,
+    served: tokio::task::JoinHandle<usize>,
+}
+
+impl Site {
+    async fn start(flags: &[&str]) -> Site {
+        let flags = flags.iter().map(|flag| flag.trim_start_matches("--").split_once('=').unwrap());
+        let flags = [("listen", "127.0.0.1:0")].into_iter().chain(flags);
+        let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (config, _) = Config::load(&Layers { flags, ..Layers::default() }).unwrap();
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
+        let (recorder, sessions) = mpsc::unbounded_channel();
+        let dashboards = Arc::new(Recorded::default());
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone()));
+        let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
+        let serving = http::serve(
+            listener,
+            site.clone(),
+            Routes::new(&site),
+            sockets,
+            shutdown.tasks().clone(),
+            shutdown.draining().clone(),
+        );
+        let ending = shutdown.clone();
+        let served = tokio::spawn(async move {
+            serving.await;
+            ending.finish(config.drain_deadline).await
+        });
+        Site { address, metrics, shutdown, dashboards, sessions, served }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn ws(&self, path: &str) -> impl IntoClientRequest + Unpin {
+        format!("ws://{}{path}", self.address)
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// The next session that was handed over.
+    async fn session(&mut self) -> (Handshake, Bytes) {
+        tokio::time::timeout(Duration::from_secs(5), self.sessions.recv()).await.unwrap().unwrap()
+    }
+
+    /// Sends raw bytes and reads one answer; the socket stays open as long as it is held.
+    async fn exchange(&self, request: &str) -> (String, TcpStream) {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        (read_answer(&mut socket).await, socket)
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let response = reqwest::get(self.url(path)).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn post(&self, path: &str, body: &[u8]) -> (u16, Value) {
+        let response = reqwest::Client::new().post(self.url(path)).body(body.to_vec()).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+/// A session that says hi and then stays until its client leaves.
+fn record(mut socket: Upgraded, recorder: mpsc::UnboundedSender<(Handshake, Bytes)>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let _permit = socket.permit;
+        recorder.send((socket.handshake, socket.leftover)).unwrap();
+        socket.io.write_all(b"\x82\x02hi").await.unwrap();
+        while socket.io.read_u8().await.is_ok() {}
+    })
+}
+
+/// Dashboards whose content is text; some contents and names stand for failures.
+#[derive(Default)]
+struct Recorded {
+    texts: Mutex<HashMap<DashboardId, Bytes>>,
+    slow_began: Notify,
+    slow_may_end: Arc<Notify>,
+}
+
+impl Recorded {
+    fn text(&self, dashboard: &DashboardId) -> Result<Bytes, ReadError> {
+        if dashboard.name() == "down" {
+            return Err(ReadError::Unavailable);
+        }
+        Ok(self.texts.lock().unwrap().get(dashboard).cloned().unwrap_or_default())
+    }
+}
+
+impl Dashboards for Recorded {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+        let text = self.text(&dashboard);
+        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) })) })
+    }
+
+    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
+        let text = self.text(&dashboard);
+        Box::pin(async move {
+            match have {
+                Some(have) => Ok(format!("{} without {:?}", String::from_utf8_lossy(&text?), have.to_vec()).into()),
+                None => text,
+            }
+        })
+    }
+
+    fn write_update(&self, id: DashboardId, _: Identity, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        let may_end = self.slow_may_end.clone();
+        let outcome = match update.as_ref() {
+            b"garbage" => Err(WriteError::Malformed),
+            b"hole" => Err(WriteError::Incomplete),
+            b"large" => Err(WriteError::TooLarge { bytes_max: 9 }),
+            b"down" => Err(WriteError::Unavailable),
+            _ => Ok(()),
+        };
+        let slow = update.as_ref() == b"slow";
+        if slow {
+            self.slow_began.notify_one();
+        }
+        self.texts.lock().unwrap().insert(id, update);
+        Box::pin(async move {
+            if slow {
+                may_end.notified().await;
+            }
+            outcome
+        })
+    }
+}
+
+/// A handshake as browsers send it.
+fn handshake(path: &str, headers: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+}
+
+/// Reads one answer: its head, and a body if it says how long that is.
+async fn read_answer(socket: &mut TcpStream) -> String {
+    let reading = async {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            match socket.read_u8().await {
+                Ok(byte) => answer.push(byte),
+                Err(_) => return String::from_utf8(answer).unwrap(),
+            }
+        }
+        let head = String::from_utf8(answer).unwrap();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        socket.read_exact(&mut body).await.unwrap();
+        head + &String::from_utf8(body).unwrap()
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("an answer in time")
+}
+
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("the condition holds in time");
+}

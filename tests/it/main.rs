@@ -1,0 +1,6 @@
+//! Integration tests: real sockets, real processes, real files.
+
+#![allow(clippy::unwrap_used)]
+
+mod config;
+mod http;
