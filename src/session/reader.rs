@@ -312,7 +312,15 @@ impl<'a> Reader<'a> {
         };
         let (update, is_live) = match message {
             Message::SyncStep1(have) => {
-                return match StateVector::decode(&have, limits) {
+                let decoded = if have.len() > LARGE_MESSAGE {
+                    let (have, limits) = (have.clone(), limits.clone());
+                    tokio::task::spawn_blocking(move || StateVector::decode(&have, &limits))
+                        .await
+                        .map_err(|_| End::Close(CloseCode::Internal))?
+                } else {
+                    StateVector::decode(&have, limits)
+                };
+                return match decoded {
                     Ok(have) => {
                         wait_for(&mut self.questions, self.started, 1, &self.metrics).await;
                         Ok(Some(Input::SyncStep1 { member, have }))

@@ -21,6 +21,8 @@ pub(crate) struct Client {
     presence: u64,
     /// Whether the document has been synced over this socket.
     pub(crate) is_synced: bool,
+    /// Questions for what the server lacks that were answered, since the socket was opened.
+    pub(crate) answers: usize,
     /// Acks since the socket was opened.
     pub(crate) saved: usize,
     /// Refusals since the socket was opened.
@@ -35,7 +37,7 @@ impl Client {
             offset_kind: OffsetKind::Utf16,
             ..Options::default()
         });
-        Client { id, doc, peer: None, presence: 1, is_synced: false, saved: 0, refused: 0 }
+        Client { id, doc, peer: None, presence: 1, is_synced: false, answers: 0, saved: 0, refused: 0 }
     }
 
     /// A client that is in a room and in sync.
@@ -54,7 +56,7 @@ impl Client {
 
     /// As [`Client::join`], on a socket that is open.
     pub(crate) async fn begin(&mut self, peer: Peer) {
-        (self.is_synced, self.saved, self.refused) = (false, 0, 0);
+        (self.is_synced, self.answers, self.saved, self.refused) = (false, 0, 0, 0);
         self.peer = Some(peer);
         let have = self.doc.transact().state_vector().encode_v1();
         self.send(forge::sync_step1(&have)).await;
@@ -137,6 +139,7 @@ impl Client {
                     let have = StateVector::decode_v1(reader.var_bytes().unwrap()).unwrap();
                     let lacking = self.doc.transact().encode_diff_v1(&have);
                     self.send(forge::sync_step2(&lacking)).await;
+                    self.answers += 1;
                 }
                 step => {
                     let update = Update::decode_v1(reader.var_bytes().unwrap()).unwrap();

@@ -40,6 +40,12 @@ impl Peer {
         Peer { socket }
     }
 
+    /// Opens a socket unless nobody listens.
+    pub(crate) async fn try_open(url: &str) -> Option<Peer> {
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.ok()?;
+        Some(Peer { socket })
+    }
+
     /// As [`Peer::open`], with a small receive buffer: what is not read soon stays with the server.
     pub(crate) async fn open_narrow(node: &Node, path: &str) -> Peer {
         let socket = TcpSocket::new_v4().unwrap();
