@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod hostile;
 mod http;
+mod support;

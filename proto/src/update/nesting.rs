@@ -96,7 +96,7 @@ impl Nesting {
         self.clients
             .values()
             .map(|levels| {
-                96 + levels.nested.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
+                96 + levels.places.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
             })
             .sum()
     }
