@@ -6,6 +6,7 @@
 use super::handle::ToRoom;
 use super::registry::Context;
 use crate::metrics::{Eviction, Refusal, UpdateSource};
+use crate::session;
 use crate::session::outbox::{Outbox, Pushed};
 use core::future::Future;
 use core::pin::Pin;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
@@ -89,8 +90,8 @@ impl Driver {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<ToRoom>) {
         let mut messages = Vec::new();
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
-        let sleep = sleep_until(armed);
-        tokio::pin!(sleep);
+        let timer = sleep_until(armed);
+        tokio::pin!(timer);
         loop {
             // Every branch is cancel-safe: `recv_many` and the boxed futures keep what they have, the timer its deadline.
             tokio::select! {
@@ -107,7 +108,7 @@ impl Driver {
                     self.snapshot = None.into();
                     self.snapshotted(saved);
                 }
-                () = &mut sleep => armed = Instant::now() + Duration::from_secs(3600),
+                () = &mut timer => armed = Instant::now() + Duration::from_secs(3600),
             }
             let now = self.context.clock.now();
             for message in messages.drain(..) {
@@ -131,7 +132,7 @@ impl Driver {
             // A timer that fires early costs one look; moving it at every input would cost more.
             if due < armed {
                 armed = due;
-                sleep.as_mut().reset(due);
+                timer.as_mut().reset(due);
             }
         }
     }
@@ -171,7 +172,12 @@ impl Driver {
                 self.eviction = Eviction::Drain;
                 self.handle(now, Input::Close);
                 for seat in &self.seats {
-                    seat.outbox.close(CloseCode::Restart, self.context.drain_delay());
+                    // Served to the last: what is edited until then is still passed on, kept and acknowledged.
+                    let (outbox, delay) = (Arc::clone(&seat.outbox), self.context.drain_delay());
+                    self.context.tracker.spawn(async move {
+                        sleep(delay).await;
+                        outbox.close(CloseCode::Restart, Duration::ZERO);
+                    });
                 }
             }
         }
@@ -251,7 +257,7 @@ impl Driver {
             }
             Effect::Close { member, code } => {
                 if let Some(seat) = self.seat(member) {
-                    seat.outbox.close(code, Duration::ZERO);
+                    seat.outbox.close(code, session::hold(code));
                 }
             }
             Effect::Report(report) => self.report(report),
@@ -322,7 +328,8 @@ impl Driver {
             }
             Report::Held => return,
             Report::Diverged => {
-                warn!(dashboard = %self.id, "too much waits for the store: it gets one difference when it is back");
+                // That appends fail has been said; without a failure it takes no more than one large edit.
+                debug!("too much waits for the store: it gets one difference");
                 return;
             }
             Report::ReadOnly => Refusal::ReadOnly,
@@ -330,7 +337,7 @@ impl Driver {
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
             Report::Limit(LimitReached::DocumentBytes) => Refusal::DocumentTooLarge,
-            Report::Limit(LimitReached::Parent) => Refusal::MalformedUpdate,
+            Report::Limit(LimitReached::Content) => Refusal::MalformedUpdate,
             Report::Limit(_) => Refusal::DocumentLimit,
         };
         metrics.refusals.inc(refusal);

@@ -30,6 +30,16 @@ use ydash_proto::wire::close::CloseCode;
 /// (y-websocket <= 3.0); holding slows them down.
 const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
 
+/// How long to hold a socket that ends with `code`.
+pub(crate) fn hold(code: CloseCode) -> Duration {
+    match code {
+        // Coming back at once would change nothing.
+        CloseCode::RoomFull => REFUSAL_HOLD,
+        code if code.is_permanent() => REFUSAL_HOLD,
+        _ => Duration::ZERO,
+    }
+}
+
 /// A client that has shaken hands.
 pub struct Arrival {
     /// The connection.

@@ -17,7 +17,7 @@ use ydash_proto::wire::close::CloseCode;
 /// The bounds of one outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
-    /// Bytes that may wait, shared states not counted.
+    /// Bytes that may wait, shared states not counted; a handful of frames may be larger.
     pub bytes_max: usize,
     /// Frames that may wait.
     pub frames_max: usize,
@@ -65,6 +65,10 @@ pub enum Item {
 
 /// Room for so many frames stays with an idle session.
 const FRAMES_KEPT: usize = 4;
+/// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, a question) must fit
+/// into an empty outbox, or it would overflow again and again.
+const FRAMES_ALWAYS: usize = 4;
+
 /// How many frames the writer takes at once.
 const BATCH_FRAMES: usize = 64;
 
@@ -82,20 +86,36 @@ struct Queue {
     waker: Option<Waker>,
 }
 
+impl Queue {
+    /// Whether a state waits for `member`. A second one would say it all again, and states count for nothing in `bytes`.
+    fn has_state(&self, member: MemberId) -> bool {
+        self.frames.iter().any(|(owner, waiting)| *owner == member && waiting.kind == FrameKind::State)
+    }
+}
+
 /// The outbox of one socket.
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     limits: OutboxLimits,
-    /// Wakes the reader: it is to look at [`Outbox::is_probed`].
-    probe: Notify,
+    /// Wakes the reader: it is to take a [`Call`].
+    call: Notify,
+}
+
+/// What the reader is told by others than the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Find out whether the peer lives: it has been pinged.
+    Probe,
+    /// Somebody else has ended the session; the peer is told why, or is gone.
+    Ended,
 }
 
 impl Outbox {
     /// An empty one.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Outbox {
-        Outbox { queue: Mutex::default(), limits, probe: Notify::new() }
+        Outbox { queue: Mutex::default(), limits, call: Notify::new() }
     }
 
     /// Puts a frame for `member` into the queue.
@@ -104,10 +124,11 @@ impl Outbox {
         if queue.is_closed || queue.close.is_some() || !queue.lagging.is_empty() && queue.lagging.contains(&member) {
             return Pushed::Taken;
         }
-        let weight = weight(frame);
-        let fits = queue.bytes + weight <= self.limits.bytes_max && queue.frames.len() < self.limits.frames_max;
-        if fits || queue.frames.is_empty() {
-            queue.bytes += weight;
+        let fits = (queue.bytes + weight(frame) <= self.limits.bytes_max || queue.frames.len() < FRAMES_ALWAYS)
+            && queue.frames.len() < self.limits.frames_max
+            && !(frame.kind == FrameKind::State && queue.has_state(member));
+        if fits {
+            queue.bytes += weight(frame);
             queue.frames.push_back((member, frame.clone()));
             let waker = queue.waker.take();
             drop(queue);
@@ -151,12 +172,14 @@ impl Outbox {
     /// Pings the peer and has the reader end the session unless it answers soon.
     pub fn probe(&self) {
         self.ping();
-        self.probe.notify_one();
+        self.call.notify_one();
     }
 
-    /// Waits for [`Outbox::probe`]. Cancel-safe.
-    pub async fn probed(&self) {
-        self.probe.notified().await;
+    /// Waits until the reader is wanted. Cancel-safe.
+    pub async fn called(&self) -> Call {
+        self.call.notified().await;
+        let queue = self.lock();
+        if queue.is_closed || queue.close.is_some() { Call::Ended } else { Call::Probe }
     }
 
     /// Answers a ping; of several that wait only the newest is answered (RFC 6455 §5.5.3).
@@ -173,6 +196,7 @@ impl Outbox {
             queue.close = Some((code, after));
         }
         wake(queue);
+        self.call.notify_one();
     }
 
     /// Drops everything: the socket is gone.
@@ -181,6 +205,7 @@ impl Outbox {
         let waker = queue.waker.take();
         *queue = Queue { is_closed: true, waker, ..Queue::default() };
         wake(queue);
+        self.call.notify_one();
     }
 
     /// Takes what is to be written next into `batch`. Cancel-safe: what was taken is in `batch`.
@@ -285,12 +310,14 @@ mod tests {
     #[tokio::test]
     async fn an_overflow_drops_what_waits_and_names_the_first_lost_flush() {
         let outbox = outbox();
-        assert_eq!(outbox.push(ALICE, &flush(4, 60)), Pushed::Taken);
-        assert_eq!(outbox.push(ALICE, &flush(5, 60)), Pushed::Overflowed(4));
-        assert_eq!(outbox.push(ALICE, &flush(6, 10)), Pushed::Taken, "ignored while it lags");
+        for seq in 4..8 {
+            assert_eq!(outbox.push(ALICE, &flush(seq, 20)), Pushed::Taken);
+        }
+        assert_eq!(outbox.push(ALICE, &flush(8, 60)), Pushed::Overflowed(4));
+        assert_eq!(outbox.push(ALICE, &flush(9, 10)), Pushed::Taken, "ignored while it lags");
         assert_eq!(take(&outbox).await, (Next::Drained(vec![ALICE]), vec![]));
-        assert_eq!(outbox.push(ALICE, &flush(7, 10)), Pushed::Taken);
-        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(7, 10))]));
+        assert_eq!(outbox.push(ALICE, &flush(10, 10)), Pushed::Taken);
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(10, 10))]));
     }
 
     #[tokio::test]
@@ -302,22 +329,39 @@ mod tests {
         assert_eq!(outbox.push(ALICE, &flush(9, 1)), Pushed::Overflowed(1));
     }
 
+    /// With 300 members whose presence takes 4 KB each, nobody who had overflowed once ever got anything again: the room's
+    /// answer was larger than the bound, so it overflowed, so the room answered.
     #[tokio::test]
-    async fn a_single_frame_beyond_the_bound_is_taken_by_an_empty_outbox() {
+    async fn what_follows_an_overflow_fits_whatever_its_size() {
         let outbox = outbox();
-        assert_eq!(outbox.push(ALICE, &flush(1, 1000)), Pushed::Taken);
         let state = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::State };
-        assert_eq!(outbox.push(ALICE, &state), Pushed::Overflowed(0), "a lost state means starting over");
+        let notice = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::Notice };
+        for frame in [&state, &notice, &notice] {
+            assert_eq!(outbox.push(ALICE, frame), Pushed::Taken);
+        }
+        assert_eq!(outbox.push(ALICE, &flush(1, 1)), Pushed::Taken);
+        assert_eq!(outbox.push(ALICE, &flush(2, 1)), Pushed::Overflowed(0), "a lost state means starting over");
+    }
+
+    #[tokio::test]
+    async fn a_second_state_does_not_wait_behind_the_first() {
+        let outbox = outbox();
+        let state = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::State };
+        assert_eq!(outbox.push(ALICE, &state), Pushed::Taken);
+        assert_eq!(outbox.push(MemberId(2), &state), Pushed::Taken, "another session on the socket");
+        assert_eq!(outbox.push(ALICE, &state), Pushed::Overflowed(0));
     }
 
     #[tokio::test]
     async fn acks_survive_an_overflow() {
         let outbox = outbox();
         outbox.ack(true, 2);
-        outbox.push(ALICE, &flush(1, 90));
+        for seq in 1..5 {
+            outbox.push(ALICE, &flush(seq, 20));
+        }
         outbox.ack(true, 1);
         outbox.ack(false, 1);
-        outbox.push(ALICE, &flush(2, 90));
+        assert_eq!(outbox.push(ALICE, &flush(5, 90)), Pushed::Overflowed(1));
         let acks = vec![Item::Acks { saved: true, count: 3 }, Item::Acks { saved: false, count: 1 }];
         assert_eq!(take(&outbox).await, (Next::Batch, acks));
     }

@@ -1,7 +1,7 @@
 //! The reading half of a session: bytes from the socket become inputs of the room, after every check that needs no room.
 
 use super::SessionsConfig;
-use super::outbox::Outbox;
+use super::outbox::{Call, Outbox};
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
 use crate::room::RoomHandle;
@@ -32,6 +32,10 @@ const READ_BYTES: usize = 64 << 10;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to answer a close.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a session may ask for what it lacks (SyncStep1), at once and in the long run. An answer may cost as much as the
+/// document is large; stock clients ask once per connection, or every so many seconds (`resyncInterval`).
+const QUESTIONS_BURST: u32 = 8;
+const QUESTIONS_PER_SECOND: u32 = 1;
 /// A message beyond this is scanned on a thread that may take its time.
 const LARGE_MESSAGE: usize = 128 << 10;
 
@@ -45,6 +49,8 @@ enum End {
     Gone,
     /// We say why.
     Close(CloseCode),
+    /// Somebody else, the room mostly, has ended it and says why.
+    Told,
 }
 
 pub(super) struct Reader<'a> {
@@ -54,6 +60,7 @@ pub(super) struct Reader<'a> {
     decoder: Decoder,
     messages: TokenBucket,
     bytes: TokenBucket,
+    questions: TokenBucket,
     started: Instant,
     heard_at: Instant,
     deadline: Option<Instant>,
@@ -80,6 +87,7 @@ impl<'a> Reader<'a> {
             }),
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
+            questions: TokenBucket::new(QUESTIONS_BURST, QUESTIONS_PER_SECOND, Timestamp(0)),
             started: now,
             heard_at: now,
             deadline: None,
@@ -96,13 +104,17 @@ impl<'a> Reader<'a> {
         match end {
             End::Gone => self.outbox.abandon(),
             End::Close(code) => {
-                let hold = if code.is_permanent() { super::REFUSAL_HOLD } else { Duration::ZERO };
-                self.outbox.close(code, hold);
-                // The member is not heard any more, so it leaves the room before its socket is closed.
-                room.leave(member).await;
-                self.discard(io).await;
+                self.outbox.close(code, super::hold(code));
+                self.say_no_more(io, room, member).await;
             }
+            End::Told => self.say_no_more(io, room, member).await,
         }
+    }
+
+    /// The member is not heard any more, so it leaves the room before its socket is closed.
+    async fn say_no_more(&mut self, io: OwnedReadHalf, room: &RoomHandle, member: MemberId) {
+        room.leave(member).await;
+        self.discard(io).await;
     }
 
     /// Throws away what the peer sends until it hangs up, so that the close frame is not lost to a reset.
@@ -133,8 +145,8 @@ impl<'a> Reader<'a> {
         let patience = sleep_until(self.heard_at + self.config.idle_timeout / 2);
         tokio::pin!(patience);
         let outbox = Arc::clone(&self.outbox);
-        let probed = outbox.probed();
-        tokio::pin!(probed);
+        let called = outbox.called();
+        tokio::pin!(called);
         loop {
             let mut events = Vec::new();
             // All cancel-safe; what was read is in `events`.
@@ -148,11 +160,14 @@ impl<'a> Reader<'a> {
                     patience.as_mut().reset(next);
                     continue;
                 }
-                () = &mut probed => {
+                call = &mut called => {
+                    if call == Call::Ended {
+                        return Err(End::Told);
+                    }
                     let deadline = Instant::now() + PROBE_TIMEOUT;
                     self.deadline = Some(deadline);
                     patience.as_mut().reset(deadline);
-                    probed.set(outbox.probed());
+                    called.set(outbox.called());
                     continue;
                 }
             };
@@ -230,25 +245,28 @@ impl<'a> Reader<'a> {
         self.metrics.frames_received.inc();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
         self.throttle(payload.len()).await;
-        let frame = if compressed { self.inflate(payload).await? } else { payload };
+        let frame = if compressed {
+            let wire_bytes = payload.len();
+            let inflated = self.inflate(payload).await?;
+            // What comes out is what has to be worked on.
+            self.throttle_bytes(inflated.len().saturating_sub(wire_bytes)).await;
+            inflated
+        } else {
+            payload
+        };
         let Some(input) = self.read_message(frame, member).await? else { return Ok(()) };
         room.input(input).await.map_err(|_| End::Close(CloseCode::Internal))
     }
 
     /// Waits until the session's rate allows one more message of so many bytes.
     async fn throttle(&mut self, bytes: usize) {
-        let mut was_slowed = false;
+        wait_for(&mut self.messages, self.started, 1, &self.metrics).await;
+        self.throttle_bytes(bytes).await;
+    }
+
+    async fn throttle_bytes(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let since_start =
-            |started: Instant| Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        for (bucket, n) in [(&mut self.messages, 1), (&mut self.bytes, bytes)] {
-            while let Err(wait) = bucket.take(since_start(self.started), n) {
-                if !core::mem::replace(&mut was_slowed, true) {
-                    self.metrics.refusals.inc(Refusal::Rate);
-                }
-                sleep(wait).await;
-            }
-        }
+        wait_for(&mut self.bytes, self.started, bytes, &self.metrics).await;
     }
 
     async fn inflate(&mut self, payload: Bytes) -> Result<Bytes, End> {
@@ -291,8 +309,19 @@ impl<'a> Reader<'a> {
         };
         let (update, is_live) = match message {
             Message::SyncStep1(have) => {
-                return match StateVector::decode(&have, limits) {
-                    Ok(have) => Ok(Some(Input::SyncStep1 { member, have })),
+                let decoded = if have.len() > LARGE_MESSAGE {
+                    let (have, limits) = (have.clone(), limits.clone());
+                    tokio::task::spawn_blocking(move || StateVector::decode(&have, &limits))
+                        .await
+                        .map_err(|_| End::Close(CloseCode::Internal))?
+                } else {
+                    StateVector::decode(&have, limits)
+                };
+                return match decoded {
+                    Ok(have) => {
+                        wait_for(&mut self.questions, self.started, 1, &self.metrics).await;
+                        Ok(Some(Input::SyncStep1 { member, have }))
+                    }
                     Err(failure) => {
                         debug!(%failure, "state vector refused");
                         Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
@@ -338,6 +367,18 @@ impl<'a> Reader<'a> {
     fn refuse(&self, refusal: Refusal, code: CloseCode) -> End {
         self.metrics.refusals.inc(refusal);
         End::Close(code)
+    }
+}
+
+/// Waits until `bucket` has `n` tokens for a session that began at `started`.
+async fn wait_for(bucket: &mut TokenBucket, started: Instant, n: u32, metrics: &Metrics) {
+    let mut was_slowed = false;
+    let now = || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    while let Err(wait) = bucket.take(now(), n) {
+        if !core::mem::replace(&mut was_slowed, true) {
+            metrics.refusals.inc(Refusal::Rate);
+        }
+        sleep(wait).await;
     }
 }
 

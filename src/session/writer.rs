@@ -73,16 +73,17 @@ impl Writer {
         loop {
             match self.outbox.next(&mut batch).await {
                 Next::Batch => {
-                    let outcome = timeout_if_slow(self.stuck_timeout, self.write(&mut batch)).await;
+                    let outcome = self.write(&mut batch).await;
                     if batch.capacity() > BATCH_KEPT {
                         batch = Vec::new();
                     }
                     match outcome {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => break,
-                        Err(_) => {
-                            self.metrics.refusals.inc(Refusal::Stuck);
-                            self.metrics.session_closed(CloseCode::Stuck.code());
+                        Ok(()) => {}
+                        Err(failure) => {
+                            if failure.kind() == io::ErrorKind::TimedOut {
+                                self.metrics.refusals.inc(Refusal::Stuck);
+                                self.metrics.session_closed(CloseCode::Stuck.code());
+                            }
                             break;
                         }
                     }
@@ -203,7 +204,10 @@ impl Writer {
                         first += 1;
                     }
                 }
-                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => self.io.writable().await?,
+                // Slow is not stuck: the time runs only while the socket takes nothing at all.
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {
+                    timeout(self.stuck_timeout, self.io.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -220,13 +224,4 @@ impl Writer {
         let payload = close_payload(code.code(), code.reason());
         self.write_all(&[Part::new(Opcode::Close, payload, false)]).await
     }
-}
-
-/// Polls once before a timer is made: nearly every write is done by then.
-async fn timeout_if_slow<F: Future>(limit: Duration, work: F) -> Result<F::Output, tokio::time::error::Elapsed> {
-    tokio::pin!(work);
-    if let core::task::Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
-        return Ok(done);
-    }
-    timeout(limit, work).await
 }

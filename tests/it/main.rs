@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod hostile;
 mod http;
+mod support;
 mod tidy;

@@ -56,9 +56,9 @@ pub enum LimitReached {
     /// `nesting_max`.
     #[error("shared types would nest deeper than nesting-max")]
     Nesting,
-    /// An item's parent is no shared type.
-    #[error("items would lie in what is no shared type")]
-    Parent,
+    /// Items in what is no shared type, or a map's value over several clocks: no client writes them, and Yjs or yrs would fail.
+    #[error("content that no client can write")]
+    Content,
 }
 
 /// What happened, for the metrics and the log; never needed to serve.

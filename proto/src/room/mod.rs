@@ -419,7 +419,7 @@ impl Room {
             let limit = match refusal {
                 Refusal::Nesting(_) => LimitReached::Nesting,
                 Refusal::Clients(_) => LimitReached::DocumentClients,
-                Refusal::Parent => LimitReached::Parent,
+                Refusal::Parent | Refusal::Value => LimitReached::Content,
             };
             self.refuse(sender, acks, limit, effects);
         } else if let Some(held) = admission.held {

@@ -68,6 +68,11 @@ impl DeleteSet {
         self.clients.get(&client).is_some_and(|ranges| ranges.overlaps(range))
     }
 
+    /// Whether all of `range` is deleted.
+    pub(super) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
+        self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
+    }
+
     /// Adds all of `other`.
     pub fn union(&mut self, other: &DeleteSet) {
         for (client, ranges) in &other.clients {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::nesting::{Levels, Nesting, depth_of};
+use super::nesting::{Levels, Nesting, Place, place_of};
 use super::order::Order;
 use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
@@ -100,6 +100,9 @@ pub enum Refusal {
     /// An item lies in something that is no shared type: garbage, but plausible until its parent is known.
     #[error("an item lies in something that is no shared type")]
     Parent,
+    /// The value of a key takes several clocks and is not deleted: garbage that ends clients and servers.
+    #[error("the value of a key takes several clocks")]
+    Value,
 }
 
 /// A document read from a store.
@@ -243,7 +246,7 @@ impl Knowledge {
                     deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
                 }
                 let Kind::Item(item) = &next.kind else {
-                    of_client.push(&next, ClockRange { start: next.start, end: next.end }, 0);
+                    of_client.push(&next, ClockRange { start: next.start, end: next.end }, Place::default());
                     continue;
                 };
                 // Causes in the own client precede by the scan, and what precedes is known or part of this span.
@@ -254,11 +257,12 @@ impl Knowledge {
                     let is_new = id.client == span.client && id.clock >= span.start;
                     if is_new { Some(&of_client) } else { self.nesting.of(id.client) }
                 };
-                let Ok(depth) = depth_of(item, levels) else { return false };
-                if item.is_type && depth >= limits.nesting_max {
+                let Ok(place) = place_of(item, levels) else { return false };
+                let is_one = next.end - next.start == 1;
+                if (item.is_type && place.depth >= limits.nesting_max) || (place.is_keyed && !is_one) {
                     return false;
                 }
-                of_client.push(&next, ClockRange { start: next.start, end: next.end }, depth);
+                of_client.push(&next, ClockRange { start: next.start, end: next.end }, place);
             }
             if !of_client.is_empty() {
                 levels.push((span.client, of_client));
@@ -624,6 +628,38 @@ mod tests {
         }
         // What is stored is opened nevertheless, but never shown to yrs.
         let opened = Knowledge::of(&abc(), &[child], &Limits::default()).expect("updates");
+        assert!(opened.held.is_empty() && opened.knowledge.is_lossy());
+    }
+
+    /// Hostile input 9: parted, such a value leaves two live ones, over which Yjs throws and yrs uses freed memory.
+    #[test]
+    fn a_live_value_of_a_key_takes_one_clock() {
+        let three = [3, 126, 126, 126];
+        let keyed = |content, bytes: &[u8]| [&[content | 0x20, 1, 1, b'r', 1, b'k'], bytes].concat();
+        let first = update(&[(2, 0, &[keyed(ANY, &[1, 126])])], &[]);
+        for values in [
+            keyed(ANY, &three),
+            keyed(STRING, &string("abc")),
+            after((2, 0), ANY, &three),
+            before((2, 0), STRING, &string("abc")),
+            [&[ANY | 0x20, 0, 2, 0, 1, b'k'][..], &three].concat(),
+        ] {
+            let mut knowledge = knowing(&[update(&[(2, 0, &[keyed(TYPE, &MAP)])], &[])]);
+            for deletes in [&[][..], &[(1, 0, 2)], &[(1, 1, 2)]] {
+                let refused =
+                    admit(&mut knowledge, &update(&[(1, 0, core::slice::from_ref(&values))], deletes)).refused;
+                assert_eq!(refused, Some(Refusal::Value));
+            }
+            // Clients that keep what is deleted merge the former values of a key.
+            let former = update(&[(1, 0, &[values])], &[(1, 0, 3)]);
+            let accepted = admit(&mut knowledge, &former).accepted.expect("it is deleted");
+            assert_eq!(accepted.bytes, former);
+        }
+        let mut knowledge = knowing(core::slice::from_ref(&first));
+        assert!(admit(&mut knowledge, &update(&[(1, 0, &[after((2, 0), DELETED, &[3])])], &[])).accepted.is_some());
+        let opened =
+            Knowledge::of(&first, &[update(&[(1, 0, &[after((2, 0), ANY, &three)])], &[])], &Limits::default());
+        let opened = opened.expect("updates");
         assert!(opened.held.is_empty() && opened.knowledge.is_lossy());
     }
 

@@ -1,10 +1,13 @@
-//! In what items may lie, and how deep they do.
+//! Where items lie: how deep, in what, and whether as the value of a key.
 //!
 //! Deleting or collecting a shared type recurses through what it holds, in Yjs and in yrs alike, so depth is bounded where
-//! structs come in. Most items lie at depth 0, in a shared type of the document itself; they take no room here.
+//! structs come in. Items of lists at depth 0, in a shared type of the document itself, take no room here.
 //!
 //! An item whose parent is no shared type is nothing to Yjs, but yrs refuses the whole document for it, for ever. What has
 //! been deleted or collected may have been a shared type, and honest clients do write into it while they do not know yet.
+//!
+//! The value of a key takes one clock. One that takes several can be parted, which leaves a key with two live values;
+//! when their map is deleted, every Yjs client throws and yrs uses memory that it has freed.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +15,27 @@ use super::ranges::{ClockRange, Ranges};
 use super::structs::{Id, Item, Parent, Struct};
 use crate::id::{ClientId, Clock};
 
-/// A depth that consecutive clocks share.
+/// Where an item lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In how many shared types, those of the document itself not counted.
+    pub(super) depth: u16,
+    /// As the value of a key: of a map, or an attribute.
+    pub(super) is_keyed: bool,
+}
+
+/// A place that consecutive clocks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Level {
     clocks: ClockRange,
-    depth: u16,
+    place: Place,
 }
 
 /// What is known of the items of one client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Levels {
-    /// The items that are nested, ascending.
-    nested: Vec<Level>,
+    /// The items that are nested or keyed, ascending.
+    places: Vec<Level>,
     /// Shared types, and what is left of what is deleted: what items may name as their parent.
     holders: Ranges,
 }
@@ -34,39 +46,39 @@ pub(super) struct NoParent;
 
 impl Levels {
     pub(super) fn is_empty(&self) -> bool {
-        self.nested.is_empty() && self.holders.is_empty()
+        self.places.is_empty() && self.holders.is_empty()
     }
 
     /// Adds `clocks` of a struct, beyond all that are in here.
-    pub(super) fn push(&mut self, of: &Struct, clocks: ClockRange, depth: u16) {
+    pub(super) fn push(&mut self, of: &Struct, clocks: ClockRange, place: Place) {
         if of.is_type() || of.is_deleted() {
             self.holders.insert(clocks);
         }
-        self.push_level(Level { clocks, depth });
+        self.push_level(Level { clocks, place });
     }
 
     fn push_level(&mut self, next: Level) {
-        if next.depth == 0 {
+        if next.place == Place::default() {
             return;
         }
-        match self.nested.last_mut() {
-            Some(last) if last.depth == next.depth && last.clocks.end == next.clocks.start => {
+        match self.places.last_mut() {
+            Some(last) if last.place == next.place && last.clocks.end == next.clocks.start => {
                 last.clocks.end = next.clocks.end;
             }
-            _ => self.nested.push(next),
+            _ => self.places.push(next),
         }
     }
 
-    fn depth(&self, clock: Clock) -> u16 {
-        let at = self.nested.partition_point(|level| level.clocks.end <= clock);
-        self.nested.get(at).filter(|level| level.clocks.start <= clock).map_or(0, |level| level.depth)
+    fn place(&self, clock: Clock) -> Place {
+        let at = self.places.partition_point(|level| level.clocks.end <= clock);
+        self.places.get(at).filter(|level| level.clocks.start <= clock).map_or(Place::default(), |level| level.place)
     }
 
     fn append(&mut self, later: Levels) {
         if self.is_empty() {
             *self = later;
         } else {
-            later.nested.into_iter().for_each(|level| self.push_level(level));
+            later.places.into_iter().for_each(|level| self.push_level(level));
             self.holders.union(&later.holders);
         }
     }
@@ -84,7 +96,7 @@ impl Nesting {
         self.clients
             .values()
             .map(|levels| {
-                96 + levels.nested.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
+                96 + levels.places.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
             })
             .sum()
     }
@@ -102,18 +114,26 @@ impl Nesting {
     }
 }
 
-/// How many shared types `item` lies in, those of the document itself not counted; `levels` says what is known of a client.
+/// Where `item` lies; `levels` says what is known of a client.
 ///
-/// What is collected counts as depth 0: a struct that comes to lie in it is collected, too.
-pub(super) fn depth_of<'a>(item: &Item, levels: impl Fn(Id) -> Option<&'a Levels>) -> Result<u16, NoParent> {
-    let depth = |id: Id| levels(id).map_or(0, |levels| levels.depth(id.clock));
+/// What is collected counts as a list at depth 0: a struct that comes to lie in it is collected, too. Of two neighbours the
+/// one that is more restricted counts, because which of them decides differs once the other is collected.
+pub(super) fn place_of<'a>(item: &Item, levels: impl Fn(Id) -> Option<&'a Levels>) -> Result<Place, NoParent> {
+    let place = |id: Id| levels(id).map_or(Place::default(), |levels| levels.place(id.clock));
     match item.parent {
-        Parent::Root => Ok(0),
+        Parent::Root => Ok(Place { depth: 0, is_keyed: item.has_key }),
         Parent::Of(parent) => match levels(parent) {
-            Some(of) if of.holders.contains(parent.clock) => Ok(of.depth(parent.clock).saturating_add(1)),
+            Some(of) if of.holders.contains(parent.clock) => {
+                let depth = of.place(parent.clock).depth.saturating_add(1);
+                Ok(Place { depth, is_keyed: item.has_key })
+            }
             _ => Err(NoParent),
         },
-        Parent::OfNeighbour => Ok(item.origin.or(item.right_origin).map_or(0, depth)),
+        Parent::OfNeighbour => {
+            let left = item.origin.map_or(Place::default(), place);
+            let right = item.right_origin.map_or(Place::default(), place);
+            Ok(Place { depth: left.depth.max(right.depth), is_keyed: left.is_keyed || right.is_keyed })
+        }
     }
 }
 
@@ -121,14 +141,18 @@ pub(super) fn depth_of<'a>(item: &Item, levels: impl Fn(Id) -> Option<&'a Levels
 mod tests {
     use super::*;
 
+    fn nested(start: Clock, end: Clock, depth: u16) -> Level {
+        Level { clocks: ClockRange { start, end }, place: Place { depth, is_keyed: false } }
+    }
+
     #[test]
-    fn neighbours_of_one_depth_share_a_level() {
+    fn neighbours_in_one_place_share_a_level() {
         let mut levels = Levels::default();
         for (start, end, depth) in [(0, 3, 0), (3, 5, 1), (5, 6, 1), (6, 9, 2), (12, 13, 2)] {
-            levels.push_level(Level { clocks: ClockRange { start, end }, depth });
+            levels.push_level(nested(start, end, depth));
         }
-        assert_eq!(levels.nested.len(), 3);
-        let depths: Vec<u16> = (0..14).map(|clock| levels.depth(clock)).collect();
+        assert_eq!(levels.places.len(), 3);
+        let depths: Vec<u16> = (0..14).map(|clock| levels.place(clock).depth).collect();
         assert_eq!(depths, [0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 2, 0]);
     }
 
@@ -137,10 +161,10 @@ mod tests {
         let mut nesting = Nesting::default();
         for (start, end) in [(0, 1), (1, 4)] {
             let mut levels = Levels::default();
-            levels.push_level(Level { clocks: ClockRange { start, end }, depth: 1 });
+            levels.push_level(nested(start, end, 1));
             nesting.append(7, levels);
         }
-        assert_eq!(nesting.of(7).map(|levels| (levels.nested.len(), levels.depth(3))), Some((1, 1)));
+        assert_eq!(nesting.of(7).map(|levels| (levels.places.len(), levels.place(3).depth)), Some((1, 1)));
         assert_eq!(nesting.of(8), None);
     }
 }

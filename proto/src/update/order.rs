@@ -8,7 +8,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Ownership, Refusal};
-use super::nesting::{Levels, NoParent, depth_of};
+use super::nesting::{Levels, NoParent, Place, place_of};
 use super::scan::{Scan, Span};
 use super::structs::{Id, Kind, Struct, Walk};
 use super::write::{DeletesToWrite, Piece, write_update};
@@ -24,6 +24,9 @@ pub(super) struct Order<'a> {
     /// Clients ascending.
     cursors: Vec<Cursor>,
     stack: Vec<Waiting>,
+    /// The deletions of the update.
+    deletes: DeleteSet,
+    /// What its structs say of themselves that it is deleted.
     deleted: Vec<(ClientId, ClockRange)>,
     missing: Vec<(ClientId, Clock)>,
     is_foreign: bool,
@@ -138,6 +141,7 @@ impl<'a> Order<'a> {
             scan,
             cursors,
             stack: Vec::new(),
+            deletes: DeleteSet::collect(scan.deletes(update)),
             deleted: Vec::new(),
             missing: Vec::new(),
             is_foreign: false,
@@ -156,7 +160,7 @@ impl<'a> Order<'a> {
             return Admission { refused: Some(refusal), ..Admission::default() };
         }
 
-        let mut new = DeleteSet::collect(self.scan.deletes(self.update));
+        let mut new = core::mem::take(&mut self.deletes);
         let held = new.split_beyond(|client| self.known(client));
         let new = new.subtract(&self.knowledge.deletes);
         self.missing.extend(held.first_clocks());
@@ -279,7 +283,8 @@ impl<'a> Order<'a> {
             self.block(None);
             return Ok(());
         }
-        let mut depth = 0;
+        let clocks = ClockRange { start: next.start.max(self.cursors[top].known), end: next.end };
+        let mut place = Place::default();
         if let Kind::Item(item) = &next.kind {
             let cause = item.causes().find(|id| id.client != client && id.clock >= self.known(id.client));
             if let Some(cause) = cause {
@@ -292,28 +297,25 @@ impl<'a> Order<'a> {
                 }
                 return Ok(());
             }
-            depth = match depth_of(item, |id| self.levels(id)) {
-                Ok(depth) => depth,
-                // What is stored is kept whatever it is; Yjs takes such an item for collected.
-                Err(NoParent) if self.is_trusted => {
-                    self.is_lossy = true;
-                    0
-                }
-                Err(NoParent) => return Err(Refusal::Parent),
-            };
-            if item.is_type && depth >= limits.nesting_max {
+            match place_of(item, |id| self.levels(id)) {
+                Ok(of_item) => place = of_item,
+                Err(NoParent) => self.distrust(Refusal::Parent)?,
+            }
+            if place.is_keyed && clocks.len() > 1 && !item.is_deleted && !self.deletes.covers(client, clocks) {
+                self.distrust(Refusal::Value)?;
+            }
+            if item.is_type && place.depth >= limits.nesting_max {
                 return Err(Refusal::Nesting(limits.nesting_max));
             }
         }
         let cursor = &mut self.cursors[top];
-        let clocks = ClockRange { start: next.start.max(cursor.known), end: next.end };
         if next.is_deleted() {
             match self.deleted.last_mut() {
                 Some((of, last)) if *of == client && last.end == clocks.start => last.end = clocks.end,
                 _ => self.deleted.push((client, clocks)),
             }
         }
-        cursor.levels.push(next, clocks, depth);
+        cursor.levels.push(next, clocks, place);
         let ordered = cursor.ordered.get_or_insert_with(|| Ordered {
             start: next.start,
             bytes: next.bytes.clone(),
@@ -326,6 +328,16 @@ impl<'a> Order<'a> {
         cursor.known = next.end;
         cursor.pass(next);
         Ok(())
+    }
+
+    /// Refuses what would break yrs. What is stored already is kept whatever it is, but is not for yrs to read.
+    fn distrust(&mut self, refusal: Refusal) -> Result<(), Refusal> {
+        if self.is_trusted {
+            self.is_lossy = true;
+            Ok(())
+        } else {
+            Err(refusal)
+        }
     }
 
     fn push(&mut self, waiting: Waiting) {

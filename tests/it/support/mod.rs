@@ -1,0 +1,8 @@
+//! What integration tests against a whole server share: the process, stock-like clients, raw peers and updates written by hand.
+
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+pub(crate) mod client;
+pub(crate) mod forge;
+pub(crate) mod node;
+pub(crate) mod peer;
