@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         match end {
             End::Gone => self.outbox.abandon(),
             End::Close(code) => {
-                self.outbox.close(code, super::hold(code));
+                self.outbox.close(code, super::outbox::hold(code));
                 self.say_no_more(io, room, member).await;
             }
             End::Told => self.say_no_more(io, room, member).await,
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        let _ = timeout(super::REFUSAL_HOLD + GOODBYE_TIMEOUT, drained).await;
+        let _ = timeout(super::outbox::REFUSAL_HOLD + GOODBYE_TIMEOUT, drained).await;
         outbox.abandon();
     }
 
