@@ -89,6 +89,7 @@ impl Dashboards for Rest {
                     WriteRefusal::Limit(LimitReached::DocumentClients) => {
                         WriteError::Limit("the document would know too many clients")
                     }
+                    WriteRefusal::Limit(LimitReached::Content) => WriteError::Malformed,
                     WriteRefusal::Limit(LimitReached::Nesting) => {
                         WriteError::Limit("shared types would be nested too deep")
                     }

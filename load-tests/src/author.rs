@@ -70,6 +70,14 @@ impl Author {
         update
     }
 
+    /// The state vector of somebody who has everything so far.
+    pub(crate) fn state_vector(&self) -> Vec<u8> {
+        let mut vector = vec![1];
+        write_var_uint(&mut vector, self.client);
+        write_var_uint(&mut vector, self.clock);
+        vector
+    }
+
     fn write_item(&mut self, value: u64) {
         let out = &mut self.items;
         match self.clock.checked_sub(1) {
@@ -153,6 +161,7 @@ fn write_var_int(out: &mut Vec<u8>, n: u64) {
 mod tests {
     use super::*;
     use yrs::updates::decoder::Decode;
+    use yrs::updates::encoder::Encode;
     use yrs::{Any, Doc, GetString, Map, Out, ReadTxn, StateVector, Transact, Update};
 
     fn apply(doc: &Doc, update: &[u8]) {
@@ -202,6 +211,7 @@ mod tests {
         apply(&state, &author.state());
         assert_eq!(value(&state, "k"), "99");
         assert_eq!(edits.transact().state_vector(), state.transact().state_vector());
+        assert_eq!(edits.transact().state_vector().encode_v1(), author.state_vector());
     }
 
     #[test]

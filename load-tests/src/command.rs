@@ -11,7 +11,7 @@ use crate::connection::Target;
 use crate::dialect::Dialect;
 use crate::process::Process;
 use crate::report::Report;
-use crate::scenario::{cursors, edits, idle, join, rooms_left};
+use crate::scenario::{cursors, edits, idle, join, restart, rooms_left};
 use crate::session::World;
 use crate::{relay, table};
 
@@ -45,6 +45,8 @@ enum Action {
     JoinLarge(JoinArgs),
     /// 2,000 rooms opened, edited and left: memory that stays
     RoomsLeft(RoomsLeftArgs),
+    /// 1,000 clients in 100 rooms come back after a restart: time until all are in sync again
+    RestartStorm(RestartArgs),
     /// Serve as a relay that knows nothing of Yjs
     Relay(RelayArgs),
     /// Lay saved results out as a Markdown table
@@ -162,12 +164,30 @@ struct RoomsLeftArgs {
     /// Edits per room
     #[arg(long, default_value_t = 10)]
     edits: u64,
-    /// Rooms that are open at the same time
-    #[arg(long, default_value_t = 100)]
-    at_once: usize,
     /// Seconds between leaving the last room and reading memory: more than the server keeps an empty room
     #[arg(long, default_value_t = 75.0)]
     settle: f64,
+}
+
+#[derive(Debug, Args)]
+struct RestartArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Clients
+    #[arg(long, default_value_t = 1000)]
+    clients: usize,
+    /// Rooms
+    #[arg(long, default_value_t = 100)]
+    rooms: usize,
+    /// Edits per room before the restart
+    #[arg(long, default_value_t = 100)]
+    edits: u64,
+    /// Created once everybody is there: restart the server then
+    #[arg(long, value_name = "FILE")]
+    ready: Option<PathBuf>,
+    /// Seconds that the restart and the return may take
+    #[arg(long, default_value_t = 60.0)]
+    patience: f64,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +214,7 @@ impl Command {
             Action::Idle(args) => args.run().await,
             Action::JoinLarge(args) => args.run().await,
             Action::RoomsLeft(args) => args.run().await,
+            Action::RestartStorm(args) => args.run().await,
             Action::Relay(args) => relay::serve(&args.listen, args.join_ms.map(Duration::from_millis)).await,
             Action::Table { directory } => {
                 println!("{}", table::markdown(&directory)?);
@@ -260,13 +281,21 @@ impl JoinArgs {
 
 impl RoomsLeftArgs {
     async fn run(self) -> Result<()> {
-        let plan = rooms_left::Plan {
-            rooms: self.rooms,
-            edits: self.edits,
-            at_once: self.at_once,
-            settle: seconds(self.settle)?,
-        };
+        let plan = rooms_left::Plan { rooms: self.rooms, edits: self.edits, settle: seconds(self.settle)? };
         self.common.finish(&rooms_left::run(&Rc::new(self.common.world()?), plan).await?)
+    }
+}
+
+impl RestartArgs {
+    async fn run(self) -> Result<()> {
+        let plan = restart::Plan {
+            clients: self.clients,
+            rooms: self.rooms.max(1),
+            edits: self.edits,
+            patience: seconds(self.patience)?,
+        };
+        let report = restart::run(&Rc::new(self.common.world()?), plan, self.ready.as_deref()).await?;
+        self.common.finish(&report)
     }
 }
 

@@ -91,7 +91,8 @@ impl Connection {
         stream.write_all(request.as_bytes()).await.context("send the upgrade request")?;
         let (answer, behind) = read_head(&mut stream).await?;
         if !answer.starts_with("HTTP/1.1 101") {
-            bail!("server refused the upgrade: {}", answer.trim());
+            let (status, _) = answer.split_once("\r\n").unwrap_or((&answer, ""));
+            bail!("server refused the upgrade: {status} {}", String::from_utf8_lossy(&behind).trim());
         }
         ensure!(answer.contains(ACCEPT), "server answered the upgrade with a wrong Sec-WebSocket-Accept");
         Ok((Connection::over(stream, Role::Client)?, behind))
@@ -134,9 +135,15 @@ impl Connection {
 
     /// Waits for the socket's end, or not for long.
     pub(crate) async fn wait_closed(&self) {
+        // A server that never closes is not waited for: its socket ends with this one.
+        let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.wait_end()).await;
+    }
+
+    /// Waits for the socket's end, however long that takes.
+    pub(crate) async fn wait_end(&self) {
+        let closed = self.closed.notified();
         if !self.is_closed.get() {
-            // A server that never closes is not waited for: its socket ends with this one.
-            let _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.closed.notified()).await;
+            closed.await;
         }
     }
 

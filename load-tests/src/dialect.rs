@@ -57,15 +57,15 @@ impl Dialect {
         address
     }
 
-    /// What a client sends as soon as it is connected: the token if the dialect wants one, and its (empty) state vector.
-    pub(crate) fn greeting(self) -> Vec<Vec<u8>> {
+    /// What a client sends as soon as it is connected: the token if the dialect wants one, and its state vector.
+    pub(crate) fn greeting(self, state_vector: &[u8]) -> Vec<Vec<u8>> {
         match self {
-            Dialect::YWebsocket => vec![sync_step1()],
+            Dialect::YWebsocket => vec![sync_step1(state_vector)],
             Dialect::Hocuspocus => {
                 // Auth, Token: an empty one, and the version of the provider whose behaviour this is.
                 let mut token = vec![2, 0, 0];
                 write_var_bytes(&mut token, b"4.7.0");
-                vec![token, sync_step1()]
+                vec![token, sync_step1(state_vector)]
             }
             Dialect::Relay => Vec::new(),
         }
@@ -128,9 +128,9 @@ pub(crate) fn awareness_entries(entries: &[u8]) -> impl Iterator<Item = Awarenes
     })
 }
 
-/// SyncStep1 with an empty state vector: "send me everything".
-pub(crate) fn sync_step1() -> Vec<u8> {
-    vec![0, 0, 1, 0]
+/// SyncStep1: "send me what this state vector lacks".
+pub(crate) fn sync_step1(state_vector: &[u8]) -> Vec<u8> {
+    sync(0, state_vector)
 }
 
 /// SyncStep2 with `update`.
@@ -162,10 +162,10 @@ pub(crate) fn awareness_of(count: u64, entries: &[u8]) -> Vec<u8> {
     message
 }
 
-fn sync(kind: u8, update: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(update.len() + 6);
+fn sync(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(body.len() + 6);
     message.extend_from_slice(&[0, kind]);
-    write_var_bytes(&mut message, update);
+    write_var_bytes(&mut message, body);
     message
 }
 

@@ -15,11 +15,22 @@ mod schedule;
 mod session;
 mod table;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 use clap::Parser;
 
-fn main() -> Result<()> {
-    let command = command::Command::parse();
+fn main() -> ExitCode {
+    match run(command::Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load-tests: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: command::Command) -> Result<()> {
     // Where it cannot be raised, connecting says what is missing.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;

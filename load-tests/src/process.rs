@@ -104,6 +104,16 @@ impl CpuSample {
     }
 }
 
+/// CPU time that all cores together spent on anything, the hypervisor's other guests included.
+pub(crate) fn machine_busy() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let line = stat.lines().next().context("read the first line of /proc/stat")?;
+    // cpu user nice system idle iowait irq softirq steal
+    let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|f| f.parse().ok()).collect();
+    let idle: u64 = fields.iter().skip(3).take(2).sum();
+    Ok(TICK * (fields.iter().sum::<u64>() - idle) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,13 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::process::{CpuSample, Process};
+use crate::process::{CpuSample, Process, machine_busy};
 
 /// Share of one core above which the generator, not the server, may be what a run measured.
 const GENERATOR_BUSY_MAX: f64 = 0.9;
+
+/// Share of one core that other processes may use before they disturb a run.
+const OTHERS_BUSY_MAX: f64 = 0.1;
 
 /// Latencies in microseconds, to three digits, up to five minutes.
 pub(crate) fn latencies() -> Histogram<u64> {
@@ -125,6 +128,7 @@ pub(crate) struct Watch {
     server: Option<Process>,
     server_before: Option<CpuSample>,
     own_before: CpuSample,
+    machine_before: Duration,
     begin: std::time::Instant,
 }
 
@@ -135,6 +139,8 @@ pub(crate) struct Watched {
     pub(crate) server: Option<Duration>,
     /// CPU time of the generator.
     pub(crate) own: Duration,
+    /// CPU time of everybody else on this machine, if the server's is known.
+    pub(crate) others: Option<Duration>,
     pub(crate) elapsed: Duration,
 }
 
@@ -145,6 +151,7 @@ impl Watch {
             server_before: server.map(|server| server.cpu()).transpose()?,
             server,
             own_before: Process::own().cpu()?,
+            machine_before: machine_busy()?,
             begin: std::time::Instant::now(),
         })
     }
@@ -156,7 +163,9 @@ impl Watch {
             _ => None,
         };
         let own = Process::own().cpu()?.since(&self.own_before);
-        Ok(Watched { server, own, elapsed: self.begin.elapsed() })
+        let machine = machine_busy()?.saturating_sub(self.machine_before);
+        let others = server.map(|server| machine.saturating_sub(server + own));
+        Ok(Watched { server, own, others, elapsed: self.begin.elapsed() })
     }
 }
 
@@ -168,13 +177,12 @@ impl Watched {
         }
     }
 
-    /// Adds how busy server and generator were, and says so if the generator may have been the bottleneck.
+    /// Adds how busy everybody was, and says so if the generator may have been the bottleneck.
     pub(crate) fn report_load(&self, report: &mut Report) {
-        let share = |time: Duration| time.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         if let Some(server) = self.server {
-            report.figure("server_cpu_percent", "server CPU", share(server) * 100.0, "%");
+            report.figure("server_cpu_percent", "server CPU", self.share(server) * 100.0, "%");
         }
-        let own = share(self.own);
+        let own = self.share(self.own);
         report.figure("generator_cpu_percent", "generator CPU", own * 100.0, "%");
         if own > GENERATOR_BUSY_MAX {
             report.warn(format!(
@@ -182,6 +190,31 @@ impl Watched {
                 own * 100.0
             ));
         }
+        self.report_others(report);
+    }
+
+    /// Adds how busy the rest of the machine was, and says so if that disturbed the run.
+    pub(crate) fn report_others(&self, report: &mut Report) {
+        let Some(others) = self.others.map(|others| self.share(others)) else { return };
+        report.figure("others_cpu_percent", "CPU of other processes", others * 100.0, "%");
+        if others > OTHERS_BUSY_MAX {
+            report.warn(format!("other processes used {:.0} % of a core and disturbed the run", others * 100.0));
+        }
+    }
+
+    /// Both stretches of time as one.
+    pub(crate) fn plus(self, other: Watched) -> Watched {
+        let sum = |(a, b)| a + b;
+        Watched {
+            server: self.server.zip(other.server).map(sum),
+            own: self.own + other.own,
+            others: self.others.zip(other.others).map(sum),
+            elapsed: self.elapsed + other.elapsed,
+        }
+    }
+
+    fn share(&self, time: Duration) -> f64 {
+        time.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9)
     }
 }
 

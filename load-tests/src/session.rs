@@ -16,6 +16,9 @@ use crate::process::Process;
 /// How long a room may take to answer a SyncStep1.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Of a client that has nothing yet.
+const EMPTY_STATE_VECTOR: [u8; 1] = [0];
+
 /// Reasons of closed sockets that a report lists.
 const CLOSE_REASONS_MAX: usize = 5;
 
@@ -38,6 +41,11 @@ pub(crate) struct World {
 
 /// What a scenario makes of the messages that one session receives.
 pub(crate) trait Member {
+    /// What this client has when it joins.
+    fn state_vector(&self) -> Vec<u8> {
+        EMPTY_STATE_VECTOR.to_vec()
+    }
+
     /// Everything that this client wrote, for the server's SyncStep1.
     fn state(&self) -> Vec<u8> {
         vec![0, 0]
@@ -106,7 +114,7 @@ impl Session {
             progress: Rc::default(),
             announced: announcement.as_ref().map(|announcement| announcement.client),
         };
-        for message in world.dialect.greeting() {
+        for message in world.dialect.greeting(&member.state_vector()) {
             session.send(&message);
         }
         if let Some(Announcement { client, clock, state }) = announcement {
@@ -138,7 +146,7 @@ impl Session {
     pub(crate) async fn round_trip(&self, dialect: Dialect) -> Result<()> {
         if dialect.syncs() {
             let syncs = self.progress.syncs.get();
-            self.send(&dialect::sync_step1());
+            self.send(&dialect::sync_step1(&EMPTY_STATE_VECTOR));
             self.wait_syncs(syncs + 1).await?;
         }
         Ok(())
@@ -154,10 +162,14 @@ impl Session {
         self.connection.wait_closed().await;
     }
 
-    /// Waits until the socket is gone.
-    pub(crate) async fn wait_gone(&self) {
+    /// Notes that the server will end the socket, and that this is no surprise.
+    pub(crate) fn expect_end(&self) {
         self.progress.is_leaving.set(true);
-        self.connection.wait_closed().await;
+    }
+
+    /// Waits until the socket is at its end, however long that takes.
+    pub(crate) async fn wait_end(&self) {
+        self.connection.wait_end().await;
     }
 
     async fn wait_syncs(&self, count: u64) -> Result<Instant> {

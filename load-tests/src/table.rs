@@ -65,17 +65,22 @@ const ROWS: &[Row] = &[
 
 /// Reads every `*.json` of `directory` and lays the results out as a Markdown table.
 pub(crate) fn markdown(directory: &Path) -> Result<String> {
-    let mut reports = Vec::new();
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))? {
         let path = entry.context("list the results")?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            let report: Value = serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
-            reports.push(report);
+            paths.push(path);
         }
     }
-    ensure!(!reports.is_empty(), "{} holds no results", directory.display());
+    ensure!(!paths.is_empty(), "{} holds no results", directory.display());
+    paths.sort();
+    let reports: Vec<Value> = paths.iter().map(|path| read_report(path)).collect::<Result<_>>()?;
     Ok(layout(&reports))
+}
+
+fn read_report(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
 }
 
 fn layout(reports: &[Value]) -> String {

@@ -44,7 +44,7 @@ impl Default for Limits {
         Limits {
             frame_bytes_max: 16 << 20,
             document_bytes_max: 64 << 20,
-            document_clients_max: 1 << 20,
+            document_clients_max: 1 << 17,
             nesting_max: 128,
             any_depth_max: 64,
             awareness_state_bytes_max: 4 << 10,

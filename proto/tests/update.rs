@@ -83,6 +83,8 @@ fn document(client: u64) -> Doc {
         client_id: ClientID::new(client),
         offset_kind: OffsetKind::Utf16,
         cleanup_formatting: false,
+        // Some clients keep what is deleted, and merge it; most collect it.
+        skip_gc: client == CLIENT_IDS[1],
         ..Options::default()
     })
 }

@@ -3,6 +3,7 @@
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod doctor;
+mod transfer;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -32,6 +33,12 @@ pub fn run() -> ExitCode {
     };
     let outcome = match matches.subcommand() {
         Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers)),
+        Some(("export", options)) => {
+            layers(&matches, Some(options)).and_then(|layers| transfer::export(&layers, options))
+        }
+        Some(("import", options)) => {
+            layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
+        }
         Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
         None => layers(&matches, None).and_then(|layers| serve(&layers)),
     };
@@ -51,7 +58,8 @@ fn serve(layers: &Layers) -> Outcome {
     }
     tell_settings(&config);
     fit_descriptors(&mut config);
-    runtime()?.block_on(server::run(Arc::new(config)))?;
+    // In a task, so that the accept loop runs on a worker: from this thread every accept and spawn would wake another one.
+    runtime()?.block_on(async { tokio::spawn(server::run(Arc::new(config))).await })??;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,12 +83,12 @@ fn command() -> Command {
         .styles(STYLES)
         .max_term_width(120)
         .disable_help_subcommand(true);
-    with_knobs(root, &[]).subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[])).subcommand(
-        with_knobs(
-            Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong"),
-            &["Serving", "Keeping"],
-        ),
-    )
+    let doctor = Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong");
+    with_knobs(root, &[])
+        .subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[]))
+        .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(doctor, &["Serving", "Keeping"]))
 }
 
 const STYLES: Styles = Styles::styled()

@@ -82,7 +82,7 @@ knobs! {
         /// Where dashboards are kept: file:DIRECTORY or memory:.
         store: StoreUrl = "file:./data", "URL", value::parsed;
         /// How long edits of all rooms are collected into one durable write.
-        commit_interval: Duration = "20ms", "TIME", value::duration;
+        commit_interval: Duration = "40ms", "TIME", value::duration;
         /// Bytes appended to a dashboard's log after which it gets a snapshot.
         snapshot_bytes: usize = "256KiB", "SIZE", value::bytes;
         /// The longest time from an edit to the snapshot that holds it.

@@ -28,7 +28,7 @@ const ASSETS: &[Asset] = &[
 
 /// What the page may do: its own scripts and sockets, nothing from elsewhere, and nobody frames it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-     style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
+     frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
 
 /// The file under `path`, or nothing.
 pub(super) fn answer(path: &str) -> Option<Response> {

@@ -337,6 +337,7 @@ impl Driver {
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
             Report::Limit(LimitReached::DocumentBytes) => Refusal::DocumentTooLarge,
+            Report::Limit(LimitReached::Content) => Refusal::MalformedUpdate,
             Report::Limit(_) => Refusal::DocumentLimit,
         };
         metrics.refusals.inc(refusal);

@@ -63,6 +63,8 @@ pub enum Item {
     Pong(bytes::Bytes),
 }
 
+/// Room for so many frames stays with an idle session.
+const FRAMES_KEPT: usize = 4;
 /// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, a question) must fit
 /// into an empty outbox, or it would overflow again and again.
 const FRAMES_ALWAYS: usize = 4;
@@ -244,7 +246,7 @@ impl Outbox {
         if !batch.is_empty() {
             return Poll::Ready(Next::Batch);
         }
-        if queue.frames.capacity() > 0 {
+        if queue.frames.capacity() > FRAMES_KEPT {
             queue.frames = VecDeque::new();
         }
         if let Some((code, after)) = queue.close {

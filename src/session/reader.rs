@@ -6,10 +6,14 @@ use crate::compress;
 use crate::metrics::{Metrics, Refusal};
 use crate::room::RoomHandle;
 use bytes::Bytes;
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Poll, ready};
 use core::time::Duration;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
@@ -92,8 +96,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads until the session ends; the outbox knows the reason by then.
-    pub(super) async fn run(&mut self, io: OwnedReadHalf, leftover: Bytes, room: &RoomHandle, member: MemberId) {
-        let end = match self.serve(&io, leftover, room, member).await {
+    pub(super) async fn run(&mut self, mut io: OwnedReadHalf, leftover: Bytes, room: &RoomHandle, member: MemberId) {
+        let end = match self.serve(&mut io, leftover, room, member).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
@@ -114,18 +118,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Throws away what the peer sends until it hangs up, so that the close frame is not lost to a reset.
-    pub(super) async fn discard(&mut self, socket: OwnedReadHalf) {
+    pub(super) async fn discard(&mut self, mut io: OwnedReadHalf) {
         let outbox = Arc::clone(&self.outbox);
         let drained = async {
             loop {
-                if socket.readable().await.is_err() {
+                if !matches!(read(&mut io, |_| ()).await, Ok(Some(()))) {
                     return;
-                }
-                match read(&socket, |_| ()) {
-                    Ok(Some(())) => {}
-                    // What is readable may have been read already.
-                    Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(None) | Err(_) => return,
                 }
             }
         };
@@ -145,7 +143,7 @@ impl<'a> Reader<'a> {
 
     async fn serve(
         &mut self,
-        io: &OwnedReadHalf,
+        io: &mut OwnedReadHalf,
         leftover: Bytes,
         room: &RoomHandle,
         member: MemberId,
@@ -156,44 +154,43 @@ impl<'a> Reader<'a> {
         leftover_ok?;
         let patience = sleep_until(self.heard_at + self.config.idle_timeout / 2);
         tokio::pin!(patience);
+        let outbox = Arc::clone(&self.outbox);
+        let called = outbox.called();
+        tokio::pin!(called);
         loop {
-            // All cancel-safe.
-            tokio::select! {
-                readable = io.readable() => readable.map_err(|_| End::Gone)?,
+            let mut events = Vec::new();
+            // All cancel-safe; what was read is in `events`.
+            let decoded = tokio::select! {
+                decoded = read(io, |bytes| self.decode(bytes, &mut events)) => match decoded {
+                    Ok(Some(decoded)) => decoded,
+                    Ok(None) | Err(_) => return Err(End::Gone),
+                },
                 () = &mut patience => {
                     let next = self.look_at_the_time()?;
                     patience.as_mut().reset(next);
                     continue;
                 }
-                call = self.outbox.called() => {
+                call = &mut called => {
                     if call == Call::Ended {
                         return Err(End::Told);
                     }
                     let deadline = Instant::now() + PROBE_TIMEOUT;
                     self.deadline = Some(deadline);
                     patience.as_mut().reset(deadline);
+                    called.set(outbox.called());
                     continue;
                 }
+            };
+            self.heard_at = Instant::now();
+            self.deadline = None;
+            if events.len() == 1
+                && let Some(event) = events.pop()
+            {
+                self.take(event, room, member).await?;
+            } else {
+                self.take_all(events, room, member).await?;
             }
-            let mut events = Vec::new();
-            let outcome = read(io, |bytes| self.decode(bytes, &mut events));
-            match outcome {
-                Ok(None) => return Err(End::Gone),
-                Ok(Some(decoded)) => {
-                    self.heard_at = Instant::now();
-                    self.deadline = None;
-                    if events.len() == 1
-                        && let Some(event) = events.pop()
-                    {
-                        self.take(event, room, member).await?;
-                    } else {
-                        self.take_all(events, room, member).await?;
-                    }
-                    decoded?;
-                }
-                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(End::Gone),
-            }
+            decoded?;
         }
     }
 
@@ -395,11 +392,15 @@ async fn wait_for(bucket: &mut TokenBucket, started: Instant, n: u32, metrics: &
     }
 }
 
-/// Reads once into the thread's buffer. `None` when the peer hung up.
-fn read<T>(io: &OwnedReadHalf, take: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
-    BUFFER.with_borrow_mut(|buffer| match io.try_read(buffer) {
-        Ok(0) => Ok(None),
-        Ok(n) => Ok(Some(take(&buffer[..n]))),
-        Err(failure) => Err(failure),
+/// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.
+async fn read<T>(io: &mut OwnedReadHalf, mut take: impl FnMut(&[u8]) -> T) -> io::Result<Option<T>> {
+    poll_fn(|cx| {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            // Not `try_read`, which would have to fail once more before the socket counts as empty.
+            ready!(Pin::new(&mut *io).poll_read(cx, &mut read))?;
+            Poll::Ready(Ok((!read.filled().is_empty()).then(|| take(read.filled()))))
+        })
     })
+    .await
 }

@@ -1,7 +1,7 @@
 //! The writing half of a session: empties the outbox with as few system calls as it takes.
 //!
-//! Payloads are shared between sessions and never copied: a header of a few bytes goes in front of each, and all that waits leaves in
-//! one vectored write.
+//! What is small leaves as one copied piece, which costs the kernel the least. Large payloads are shared between sessions and
+//! never copied: a header of a few bytes goes in front of each, and all that waits leaves in one vectored write.
 
 use super::deflate::DeflatedStates;
 use super::outbox::{Item, Next, Outbox};
@@ -9,6 +9,7 @@ use crate::metrics::{Metrics, Refusal};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::time::Duration;
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
@@ -19,6 +20,8 @@ use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::encode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
 
+/// Up to so many bytes leave as one piece. Below what is worth compressing.
+const SMALL_BYTES: usize = 8 << 10;
 /// Slices in one system call (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 256;
 
@@ -38,7 +41,25 @@ struct Part {
     payload: Bytes,
 }
 
+/// Room for so many items stays with an idle session.
+const BATCH_KEPT: usize = 4;
+
+thread_local! {
+    static SMALL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn put(buffer: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    let (header, len) = header(opcode, payload.len(), true, false);
+    buffer.extend_from_slice(&header[..len]);
+    buffer.extend_from_slice(payload);
+}
+
 impl Part {
+    /// Bytes that are framed already.
+    fn rest(payload: Bytes) -> Part {
+        Part { header: [0; 10], header_len: 0, payload }
+    }
+
     fn new(opcode: Opcode, payload: Bytes, compressed: bool) -> Part {
         let (header, header_len) = header(opcode, payload.len(), true, compressed);
         Part { header, header_len, payload }
@@ -52,8 +73,11 @@ impl Writer {
         loop {
             match self.outbox.next(&mut batch).await {
                 Next::Batch => {
-                    let taken = core::mem::take(&mut batch);
-                    match self.write(taken).await {
+                    let outcome = self.write(&mut batch).await;
+                    if batch.capacity() > BATCH_KEPT {
+                        batch = Vec::new();
+                    }
+                    match outcome {
                         Ok(()) => {}
                         Err(failure) => {
                             if failure.kind() == io::ErrorKind::TimedOut {
@@ -84,9 +108,14 @@ impl Writer {
         let _ = self.io.shutdown().await; // The peer may be gone already.
     }
 
-    async fn write(&mut self, items: Vec<Item>) -> io::Result<()> {
+    async fn write(&self, items: &mut Vec<Item>) -> io::Result<()> {
+        if let Some(outcome) = self.write_small(items) {
+            let rest = outcome?;
+            items.clear();
+            return if rest.is_empty() { Ok(()) } else { self.write_all(&[Part::rest(rest.into())]).await };
+        }
         let mut parts = Vec::with_capacity(items.len());
-        for item in items {
+        for item in items.drain(..) {
             match item {
                 Item::Frame(frame) => {
                     let deflated = match &self.deflated {
@@ -107,6 +136,37 @@ impl Writer {
             }
         }
         self.write_all(&parts).await
+    }
+
+    /// Writes what is small as one piece: copying it costs less than telling the kernel where the pieces are.
+    ///
+    /// `None` when it is not small; otherwise what the socket did not take.
+    fn write_small(&self, items: &[Item]) -> Option<io::Result<Vec<u8>>> {
+        SMALL.with_borrow_mut(|buffer| {
+            buffer.clear();
+            for item in items {
+                match item {
+                    Item::Frame(frame) if frame.bytes.len() <= SMALL_BYTES => put(buffer, Opcode::Binary, &frame.bytes),
+                    Item::Frame(_) => return None,
+                    Item::Acks { saved, count } => {
+                        let ack = encode::sync_status(*saved);
+                        for _ in 0..(*count).min(SMALL_BYTES as u32) {
+                            put(buffer, Opcode::Binary, &ack);
+                        }
+                    }
+                    Item::Ping => put(buffer, Opcode::Ping, &[]),
+                    Item::Pong(payload) => put(buffer, Opcode::Pong, payload),
+                }
+                if buffer.len() > SMALL_BYTES {
+                    return None;
+                }
+            }
+            Some(match self.io.try_write(buffer) {
+                Ok(written) => Ok(buffer[written..].to_vec()),
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => Ok(buffer.clone()),
+                Err(failure) => Err(failure),
+            })
+        })
     }
 
     async fn write_all(&self, parts: &[Part]) -> io::Result<()> {

@@ -45,6 +45,7 @@ macro_rules! suite {
             a_snapshot_before_any_entry_is_kept,
             only_covered_entries_before_the_time_are_trimmed,
             concurrent_snapshotters_lose_nothing,
+            loads_beside_snapshots_are_whole,
             a_damaged_entry_is_left_out_and_reported,
             a_damaged_snapshot_is_left_out_and_the_whole_log_loads,
             a_damaged_snapshot_is_displaced_by_the_next,
@@ -290,6 +291,28 @@ pub(crate) async fn concurrent_snapshotters_lose_nothing(bench: impl Bench) {
     assert_eq!(stored.snapshot, Some((positions[39], Bytes::from_static(b"to 39"))));
     assert_eq!(stored.position, positions[39]);
     assert!(stored.tail.is_empty());
+}
+
+pub(crate) async fn loads_beside_snapshots_are_whole(bench: impl Bench) {
+    let store = bench.store();
+    let mut positions = Vec::new();
+    for n in 0..100 {
+        positions.push(append(store, update("w/a", n)).await);
+    }
+    let positions = &positions;
+    let snapshots = async move {
+        for (n, covers) in positions.iter().enumerate() {
+            snapshot(store, "w/a", *covers, &n.to_string(), NOW).await;
+        }
+    };
+    let loads = async move {
+        for _ in 0..200 {
+            let stored = load(store, "w/a").await;
+            let first = stored.snapshot.as_ref().map_or(0, |(_, state)| text(state).parse::<u64>().unwrap() + 1);
+            assert_eq!(tail(&stored), (first..100).map(|n| format!("update {n}")).collect::<Vec<_>>());
+        }
+    };
+    futures_util::future::join(snapshots, loads).await;
 }
 
 pub(crate) async fn a_damaged_entry_is_left_out_and_reported(mut bench: impl Bench) {

@@ -1,12 +1,15 @@
 //! The store in one directory on disk: the default. Needs no server beside ydash.
 //!
-//! A log-structured engine (fjall) keeps the records; [`committer`] is the one thread that writes to it, syncs, and only then
-//! answers. Reads go to few blocking threads. After a full disk or another IO error the [`slot`] reopens the engine without a
+//! A log-structured engine (fjall) keeps the records; `committer` is the one thread that writes to it, syncs, and only then
+//! answers. Reads go to few blocking threads. After a full disk or another IO error the `slot` reopens the engine without a
 //! restart. See docs/STORAGE.md for the layout.
 
 mod committer;
 mod engine;
 mod slot;
+
+#[cfg(test)]
+mod disk_tests;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -206,7 +209,7 @@ fn load(view: &View<'_>, id: &DashboardId) -> Result<Stored, EngineError> {
             Some(Err(RecordError::Damaged(_))) | None => stored.damaged += 1,
         }
     }
-    view.log(id, after, u64::MAX, |found| {
+    view.log(head.number, after, u64::MAX, |found| {
         match found {
             Found::Damage(_) => stored.damaged += 1,
             Found::Record(position, record) => {
@@ -232,7 +235,7 @@ fn read_log(
     let mut entries = Vec::new();
     let Some(head) = view.head(id)?.filter(|head| !head.is_removed && limit > 0) else { return Ok(entries) };
     let after = u64::try_from(after.0).unwrap_or(u64::MAX).max(head.trimmed_to);
-    view.log(id, after, u64::MAX, |found| {
+    view.log(head.number, after, u64::MAX, |found| {
         if let Found::Record(position, record) = found {
             match decode_entry(&record) {
                 Ok(entry) => entries.push((LogPosition(position.into()), entry)),
@@ -256,7 +259,8 @@ fn prepare_snapshot(
     record: Vec<u8>,
     keep_log_since: Timestamp,
 ) -> Result<Snapshot, EngineError> {
-    let mut snapshot = Snapshot { dashboard, covers, record, displaces: None, trims: Vec::new(), aside: Vec::new() };
+    let mut snapshot =
+        Snapshot { dashboard, covers, record, displaces: None, number: 0, trims: Vec::new(), aside: Vec::new() };
     let id = &snapshot.dashboard;
     let Some(head) = view.head(id)? else { return Ok(snapshot) };
     if head.covers.is_some() {
@@ -273,7 +277,8 @@ fn prepare_snapshot(
         }
     }
     let covers = u64::try_from(covers.0).unwrap_or(u64::MAX);
-    view.log(id, head.swept_to, covers, |found| {
+    snapshot.number = head.number;
+    view.log(head.number, head.swept_to, covers, |found| {
         if let Found::Record(position, entry) = found {
             match decode_entry_at(&entry) {
                 Ok(at) if at >= keep_log_since && position > head.trimmed_to => return Ok(ControlFlow::Break(())),
@@ -301,68 +306,73 @@ fn list(view: &View<'_>, prefix: &str, after: Option<&DashboardId>, limit: usize
     if limit == 0 {
         return Ok(listed);
     }
-    for item in view.heads(prefix, after) {
-        match item? {
-            (Ok(id), head) if head.is_removed => listed.removed.push(id),
-            (Ok(id), _) => listed.dashboards.push(id),
-            (Err(_), _) => {}
+    view.heads(prefix, after, |found| {
+        match found.id {
+            Ok(id) if found.head.is_removed => listed.removed.push(id),
+            Ok(id) => listed.dashboards.push(id),
+            Err(_) => {}
         }
-        if listed.dashboards.len() == limit {
-            break;
-        }
-    }
+        Ok(if listed.dashboards.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
     Ok(listed)
 }
 
 fn check(view: &View<'_>) -> Result<CheckReport, EngineError> {
     let mut report = CheckReport { set_aside: view.aside_len()?, ..CheckReport::default() };
-    for item in view.heads("", None) {
-        let (id, head) = match item? {
-            (Ok(id), head) => (id, head),
-            (Err(name), _) => {
-                let why = "not a dashboard's name".to_owned();
-                report.report(DamagedRecord { dashboard: name, position: None, why });
-                continue;
-            }
-        };
-        if head.is_removed {
-            continue;
-        }
-        report.dashboards += 1;
-        let damaged = |position, why: String| DamagedRecord { dashboard: id.to_string(), position, why };
-        if head.covers.is_some() {
-            match view.snapshot(&id)? {
-                None => report.report(damaged(None, "snapshot is missing".to_owned())),
-                Some(Err(_)) => report.report(damaged(None, "block cannot be read".to_owned())),
-                Some(Ok(record)) => {
-                    report.bytes += record.len() as u64;
-                    match decode_snapshot(&record) {
-                        Ok(_) => report.snapshots += 1,
-                        Err(error) => report.report(damaged(None, error.to_string())),
-                    }
-                }
-            }
-        }
-        view.log(&id, head.trimmed_to, u64::MAX, |found| {
-            match found {
-                Found::Damage(after) => {
-                    let position = Some(LogPosition(u128::from(after) + 1));
-                    report.report(damaged(position, "block cannot be read".to_owned()));
-                }
-                Found::Record(position, record) => {
-                    report.bytes += record.len() as u64;
-                    match decode_entry(&record) {
-                        Ok(_) => report.entries += 1,
-                        Err(error) => {
-                            report.report(damaged(Some(LogPosition(position.into())), error.to_string()));
-                        }
-                    }
-                }
-            }
-            Ok(ControlFlow::<()>::Continue(()))
-        })?;
-    }
+    view.heads("", None, |found| {
+        check_dashboard(view, found, &mut report)?;
+        Ok(ControlFlow::<()>::Continue(()))
+    })?;
     Ok(report)
+}
+
+fn check_dashboard(view: &View<'_>, found: engine::Listed, report: &mut CheckReport) -> Result<(), EngineError> {
+    let name = found.id.as_ref().map_or_else(String::clone, ToString::to_string);
+    let damaged = |position: Option<u64>, why: &str| DamagedRecord {
+        dashboard: name.clone(),
+        position: position.map(|position| LogPosition(position.into())),
+        why: why.to_owned(),
+    };
+    let head = found.head;
+    let id = match found.id {
+        Ok(_) if head.is_removed => return Ok(()),
+        Ok(id) => id,
+        Err(_) => {
+            report.report(damaged(None, "not a dashboard's name"));
+            return Ok(());
+        }
+    };
+    report.dashboards += 1;
+    if found.is_made_up {
+        report.report(damaged(None, "head cannot be read"));
+    }
+    if head.covers.is_some() {
+        match view.snapshot(&id)? {
+            None => report.report(damaged(None, "snapshot is missing")),
+            Some(Err(_)) => report.report(damaged(None, "block of the snapshot cannot be read")),
+            Some(Ok(record)) => {
+                report.bytes += record.len() as u64;
+                match decode_snapshot(&record) {
+                    Ok(_) => report.snapshots += 1,
+                    Err(error) => report.report(damaged(None, &error.to_string())),
+                }
+            }
+        }
+    }
+    view.log(head.number, head.trimmed_to, u64::MAX, |found| {
+        match found {
+            Found::Damage(after) => report.report(damaged(Some(after + 1), "block of the log cannot be read")),
+            Found::Record(position, record) => {
+                report.bytes += record.len() as u64;
+                match decode_entry(&record) {
+                    Ok(_) => report.entries += 1,
+                    Err(error) => report.report(damaged(Some(position), &error.to_string())),
+                }
+            }
+        }
+        Ok(ControlFlow::<()>::Continue(()))
+    })?;
+    Ok(())
 }
 
 /// Creates the directory and takes its lock; [`ErrorKind::WouldBlock`] if somebody has it.
@@ -454,10 +464,11 @@ mod tests {
                     }
                     Ok(ControlFlow::<()>::Continue(()))
                 };
-                view.log(dashboard, 0, u64::MAX, each).unwrap();
+                let number = view.head(dashboard).unwrap().unwrap().number;
+                view.log(number, 0, u64::MAX, each).unwrap();
                 let (position, mut record) = entries.swap_remove(index);
                 *record.last_mut().unwrap() ^= 1;
-                batch.put_entry(dashboard, position, record);
+                batch.put_entry(number, position, record);
             });
         }
 
@@ -518,7 +529,10 @@ mod tests {
     async fn a_record_of_a_later_format_refuses_the_load() {
         let bench = EmbeddedBench::new().await;
         let position = append(bench.store(), update("w/a", 1)).await;
-        bench.edit(|_, batch| batch.put_entry(&id("w/a"), u64::try_from(position.0).unwrap(), vec![9, 1, 2]));
+        bench.edit(|view, batch| {
+            let number = view.head(&id("w/a")).unwrap().unwrap().number;
+            batch.put_entry(number, u64::try_from(position.0).unwrap(), vec![9, 1, 2]);
+        });
         let error = bench.store().load(&id("w/a")).await.unwrap_err();
         assert!(matches!(error, StoreError::LaterFormat { version: 9, .. }), "{error:?}");
     }
@@ -553,6 +567,38 @@ mod tests {
         }
     }
 
+    /// 120 MB of updates, of which each snapshot leaves nothing: what they took on disk is given back.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn trimmed_logs_do_not_make_the_directory_grow() {
+        let bench = EmbeddedBench::new().await;
+        let mut most = 0;
+        for round in 0..12u64 {
+            for dashboard in ["w/a", "w/b"] {
+                let mut covers = LogPosition::START;
+                for n in 0..50 {
+                    let update = format!("{round} {n} {}", "x".repeat(1000));
+                    let entries = vec![entry(n, &update); 100];
+                    covers = append(bench.store(), Append { dashboard: id(dashboard), entries }).await;
+                }
+                let state = Bytes::from(vec![1; 9000]);
+                bench.store().snapshot(&id(dashboard), covers, state, Timestamp(u64::MAX)).await.unwrap();
+            }
+            most = most.max(blocks_of(bench.directory.path()));
+        }
+        // Two journals of 64 MB, the older of which goes when its tables are written.
+        assert!(most < 140 << 20, "{} MiB", most >> 20);
+    }
+
+    #[cfg(unix)]
+    fn blocks_of(directory: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let mut bytes = 0;
+        // Compaction removes files while they are counted.
+        walk(directory, &mut |path| bytes += path.metadata().map_or(0, |metadata| metadata.blocks() * 512));
+        bytes
+    }
+
     /// Bits that rot in a table are noticed below the records: the blocks around them still load.
     #[tokio::test]
     async fn an_unreadable_block_costs_only_what_was_in_it() {
@@ -584,9 +630,47 @@ mod tests {
         assert!(bench.store().check().await.unwrap().damaged_total >= 1);
     }
 
+    #[tokio::test]
+    async fn unreadable_heads_are_made_up_from_the_logs() {
+        let mut bench = EmbeddedBench::new().await;
+        append(bench.store(), update("w/removed", 1)).await;
+        bench.store().remove(&id("w/removed")).await.unwrap();
+        for n in 0..50 {
+            for name in ["w/a", "w/b", "v/c"] {
+                append(bench.store(), update(name, n)).await;
+            }
+        }
+        let covers = bench.store().load(&id("w/b")).await.unwrap().position;
+        bench.store().snapshot(&id("w/b"), covers, Bytes::from_static(b"state"), Timestamp(40)).await.unwrap();
+        bench.store.as_ref().unwrap().slot.flush_for_test();
+        bench.store.take().unwrap().close().await.unwrap();
+
+        // The heads are the first keyspace that was made.
+        let table = largest_file(&bench.directory.path().join("db/keyspaces/1/tables"));
+        let mut bytes = std::fs::read(&table).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&table, bytes).unwrap();
+
+        bench.store = Some(EmbeddedStore::open(bench.directory.path()).unwrap());
+        let store = bench.store();
+        assert_eq!(store.list("", None, 10).await.unwrap(), [id("v/c"), id("w/a"), id("w/b")]);
+        assert_eq!(store.list("w/", Some(&id("w/a")), 10).await.unwrap(), [id("w/b")]);
+        assert_eq!(store.load(&id("w/a")).await.unwrap().tail.len(), 50);
+        let stored = store.load(&id("w/b")).await.unwrap();
+        assert_eq!((stored.snapshot.unwrap().1.as_ref(), stored.tail.len()), (b"state".as_slice(), 0));
+        assert!(store.load(&id("w/unknown")).await.unwrap().is_empty());
+        assert_eq!(store.check().await.unwrap().damaged_total, 3);
+        append(store, update("w/a", 50)).await;
+        assert_eq!(store.load(&id("w/a")).await.unwrap().tail.len(), 51);
+    }
+
     fn largest_table(directory: &Path) -> PathBuf {
+        largest_file(&directory.join("db/keyspaces"))
+    }
+
+    fn largest_file(directory: &Path) -> PathBuf {
         let mut files = Vec::new();
-        walk(&directory.join("db/keyspaces"), &mut |path| files.push(path.to_owned()));
+        walk(directory, &mut |path| files.push(path.to_owned()));
         files.into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap()
     }
 

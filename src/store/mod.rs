@@ -12,6 +12,7 @@
 //! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
+pub mod archive;
 pub mod embedded;
 pub mod memory;
 mod record;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0       version, 1
-//! byte 1       kind: 1 log entry, 2 snapshot, 3 head
+//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name
 //! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
 //! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
+use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
 use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, Source, StoreError};
@@ -58,6 +59,8 @@ impl RecordError {
 /// What is known of a dashboard besides its records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, BorrowDecode)]
 pub(super) struct Head {
+    /// Stands for the dashboard in the keys of its log; 0 if none was given out.
+    pub(super) number: u64,
     /// What the snapshot covers; `None` without one.
     pub(super) covers: Option<u64>,
     /// Log entries at or before it are trimmed, whether or not they are still there.
@@ -92,6 +95,7 @@ enum Kind {
     Entry = 1,
     Snapshot = 2,
     Head = 3,
+    Name = 4,
 }
 
 /// Encodes a log entry.
@@ -170,6 +174,17 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
 /// Decodes a head.
 pub(super) fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
     open(Kind::Head, record)
+}
+
+/// Encodes the name that belongs to a log.
+pub(super) fn encode_name(id: &DashboardId) -> Vec<u8> {
+    seal(Kind::Name, id.as_str(), id.as_str().len())
+}
+
+/// Decodes the name that belongs to a log.
+pub(super) fn decode_name(record: &[u8]) -> Result<DashboardId, RecordError> {
+    let name: &str = open(Kind::Name, record)?;
+    DashboardId::parse(name).map_err(|_| RecordError::Damaged("not a dashboard's name"))
 }
 
 /// Refuses what is larger than a record may be.
@@ -276,9 +291,16 @@ mod tests {
 
     #[test]
     fn golden_head() {
-        let head = Head { covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false };
-        assert_eq!(encode_head(&head), [1, 3, 0xf9, 0x84, 0x15, 0x9b, 1, 5, 4, 3, 0]);
+        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false };
+        assert_eq!(encode_head(&head), [1, 3, 0xfc, 0x46, 0x32, 0xf3, 2, 1, 5, 4, 3, 0]);
         assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+    }
+
+    #[test]
+    fn golden_name() {
+        let id = DashboardId::parse("w/a").unwrap();
+        assert_eq!(encode_name(&id), [1, 4, 0x5e, 0x6c, 0xbc, 0xe4, 3, b'w', b'/', b'a']);
+        assert_eq!(decode_name(&encode_name(&id)), Ok(id));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use ydash::config::{Config, ConfigError, Knob, Layers, Source};
+use ydash::store::{Append, LogEntry, StoreUrl};
 use ydash_proto::access::Access;
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
 
 fn layers(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Layers {
     let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>();
@@ -142,7 +145,7 @@ fn help_names_every_knob_and_command() {
     for knob in Knob::all() {
         assert!(told.contains(&format!("--{}", knob.name)), "{}", knob.name);
     }
-    for command in ["serve", "doctor"] {
+    for command in ["serve", "export", "import", "doctor"] {
         assert!(told.contains(command), "{command}");
     }
     assert!(ydash(&["--version"]).stdout.starts_with(b"ydash "));
@@ -174,4 +177,53 @@ fn the_doctor_finds_what_is_wrong() {
     let broken = ydash(&["doctor", "--room-idle", "soon"]);
     let told = String::from_utf8(broken.stdout).unwrap();
     assert!(!broken.status.success() && told.contains("BROKEN") && told.contains("--room-idle"), "{told}");
+}
+
+#[test]
+fn an_archive_carries_dashboards_to_another_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ydash"));
+        let output = command.args(arguments).current_dir(directory.path()).env_clear().output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (done, told) = run(&["export", "backup", "--store", "file:from"]);
+    assert!(!done && told.contains("there is no store in from"), "{told}");
+    let (done, told) = run(&["export", "backup", "--store", "memory:"]);
+    assert!(!done && told.contains("memory: keeps nothing"), "{told}");
+
+    fill(&directory.path().join("from"));
+    let (done, told) = run(&["export", "backup", "--store", "file:from"]);
+    assert!(done && told.contains("exported 2 dashboards, 2 log entries"), "{told}");
+    let (done, told) = run(&["export", "backup", "--store", "file:from"]);
+    assert!(!done && told.contains("backup is there already"), "{told}");
+    let (done, told) = run(&["import", "backup", "--store", "file:to"]);
+    assert!(done && told.contains("imported 2 dashboards, 2 log entries"), "{told}");
+    let (done, told) = run(&["export", "one", "--store", "file:to", "--dashboard", "default/a"]);
+    assert!(done && told.contains("exported 1 dashboards, 1 log entries"), "{told}");
+    let (done, told) = run(&["export", "none", "--store", "file:to", "--dashboard", "default/nothing"]);
+    assert!(!done && told.contains("1 of the dashboards named are not in the store"), "{told}");
+    let (done, told) = run(&["import", "from/lock", "--store", "file:to"]);
+    assert!(!done, "{told}");
+}
+
+/// Makes a store with two dashboards.
+fn fill(directory: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = ydash::store::open(&StoreUrl::Directory(directory.to_owned())).unwrap();
+        let entry = |update: &'static [u8]| LogEntry {
+            at: Timestamp(1),
+            author: None,
+            session: 1,
+            source: ydash::store::Source::Rest,
+            update: update.into(),
+        };
+        let append =
+            |name| Append { dashboard: DashboardId::new("default", name).unwrap(), entries: vec![entry(b"\x00\x00")] };
+        for result in store.append(vec![append("a"), append("b")]).await {
+            result.unwrap();
+        }
+        store.close().await.unwrap();
+    });
 }

@@ -239,8 +239,9 @@ impl Member for RoomMember {
     }
 
     fn saved(&mut self, is_saved: bool, at: Instant) {
-        let (Some((source, writer)), Some(schedule)) = (&self.own, self.shared.schedule.get()) else { return };
+        let Some((source, writer)) = &self.own else { return };
         let Some(Some(round)) = writer.unsaved.borrow_mut().pop_front() else { return };
+        let Some(schedule) = self.shared.schedule.get() else { return };
         if !schedule.is_measured(round) {
             return;
         }

@@ -63,6 +63,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     }
     let rate = plan.sessions as f64 / joined.elapsed.as_secs_f64();
     report.figure("joins_per_s", "joins", rate, "/s");
+    joined.report_others(&mut report);
     report_memory(&mut report, world.server)?;
     report_trouble(&mut report, world);
     drop(sessions);

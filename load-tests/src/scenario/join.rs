@@ -10,15 +10,15 @@ use super::{SETTLE, in_parallel, report_trouble};
 use crate::author::filled;
 use crate::dialect;
 use crate::received::for_each_span;
-use crate::report::{Report, Watch, latencies, report_memory};
+use crate::report::{Report, Watch, Watched, latencies, report_memory};
 use crate::session::{Announcement, Bystander, Member, Session, World, count};
 
 const AUTHOR: u64 = 0x7300_0000;
 const FIRST_CLIENT: u64 = AUTHOR + 1;
 
-/// With its key, parent and framing, a value of this size takes 75 bytes of the document.
+/// With its key, parent and framing, a value of this size takes 71 bytes of the document.
 const VALUE_BYTES: usize = 46;
-const BYTES_PER_KEY: usize = 75;
+const BYTES_PER_KEY: usize = 71;
 
 /// Keys per update in which the document is written, so that a frame stays small.
 const KEYS_PER_UPDATE: u64 = 250;
@@ -62,7 +62,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     tokio::time::sleep(SETTLE).await;
 
     let mut latency = latencies();
-    let mut cpu = world.server.map(|_| Duration::ZERO);
+    let mut total = None;
     let mut incomplete = 0;
     let bytes_before = world.bytes_received.get();
     for round in 0..plan.rounds {
@@ -84,7 +84,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
             .await?
         };
         let watched = watch.end()?;
-        cpu = cpu.zip(watched.server).map(|(sum, time)| sum + time);
+        total = Some(total.map_or(watched, |total: Watched| total.plus(watched)));
         for (_, at) in &joined {
             latency.saturating_record((*at - begin).as_micros() as u64);
         }
@@ -100,13 +100,16 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     report.setting("clients", plan.clients);
     report.setting("document_bytes", plan.document_bytes);
     report.setting("rounds", plan.rounds);
-    if let Some(cpu) = cpu {
+    if let Some(cpu) = total.and_then(|total| total.server) {
         report.figure("cpu_ms_per_join", "server CPU per join", cpu.as_secs_f64() * 1e3 / joins, "ms");
     }
     report.latency("latency", "connect until the document is there", &latency);
     let bytes = (world.bytes_received.get() - bytes_before) as f64;
     report.figure("kib_per_join", "received per join", bytes / joins / 1024.0, "KiB");
     report.figure("incomplete_percent", "joins without all content", incomplete as f64 / joins * 100.0, "%");
+    if let Some(total) = total {
+        total.report_load(&mut report);
+    }
     report_memory(&mut report, world.server)?;
     report_trouble(&mut report, world);
     Ok(report)

@@ -4,6 +4,7 @@ pub(crate) mod cursors;
 pub(crate) mod edits;
 pub(crate) mod idle;
 pub(crate) mod join;
+pub(crate) mod restart;
 pub(crate) mod rooms_left;
 
 use std::cell::Cell;

@@ -1,13 +1,13 @@
 //! Rooms are opened, edited and left: what of their memory stays.
 //!
-//! Two passes over different rooms: the first also shows what a server grows once and keeps, the second what every room costs.
+//! All rooms of a pass are open at the same time. Two passes over different rooms: the first also shows what a server grows once and keeps, the second what every room costs.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{in_parallel, report_trouble};
+use super::{CONNECTS_AT_ONCE, in_parallel, report_trouble};
 use crate::author::Author;
 use crate::dialect;
 use crate::report::{Report, report_memory};
@@ -22,8 +22,6 @@ pub(crate) struct Plan {
     pub(crate) rooms: usize,
     /// Edits per room.
     pub(crate) edits: u64,
-    /// Rooms that are open at the same time.
-    pub(crate) at_once: usize,
     /// How long after the last one left memory is read: longer than the server keeps an empty room.
     pub(crate) settle: Duration,
 }
@@ -34,8 +32,17 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     resident.extend(world.server.map(|server| server.memory()).transpose()?);
     for pass in 0..PASSES {
         let shared = world.clone();
-        in_parallel(plan.rooms, plan.at_once, move |index| visit(shared.clone(), plan, pass * plan.rooms + index))
-            .await?;
+        let first = pass * plan.rooms;
+        let open = move |index| visit(shared.clone(), plan.edits, first + index);
+        let sessions = Rc::new(in_parallel(plan.rooms, CONNECTS_AT_ONCE, open).await?);
+        in_parallel(plan.rooms, CONNECTS_AT_ONCE, move |index| {
+            let session = sessions[index].clone();
+            async move {
+                session.leave(0).await;
+                Ok(())
+            }
+        })
+        .await?;
         tokio::time::sleep(plan.settle).await;
         resident.extend(world.server.map(|server| server.memory()).transpose()?);
     }
@@ -43,7 +50,6 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     let mut report = Report::new("rooms-left");
     report.setting("rooms", plan.rooms);
     report.setting("edits", plan.edits);
-    report.setting("at_once", plan.at_once);
     report.setting("settle", plan.settle.as_secs_f64());
     for (pass, pair) in resident.windows(2).enumerate() {
         let grown = pair[1].resident_kib as f64 - pair[0].resident_kib as f64;
@@ -58,16 +64,15 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     Ok(report)
 }
 
-async fn visit(world: Rc<World>, plan: Plan, index: usize) -> Result<()> {
+async fn visit(world: Rc<World>, edits: u64, index: usize) -> Result<Session> {
     let client = FIRST_CLIENT + index as u64;
     let room = format!("rooms-left-{:x}-{index}", world.run);
     let session = Session::join(&world, &room, Bystander, Some(Announcement::silent(client))).await?;
     session.wait_synced(world.dialect).await?;
     let mut author = Author::new(client, "w0".to_owned());
-    for value in 0..plan.edits {
+    for value in 0..edits {
         session.send(&dialect::update(&author.set(value)));
     }
     session.round_trip(world.dialect).await?;
-    session.leave(0).await;
-    Ok(())
+    Ok(session)
 }

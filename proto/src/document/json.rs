@@ -26,7 +26,7 @@ const DEPTH_MAX: usize = 512;
 /// # Errors
 /// [`ReadError::Unreadable`] – yrs refused the bytes; the document itself is served all the same.
 pub fn to_json(state: &[u8]) -> Result<Value, ReadError> {
-    with_document(state, |doc| roots(doc)).ok_or(ReadError::Unreadable)
+    with_document(state, roots).ok_or(ReadError::Unreadable)
 }
 
 fn roots(doc: &Doc) -> Value {

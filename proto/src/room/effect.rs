@@ -44,7 +44,7 @@ pub enum WriteRefusal {
     Limit(LimitReached),
 }
 
-/// A bound of the document that an update would break.
+/// A rule of documents that an update would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
     /// `document_bytes_max`.
@@ -56,6 +56,9 @@ pub enum LimitReached {
     /// `nesting_max`.
     #[error("shared types would nest deeper than nesting-max")]
     Nesting,
+    /// Items in what is no shared type, or a map's value over several clocks: no client writes them, and Yjs or yrs would fail.
+    #[error("content that no client can write")]
+    Content,
 }
 
 /// What happened, for the metrics and the log; never needed to serve.

@@ -1,6 +1,7 @@
 //! What a busy room collects until its next flush, and the frames that come out.
 
-use crate::id::{ClientId, Clock, MemberId};
+use super::journal::Starts;
+use crate::id::MemberId;
 use crate::time::Timestamp;
 use crate::update::{self, Accepted};
 use crate::wire::encode;
@@ -40,7 +41,7 @@ pub(super) struct Frames {
     /// What each author lacks.
     pub(super) own: Vec<(MemberId, Bytes)>,
     /// Where the flush began, per client.
-    pub(super) starts: Box<[(ClientId, Clock)]>,
+    pub(super) starts: Starts,
     /// When its first update came.
     pub(super) began: Timestamp,
 }
@@ -58,6 +59,11 @@ impl Flush {
             self.began = now;
         }
         self.collected.push(Collected { author, accepted, frame });
+    }
+
+    /// How many updates were collected.
+    pub(super) fn len(&self) -> usize {
+        self.collected.len()
     }
 
     /// Whether nothing was collected.

@@ -10,15 +10,18 @@ pub type FlushSeq = u64;
 /// How many flushes are told apart. What is older counts as one: who missed a part of it gets all of it.
 const FLUSHES_MAX: usize = 64;
 
+/// Where a flush began, per client.
+pub(super) type Starts = Box<[(ClientId, Clock)]>;
+
 /// The clocks at which each of the last flushes began.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    flushes: VecDeque<(FlushSeq, Box<[(ClientId, Clock)]>)>,
+    flushes: VecDeque<(FlushSeq, Starts)>,
 }
 
 impl Journal {
     /// Remembers that flush `seq` added structs from these clocks on.
-    pub(super) fn record(&mut self, seq: FlushSeq, starts: Box<[(ClientId, Clock)]>) {
+    pub(super) fn record(&mut self, seq: FlushSeq, starts: Starts) {
         if self.flushes.len() == FLUSHES_MAX
             && let (Some((oldest, first)), Some((_, second))) = (self.flushes.pop_front(), self.flushes.pop_front())
         {

@@ -45,6 +45,16 @@ pub(super) struct Presence {
     next_expiry: Option<Timestamp>,
 }
 
+/// Who announces, and under which circumstances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announcer {
+    pub(super) member: MemberId,
+    /// Whether it has announced itself on this connection before.
+    pub(super) announced_before: bool,
+    /// Whether the room was opened only just now.
+    pub(super) is_young: bool,
+}
+
 /// What an announcement led to, beside the entries that became dirty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Announced {
@@ -62,20 +72,19 @@ pub(super) struct Announced {
 }
 
 impl Presence {
-    /// Takes one awareness message of `member`, who may have announced itself before.
+    /// Takes one awareness message.
     ///
     /// A room that `is_young` does not know who was here before it was opened, a moment ago on this or another process; their peers do, and
     /// take nothing at a clock that they have seen. So whoever announces itself there is made to take the next clock.
     pub(super) fn announce(
         &mut self,
         now: Timestamp,
-        member: MemberId,
-        announced_before: bool,
-        is_young: bool,
+        announcer: Announcer,
         entries: Entries<'_>,
         owners: &mut Owners,
         limits: &Limits,
     ) -> Announced {
+        let Announcer { member, announced_before, is_young } = announcer;
         let mut outcome = Announced::default();
         if !announced_before
             && entries.len() == 1

@@ -68,6 +68,11 @@ impl DeleteSet {
         self.clients.get(&client).is_some_and(|ranges| ranges.overlaps(range))
     }
 
+    /// Whether all of `range` is deleted.
+    pub(super) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
+        self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
+    }
+
     /// Adds all of `other`.
     pub fn union(&mut self, other: &DeleteSet) {
         for (client, ranges) in &other.clients {
@@ -82,7 +87,8 @@ impl DeleteSet {
 
     /// Adds ranges in any order.
     pub(super) fn extend(&mut self, mut ranges: Vec<(ClientId, ClockRange)>) {
-        ranges.sort_unstable();
+        // Stable, because that sort makes use of the runs that updates come in.
+        ranges.sort();
         for section in ranges.chunk_by(|one, next| one.0 == next.0) {
             self.unite(section[0].0, Ranges::from_unsorted(section.iter().map(|(_, range)| *range).collect()));
         }

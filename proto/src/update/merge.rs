@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::scan::{Scan, scan_admitted};
 use super::write::{DeletesToWrite, Piece, write_update};
-use super::{DeleteSet, EMPTY_UPDATE, StateVector};
+use super::{ClockRange, DeleteSet, EMPTY_UPDATE, StateVector};
 use crate::id::{ClientId, Clock};
 
 /// Joins updates into one that says the same, as `Y.mergeUpdates`.
@@ -50,19 +50,18 @@ pub(super) fn assemble(parts: &[(&Bytes, &Scan)], have: Option<&StateVector>) ->
 
     let lossy = parts.iter().any(|(_, scan)| scan.lossy);
     let mut deleting = parts.iter().filter(|(_, scan)| scan.delete_ranges > 0);
-    match (deleting.next(), deleting.next()) {
-        (Some((update, scan)), None) if scan.is_canonical => {
-            let encoded = DeletesToWrite::Encoded(&update[scan.deletes_at..], scan.delete_ranges);
-            write_update(&pieces, &encoded, lossy)
-        }
-        _ => {
-            let mut deletes = DeleteSet::default();
-            for (update, scan) in parts {
-                deletes.union(&DeleteSet::collect(scan.deletes(update)));
-            }
-            write_update(&pieces, &DeletesToWrite::Set(&deletes), lossy)
-        }
+    let Some((first, scan)) = deleting.next() else {
+        return write_update(&pieces, &DeletesToWrite::Set(&DeleteSet::default()), lossy);
+    };
+    // Only one of them deletes: its deletions are copied like structs.
+    let rest: Vec<(ClientId, ClockRange)> = deleting.flat_map(|(update, scan)| scan.deletes(update)).collect();
+    if rest.is_empty() && scan.is_canonical {
+        let encoded = DeletesToWrite::Encoded(&first[scan.deletes_at..], scan.delete_ranges);
+        return write_update(&pieces, &encoded, lossy);
     }
+    let mut deletes = DeleteSet::collect(scan.deletes(first));
+    deletes.extend(rest);
+    write_update(&pieces, &DeletesToWrite::Set(&deletes), lossy)
 }
 
 fn known(have: Option<&StateVector>, client: ClientId) -> Clock {

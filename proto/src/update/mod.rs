@@ -18,6 +18,7 @@ mod gate;
 mod json;
 mod merge;
 mod nesting;
+mod order;
 mod ranges;
 mod scan;
 mod state_vector;

@@ -1,56 +1,90 @@
-//! How deep every item is nested in shared types.
+//! Where items lie: how deep, in what, and whether as the value of a key.
 //!
 //! Deleting or collecting a shared type recurses through what it holds, in Yjs and in yrs alike, so depth is bounded where
-//! structs come in. Most items lie at depth 0, in a shared type of the document itself; they take no room here.
+//! structs come in. Items of lists at depth 0, in a shared type of the document itself, take no room here.
+//!
+//! An item whose parent is no shared type is nothing to Yjs, but yrs refuses the whole document for it, for ever. What has
+//! been deleted or collected may have been a shared type, and honest clients do write into it while they do not know yet.
+//!
+//! The value of a key takes one clock. One that takes several can be parted, which leaves a key with two live values;
+//! when their map is deleted, every Yjs client throws and yrs uses memory that it has freed.
 
 use std::collections::BTreeMap;
 
-use super::ranges::ClockRange;
-use super::structs::Id;
-use crate::id::ClientId;
+use super::ranges::{ClockRange, Ranges};
+use super::structs::{Id, Item, Parent, Struct};
+use crate::id::{ClientId, Clock};
 
-/// A depth that consecutive clocks share.
+/// Where an item lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In how many shared types, those of the document itself not counted.
+    pub(super) depth: u16,
+    /// As the value of a key: of a map, or an attribute.
+    pub(super) is_keyed: bool,
+}
+
+/// A place that consecutive clocks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Level {
     clocks: ClockRange,
-    depth: u16,
+    place: Place,
 }
 
-/// The items of one client that are nested, ascending.
+/// What is known of the items of one client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Levels(Vec<Level>);
+pub(super) struct Levels {
+    /// The items that are nested or keyed, ascending.
+    places: Vec<Level>,
+    /// Shared types, and what is left of what is deleted: what items may name as their parent.
+    holders: Ranges,
+}
+
+/// An item names something as its parent that never was a shared type.
+#[derive(Debug)]
+pub(super) struct NoParent;
 
 impl Levels {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty() && self.holders.is_empty()
     }
 
-    /// Adds clocks beyond all that are in here.
-    pub(super) fn push(&mut self, clocks: ClockRange, depth: u16) {
-        if depth == 0 {
+    /// Adds `clocks` of a struct, beyond all that are in here.
+    pub(super) fn push(&mut self, of: &Struct, clocks: ClockRange, place: Place) {
+        if of.is_type() || of.is_deleted() {
+            self.holders.insert(clocks);
+        }
+        self.push_level(Level { clocks, place });
+    }
+
+    fn push_level(&mut self, next: Level) {
+        if next.place == Place::default() {
             return;
         }
-        match self.0.last_mut() {
-            Some(last) if last.depth == depth && last.clocks.end == clocks.start => last.clocks.end = clocks.end,
-            _ => self.0.push(Level { clocks, depth }),
+        match self.places.last_mut() {
+            Some(last) if last.place == next.place && last.clocks.end == next.clocks.start => {
+                last.clocks.end = next.clocks.end;
+            }
+            _ => self.places.push(next),
         }
     }
 
-    pub(super) fn depth(&self, clock: crate::id::Clock) -> u16 {
-        let at = self.0.partition_point(|level| level.clocks.end <= clock);
-        self.0.get(at).filter(|level| level.clocks.start <= clock).map_or(0, |level| level.depth)
+    fn place(&self, clock: Clock) -> Place {
+        let at = self.places.partition_point(|level| level.clocks.end <= clock);
+        self.places.get(at).filter(|level| level.clocks.start <= clock).map_or(Place::default(), |level| level.place)
     }
 
-    pub(super) fn append(&mut self, later: Levels) {
-        if self.0.is_empty() {
-            self.0 = later.0;
+    fn append(&mut self, later: Levels) {
+        if self.is_empty() {
+            *self = later;
         } else {
-            later.0.into_iter().for_each(|level| self.push(level.clocks, level.depth));
+            later.places.into_iter().for_each(|level| self.push_level(level));
+            self.holders.union(&later.holders);
         }
     }
 }
 
-/// The nested items of a document.
+/// The nested items of a document, and in what they may lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Nesting {
     clients: BTreeMap<ClientId, Levels>,
@@ -59,12 +93,17 @@ pub(super) struct Nesting {
 impl Nesting {
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.clients.values().map(|levels| 48 + levels.0.len() * size_of::<Level>()).sum()
+        self.clients
+            .values()
+            .map(|levels| {
+                96 + levels.places.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
+            })
+            .sum()
     }
 
-    /// How many shared types `id` lies in, those of the document itself not counted.
-    pub(super) fn depth(&self, id: Id) -> u16 {
-        self.clients.get(&id.client).map_or(0, |levels| levels.depth(id.clock))
+    /// What is known of the items of `client`.
+    pub(super) fn of(&self, client: ClientId) -> Option<&Levels> {
+        self.clients.get(&client)
     }
 
     /// Adds what was found about later clocks of `client`.
@@ -75,18 +114,45 @@ impl Nesting {
     }
 }
 
+/// Where `item` lies; `levels` says what is known of a client.
+///
+/// What is collected counts as a list at depth 0: a struct that comes to lie in it is collected, too. Of two neighbours the
+/// one that is more restricted counts, because which of them decides differs once the other is collected.
+pub(super) fn place_of<'a>(item: &Item, levels: impl Fn(Id) -> Option<&'a Levels>) -> Result<Place, NoParent> {
+    let place = |id: Id| levels(id).map_or(Place::default(), |levels| levels.place(id.clock));
+    match item.parent {
+        Parent::Root => Ok(Place { depth: 0, is_keyed: item.has_key }),
+        Parent::Of(parent) => match levels(parent) {
+            Some(of) if of.holders.contains(parent.clock) => {
+                let depth = of.place(parent.clock).depth.saturating_add(1);
+                Ok(Place { depth, is_keyed: item.has_key })
+            }
+            _ => Err(NoParent),
+        },
+        Parent::OfNeighbour => {
+            let left = item.origin.map_or(Place::default(), place);
+            let right = item.right_origin.map_or(Place::default(), place);
+            Ok(Place { depth: left.depth.max(right.depth), is_keyed: left.is_keyed || right.is_keyed })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn nested(start: Clock, end: Clock, depth: u16) -> Level {
+        Level { clocks: ClockRange { start, end }, place: Place { depth, is_keyed: false } }
+    }
+
     #[test]
-    fn neighbours_of_one_depth_share_a_level() {
+    fn neighbours_in_one_place_share_a_level() {
         let mut levels = Levels::default();
         for (start, end, depth) in [(0, 3, 0), (3, 5, 1), (5, 6, 1), (6, 9, 2), (12, 13, 2)] {
-            levels.push(ClockRange { start, end }, depth);
+            levels.push_level(nested(start, end, depth));
         }
-        assert_eq!(levels.0.len(), 3);
-        let depths: Vec<u16> = (0..14).map(|clock| levels.depth(clock)).collect();
+        assert_eq!(levels.places.len(), 3);
+        let depths: Vec<u16> = (0..14).map(|clock| levels.place(clock).depth).collect();
         assert_eq!(depths, [0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 2, 0]);
     }
 
@@ -95,11 +161,10 @@ mod tests {
         let mut nesting = Nesting::default();
         for (start, end) in [(0, 1), (1, 4)] {
             let mut levels = Levels::default();
-            levels.push(ClockRange { start, end }, 1);
+            levels.push_level(nested(start, end, 1));
             nesting.append(7, levels);
         }
-        assert_eq!(nesting.clients[&7].0.len(), 1);
-        assert_eq!(nesting.depth(Id { client: 7, clock: 3 }), 1);
-        assert_eq!(nesting.depth(Id { client: 8, clock: 3 }), 0);
+        assert_eq!(nesting.of(7).map(|levels| (levels.places.len(), levels.place(3).depth)), Some((1, 1)));
+        assert_eq!(nesting.of(8), None);
     }
 }

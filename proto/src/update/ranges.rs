@@ -25,6 +25,11 @@ impl ClockRange {
 pub(super) struct Ranges(Vec<ClockRange>);
 
 impl Ranges {
+    /// How many ranges they are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes ranges in any order, overlapping or not; linear when they are in order, else as a sort.
     pub(super) fn from_unsorted(mut ranges: Vec<ClockRange>) -> Ranges {
         if ranges.windows(2).any(|pair| pair[0].end >= pair[1].start) {
@@ -84,6 +89,11 @@ impl Ranges {
         self.0.get(at).is_some_and(|r| r.start < range.end)
     }
 
+    pub(super) fn covers(&self, range: ClockRange) -> bool {
+        let at = self.0.partition_point(|r| r.end <= range.start);
+        self.0.get(at).is_some_and(|r| r.start <= range.start && r.end >= range.end)
+    }
+
     /// What of `range` is not in here, in order.
     pub(super) fn gaps(&self, range: ClockRange, mut each: impl FnMut(ClockRange)) {
         let mut start = range.start;
@@ -129,6 +139,7 @@ mod tests {
             let asked = range(asked);
             prop_assert_eq!(united.overlaps(asked), (asked.start..asked.end).any(|c| expected.contains(&c)));
             prop_assert_eq!(united.contains(asked.start), expected.contains(&asked.start));
+            prop_assert_eq!(united.covers(asked), (asked.start..asked.end).all(|c| expected.contains(&c)));
             let mut gaps = Vec::new();
             united.gaps(asked, |gap| gaps.extend(gap.start..gap.end));
             prop_assert_eq!(gaps, (asked.start..asked.end).filter(|c| !expected.contains(c)).collect::<Vec<_>>());

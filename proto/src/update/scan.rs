@@ -144,7 +144,7 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
     clients.check()?;
     scan.lossy = facts.lossy;
     scan.deletes_at = reader.pos();
-    scan.read_deletes(&mut reader)?;
+    scan.read_deletes(&mut reader, spans_max)?;
     if reader.is_empty() { Ok(scan) } else { Err(ScanError::Trailing) }
 }
 
@@ -193,8 +193,11 @@ impl Scan {
         Ok(())
     }
 
-    fn read_deletes(&mut self, reader: &mut Reader<'_>) -> Result<(), ScanError> {
+    fn read_deletes(&mut self, reader: &mut Reader<'_>, clients_max: usize) -> Result<(), ScanError> {
         let sections = read_count(reader, DELETE_SECTION_BYTES_MIN)?;
+        if sections > clients_max as u64 {
+            return Err(ScanError::TooManyClients);
+        }
         let mut clients = DistinctClients::default();
         for _ in 0..sections {
             clients.push(reader.var_uint()?, sections);
@@ -453,6 +456,8 @@ mod tests {
             scan(&update(&[(3, 0, &one), (2, 0, &one), (1, 0, &one)], &[]), &limits),
             Err(ScanError::TooManyClients)
         );
+        let deletes = update(&[], &[(1, 0, 1), (2, 0, 1), (3, 0, 1)]);
+        assert_eq!(scan(&deletes, &limits), Err(ScanError::TooManyClients));
         let holes = [gc(1), skip(1), gc(1), skip(1), gc(1)];
         assert_eq!(scan(&update(&[(3, 0, &holes)], &[]), &limits), Err(ScanError::TooManyClients));
     }

@@ -65,6 +65,8 @@ pub(super) struct Item {
     pub(super) origin: Option<Id>,
     pub(super) right_origin: Option<Id>,
     pub(super) parent: Parent,
+    /// It says itself that it is the value of a key. One with a neighbour has the neighbour's key, if any.
+    pub(super) has_key: bool,
     /// Its content is a shared type, to which other items may belong.
     pub(super) is_type: bool,
     /// Its content is gone, its place is kept.
@@ -95,6 +97,11 @@ impl Item {
 }
 
 impl Struct {
+    /// Whether its content is a shared type, to which other items may belong.
+    pub(super) fn is_type(&self) -> bool {
+        matches!(self.kind, Kind::Item(Item { is_type: true, .. }))
+    }
+
     /// Whether it says of itself that it is deleted.
     pub(super) fn is_deleted(&self) -> bool {
         matches!(self.kind, Kind::Gc | Kind::Item(Item { is_deleted: true, .. }))
@@ -127,6 +134,7 @@ pub(super) fn read(
             let origin = if info & HAS_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
             let right_origin = if info & HAS_RIGHT_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
             let mut parent = Parent::OfNeighbour;
+            let mut has_key = false;
             if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
                 parent = match reader.var_uint()? {
                     1 => {
@@ -136,7 +144,8 @@ pub(super) fn read(
                     0 => Parent::Of(read_cause(reader, own)?),
                     _ => return Err(ScanError::Parent),
                 };
-                if info & HAS_PARENT_SUB != 0 {
+                has_key = info & HAS_PARENT_SUB != 0;
+                if has_key {
                     reader.var_str()?;
                 }
             }
@@ -144,7 +153,7 @@ pub(super) fn read(
             let content_at = reader.pos();
             let len = read_content(reader, content, depth_max, facts)?;
             let (is_type, is_deleted) = (content == CONTENT_TYPE, content == CONTENT_DELETED);
-            (len, Kind::Item(Item { origin, right_origin, parent, is_type, is_deleted, content_at }))
+            (len, Kind::Item(Item { origin, right_origin, parent, has_key, is_type, is_deleted, content_at }))
         }
     };
     if len == 0 {
@@ -155,6 +164,29 @@ pub(super) fn read(
         return Err(ScanError::ClockOverflow);
     }
     Ok(Struct { start, end: end as Clock, bytes: at..reader.pos(), kind })
+}
+
+/// Reads the structs of one span.
+pub(super) struct Walk<'a> {
+    reader: Reader<'a>,
+    client: ClientId,
+    clock: Clock,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: Range<usize>) -> Walk<'a> {
+        Walk { reader: Reader::starting_at(&update[..bytes.end], bytes.start), client, clock }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Struct> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let next = read(&mut self.reader, self.client, self.clock, u16::MAX, &mut Facts::default())
+            .expect("scanned bytes are an update");
+        self.clock = next.end;
+        Some(next)
+    }
 }
 
 /// Reads an id that `own` refers to, which in its own client must lie before it.

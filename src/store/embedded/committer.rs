@@ -64,6 +64,8 @@ pub(super) struct Snapshot {
     pub(super) record: Vec<u8>,
     /// What the kept snapshot covers, if that one is damaged and must not refuse this one.
     pub(super) displaces: Option<u64>,
+    /// The number of the log that `trims` is about.
+    pub(super) number: u64,
     /// Positions of log entries to remove, in their order.
     pub(super) trims: Vec<u64>,
     /// Damaged records among what is displaced and trimmed.
@@ -217,10 +219,10 @@ impl Committer {
             Ok(records) => records,
             Err(error) => return Ok(Err(error)),
         };
-        self.live_head(view, changed, &append.dashboard)?;
+        let number = self.live_head(view, batch, changed, &append.dashboard)?.number;
         for record in records {
             self.end += 1;
-            batch.put_entry(&append.dashboard, self.end, record);
+            batch.put_entry(number, self.end, record);
         }
         Ok(Ok(LogPosition(self.end.into())))
     }
@@ -238,19 +240,21 @@ impl Committer {
             return Ok(Err(StoreError::AheadOfLog { covers: snapshot.covers, end }));
         };
         let dashboard = &snapshot.dashboard;
-        let head = self.live_head(view, changed, dashboard)?;
+        let head = self.live_head(view, batch, changed, dashboard)?;
         if head.covers > Some(covers) && head.covers != snapshot.displaces {
             return Ok(Ok(SnapshotOutcome::Superseded));
         }
-        let swept_before = head.swept_to;
         head.covers = Some(covers);
-        head.swept_to = swept_before.max(snapshot.trims.last().copied().unwrap_or(0));
-        head.trimmed_to = head.trimmed_to.max(head.swept_to);
+        if head.number == snapshot.number {
+            let swept_before = head.swept_to;
+            for position in snapshot.trims.iter().filter(|position| **position > swept_before) {
+                batch.remove_entry(head.number, *position);
+            }
+            head.swept_to = swept_before.max(snapshot.trims.last().copied().unwrap_or(0));
+            head.trimmed_to = head.trimmed_to.max(head.swept_to);
+        }
         changed.heads.insert(dashboard.clone());
         changed.snapshots.insert(dashboard.clone(), std::mem::take(&mut snapshot.record));
-        for position in snapshot.trims.iter().filter(|position| **position > swept_before) {
-            batch.remove_entry(dashboard, *position);
-        }
         for (position, record) in &snapshot.aside {
             batch.put_aside(dashboard, *position, record);
         }
@@ -261,6 +265,7 @@ impl Committer {
     fn live_head(
         &mut self,
         view: &View<'_>,
+        batch: &mut Batch<'_>,
         changed: &mut Changed,
         dashboard: &DashboardId,
     ) -> Result<&mut Head, EngineError> {
@@ -270,12 +275,17 @@ impl Committer {
                 self.heads.retain(|id, _| changed.heads.contains(id));
             }
             let head = match view.head(dashboard)? {
-                Some(head) if !head.is_removed => head,
-                removed => {
+                Some(head) if !head.is_removed && head.number > 0 => head,
+                other => {
                     changed.heads.insert(dashboard.clone());
+                    let mut head = other.unwrap_or_default();
+                    if head.number == 0 {
+                        self.end += 1;
+                        head.number = self.end;
+                        batch.put_name(head.number, dashboard);
+                    }
                     // What an earlier life of the dashboard has left in the log stays hidden.
-                    let swept_to = removed.map_or(0, |head| head.swept_to);
-                    Head { covers: None, trimmed_to: self.end, swept_to, is_removed: false }
+                    Head { trimmed_to: self.end, is_removed: false, ..head }
                 }
             };
             self.heads.insert(dashboard.clone(), head);
@@ -323,10 +333,10 @@ impl Committer {
 /// Removes the next trimmed entries of a log; `true` if none are left.
 fn sweep(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId, mut head: Head) -> Result<bool, EngineError> {
     let mut swept = 0;
-    let stopped = view.log(dashboard, head.swept_to, head.trimmed_to, |found| {
+    let stopped = view.log(head.number, head.swept_to, head.trimmed_to, |found| {
         // Unreadable entries stay, hidden; only what is found can be removed.
         if let Found::Record(position, _) = found {
-            batch.remove_entry(dashboard, position);
+            batch.remove_entry(head.number, position);
             head.swept_to = position;
             swept += 1;
         }
@@ -338,6 +348,7 @@ fn sweep(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId, mut he
     }
     if is_swept && head.is_removed {
         batch.remove_head(dashboard);
+        batch.remove_name(head.number);
     } else {
         batch.put_head(dashboard, &head);
     }

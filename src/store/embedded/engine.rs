@@ -3,16 +3,18 @@
 //! Nothing above knows fjall. Everything here blocks.
 //!
 //! ```text
-//! heads      dashboard                       -> Head record       what there is of it
-//! snapshots  dashboard                       -> snapshot record
-//! log        dashboard 0x00 position (BE64)  -> entry record
-//! aside      dashboard 0x00 (BE64 or nothing) -> damaged records that a snapshot has made unneeded
-//! meta       "positions"                     -> BE64              no position above it was ever given out
+//! heads      name                           -> head record          what there is of a dashboard, and its number
+//! snapshots  name                           -> snapshot record
+//! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
+//! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
+//! meta       "positions"                    -> BE64                 no position or number above it was ever given out
 //! ```
 //!
-//! A dashboard's name holds no control characters, so the zero byte ends it and no name's keys are within another's.
+//! Log keys hold a number because short keys halve the cost of an append; the number's name stands beside the log, so that an
+//! unreadable head loses nothing.
 
 use core::ops::ControlFlow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,9 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistM
 use ydash_proto::id::DashboardId;
 
 use super::super::StoreError;
-use super::super::record::{Head, RecordError, decode_head, decode_snapshot_covers, encode_head};
+use super::super::record::{
+    Head, RecordError, decode_head, decode_name, decode_snapshot_covers, encode_head, encode_name,
+};
 
 /// Blocks and filters read from disk. A small server's dashboards fit; the page cache of the system is behind it.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -50,8 +54,11 @@ const UNSORTED_TABLES_MAX: usize = 16;
 /// How long a commit waits for the workers before they are taken for dead.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Ends a dashboard's name within a key.
+/// Ends a dashboard's name within a key. No name holds it.
 const NAME_END: u8 = 0;
+
+/// Where a log's name stands: before every entry.
+const NAME_POSITION: u64 = 0;
 
 const POSITIONS_KEY: &str = "positions";
 
@@ -146,6 +153,21 @@ pub(super) enum Found {
     Damage(u64),
 }
 
+/// As [`Found`], in all logs.
+enum Scanned {
+    Record(u128, Value),
+    Damage(u128),
+}
+
+/// A dashboard that was found where they are listed.
+pub(super) struct Listed {
+    /// Its name, or what can be read of it.
+    pub(super) id: Result<DashboardId, String>,
+    pub(super) head: Head,
+    /// Whether the head's record cannot be read.
+    pub(super) is_made_up: bool,
+}
+
 impl View<'_> {
     /// The bound of the positions that were given out.
     pub(super) fn positions_reserved(&self) -> Result<u64, EngineError> {
@@ -157,24 +179,25 @@ impl View<'_> {
 
     /// What there is of a dashboard; `None` for an unknown one. A removed one has a head until its log is swept.
     pub(super) fn head(&self, id: &DashboardId) -> Result<Option<Head>, EngineError> {
+        Ok(self.find_head(id)?.map(|(head, _)| head))
+    }
+
+    /// As [`View::head`], and whether it had to be made up.
+    fn find_head(&self, id: &DashboardId) -> Result<Option<(Head, bool)>, EngineError> {
         match self.at.get(&self.engine.heads, id.as_str()).map_err(EngineError::from) {
             Ok(None) => Ok(None),
-            Ok(Some(value)) => self.head_of(id, &value).map(Some),
-            Err(error) if error.is_damage() => self.head_without_record(id).map(Some),
+            Ok(Some(value)) => match decode_head(&value) {
+                Ok(head) => Ok(Some((head, false))),
+                Err(RecordError::LaterFormat(version)) => Err(EngineError::LaterFormat(version)),
+                Err(RecordError::Damaged(_)) => Ok(Some((self.make_up_head(id)?.unwrap_or_default(), true))),
+            },
+            Err(error) if error.is_damage() => Ok(self.make_up_head(id)?.map(|head| (head, true))),
             Err(error) => Err(error),
         }
     }
 
-    fn head_of(&self, id: &DashboardId, value: &[u8]) -> Result<Head, EngineError> {
-        match decode_head(value) {
-            Ok(head) => Ok(head),
-            Err(RecordError::LaterFormat(version)) => Err(EngineError::LaterFormat(version)),
-            Err(RecordError::Damaged(_)) => self.head_without_record(id),
-        }
-    }
-
-    /// Makes up for a damaged head. What was trimmed but not swept appears again, which is harmless.
-    fn head_without_record(&self, id: &DashboardId) -> Result<Head, EngineError> {
+    /// Makes up for an unreadable head. What was trimmed but not swept appears again, which is harmless.
+    fn make_up_head(&self, id: &DashboardId) -> Result<Option<Head>, EngineError> {
         let covers = match self.snapshot(id)? {
             None => None,
             Some(Ok(record)) => match decode_snapshot_covers(&record) {
@@ -184,35 +207,93 @@ impl View<'_> {
             },
             Some(Err(Unreadable)) => Some(0),
         };
-        Ok(Head { covers, ..Head::default() })
+        let mut number = 0;
+        self.names(|named, name| {
+            // The latest life counts, if an earlier one is not swept yet.
+            if name == *id {
+                number = named;
+            }
+        })?;
+        let is_unknown = covers.is_none() && number == 0;
+        Ok((!is_unknown).then_some(Head { number, covers, ..Head::default() }))
     }
 
-    /// The dashboards whose name starts with `prefix`, those after `after` only, with their heads.
-    ///
-    /// A key that is no name is given as an error, with what can be read of it.
-    pub(super) fn heads(
+    /// Reads the heads of dashboards whose name starts with `prefix`, those after `after` only, until `each` says stop.
+    pub(super) fn heads<B>(
         &self,
         prefix: &str,
         after: Option<&DashboardId>,
-    ) -> impl Iterator<Item = Result<(Result<DashboardId, String>, Head), EngineError>> {
-        let from = match after {
-            // The least key that is greater.
-            Some(after) if after.as_str() >= prefix => [after.as_str().as_bytes(), &[0]].concat(),
+        mut each: impl FnMut(Listed) -> Result<ControlFlow<B>, EngineError>,
+    ) -> Result<Option<B>, EngineError> {
+        let mut from = match after {
+            Some(after) if after.as_str() >= prefix => next_key(after.as_str().as_bytes()),
             _ => prefix.as_bytes().to_vec(),
         };
-        let prefix = prefix.as_bytes().to_vec();
-        self.at
-            .range(&self.engine.heads, from..)
-            .map(|item| item.into_inner().map_err(EngineError::from))
-            .take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
-            .map(|item| {
-                let (key, value) = item?;
-                let name = String::from_utf8_lossy(&key);
-                match DashboardId::parse(&name) {
-                    Ok(id) => self.head_of(&id, &value).map(|head| (Ok(id), head)),
-                    Err(_) => Ok((Err(name.into_owned()), Head::default())),
+        for item in self.at.range(&self.engine.heads, from.clone()..) {
+            let key = match item.key().map_err(EngineError::from) {
+                Ok(key) => key,
+                Err(error) if error.is_damage() => return self.heads_by_names(prefix, &from, each),
+                Err(error) => return Err(error),
+            };
+            if !key.starts_with(prefix.as_bytes()) {
+                break;
+            }
+            from = next_key(&key);
+            let name = String::from_utf8_lossy(&key);
+            let listed = match DashboardId::parse(&name) {
+                Ok(id) => match self.find_head(&id)? {
+                    Some((head, is_made_up)) => Listed { id: Ok(id), head, is_made_up },
+                    None => continue,
+                },
+                Err(_) => Listed { id: Err(name.into_owned()), head: Head::default(), is_made_up: true },
+            };
+            if let ControlFlow::Break(b) = each(listed)? {
+                return Ok(Some(b));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`View::heads`], where the heads cannot be read: slower, by the names in the log.
+    fn heads_by_names<B>(
+        &self,
+        prefix: &str,
+        from: &[u8],
+        mut each: impl FnMut(Listed) -> Result<ControlFlow<B>, EngineError>,
+    ) -> Result<Option<B>, EngineError> {
+        let mut names = BTreeSet::new();
+        self.names(|_, name| {
+            if name.as_str().starts_with(prefix) && name.as_str().as_bytes() >= from {
+                names.insert(name.as_str().to_owned());
+            }
+        })?;
+        for name in names {
+            let id = DashboardId::parse(&name).map_err(|_| EngineError::Key)?;
+            let Some((head, is_made_up)) = self.find_head(&id)? else { continue };
+            if let ControlFlow::Break(b) = each(Listed { id: Ok(id), head, is_made_up })? {
+                return Ok(Some(b));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the name of every number in the log, in the order in which they were given out.
+    fn names(&self, mut each: impl FnMut(u64, DashboardId)) -> Result<(), EngineError> {
+        let mut after = 0;
+        // One look-up for each dashboard: the entries between two names are jumped over.
+        while let Some(found) = self.scan(after, u128::MAX, |scanned| Ok(ControlFlow::Break(scanned)))? {
+            after = match found {
+                Scanned::Record(key, record) => {
+                    let (number, position) = from_log_key(key);
+                    if let (NAME_POSITION, Ok(id)) = (position, decode_name(&record)) {
+                        each(number, id);
+                    }
+                    log_key(number, u64::MAX)
                 }
-            })
+                Scanned::Damage(key) => self.next_readable(key, u128::MAX)?,
+            };
+        }
+        Ok(())
     }
 
     /// The record of a snapshot, not yet verified.
@@ -224,23 +305,39 @@ impl View<'_> {
         }
     }
 
-    /// Reads a log from after one position up to and including another, until `each` says stop.
-    ///
-    /// Steps over blocks that cannot be read.
+    /// Reads the log with a number from after one position up to and including another, until `each` says stop.
     pub(super) fn log<B>(
         &self,
-        id: &DashboardId,
-        mut after: u64,
+        number: u64,
+        after: u64,
         to: u64,
         mut each: impl FnMut(Found) -> Result<ControlFlow<B>, EngineError>,
     ) -> Result<Option<B>, EngineError> {
+        if after >= to {
+            return Ok(None);
+        }
+        self.scan(log_key(number, after), log_key(number, to), |scanned| {
+            each(match scanned {
+                Scanned::Record(key, record) => Found::Record(from_log_key(key).1, record),
+                Scanned::Damage(key) => Found::Damage(from_log_key(key).1),
+            })
+        })
+    }
+
+    /// Reads all logs from after one key up to and including another, stepping over blocks that cannot be read.
+    fn scan<B>(
+        &self,
+        mut after: u128,
+        to: u128,
+        mut each: impl FnMut(Scanned) -> Result<ControlFlow<B>, EngineError>,
+    ) -> Result<Option<B>, EngineError> {
         while after < to {
             let mut is_damaged = false;
-            for item in self.at.range(&self.engine.log, log_key(id, after + 1)..=log_key(id, to)) {
+            for item in self.log_range(after + 1, to) {
                 match item.into_inner().map_err(EngineError::from) {
-                    Ok((key, value)) => {
-                        after = position_of(&key)?;
-                        if let ControlFlow::Break(b) = each(Found::Record(after, value))? {
+                    Ok((key, record)) => {
+                        after = key.first_chunk().map(|key| u128::from_be_bytes(*key)).ok_or(EngineError::Key)?;
+                        if let ControlFlow::Break(b) = each(Scanned::Record(after, record))? {
                             return Ok(Some(b));
                         }
                     }
@@ -254,28 +351,26 @@ impl View<'_> {
             if !is_damaged {
                 break;
             }
-            if let ControlFlow::Break(b) = each(Found::Damage(after))? {
+            if let ControlFlow::Break(b) = each(Scanned::Damage(after))? {
                 return Ok(Some(b));
             }
-            after = self.next_readable(id, after, to)?;
+            after = self.next_readable(after, to)?;
         }
         Ok(None)
     }
 
-    /// The position before the first entry that can be read again after an unreadable block; `to` if there is none.
+    /// The key before the first that can be read again after an unreadable block; `to` if there is none.
     ///
     /// Where blocks begin is not known above the engine: so it tries further and further off, then narrows down.
-    fn next_readable(&self, id: &DashboardId, after: u64, to: u64) -> Result<u64, EngineError> {
-        let is_readable = |from: u64| match self.at.range(&self.engine.log, log_key(id, from)..=log_key(id, to)).next()
-        {
-            None => Ok(true),
-            Some(item) => match item.into_inner().map_err(EngineError::from) {
-                Ok(_) => Ok(true),
-                Err(error) if error.is_damage() => Ok(false),
-                Err(error) => Err(error),
+    fn next_readable(&self, after: u128, to: u128) -> Result<u128, EngineError> {
+        let is_readable = |from: u128| match self.log_range(from, to).next().map(fjall::Guard::into_inner) {
+            None | Some(Ok(_)) => Ok(true),
+            Some(Err(error)) => match EngineError::from(error) {
+                error if error.is_damage() => Ok(false),
+                error => Err(error),
             },
         };
-        let (mut unreadable, mut step) = (after + 1, 1u64);
+        let (mut unreadable, mut step) = (after + 1, 1u128);
         let mut readable = loop {
             let from = unreadable.saturating_add(step).min(to);
             if is_readable(from)? {
@@ -296,6 +391,10 @@ impl View<'_> {
             }
         }
         Ok(readable - 1)
+    }
+
+    fn log_range(&self, from: u128, to: u128) -> fjall::Iter {
+        self.at.range(&self.engine.log, from.to_be_bytes()..=to.to_be_bytes())
     }
 
     /// The keys under which damaged records of a dashboard were set aside.
@@ -322,13 +421,23 @@ pub(super) struct Batch<'a> {
 
 impl Batch<'_> {
     /// Adds a log entry.
-    pub(super) fn put_entry(&mut self, id: &DashboardId, position: u64, record: Vec<u8>) {
-        self.writes.insert(&self.engine.log, log_key(id, position), record);
+    pub(super) fn put_entry(&mut self, number: u64, position: u64, record: Vec<u8>) {
+        self.writes.insert(&self.engine.log, log_key(number, position).to_be_bytes(), record);
     }
 
     /// Removes a log entry.
-    pub(super) fn remove_entry(&mut self, id: &DashboardId, position: u64) {
-        self.writes.remove(&self.engine.log, log_key(id, position));
+    pub(super) fn remove_entry(&mut self, number: u64, position: u64) {
+        self.writes.remove(&self.engine.log, log_key(number, position).to_be_bytes());
+    }
+
+    /// Says whose log a number is.
+    pub(super) fn put_name(&mut self, number: u64, id: &DashboardId) {
+        self.put_entry(number, NAME_POSITION, encode_name(id));
+    }
+
+    /// Forgets whose log a number was.
+    pub(super) fn remove_name(&mut self, number: u64) {
+        self.remove_entry(number, NAME_POSITION);
     }
 
     /// Keeps a snapshot.
@@ -358,10 +467,8 @@ impl Batch<'_> {
 
     /// Keeps a damaged log entry (with its position) or snapshot for inspection.
     pub(super) fn put_aside(&mut self, id: &DashboardId, position: Option<u64>, record: &[u8]) {
-        let key = match position {
-            Some(position) => log_key(id, position),
-            None => [id.as_str().as_bytes(), &[NAME_END]].concat(),
-        };
+        let mut key = [id.as_str().as_bytes(), &[NAME_END]].concat();
+        key.extend(position.into_iter().flat_map(u64::to_be_bytes));
         self.writes.insert(&self.engine.aside, key, record);
     }
 
@@ -447,17 +554,18 @@ fn copy_sparsely(from: &mut File, to: &mut File) -> io::Result<()> {
     }
 }
 
-fn log_key(id: &DashboardId, position: u64) -> Vec<u8> {
-    let name = id.as_str().as_bytes();
-    let mut key = Vec::with_capacity(name.len() + 9);
-    key.extend_from_slice(name);
-    key.push(NAME_END);
-    key.extend_from_slice(&position.to_be_bytes());
-    key
+/// The key of a log entry as a number: short, so that the engine keeps it within its nodes.
+fn log_key(number: u64, position: u64) -> u128 {
+    u128::from(number) << 64 | u128::from(position)
 }
 
-fn position_of(key: &[u8]) -> Result<u64, EngineError> {
-    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(EngineError::Key)
+fn from_log_key(key: u128) -> (u64, u64) {
+    ((key >> 64) as u64, key as u64)
+}
+
+/// The least key that is greater.
+fn next_key(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// What the engine ran into.

@@ -5,7 +5,7 @@
 //! was reported durable and nothing that was reported failed.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -35,6 +35,8 @@ struct Failure {
     cause: StoreError,
     retry_at: Instant,
     pause: Duration,
+    /// Whether the journal was freed of the batch that failed.
+    is_cut: bool,
 }
 
 impl Slot {
@@ -134,7 +136,9 @@ impl Slot {
             unreachable!("only the committer lets a sound engine fail or close");
         };
         let retry_at = Instant::now() + RETRY_FIRST;
-        *state = State::Failed(Failure { engine: Some(engine), cause: cause.clone(), retry_at, pause: RETRY_FIRST });
+        let failure =
+            Failure { engine: Some(engine), cause: cause.clone(), retry_at, pause: RETRY_FIRST, is_cut: false };
+        *state = State::Failed(failure);
         cause
     }
 
@@ -144,11 +148,7 @@ impl Slot {
         if Instant::now() < failure.retry_at {
             return Err(failure.cause.clone());
         }
-        let reopened = copy_journals(&self.directory).and_then(|()| {
-            failure.engine = None;
-            adopt_copies(&self.directory)
-        });
-        match reopened.map_err(EngineError::Io).and_then(|()| Engine::open(&self.directory)) {
+        match failure.recover(&self.directory) {
             Ok(engine) => {
                 tracing::info!(directory = %self.directory.display(), "store reopened");
                 *state = State::Sound(engine);
@@ -170,6 +170,25 @@ impl Slot {
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    fn recover(&mut self, directory: &Path) -> Result<Engine, EngineError> {
+        match copy_journals(directory) {
+            Err(error) if error.kind() == ErrorKind::StorageFull && !self.is_cut => {
+                // Half of the batch that did not fit may be what takes the space. Opening cuts it off.
+                self.engine = None;
+                self.engine = Some(Engine::open(directory)?);
+                self.is_cut = true;
+                copy_journals(directory)
+            }
+            copied => copied,
+        }
+        .map_err(EngineError::Io)?;
+        self.engine = None;
+        adopt_copies(directory).map_err(EngineError::Io)?;
+        Engine::open(directory)
     }
 }
 

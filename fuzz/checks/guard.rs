@@ -1,0 +1,136 @@
+//! What must hold for any bytes that meet the guard. Shared by the fuzz target and by the replay of its corpus.
+
+use bytes::Bytes;
+use ydash_proto::lib0::Reader;
+use ydash_proto::limits::Limits;
+use ydash_proto::update::{
+    DeleteSet, EMPTY_UPDATE, Held, Knowledge, Ownership, Scan, Source, StateVector, diff, diff_many, is_empty_update,
+    merge, scan,
+};
+use yrs::updates::decoder::Decode;
+use yrs::{ClientID, Doc, OffsetKind, Options, ReadTxn, Transact};
+
+/// Takes `input` as one update and as a state vector, and as a conversation: updates with their lengths before them.
+pub(crate) fn check(input: &[u8]) {
+    if let Ok(state) = StateVector::decode(input, &Limits::default()) {
+        assert_eq!(StateVector::decode(&state.encode(), &Limits::default()), Ok(state));
+    }
+    converse(&[Bytes::copy_from_slice(input)]);
+    let mut reader = Reader::new(input);
+    let mut updates = Vec::new();
+    while let Ok(update) = reader.var_bytes() {
+        updates.push(Bytes::copy_from_slice(update));
+    }
+    converse(&updates);
+}
+
+/// Clients 1 and 2 are here, 3 has just left.
+fn ownership(client: u64) -> Ownership {
+    match client {
+        1 => Ownership::Own,
+        2 => Ownership::OtherLive,
+        3 => Ownership::OtherRecent,
+        _ => Ownership::Free,
+    }
+}
+
+fn converse(updates: &[Bytes]) {
+    let limits = Limits { nesting_max: 4, document_clients_max: 64, ..Limits::default() };
+    let mut knowledge = Knowledge::default();
+    let (mut accepted, mut held): (Vec<Bytes>, Vec<Held>) = (Vec::new(), Vec::new());
+    for update in updates {
+        let Ok(scanned) = scan(update, &limits) else { continue };
+        check_scan(update, &scanned);
+        let before = knowledge.clone();
+        let admission = knowledge.admit(update, &scanned, Source::Update, ownership, &limits);
+        if admission.accepted.is_none() {
+            assert_eq!(knowledge, before);
+        }
+        if let Some(new) = &admission.accepted {
+            let again = check_same(&new.bytes, &new.scan);
+            for span in &again.spans {
+                assert_eq!(span.start, before.clocks().get(span.client));
+                assert_eq!(span.end, knowledge.clocks().get(span.client));
+                assert_ne!(ownership(span.client), Ownership::OtherLive);
+            }
+            let deletes = DeleteSet::collect(again.deletes(&new.bytes));
+            assert_eq!(deletes.subtract(before.deletes()), deletes);
+            assert!(!is_empty_update(&new.bytes));
+        }
+        if let Some(rest) = &admission.held {
+            let scanned = scan(&rest.bytes, &limits).expect("what is held is an update");
+            let again = knowledge.clone().admit(&rest.bytes, &scanned, Source::Update, ownership, &limits);
+            assert_eq!(again.accepted, None, "more of it could have been accepted");
+            assert_eq!(again.refused, None);
+            assert_eq!(again.held.map(|held| held.why), Some(rest.why));
+        }
+        let again = knowledge.clone().admit(update, &scanned, Source::Update, ownership, &limits);
+        assert_eq!(again.accepted, None, "accepted twice");
+        accepted.extend(admission.accepted.map(|accepted| accepted.bytes));
+        held.extend(admission.held);
+    }
+
+    let merged = merge(&accepted);
+    if !knowledge.is_lossy() {
+        // Whatever peers make up, a document that the guard let through opens in yrs.
+        let doc = Doc::with_options(Options {
+            // With its default, bytes, yrs miscounts what it cuts through a surrogate pair.
+            offset_kind: OffsetKind::Utf16,
+            cleanup_formatting: false,
+            ..Options::with_client_id(ClientID::new(77))
+        });
+        let update = yrs::Update::decode_v1(&merged).expect("it is not lossy");
+        doc.transact_mut().apply_update(update).expect("its parents were checked");
+        assert!(!doc.transact().has_missing_updates(), "its causes were checked");
+        let again = doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+        scan(&again, &Limits::default()).expect("yrs writes updates");
+    }
+    let opened = Knowledge::of(&merged, &[], &limits).expect("accepted updates are updates");
+    assert_eq!(opened.held, []);
+    assert_eq!(opened.knowledge.clocks(), knowledge.clocks());
+    assert_eq!(opened.knowledge.deletes(), knowledge.deletes());
+    let known = diff(&merged, knowledge.clocks());
+    assert_eq!(known[0], 0, "a diff against everything holds structs");
+    let half: StateVector = knowledge.clocks().iter().map(|(client, clock)| (client, clock / 2)).collect();
+    let rest = diff_many(&accepted, &half);
+    assert_eq!(
+        Knowledge::of(&merged, &[rest], &limits).expect("a diff is an update").parts.len(),
+        usize::from(!is_empty_update(&merged))
+    );
+
+    // What is held may overlap and contradict itself; joining it must still give an update.
+    let pending: Vec<Bytes> = held.into_iter().map(|held| held.bytes).collect();
+    let pending = merge(&pending);
+    let unlimited = Limits { document_clients_max: usize::MAX, ..limits.clone() };
+    let scanned = scan(&pending, &unlimited).expect("merged updates are an update");
+    let trusted = knowledge.admit(&pending, &scanned, Source::Trusted, ownership, &unlimited);
+    if let Some(new) = trusted.accepted {
+        check_same(&new.bytes, &new.scan);
+    }
+}
+
+/// Bytes that pass the scan decode in yrs, unless the scan says that they hold what yrs does not read as Yjs does.
+fn check_scan(update: &Bytes, scanned: &Scan) {
+    if !scanned.lossy {
+        yrs::Update::decode_v1(update).expect("plausible, so yrs decodes it");
+    }
+    rescan(&merge(&[update.clone(), Bytes::from_static(&EMPTY_UPDATE)]));
+}
+
+/// What the guard says of bytes that it wrote is what scanning them says.
+fn check_same(bytes: &Bytes, scanned: &Scan) -> Scan {
+    let again = rescan(bytes);
+    assert_eq!(again.spans.len(), scanned.spans.len());
+    for (one, two) in again.spans.iter().zip(&scanned.spans) {
+        assert_eq!((one.client, one.start, one.end, one.structs), (two.client, two.start, two.end, two.structs));
+        assert_eq!((&one.bytes, one.has_gc), (&two.bytes, two.has_gc));
+    }
+    assert_eq!((again.structs, again.delete_ranges), (scanned.structs, scanned.delete_ranges));
+    assert_eq!(again.has_skip, scanned.has_skip);
+    again
+}
+
+fn rescan(bytes: &Bytes) -> Scan {
+    let unlimited = Limits { document_clients_max: usize::MAX, ..Limits::default() };
+    scan(bytes, &unlimited).expect("written by the guard itself")
+}

@@ -1,0 +1,155 @@
+//! `ydash export` and `ydash import`: dashboards to a file and back.
+//!
+//! Both open the store themselves, so no server may have it open meanwhile. `-` stands for standard output and input.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tracing::warn;
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use crate::cli::{Outcome, runtime};
+use crate::config::{Config, Layers};
+use crate::store::archive::{self, ArchiveReport};
+use crate::store::{self, Store, StoreUrl};
+use crate::telemetry;
+
+/// The file that stands for standard output or input.
+const STANDARD: &str = "-";
+
+/// `export` without the knobs.
+pub(super) fn export_command() -> Command {
+    let dashboard = Arg::new("dashboard").long("dashboard").value_name("ID").action(ArgAction::Append);
+    Command::new("export")
+        .about("Writes dashboards with their history into one file")
+        .arg(file("File to write, which must not be there yet; - for standard output"))
+        .arg(dashboard.help("Only this dashboard, as workspace/name; may be repeated").value_parser(parse_dashboard))
+}
+
+/// `import` without the knobs.
+pub(super) fn import_command() -> Command {
+    Command::new("import")
+        .about("Reads dashboards from such a file; what is in the store already is merged with, never replaced")
+        .arg(file("File to read; - for standard input"))
+}
+
+fn file(help: &'static str) -> Arg {
+    Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help)
+}
+
+fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
+    DashboardId::parse(text).map_err(|error| error.to_string())
+}
+
+/// Runs `ydash export`.
+pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
+    let config = prepare(layers)?;
+    if let StoreUrl::Directory(directory) = &config.store
+        && !directory.exists()
+    {
+        return Err(format!("there is no store in {}", directory.display()).into());
+    }
+    let path: &PathBuf = options.get_one("file").expect("required");
+    let only: Vec<DashboardId> = options.get_many("dashboard").into_iter().flatten().cloned().collect();
+    let wanted = |id: &DashboardId| only.is_empty() || only.contains(id);
+    let report = runtime()?.block_on(async {
+        let store = open(&config).await?;
+        let report = if path.as_os_str() == STANDARD {
+            archive::export(&*store, wanted, BufWriter::new(io::stdout())).await?
+        } else {
+            export_file(&*store, wanted, path).await?
+        };
+        store.close().await?;
+        Ok::<_, Box<dyn Error>>(report)
+    })?;
+    if report.damaged > 0 {
+        warn!(damaged = report.damaged, "unreadable records are not in the archive; ydash doctor names them");
+    }
+    tell("exported", &report);
+    let missing = (only.len() as u64).saturating_sub(report.dashboards);
+    if missing > 0 {
+        return Err(format!("{missing} of the dashboards named are not in the store").into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `ydash import`.
+pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
+    let config = prepare(layers)?;
+    let path: &PathBuf = options.get_one("file").expect("required");
+    let from: Box<dyn Read + Send> = if path.as_os_str() == STANDARD {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+    };
+    let report = runtime()?.block_on(async {
+        let store = open(&config).await?;
+        let report = archive::import(BufReader::new(from), &*store, now()).await?;
+        store.close().await?;
+        Ok::<_, Box<dyn Error>>(report)
+    })?;
+    tell("imported", &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prepare(layers: &Layers) -> Result<Config, Box<dyn Error>> {
+    let (config, warnings) = Config::load(layers)?;
+    telemetry::init(&config.log, config.log_format)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    if config.store == StoreUrl::Memory {
+        return Err("memory: keeps nothing between two commands; name a store with --store file:DIRECTORY".into());
+    }
+    Ok(config)
+}
+
+async fn open(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    let url = config.store.clone();
+    Ok(tokio::task::spawn_blocking(move || store::open(&url)).await??)
+}
+
+/// Writes beside the file and renames at the end: whoever finds the file finds all of it.
+async fn export_file(
+    store: &dyn Store,
+    wanted: impl Fn(&DashboardId) -> bool + Send,
+    path: &Path,
+) -> Result<ArchiveReport, Box<dyn Error>> {
+    if path.exists() {
+        return Err(format!("{} is there already", path.display()).into());
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let writing = async {
+        let mut file = BufWriter::new(File::create(&partial)?);
+        let report = archive::export(store, wanted, &mut file).await?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        fs::rename(&partial, path)?;
+        Ok::<_, Box<dyn Error>>(report)
+    };
+    let written = writing.await;
+    if written.is_err() {
+        // What is left of it is of no use, and the error is what matters.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+fn tell(what: &str, report: &ArchiveReport) {
+    let ArchiveReport { dashboards, entries, snapshots, .. } = report;
+    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots");
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,458 @@
+//! Carrying dashboards from one store to another: one file, in a format that no store uses itself.
+//!
+//! ```text
+//! "ydash archive" 0x0a 0x01                     magic and format version
+//! then frames:  kind (1 byte)  length (u32 LE)  payload  CRC-32 of kind, length and payload (u32 LE)
+//!   'D'  a dashboard begins: its name
+//!   'E'  a log entry: its position (u128 LE), entry record    in their order
+//!   'S'  its snapshot: snapshot record                        at most one, after its entries
+//!   'Z'  the archive ends: dashboards (u64 LE), entries (u64 LE)
+//! ```
+//!
+//! Entries come before the snapshot because they are read before it: what is trimmed between the two reads is covered by the
+//! snapshot then. So an export of a store in use misses nothing that was there when it began.
+//!
+//! Exporting also saves what is readable of a damaged store.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use super::record::{RecordError, check_len, decode_entry, decode_snapshot, encode_entry, encode_snapshot};
+use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, Source, Store, StoreError};
+
+const MAGIC: &[u8; 14] = b"ydash archive\n";
+const VERSION: u8 = 1;
+
+const DASHBOARD: u8 = b'D';
+const ENTRY: u8 = b'E';
+const SNAPSHOT: u8 = b'S';
+const END: u8 = b'Z';
+
+/// How much is read and written at once.
+const PAGE: usize = 256;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// What an export has written or an import has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveReport {
+    /// Dashboards.
+    pub dashboards: u64,
+    /// Log entries.
+    pub entries: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Records that were unreadable in the store and are not in the archive.
+    pub damaged: u64,
+}
+
+/// Why an export or an import stopped. An import may be repeated: what was imported already does no harm.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The file cannot be read or written.
+    #[error("archive cannot be read or written")]
+    Io(#[from] io::Error),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The file does not begin as an archive does.
+    #[error("not a ydash archive")]
+    NotAnArchive,
+    /// The file was written by a later ydash.
+    #[error("archive format {0} is not known to this version of ydash")]
+    LaterFormat(u8),
+    /// The file ends before its end mark.
+    #[error("archive is cut off after {0} dashboards")]
+    CutOff(u64),
+    /// The file does not hold what was written.
+    #[error("archive is damaged after {dashboards} dashboards: {what}")]
+    Damaged {
+        /// How many dashboards were begun before.
+        dashboards: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Writes the dashboards that `wanted` names into an archive. Blocks its thread while `to` does: for the command line.
+///
+/// # Errors
+/// [`ArchiveError::Io`], [`ArchiveError::Store`] – the archive is incomplete and an import will say so.
+pub async fn export(
+    store: &dyn Store,
+    wanted: impl Fn(&DashboardId) -> bool + Send,
+    to: impl Write + Send,
+) -> Result<ArchiveReport, ArchiveError> {
+    let mut to = Frames { inner: to };
+    let mut report = ArchiveReport::default();
+    to.inner.write_all(MAGIC)?;
+    to.inner.write_all(&[VERSION])?;
+    let mut last = None;
+    loop {
+        let page = store.list("", last.as_ref(), PAGE).await?;
+        for dashboard in page.iter().filter(|dashboard| wanted(dashboard)) {
+            to.write(DASHBOARD, &[dashboard.as_str().as_bytes()])?;
+            export_dashboard(store, dashboard, &mut to, &mut report).await?;
+            report.dashboards += 1;
+        }
+        let is_last = page.len() < PAGE;
+        last = page.into_iter().next_back();
+        if is_last {
+            break;
+        }
+    }
+    to.write(END, &[&report.dashboards.to_le_bytes(), &report.entries.to_le_bytes()])?;
+    to.inner.flush()?;
+    Ok(report)
+}
+
+async fn export_dashboard(
+    store: &dyn Store,
+    dashboard: &DashboardId,
+    to: &mut Frames<impl Write + Send>,
+    report: &mut ArchiveReport,
+) -> Result<(), ArchiveError> {
+    let mut after = LogPosition::START;
+    loop {
+        let page = store.log(dashboard, after, PAGE).await?;
+        for (position, entry) in &page {
+            to.write(ENTRY, &[&position.0.to_le_bytes(), &encode_entry(entry)?])?;
+            after = *position;
+        }
+        report.entries += page.len() as u64;
+        if page.len() < PAGE {
+            break;
+        }
+    }
+    let stored = store.load(dashboard).await?;
+    report.damaged += u64::from(stored.damaged);
+    if let Some((covers, state)) = stored.snapshot {
+        check_len(state.len())?;
+        to.write(SNAPSHOT, &[&encode_snapshot(covers, &state)])?;
+        report.snapshots += 1;
+    }
+    Ok(())
+}
+
+/// Reads an archive into a store. Blocks its thread while `from` does: for the command line.
+///
+/// A dashboard that the store does not know gets its snapshot and its log as they were. One that it knows is not replaced: the
+/// archive's entries and state are appended to it, and merge. `now` is when that is said to have been.
+///
+/// # Errors
+/// [`ArchiveError`] – what came before the error is imported.
+pub async fn import(from: impl Read + Send, store: &dyn Store, now: Timestamp) -> Result<ArchiveReport, ArchiveError> {
+    let mut from = Frames { inner: from };
+    from.expect_magic()?;
+    let mut report = ArchiveReport::default();
+    let mut importing: Option<Importing> = None;
+    loop {
+        let (kind, payload) = from.read(report.dashboards)?;
+        let damaged = |what| ArchiveError::Damaged { dashboards: report.dashboards, what };
+        match (kind, &mut importing) {
+            (DASHBOARD | END, before) => {
+                if let Some(before) = before.take() {
+                    before.finish(store).await?;
+                }
+                if kind == END {
+                    let expected = [report.dashboards.to_le_bytes(), report.entries.to_le_bytes()].concat();
+                    return if payload == expected { Ok(report) } else { Err(damaged("counts do not match")) };
+                }
+                let name = str::from_utf8(&payload).map_err(|_| damaged("name is not text"))?;
+                let dashboard = DashboardId::parse(name).map_err(|_| damaged("not a dashboard's name"))?;
+                let is_unknown = store.load(&dashboard).await?.is_empty();
+                importing = Some(Importing { dashboard, is_unknown, now, positions: Vec::new(), waiting: Vec::new() });
+                report.dashboards += 1;
+            }
+            (ENTRY, Some(importing)) => {
+                let (position, record) = payload.split_first_chunk().ok_or_else(|| damaged("short entry"))?;
+                let entry = decode_entry(record).map_err(|error| readable(error, report.dashboards))?;
+                importing.entry(store, LogPosition(u128::from_le_bytes(*position)), entry).await?;
+                report.entries += 1;
+            }
+            (SNAPSHOT, Some(importing)) => {
+                let (covers, state) = decode_snapshot(&payload).map_err(|error| readable(error, report.dashboards))?;
+                importing.snapshot(store, covers, state).await?;
+                report.snapshots += 1;
+            }
+            (ENTRY | SNAPSHOT, None) => return Err(damaged("record before the first dashboard")),
+            _ => return Err(damaged("unknown frame")),
+        }
+    }
+}
+
+fn readable(error: RecordError, dashboards: u64) -> ArchiveError {
+    match error {
+        RecordError::LaterFormat(version) => ArchiveError::LaterFormat(version),
+        RecordError::Damaged(what) => ArchiveError::Damaged { dashboards, what },
+    }
+}
+
+/// A dashboard on its way into a store.
+struct Importing {
+    dashboard: DashboardId,
+    is_unknown: bool,
+    now: Timestamp,
+    /// Where the entries stood in the store that they come from.
+    positions: Vec<LogPosition>,
+    waiting: Vec<LogEntry>,
+}
+
+impl Importing {
+    async fn entry(&mut self, store: &dyn Store, position: LogPosition, entry: LogEntry) -> Result<(), StoreError> {
+        self.positions.push(position);
+        self.waiting.push(entry);
+        let bytes: usize = self.waiting.iter().map(|entry| entry.update.len()).sum();
+        if self.waiting.len() >= PAGE || bytes >= PAGE_BYTES { self.append(store).await } else { Ok(()) }
+    }
+
+    async fn append(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.waiting);
+        let results = store.append(vec![Append { dashboard: self.dashboard.clone(), entries }]).await;
+        results.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    async fn snapshot(&mut self, store: &dyn Store, covers: LogPosition, state: Bytes) -> Result<(), StoreError> {
+        if !self.is_unknown {
+            self.waiting.push(LogEntry {
+                at: self.now,
+                author: None,
+                session: 0,
+                source: Source::Import,
+                update: state,
+            });
+            return self.append(store).await;
+        }
+        self.append(store).await?;
+        let mut left = self.positions.iter().filter(|position| **position <= covers).count();
+        let mut covers = LogPosition::START;
+        while left > 0 {
+            let page = store.log(&self.dashboard, covers, left.min(PAGE)).await?;
+            // Somebody else trims: the snapshot then covers less than it could, which loses nothing.
+            let Some((last, _)) = page.last() else { break };
+            covers = *last;
+            left -= page.len();
+        }
+        store.snapshot(&self.dashboard, covers, state, Timestamp::default()).await.map(drop)
+    }
+
+    async fn finish(mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.append(store).await
+    }
+}
+
+struct Frames<I> {
+    inner: I,
+}
+
+impl<W: Write> Frames<W> {
+    fn write(&mut self, kind: u8, parts: &[&[u8]]) -> io::Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let len = u32::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut put = |bytes: &[u8]| {
+            crc.update(bytes);
+            self.inner.write_all(bytes)
+        };
+        put(&[kind])?;
+        put(&len.to_le_bytes())?;
+        parts.iter().try_for_each(|part| put(part))?;
+        self.inner.write_all(&crc.finalize().to_le_bytes())
+    }
+}
+
+impl<R: Read> Frames<R> {
+    fn expect_magic(&mut self) -> Result<(), ArchiveError> {
+        let mut start = [0; MAGIC.len() + 1];
+        match self.inner.read_exact(&mut start) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::NotAnArchive),
+            Err(error) => Err(error.into()),
+            Ok(()) if start[..MAGIC.len()] != *MAGIC => Err(ArchiveError::NotAnArchive),
+            Ok(()) if start[MAGIC.len()] != VERSION => Err(ArchiveError::LaterFormat(start[MAGIC.len()])),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn read(&mut self, dashboards: u64) -> Result<(u8, Vec<u8>), ArchiveError> {
+        let cut_off = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ArchiveError::CutOff(dashboards),
+            _ => ArchiveError::Io(error),
+        };
+        let damaged = |what| ArchiveError::Damaged { dashboards, what };
+        let mut head = [0; 5];
+        self.inner.read_exact(&mut head).map_err(cut_off)?;
+        let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if len > RECORD_BYTES_MAX + PAGE_BYTES {
+            return Err(damaged("implausible length"));
+        }
+        // Grows with what is really there, so that a damaged length costs no memory.
+        let mut payload = Vec::new();
+        if self.inner.by_ref().take(len as u64).read_to_end(&mut payload)? < len {
+            return Err(ArchiveError::CutOff(dashboards));
+        }
+        let mut crc = [0; 4];
+        self.inner.read_exact(&mut crc).map_err(cut_off)?;
+        let mut expected = crc32fast::Hasher::new();
+        expected.update(&head);
+        expected.update(&payload);
+        if u32::from_le_bytes(crc) == expected.finalize() {
+            Ok((head[0], payload))
+        } else {
+            Err(damaged("checksum does not match"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{entry, id, update};
+    use super::super::embedded::EmbeddedStore;
+    use super::super::memory::MemoryStore;
+    use super::super::{SnapshotOutcome, Stored};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    /// Dashboards of every shape: only a log, history with a snapshot in its middle, a trimmed log, only a snapshot.
+    async fn filled() -> MemoryStore {
+        let store = MemoryStore::new();
+        let log_only = Append { dashboard: id("w/log"), entries: (0..600).map(|n| entry(n, &n.to_string())).collect() };
+        ok(&store, log_only).await;
+        for (dashboard, keep) in [("w/history", 0), ("w/trimmed", 5)] {
+            for n in 0..300 {
+                ok(&store, update(dashboard, n)).await;
+            }
+            let covers = store.load(&id(dashboard)).await.unwrap().position;
+            for n in 300..310 {
+                ok(&store, update(dashboard, n)).await;
+            }
+            let state = Bytes::from(format!("state of {dashboard} ").repeat(2000));
+            store.snapshot(&id(dashboard), covers, state, Timestamp(keep)).await.unwrap();
+        }
+        let state = Bytes::from_static(b"seed");
+        store.snapshot(&id("w/snapshot"), LogPosition::START, state, Timestamp(9)).await.unwrap();
+        store
+    }
+
+    async fn ok(store: &dyn Store, append: Append) -> LogPosition {
+        store.append(vec![append]).await.remove(0).unwrap()
+    }
+
+    /// Everything about a store but its positions.
+    async fn contents(store: &dyn Store) -> Vec<(DashboardId, Option<Bytes>, Vec<Bytes>, Vec<LogEntry>)> {
+        let mut contents = Vec::new();
+        for dashboard in store.list("", None, usize::MAX).await.unwrap() {
+            let Stored { snapshot, tail, .. } = store.load(&dashboard).await.unwrap();
+            let log = store.log(&dashboard, LogPosition::START, usize::MAX).await.unwrap();
+            let log = log.into_iter().map(|(_, entry)| entry).collect();
+            contents.push((dashboard, snapshot.map(|(_, state)| state), tail, log));
+        }
+        contents
+    }
+
+    async fn exported(store: &dyn Store) -> Vec<u8> {
+        let mut archive = Vec::new();
+        export(store, |_| true, &mut archive).await.unwrap();
+        archive
+    }
+
+    #[tokio::test]
+    async fn what_is_exported_imports_into_every_store() {
+        let memory = filled().await;
+        let mut archive = Vec::new();
+        let report = export(&memory, |_| true, &mut archive).await.unwrap();
+        assert_eq!((report.dashboards, report.snapshots, report.damaged), (4, 3, 0));
+
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = EmbeddedStore::open(directory.path()).unwrap();
+        ok(&embedded, update("other/one", 1)).await;
+        embedded.remove(&id("other/one")).await.unwrap();
+        assert_eq!(import(archive.as_slice(), &embedded, NOW).await.unwrap(), report);
+        assert_eq!(contents(&embedded).await, contents(&memory).await);
+
+        let again = MemoryStore::new();
+        import(exported(&embedded).await.as_slice(), &again, NOW).await.unwrap();
+        assert_eq!(contents(&again).await, contents(&memory).await);
+    }
+
+    #[tokio::test]
+    async fn an_import_into_known_dashboards_adds_and_displaces_nothing() {
+        let archive = exported(&filled().await).await;
+        let store = MemoryStore::new();
+        let covers = ok(&store, update("w/history", 1000)).await;
+        let mine = Bytes::from_static(b"mine");
+        assert_eq!(
+            store.snapshot(&id("w/history"), covers, mine.clone(), Timestamp(9)).await.unwrap(),
+            SnapshotOutcome::Kept
+        );
+        import(archive.as_slice(), &store, NOW).await.unwrap();
+        let stored = store.load(&id("w/history")).await.unwrap();
+        assert_eq!(stored.snapshot.unwrap().1, mine);
+        assert_eq!(stored.tail.len(), 311, "310 entries and the state");
+        assert!(stored.tail[310].starts_with(b"state of w/history"));
+        let log = store.log(&id("w/history"), covers, usize::MAX).await.unwrap();
+        assert_eq!((log.last().unwrap().1.at, log.last().unwrap().1.source), (NOW, Source::Import));
+    }
+
+    #[tokio::test]
+    async fn a_filter_chooses_dashboards() {
+        let mut archive = Vec::new();
+        export(&filled().await, |dashboard| dashboard.name() == "log", &mut archive).await.unwrap();
+        let store = MemoryStore::new();
+        assert_eq!(import(archive.as_slice(), &store, NOW).await.unwrap().entries, 600);
+        assert_eq!(store.list("", None, 10).await.unwrap(), [id("w/log")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_readable_of_a_damaged_store_is_exported() {
+        let store = filled().await;
+        store.damage_entry(&id("w/log"), 7);
+        store.damage_snapshot(&id("w/history"));
+        let mut archive = Vec::new();
+        let report = export(&store, |_| true, &mut archive).await.unwrap();
+        assert_eq!((report.damaged, report.snapshots), (2, 2));
+        let saved = MemoryStore::new();
+        import(archive.as_slice(), &saved, NOW).await.unwrap();
+        assert_eq!(saved.load(&id("w/log")).await.unwrap().tail.len(), 599);
+        assert_eq!(saved.load(&id("w/history")).await.unwrap().tail.len(), 310);
+    }
+
+    #[tokio::test]
+    async fn every_cut_and_every_flipped_bit_is_noticed() {
+        let store = MemoryStore::new();
+        let covers = ok(&store, update("w/a", 1)).await;
+        ok(&store, update("w/a", 2)).await;
+        store.snapshot(&id("w/a"), covers, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+        let archive = exported(&store).await;
+        for len in 0..archive.len() {
+            let error = import(&archive[..len], &MemoryStore::new(), NOW).await.unwrap_err();
+            assert!(matches!(error, ArchiveError::NotAnArchive | ArchiveError::CutOff(_)), "{len}: {error:?}");
+        }
+        for bit in 0..archive.len() * 8 {
+            let mut flipped = archive.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(import(flipped.as_slice(), &MemoryStore::new(), NOW).await.is_err(), "bit {bit}");
+        }
+    }
+
+    /// Change these bytes only together with [`VERSION`] and docs/STORAGE.md.
+    #[tokio::test]
+    async fn golden_archive() {
+        let archive = exported(&MemoryStore::new()).await;
+        let end = [vec![END, 16, 0, 0, 0], vec![0; 16], vec![0xb8, 0x39, 0xf1, 0xdf]].concat();
+        assert_eq!(archive, [MAGIC.as_slice(), &[1], &end].concat());
+    }
+
+    #[tokio::test]
+    async fn another_version_is_named() {
+        let mut archive = exported(&MemoryStore::new()).await;
+        archive[MAGIC.len()] = 2;
+        let error = import(archive.as_slice(), &MemoryStore::new(), NOW).await.unwrap_err();
+        assert!(matches!(error, ArchiveError::LaterFormat(2)), "{error:?}");
+    }
+}
