@@ -222,6 +222,11 @@ impl Outbox {
         self.call.notify_one();
     }
 
+    /// Whether the writer has ended, or somebody found the socket gone.
+    pub fn is_gone(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// Takes what is to be written next into `batch`. Cancel-safe: what was taken is in `batch`.
     pub async fn next(&self, batch: &mut Vec<Item>) -> Next {
         core::future::poll_fn(|cx| self.poll_next(cx, batch)).await
