@@ -3,7 +3,7 @@
 use super::journal::Starts;
 use crate::id::MemberId;
 use crate::time::Timestamp;
-use crate::update::{self, Accepted};
+use crate::update::{self, Accepted, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
 
@@ -64,6 +64,20 @@ impl Flush {
     /// How many updates were collected.
     pub(super) fn len(&self) -> usize {
         self.collected.len()
+    }
+
+    /// Forgets that `author` wrote anything: it left, and needs no frame of its own.
+    pub(super) fn forget(&mut self, author: MemberId) {
+        for one in self.collected.iter_mut().filter(|one| one.author == Some(author)) {
+            one.author = None;
+        }
+    }
+
+    /// Takes what was collected out of what somebody is thought to have.
+    pub(super) fn lower(&self, have: &mut StateVector) {
+        for span in self.collected.iter().flat_map(|one| &one.accepted.scan.spans) {
+            have.lower(span.client, span.start);
+        }
     }
 
     /// Whether nothing was collected.

@@ -16,6 +16,39 @@ pub(super) struct Held {
     pub(super) acks: u32,
 }
 
+/// What a member lacks whose outbox overflowed.
+#[derive(Debug)]
+pub(super) struct Lag {
+    /// What it certainly has.
+    have: StateVector,
+    /// Overflows that no drain followed yet: an outbox may overflow again before the room hears that it was empty.
+    overflows: u32,
+}
+
+impl Lag {
+    /// Of a member that has `have`.
+    pub(super) fn from(have: StateVector) -> Lag {
+        Lag { have, overflows: 1 }
+    }
+
+    /// Its outbox overflowed again; it has no more than `have`.
+    pub(super) fn again(&mut self, have: &StateVector) {
+        self.overflows += 1;
+        self.has_at_most(have);
+    }
+
+    /// It says, or it follows, that it has no more than `have`.
+    pub(super) fn has_at_most(&mut self, have: &StateVector) {
+        self.have = self.have.iter().map(|(client, clock)| (client, clock.min(have.get(client)))).collect();
+    }
+
+    /// Its outbox is empty: what it has, unless that overflowed once more meanwhile and takes nothing.
+    pub(super) fn drained(&mut self) -> Option<StateVector> {
+        self.overflows -= 1;
+        (self.overflows == 0).then(|| core::mem::take(&mut self.have))
+    }
+}
+
 /// What the room knows about one session.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -28,10 +61,12 @@ pub(super) struct Member {
     pub(super) announced: Option<ClientId>,
     /// The id under which it edits, as far as seen.
     pub(super) edits_as: Option<ClientId>,
-    /// An id that it announced while another live session owned it.
-    pub(super) claims: Option<ClientId>,
-    /// Set while its outbox drains after an overflow: what it certainly has.
-    pub(super) lags_from: Option<StateVector>,
+    /// An id that it announced while another live session owned it, and at which clock last.
+    pub(super) claims: Option<(ClientId, u32)>,
+    /// Whether it has sent a SyncStep2. What it sends before that, it sends without having read anything.
+    pub(super) has_answered: bool,
+    /// Set while its outbox drains after an overflow.
+    pub(super) lag: Option<Lag>,
     pub(super) held: VecDeque<Held>,
     pub(super) held_bytes: usize,
     pub(super) held_overruns: u32,
@@ -49,7 +84,8 @@ impl Member {
             announced: None,
             edits_as: None,
             claims: None,
-            lags_from: None,
+            has_answered: false,
+            lag: None,
             held: VecDeque::new(),
             held_bytes: 0,
             held_overruns: 0,

@@ -17,6 +17,8 @@ mod member;
 mod ownership;
 mod presence;
 mod saving;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Input, Joining, RequestId, Scanned};
@@ -36,9 +38,9 @@ use core::time::Duration;
 use document::Document;
 use flush::Flush;
 use journal::Journal;
-use member::{Held, Member};
+use member::{Held, Lag, Member};
 use ownership::Owners;
-use presence::{Announcer, Presence};
+use presence::{Announcer, Introduction, Presence};
 use saving::{Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
@@ -183,7 +185,7 @@ impl Room {
                 }
             }
             Input::Overflowed { member, first_missed } => self.overflowed(member, first_missed),
-            Input::Drained { member } => self.drained(now, member, effects),
+            Input::Drained { member } => self.drained(member, effects),
             Input::Left { member } => self.left(now, member, effects),
             Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
             Input::Appended { position } => self.appended(now, position, effects),
@@ -197,6 +199,9 @@ impl Room {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.presence.expire(now);
+        for (owner, client, clock) in self.presence.nudge_again(now) {
+            self.nudge(owner, &[(client, clock)], effects);
+        }
         if !self.flush.is_empty() && (self.is_closing || is_due(self.flushed_at, self.flush_interval(), now)) {
             self.flush(now, effects);
         }
@@ -228,6 +233,9 @@ impl Room {
         }
         if let Some(expiry) = self.presence.next_expiry() {
             earlier(expiry);
+        }
+        if let Some(nudge) = self.presence.next_nudge() {
+            earlier(nudge);
         }
         if let Some(retry) = self.saving.retry_at() {
             earlier(retry);
@@ -338,9 +346,10 @@ impl Room {
     }
 
     fn sync_step1(&mut self, id: MemberId, have: &StateVector, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(&id) else { return };
-        if member.lags_from.is_some() {
-            return; // It gets one difference when its outbox is empty; `Drained` sends it.
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if let Some(lag) = &mut member.lag {
+            lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it.
+            return;
         }
         let frame = self.document.sync_step2(have);
         effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
@@ -349,6 +358,7 @@ impl Room {
     fn update(&mut self, now: Timestamp, sender: Sender<'_>, scanned: Scanned, effects: &mut Vec<Effect>) {
         if let Sender::Member(id) = sender {
             let Some(member) = self.members.get_mut(&id) else { return };
+            member.has_answered |= scanned.frame.is_none();
             if !member.access.may_edit() {
                 self.read_only(id, &scanned, effects);
                 return;
@@ -378,7 +388,9 @@ impl Room {
             Sender::Member(id) => Some(id),
             Sender::Request(..) => None,
         };
-        if self.document.bytes() + update.len() > self.limits.document_bytes_max {
+        // A SyncStep2 repeats all deletions: at the limit, too, it may hold nothing new.
+        let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
+        if is_full && !self.document.contains(&update, &scan) {
             self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
             return false;
         }
@@ -424,6 +436,9 @@ impl Room {
             };
             self.refuse(sender, acks, limit, effects);
         } else if let Some(held) = admission.held {
+            if let Some(scanned) = id.and_then(|id| self.claim_by_return(id, &held)) {
+                return self.offer(now, sender, scanned, acks, held_since, effects) || progressed;
+            }
             self.hold(now, sender, held, acks, held_since, effects);
         } else {
             self.wait_for_durable(sender, acks, effects);
@@ -469,10 +484,12 @@ impl Room {
     /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
     fn read_only(&mut self, id: MemberId, scanned: &Scanned, effects: &mut Vec<Effect>) {
         let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
-        if !is_known {
+        if is_known {
+            self.wait_for_durable(Sender::Member(id), 1, effects);
+        } else {
             effects.push(Effect::Report(Report::ReadOnly));
+            self.ack(id, false, 1, effects);
         }
-        self.ack(id, is_known, 1, effects);
     }
 
     /// The first update of one client that was taken from a session makes that client id its own, unless it has one by awareness.
@@ -484,6 +501,23 @@ impl Room {
         {
             member.edits_as = Some(client);
         }
+    }
+
+    /// A session without an id of its own that writes as somebody who left moments ago, and as nobody else, is that client come
+    /// back: it would get the id by announcing it, too, but not every client takes part in awareness. Returns what was held
+    /// for it, to be offered again.
+    fn claim_by_return(&mut self, id: MemberId, held: &update::Held) -> Option<Scanned> {
+        let member = self.members.get_mut(&id)?;
+        if held.why != HeldWhy::Foreign || member.announced.is_some() || member.edits_as.is_some() {
+            return None;
+        }
+        let scan = update::scan(&held.bytes, &self.limits).ok()?;
+        let client = scan.spans.first()?.client;
+        if scan.spans.iter().any(|span| span.client != client) || self.owners.claim(client, id).is_err() {
+            return None;
+        }
+        member.edits_as = Some(client);
+        Some(Scanned { update: held.bytes.clone(), scan, frame: None })
     }
 
     /// Keeps what lies behind a hole, and asks the sender for what is missing.
@@ -620,25 +654,40 @@ impl Room {
 
     fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let announced_before = member.announced.is_some();
+        let introduction = match (member.announced, member.has_answered) {
+            (Some(_), _) => Introduction::Done,
+            (None, false) => Introduction::First,
+            (None, true) => Introduction::Late,
+        };
         let is_young = now.since(self.opened_at) < YOUNG;
-        let announcer = Announcer { member: id, announced_before, is_young };
+        let announcer = Announcer { member: id, introduction, is_young };
+        let again = entries.clone();
         let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {
             member.announced = Some(client);
+            member.claims = None;
         }
         if let Some((client, owner)) = announced.contested {
-            member.claims = Some(client);
+            member.claims = Some((client, 0));
             effects.push(Effect::Probe { member: owner });
+        }
+        if let Some((claimed, clock)) = &mut member.claims {
+            let own = again.filter(|entry| entry.client == *claimed);
+            *clock = own.map(|entry| entry.clock).fold(*clock, u32::max);
         }
         for _ in 0..announced.dropped {
             effects.push(Effect::Report(Report::AwarenessDropped));
         }
         self.nudge(id, &announced.nudges, effects);
         if announced.returned {
-            for (owner, client, clock) in self.presence.nudge_others(now, id) {
-                self.nudge(owner, &[(client, clock)], effects);
-            }
+            self.nudge_others(now, id, effects);
+        }
+    }
+
+    /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
+    fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        for (owner, client, clock) in self.presence.nudge_others(now, returned) {
+            self.nudge(owner, &[(client, clock)], effects);
         }
     }
 
@@ -661,20 +710,29 @@ impl Room {
         let have = if first_missed == 0 {
             StateVector::default()
         } else {
-            self.journal.before(first_missed, self.document.clocks())
+            let mut have = self.journal.before(first_missed, self.document.clocks());
+            self.flush.lower(&mut have);
+            have
         };
-        member.lags_from = Some(have);
+        match &mut member.lag {
+            Some(lag) => lag.again(&have),
+            None => member.lag = Some(Lag::from(have)),
+        }
     }
 
-    fn drained(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
-        // What is collected must not count as told: the difference carries it.
-        self.flush(now, effects);
+    fn drained(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(have) = member.lags_from.take() else { return };
+        let Some(have) = member.lag.as_mut().and_then(Lag::drained) else { return };
+        member.lag = None;
+        let nudges = self.presence.unanswered(&member.owns());
+        // It holds what is collected, too; that goes to everybody once more with the flush.
         let frame = self.document.sync_step2(&have);
         effects.push(Effect::Report(Report::Resynced));
         effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
-        self.send_presence(id, effects);
+        // Among what it missed may be somebody's goodbye.
+        let bytes = self.presence.everything();
+        effects.push(Effect::Send { to: id, frame: Frame { bytes, kind: FrameKind::Notice } });
+        self.nudge(id, &nudges, effects);
         // The question may have been dropped with the rest; a second one costs one small answer.
         self.ask(id, effects);
     }
@@ -685,26 +743,27 @@ impl Room {
         self.presence.leave(id, &owned, now);
         self.owners.release(now, &owned, id);
         self.saving.forget(id);
+        self.flush.forget(id);
         self.count_held();
         if self.members.is_empty() {
             self.empty_since = Some(now);
         }
-        let heirs: Vec<(MemberId, ClientId)> = self
+        let heirs: Vec<(MemberId, ClientId, u32)> = self
             .members
             .iter()
-            .filter_map(|(&heir, member)| {
-                member.claims.filter(|client| owned.contains(client)).map(|client| (heir, client))
-            })
+            .filter_map(|(&heir, member)| member.claims.map(|(client, clock)| (heir, client, clock)))
+            .filter(|(_, client, _)| owned.contains(client))
             .collect();
-        for (heir, client) in heirs {
+        for (heir, client, announced_at) in heirs {
             if self.owners.claim(client, heir).is_ok()
                 && let Some(member) = self.members.get_mut(&heir)
             {
                 member.claims = None;
                 member.announced = Some(client);
-                let clock = self.presence.clock(client).unwrap_or(0);
+                let clock = self.presence.hand_over(client, announced_at);
                 self.flush_presence(now, effects);
                 self.nudge(heir, &[(client, clock)], effects);
+                self.nudge_others(now, heir, effects);
             }
         }
         self.retry_held(now, true, effects);
@@ -758,7 +817,7 @@ impl Room {
         }
         for Unsaved { entry, echo_to } in batch.entries {
             if let Some(to) = echo_to
-                && self.members.get(&to).is_some_and(|member| member.lags_from.is_none())
+                && self.members.get(&to).is_some_and(|member| member.lag.is_none())
             {
                 let frame = Frame { bytes: encode::update(&entry.update), kind: FrameKind::Notice };
                 effects.push(Effect::Send { to, frame });

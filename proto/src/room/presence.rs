@@ -33,6 +33,21 @@ struct Known {
     owner: Option<MemberId>,
     seen_at: Timestamp,
     nudged_at: Timestamp,
+    renewal: Renewal,
+}
+
+impl Known {
+    fn new(clock: u32, state: Option<Bytes>, owner: Option<MemberId>, seen_at: Timestamp) -> Known {
+        Known { clock, state, owner, seen_at, nudged_at: Timestamp(0), renewal: Renewal::NotNeeded }
+    }
+}
+
+/// Somebody who came back takes nothing at the clock that is known: its owner is to take the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    NotNeeded,
+    Wanted,
+    Asked,
 }
 
 /// The states of everybody in the room.
@@ -43,14 +58,26 @@ pub(super) struct Presence {
     removed: usize,
     unowned: usize,
     next_expiry: Option<Timestamp>,
+    next_nudge: Option<Timestamp>,
+}
+
+/// How far a session has introduced itself: its first single-entry message names its own id, unless it is an echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Introduction {
+    /// It has not, and has read nothing yet: stock clients announce themselves as soon as the socket opens.
+    First,
+    /// It has not, but may have read what others announced. One without a state of its own still echoes theirs.
+    Late,
+    /// Its id is known.
+    Done,
 }
 
 /// Who announces, and under which circumstances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcer {
     pub(super) member: MemberId,
-    /// Whether it has announced itself on this connection before.
-    pub(super) announced_before: bool,
+    /// How far it has introduced itself on this connection.
+    pub(super) introduction: Introduction,
     /// Whether the room was opened only just now.
     pub(super) is_young: bool,
 }
@@ -84,16 +111,21 @@ impl Presence {
         owners: &mut Owners,
         limits: &Limits,
     ) -> Announced {
-        let Announcer { member, announced_before, is_young } = announcer;
+        let Announcer { member, introduction, is_young } = announcer;
         let mut outcome = Announced::default();
-        if !announced_before
+        if introduction != Introduction::Done
             && entries.len() == 1
             && let Some(entry) = entries.clone().next()
             && !entry.is_null()
         {
-            match owners.claim(entry.client, member) {
-                Ok(()) => outcome.claimed = Some(entry.client),
-                Err(owner) => outcome.contested = Some((entry.client, owner)),
+            let is_new = || self.known.get(&entry.client).is_none_or(|known| is_newer(known, &entry));
+            match (introduction, owners.owner(entry.client)) {
+                (Introduction::First, Some(owner)) if owner != member => {
+                    outcome.contested = Some((entry.client, owner));
+                }
+                (Introduction::Late, Some(owner)) if owner != member => {}
+                (Introduction::Late, None) if !is_new() => {}
+                _ => outcome.claimed = owners.claim(entry.client, member).ok().map(|()| entry.client),
             }
         }
         for entry in entries {
@@ -102,6 +134,10 @@ impl Presence {
                 continue;
             }
             let is_own = owner.is_some();
+            // Also with a clock that moved while it was away.
+            outcome.returned |= is_own
+                && introduction != Introduction::Done
+                && self.known.get(&entry.client).is_some_and(|known| known.state.is_none());
             if !is_own && entry.clock > UNOWNED_CLOCK_MAX {
                 outcome.dropped += 1;
                 continue;
@@ -115,7 +151,6 @@ impl Presence {
                         };
                     if is_own && !entry.is_null() && !says_the_same {
                         outcome.nudges.push((entry.client, known.clock));
-                        outcome.returned |= known.state.is_none() && !announced_before;
                     }
                     if is_own {
                         self.own(entry.client, member, now);
@@ -137,31 +172,67 @@ impl Presence {
                         continue;
                     };
                     let state = (!entry.is_null()).then_some(state);
-                    if is_young && is_own && is_new && !announced_before && entry.clock > 0 {
+                    if is_young && is_own && is_new && introduction != Introduction::Done && entry.clock > 0 {
                         outcome.nudges.push((entry.client, entry.clock));
                     }
-                    self.put(
-                        entry.client,
-                        Known { clock: entry.clock, state, owner, seen_at: now, nudged_at: Timestamp(0) },
-                    );
+                    self.put(entry.client, Known::new(entry.clock, state, owner, now));
                     self.dirty.insert(entry.client);
                 }
+            }
+        }
+        for (client, _) in &outcome.nudges {
+            if let Some(known) = self.known.get_mut(client) {
+                known.renewal = Renewal::Asked;
             }
         }
         outcome
     }
 
-    /// Whom to make announce itself again for the sake of `returned`: owner, client and clock. Each at most once a second.
+    /// Whom to make announce itself again for the sake of `returned`: owner, client and clock. Each at most once a second; whose
+    /// turn was less than that ago follows with [`Presence::nudge_again`].
     pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId) -> Vec<(MemberId, ClientId, u32)> {
+        for known in self.known.values_mut() {
+            if known.state.is_some() && known.owner.is_some_and(|owner| owner != returned) {
+                known.renewal = Renewal::Wanted;
+            }
+        }
+        self.next_nudge = Some(now);
+        self.nudge_again(now)
+    }
+
+    /// As [`Presence::nudge_others`], for whom it left out.
+    pub(super) fn nudge_again(&mut self, now: Timestamp) -> Vec<(MemberId, ClientId, u32)> {
         let mut nudges = Vec::new();
+        if self.next_nudge.is_none_or(|at| now < at) {
+            return nudges;
+        }
+        self.next_nudge = None;
         for (&client, known) in &mut self.known {
-            let Some(owner) = known.owner.filter(|owner| *owner != returned && known.state.is_some()) else { continue };
+            let Some(owner) = known.owner.filter(|_| known.renewal == Renewal::Wanted) else { continue };
             if now.since(known.nudged_at) >= NUDGE_AGAIN {
                 known.nudged_at = now;
+                known.renewal = Renewal::Asked;
                 nudges.push((owner, client, known.clock));
+            } else {
+                let at = known.nudged_at + NUDGE_AGAIN;
+                self.next_nudge = Some(self.next_nudge.map_or(at, |earlier| at.min(earlier)));
             }
         }
         nudges
+    }
+
+    /// Which of `clients` were made to announce themselves again and did not: the nudge may have been lost on its way.
+    pub(super) fn unanswered(&self, clients: &[ClientId]) -> Vec<(ClientId, u32)> {
+        let known = clients.iter().filter_map(|client| self.known.get(client).map(|known| (*client, known)));
+        known
+            .filter(|(_, known)| known.renewal == Renewal::Asked)
+            .map(|(client, known)| (client, known.clock))
+            .collect()
+    }
+
+    /// When [`Presence::nudge_again`] has something to do.
+    pub(super) fn next_nudge(&self) -> Option<Timestamp> {
+        self.next_nudge
     }
 
     /// Removes what `member` owned, at the same clock.
@@ -174,7 +245,7 @@ impl Presence {
                 if known.state.is_some() {
                     self.dirty.insert(client);
                 }
-                self.put(client, Known { clock, state: None, owner: None, seen_at: now, nudged_at: Timestamp(0) });
+                self.put(client, Known::new(clock, None, None, now));
             }
         }
     }
@@ -193,7 +264,7 @@ impl Presence {
             .map(|(&client, known)| (client, known.clock))
             .collect();
         for (client, clock) in outdated {
-            self.put(client, Known { clock, state: None, owner: None, seen_at: now, nudged_at: Timestamp(0) });
+            self.put(client, Known::new(clock, None, None, now));
             self.dirty.insert(client);
         }
         self.next_expiry = (self.unowned > 0).then(|| now + OUTDATED_AFTER / 2);
@@ -228,14 +299,29 @@ impl Presence {
         encode::awareness(shown.map(|(&client, known)| as_wire((client, known))))
     }
 
+    /// Everybody's state and everybody's goodbye as one frame, for one who may have missed some.
+    pub(super) fn everything(&self) -> Bytes {
+        encode::awareness(self.known.iter().map(|(&client, known)| as_wire((client, known))))
+    }
+
     /// How many states are shown.
     pub(super) fn states(&self) -> usize {
         self.known.len() - self.removed
     }
 
-    /// The clock known for `client`, shown or removed.
-    pub(super) fn clock(&self, client: ClientId) -> Option<u32> {
-        self.known.get(&client).map(|known| known.clock)
+    /// Prepares `client`, which has just left, for another session that announced it meanwhile, last at `announced_at`: a client takes
+    /// nothing at a clock before its own. Returns the clock at which it is removed.
+    pub(super) fn hand_over(&mut self, client: ClientId, announced_at: u32) -> u32 {
+        match self.known.get_mut(&client) {
+            Some(known) => {
+                if announced_at <= UNOWNED_CLOCK_MAX && announced_at > known.clock {
+                    known.clock = announced_at;
+                    self.dirty.insert(client);
+                }
+                known.clock
+            }
+            None => announced_at,
+        }
     }
 
     /// Bytes held, roughly.

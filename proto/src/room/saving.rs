@@ -146,7 +146,10 @@ impl Saving {
 
     /// Lets `waiting` hear when all that was added so far is durable. Returns whether that is so already.
     pub(super) fn when_durable(&mut self, waiting: Waiting) -> bool {
-        if !self.unsaved.is_empty() || self.diverged_at.is_some() {
+        // A difference in flight holds everything, unless something was given up after it was cut.
+        let is_in_flight = |in_flight: &InFlight| in_flight.difference_up_to.is_some() && !in_flight.given_up_since;
+        let lags_behind = self.diverged_at.is_some() && !self.in_flight.as_ref().is_some_and(is_in_flight);
+        if !self.unsaved.is_empty() || lags_behind {
             self.unsaved.wait_for(waiting);
         } else if let Some(in_flight) = &mut self.in_flight {
             in_flight.batch.wait_for(waiting);

@@ -251,11 +251,11 @@ impl<'a> Order<'a> {
                     Next::End if until.is_none() => self.pop(),
                     Next::End => {
                         let missing = (cursor.client, until.unwrap_or(cursor.known));
-                        self.block(Some(missing));
+                        self.block(missing);
                     }
                     Next::Hole => {
                         let missing = (cursor.client, cursor.clock - 1);
-                        self.block(Some(missing));
+                        self.block(missing);
                     }
                     Next::Struct(next) => self.take_or_wait(top, &next, &ownership, limits)?,
                 }
@@ -280,7 +280,9 @@ impl<'a> Order<'a> {
         };
         if is_foreign {
             self.is_foreign = true;
-            self.block(None);
+            // The owner's own copy may come at any time; then this one is known.
+            let known = self.cursors[top].known;
+            self.block((client, known));
             return Ok(());
         }
         let clocks = ClockRange { start: next.start.max(self.cursors[top].known), end: next.end };
@@ -293,7 +295,7 @@ impl<'a> Order<'a> {
                     Some(at) if !self.cursors[at].is_blocked && !self.cursors[at].is_stacked => {
                         self.push(Waiting { cursor: at, until: Some(cause.clock) });
                     }
-                    _ => self.block(Some((cause.client, cause.clock))),
+                    _ => self.block((cause.client, cause.clock)),
                 }
                 return Ok(());
             }
@@ -352,8 +354,8 @@ impl<'a> Order<'a> {
     }
 
     /// Gives up on every cursor on the stack: each waits for the one above, and the last will get no further.
-    fn block(&mut self, missing: Option<(ClientId, Clock)>) {
-        self.missing.extend(missing);
+    fn block(&mut self, missing: (ClientId, Clock)) {
+        self.missing.push(missing);
         for waiting in self.stack.drain(..) {
             let cursor = &mut self.cursors[waiting.cursor];
             cursor.is_stacked = false;

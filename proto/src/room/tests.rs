@@ -1,0 +1,845 @@
+//! The rules of a room, each by itself: inputs in, effects out. `proto/tests/simulation` plays them together.
+
+use super::*;
+use crate::access::Access;
+use crate::lib0::write_var_uint;
+use crate::wire::Message;
+
+const ALICE: MemberId = MemberId(1);
+const BOB: MemberId = MemberId(2);
+const CAROL: MemberId = MemberId(3);
+
+struct TestRoom {
+    room: Room,
+    now: Timestamp,
+    effects: Vec<Effect>,
+}
+
+impl TestRoom {
+    fn new() -> TestRoom {
+        TestRoom::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> TestRoom {
+        TestRoom::open(Loaded::default(), limits)
+    }
+
+    /// A room that has been open for a while.
+    fn open(loaded: Loaded, limits: Limits) -> TestRoom {
+        let opened = Timestamp(1_000_000);
+        let mut room = Room::open(opened, loaded, limits, Tuning::default()).expect("opens");
+        let now = opened + 2 * YOUNG;
+        room.handle_timeout(now, &mut Vec::new());
+        TestRoom { room, now, effects: Vec::new() }
+    }
+
+    fn join(&mut self, member: MemberId) {
+        self.join_as(member, Access::ReadWrite);
+    }
+
+    /// Joins, wants acks, and says what stock clients say at first.
+    fn join_as(&mut self, member: MemberId, access: Access) {
+        let identity = Identity::Anonymous;
+        self.input(Input::Joined(Joining { member, identity, access, wants_acks: true, wants_echo: false }));
+        self.input(Input::SyncStep1 { member, have: StateVector::default() });
+    }
+
+    fn input(&mut self, input: Input) {
+        self.room.handle(self.now, input, &mut self.effects);
+    }
+
+    /// An update as a live change.
+    fn edit(&mut self, member: MemberId, update: &Bytes) {
+        let scan = update::scan(update, &Limits::default()).expect("an update");
+        let frame = Some(encode::update(update));
+        self.input(Input::Update { member, update: Box::new(Scanned { update: update.clone(), scan, frame }) });
+    }
+
+    /// An update as the answer to a SyncStep1.
+    fn answer(&mut self, member: MemberId, update: &Bytes) {
+        let scan = update::scan(update, &Limits::default()).expect("an update");
+        self.input(Input::Update { member, update: Box::new(Scanned { update: update.clone(), scan, frame: None }) });
+    }
+
+    fn announce(&mut self, member: MemberId, entries: &[(ClientId, u32, &str)]) {
+        self.input(Input::Awareness { member, body: body(entries) });
+    }
+
+    fn appended(&mut self, position: u128) {
+        self.input(Input::Appended { position: LogPosition(position) });
+    }
+
+    fn after(&mut self, wait: Duration) {
+        self.now = self.now + wait;
+        self.timeout();
+    }
+
+    fn timeout(&mut self) {
+        self.room.handle_timeout(self.now, &mut self.effects);
+        assert!(self.room.poll_timeout() > self.now, "still due after everything was done");
+    }
+
+    /// Forgets what was asked for so far.
+    fn skip(&mut self) {
+        self.timeout();
+        self.effects.clear();
+    }
+
+    fn take(&mut self) -> Vec<Effect> {
+        self.effects.retain(|effect| !matches!(effect, Effect::Report(_)));
+        core::mem::take(&mut self.effects)
+    }
+
+    /// What `to` alone was sent.
+    fn sent(&mut self, to: MemberId) -> Vec<Message> {
+        let effects = self.take();
+        let sent = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { to: member, frame } if *member == to => Some(message(&frame.bytes)),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// What went to everybody but those.
+    fn fanned_out(&mut self) -> Vec<(Message, Vec<MemberId>)> {
+        let fanned = self.take().into_iter().filter_map(|effect| match effect {
+            Effect::FanOut { frame, except } => Some((message(&frame.bytes), except)),
+            _ => None,
+        });
+        fanned.collect()
+    }
+
+    fn acks(&mut self) -> Vec<(MemberId, bool, u32)> {
+        let acks = self.take().into_iter().filter_map(|effect| match effect {
+            Effect::Ack { to, saved, count } => Some((to, saved, count)),
+            _ => None,
+        });
+        acks.collect()
+    }
+
+    fn appends(&mut self) -> Vec<Vec<LogEntry>> {
+        let appends = self.take().into_iter().filter_map(|effect| match effect {
+            Effect::Append { entries } => Some(entries),
+            _ => None,
+        });
+        appends.collect()
+    }
+}
+
+fn message(frame: &Bytes) -> Message {
+    wire::decode_from_server(frame).expect("a message")
+}
+
+fn body(entries: &[(ClientId, u32, &str)]) -> Bytes {
+    let frame = encode::awareness(entries.iter().map(|(client, clock, state)| (*client, *clock, state.as_bytes())));
+    match message(&frame) {
+        Message::Awareness(body) => body,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn awareness(entries: &[(ClientId, u32, &str)]) -> Message {
+    Message::Awareness(body(entries))
+}
+
+/// `client` writes `text` into a root type, its first character at `clock`.
+fn typed(client: ClientId, clock: u32, text: &str) -> Bytes {
+    structs(client, clock, &[&[4, 1, 1, b'r', text.len() as u8], text.as_bytes()].concat())
+}
+
+/// Collected garbage.
+fn collected(client: ClientId, clock: u32, len: u8) -> Bytes {
+    structs(client, clock, &[0, len])
+}
+
+fn structs(client: ClientId, clock: u32, bytes: &[u8]) -> Bytes {
+    let mut update = vec![1, 1];
+    write_var_uint(&mut update, client);
+    write_var_uint(&mut update, clock.into());
+    update.extend_from_slice(bytes);
+    update.push(0);
+    update.into()
+}
+
+/// `client` deletes one character.
+fn deleted(client: ClientId, clock: u8) -> Bytes {
+    Bytes::from(vec![0, 1, client as u8, 1, clock, 1])
+}
+
+fn clocks(update: &Bytes) -> Vec<(ClientId, u32, u32)> {
+    let scan = update::scan(update, &Limits::default()).expect("an update");
+    scan.spans.iter().map(|span| (span.client, span.start, span.end)).collect()
+}
+
+fn step2(sent: &[Message]) -> Vec<(ClientId, u32, u32)> {
+    let mut states = sent.iter().filter_map(|message| match message {
+        Message::SyncStep2(update) => Some(clocks(update)),
+        _ => None,
+    });
+    let state = states.next().expect("a SyncStep2");
+    assert_eq!(states.next(), None, "one is enough");
+    state
+}
+
+// Updates.
+
+#[test]
+fn a_quiet_room_forwards_the_received_frame() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.skip();
+    let update = typed(7, 0, "hi");
+    let frame = encode::update(&update);
+    let scan = update::scan(&update, &Limits::default()).expect("an update");
+    let scanned = Scanned { update, scan, frame: Some(frame.clone()) };
+    room.input(Input::Update { member: ALICE, update: Box::new(scanned) });
+    room.timeout();
+    let effects = room.take();
+    let Some(Effect::FanOut { frame: sent, except }) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(except, &[ALICE]);
+    assert_eq!(sent.bytes.as_ptr(), frame.as_ptr(), "a copy was made");
+    assert_eq!(sent.kind, FrameKind::Flush(1));
+}
+
+#[test]
+fn a_busy_room_sends_one_frame_per_interval_and_authors_what_they_lack() {
+    let mut room = TestRoom::new();
+    for member in [ALICE, BOB, CAROL] {
+        room.join(member);
+    }
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.skip();
+    room.after(Duration::from_millis(1));
+    room.edit(ALICE, &typed(7, 1, "b"));
+    room.timeout();
+    room.edit(BOB, &typed(8, 0, "c"));
+    room.timeout();
+    assert!(room.take().is_empty(), "it collects");
+    room.after(Duration::from_millis(7));
+    let effects = room.take();
+    let own = |to: MemberId| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Send { to: member, frame } if *member == to => Some(message(&frame.bytes)),
+            _ => None,
+        })
+    };
+    assert_eq!(own(ALICE), Some(Message::Update(typed(8, 0, "c"))));
+    assert_eq!(own(BOB), Some(Message::Update(typed(7, 1, "b"))));
+    let all = effects.iter().find_map(|effect| match effect {
+        Effect::FanOut { frame, except } => Some((message(&frame.bytes), except.clone())),
+        _ => None,
+    });
+    let Some((Message::Update(all), except)) = all else { panic!("{effects:?}") };
+    assert_eq!((clocks(&all), except), (vec![(8, 0, 1), (7, 1, 2)], vec![ALICE, BOB]));
+}
+
+/// An author that left before the flush was still sent a frame of its own.
+#[test]
+fn who_left_gets_nothing() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.edit(BOB, &typed(8, 0, "a"));
+    room.skip();
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.edit(BOB, &typed(8, 1, "b"));
+    room.input(Input::Left { member: ALICE });
+    room.after(Duration::from_millis(8));
+    let to_alice = room.take().iter().any(|effect| match effect {
+        Effect::Send { to, .. } => *to == ALICE,
+        Effect::FanOut { except, .. } => except.contains(&ALICE),
+        _ => false,
+    });
+    assert!(!to_alice);
+}
+
+#[test]
+fn a_viewers_edits_reach_nobody_and_are_refused() {
+    let mut room = TestRoom::new();
+    room.join_as(ALICE, Access::ReadOnly);
+    room.join(BOB);
+    room.skip();
+    room.edit(ALICE, &typed(7, 0, "hi"));
+    room.timeout();
+    assert_eq!(room.room.clocks().len(), 0);
+    assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
+}
+
+/// A viewer's SyncStep2 was called saved as soon as its content was known, though not durable yet.
+#[test]
+fn what_a_viewer_repeats_is_acked_when_it_is_durable() {
+    let mut room = TestRoom::new();
+    room.join_as(ALICE, Access::ReadOnly);
+    room.join(BOB);
+    room.edit(BOB, &typed(8, 0, "hi"));
+    room.answer(ALICE, &typed(8, 0, "hi"));
+    room.timeout();
+    assert_eq!(room.acks(), []);
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 1), (BOB, true, 1)]);
+    room.answer(ALICE, &Bytes::from_static(&update::EMPTY_UPDATE));
+    assert_eq!(room.acks(), [(ALICE, true, 1)]);
+}
+
+// Outboxes that overflowed.
+
+#[test]
+fn an_overflowed_member_gets_one_difference_when_it_has_drained() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    for clock in 0..4 {
+        room.edit(ALICE, &typed(7, clock, "a"));
+        room.after(Duration::from_millis(8));
+    }
+    room.input(Input::Overflowed { member: BOB, first_missed: 3 });
+    room.skip();
+    room.input(Input::Drained { member: BOB });
+    assert_eq!(step2(&room.sent(BOB)), [(7, 2, 4)]);
+    room.input(Input::Drained { member: BOB });
+    assert!(room.take().is_empty());
+}
+
+/// What was collected at the time of the overflow counted as told, and its flush met an outbox that took nothing.
+#[test]
+fn what_was_not_flushed_yet_is_part_of_the_difference() {
+    let mut room = TestRoom::new();
+    for member in [ALICE, BOB, CAROL] {
+        room.join(member);
+    }
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.skip();
+    room.edit(CAROL, &typed(9, 0, "b"));
+    room.input(Input::Overflowed { member: BOB, first_missed: 1 });
+    room.after(Duration::from_millis(8));
+    room.take();
+    room.input(Input::Drained { member: BOB });
+    assert_eq!(step2(&room.sent(BOB)), [(9, 0, 1), (7, 0, 1)]);
+}
+
+/// Frames may fill the outbox again before the room hears that it was empty: the first difference met a full outbox, the second
+/// began too late.
+#[test]
+fn an_outbox_may_overflow_again_before_the_room_hears_that_it_drained() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    for clock in 0..4 {
+        room.edit(ALICE, &typed(7, clock, "a"));
+        room.after(Duration::from_millis(8));
+    }
+    room.input(Input::Overflowed { member: BOB, first_missed: 2 });
+    room.input(Input::Overflowed { member: BOB, first_missed: 4 });
+    room.skip();
+    room.input(Input::Drained { member: BOB });
+    assert!(room.take().is_empty(), "its outbox takes nothing");
+    room.input(Input::Drained { member: BOB });
+    assert_eq!(step2(&room.sent(BOB)), [(7, 1, 4)]);
+}
+
+/// A member that overflowed before it had asked for the state was told the difference from its first lost flush, and no more.
+#[test]
+fn a_question_during_the_lag_is_answered_by_the_difference() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "abc"));
+    room.timeout();
+    let joining = Joining {
+        member: BOB,
+        identity: Identity::Anonymous,
+        access: Access::ReadWrite,
+        wants_acks: false,
+        wants_echo: false,
+    };
+    room.input(Input::Joined(joining));
+    room.edit(ALICE, &typed(7, 3, "d"));
+    room.after(Duration::from_millis(8));
+    room.input(Input::Overflowed { member: BOB, first_missed: 2 });
+    room.skip();
+    room.input(Input::SyncStep1 { member: BOB, have: [(7, 1)].into_iter().collect() });
+    assert!(room.take().is_empty());
+    room.input(Input::Drained { member: BOB });
+    assert_eq!(step2(&room.sent(BOB)), [(7, 1, 4)]);
+}
+
+/// Whoever left while somebody lagged stayed on that one's screen until its own timer fired.
+#[test]
+fn goodbyes_that_were_dropped_are_said_again() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.announce(ALICE, &[(7, 1, "{}")]);
+    room.skip();
+    room.input(Input::Overflowed { member: BOB, first_missed: 0 });
+    room.input(Input::Left { member: ALICE });
+    room.skip();
+    room.input(Input::Drained { member: BOB });
+    assert!(room.sent(BOB).contains(&awareness(&[(7, 1, "null")])));
+}
+
+// The log.
+
+#[test]
+fn an_update_is_acked_once_and_only_when_it_is_appended() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.skip();
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.edit(ALICE, &typed(7, 1, "b"));
+    room.timeout();
+    let appends = room.appends();
+    assert_eq!(appends.len(), 1);
+    assert_eq!(clocks(&appends[0][0].update), [(7, 0, 2)], "one entry per session");
+    room.edit(ALICE, &typed(7, 2, "c"));
+    room.timeout();
+    assert!(room.appends().is_empty(), "one append at a time");
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 2)]);
+    room.timeout();
+    assert_eq!(room.appends().len(), 1);
+    room.appended(2);
+    assert_eq!(room.acks(), [(ALICE, true, 1)]);
+    // Known and durable: at once.
+    room.edit(ALICE, &typed(7, 2, "c"));
+    assert_eq!(room.acks(), [(ALICE, true, 1)]);
+}
+
+#[test]
+fn a_failed_append_is_tried_again_with_what_came_since() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.skip();
+    room.edit(ALICE, &typed(7, 1, "b"));
+    room.input(Input::AppendFailed);
+    room.timeout();
+    assert!(room.appends().is_empty() && room.acks().is_empty());
+    room.after(Duration::from_millis(100));
+    let appends = room.appends();
+    assert_eq!(clocks(&appends[0][0].update), [(7, 0, 2)]);
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 2)]);
+}
+
+#[test]
+fn after_a_long_outage_one_difference_is_appended() {
+    let mut room = TestRoom::with_limits(Limits { unsaved_bytes_max: 40, ..Limits::default() });
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.timeout();
+    room.appended(1);
+    for clock in 1..20 {
+        room.edit(ALICE, &typed(7, clock, "a"));
+        room.timeout();
+        room.input(Input::AppendFailed);
+    }
+    room.skip();
+    room.after(Duration::from_secs(2));
+    let appends = room.appends();
+    let [entry] = appends[0].as_slice() else { panic!("{appends:?}") };
+    assert_eq!((entry.source, clocks(&entry.update)), (Source::Recovery, vec![(7, 1, 20)]));
+    room.appended(2);
+    assert_eq!(room.acks(), [(ALICE, true, 19)]);
+    assert!(room.room.is_settled() || room.room.saving.since_snapshot() > 0);
+}
+
+/// Acks that came in while a difference was in flight, and that it covered, were sent after an append of nothing.
+#[test]
+fn a_difference_in_flight_settles_what_it_covers() {
+    let mut room = TestRoom::with_limits(Limits { unsaved_bytes_max: 20, ..Limits::default() });
+    room.join(ALICE);
+    for clock in 0..9 {
+        room.edit(ALICE, &typed(7, clock, "a"));
+    }
+    room.timeout();
+    room.input(Input::AppendFailed);
+    room.after(Duration::from_secs(2));
+    room.skip();
+    room.edit(ALICE, &typed(7, 8, "a"));
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 10)]);
+    room.timeout();
+    assert!(room.appends().is_empty());
+}
+
+// Holes and ownership.
+
+#[test]
+fn what_lies_behind_a_hole_waits_and_its_sender_is_asked() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.skip();
+    room.edit(ALICE, &typed(7, 2, "c"));
+    assert_eq!(room.room.held(), 1);
+    assert_eq!(room.sent(ALICE), [Message::SyncStep1(Bytes::from_static(&[0]))]);
+    room.edit(ALICE, &typed(7, 3, "d"));
+    assert!(room.take().is_empty(), "asked a moment ago");
+    room.answer(ALICE, &typed(7, 0, "ab"));
+    assert_eq!(room.room.held(), 0);
+    room.timeout();
+    let fanned = room.fanned_out();
+    let [(Message::Update(update), _)] = fanned.as_slice() else { panic!("{fanned:?}") };
+    assert_eq!(clocks(update), [(7, 0, 4)]);
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 3)]);
+}
+
+#[test]
+fn what_is_held_too_long_is_refused() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 2, "c"));
+    room.skip();
+    for _ in 0..3 {
+        room.after(KEEP_ALIVE);
+    }
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    assert_eq!(room.room.held(), 0);
+}
+
+#[test]
+fn who_overruns_what_may_be_held_is_asked_then_closed() {
+    let limits = Limits { held_updates_max: 2, held_overruns_max: 1, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits);
+    room.join(ALICE);
+    room.skip();
+    for clock in [10, 20, 30] {
+        room.edit(ALICE, &typed(7, clock, "c"));
+    }
+    assert_eq!(room.acks(), [(ALICE, false, 3)]);
+    for clock in [10, 20, 30] {
+        room.edit(ALICE, &typed(7, clock, "c"));
+    }
+    assert!(matches!(room.take().last(), Some(Effect::Close { member: ALICE, code: CloseCode::HeldOverrun })));
+}
+
+#[test]
+fn nobody_fills_the_clocks_of_a_live_session_nor_of_one_that_just_left() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (BOB, 8)] {
+        room.join(member);
+        room.announce(member, &[(client, 1, "{}")]);
+    }
+    room.skip();
+    room.edit(BOB, &collected(7, 0, 100));
+    assert!(matches!(room.take()[..], [Effect::Probe { member: ALICE }, Effect::Send { to: BOB, .. }]));
+    room.input(Input::Left { member: ALICE });
+    assert_eq!(room.room.clocks().get(7), 0);
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 2, "{}")]);
+    room.edit(CAROL, &typed(7, 0, "hi"));
+    assert_eq!(room.room.clocks().get(7), 2);
+}
+
+/// After a crash, everybody has what somebody else's session lost with the process. It was held as foreign, and never looked at
+/// again: half a minute later it was refused, although its author had brought it long since.
+#[test]
+fn what_is_foreign_is_settled_when_its_owner_brings_it() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (BOB, 8)] {
+        room.join(member);
+        room.announce(member, &[(client, 1, "{}")]);
+    }
+    room.skip();
+    room.answer(BOB, &typed(7, 0, "hi"));
+    assert_eq!(room.room.held(), 1);
+    room.answer(ALICE, &typed(7, 0, "hi"));
+    assert_eq!(room.room.held(), 0);
+    room.timeout();
+    room.appended(1);
+    assert_eq!(room.acks(), [(ALICE, true, 1), (BOB, true, 1)]);
+}
+
+/// A client without awareness that came back within ten minutes could not bring what it had collected itself meanwhile.
+#[test]
+fn who_comes_back_without_awareness_may_bring_its_own_garbage() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "hi"));
+    room.input(Input::Left { member: ALICE });
+    room.join(BOB);
+    room.answer(BOB, &collected(7, 2, 5));
+    assert_eq!(room.room.clocks().get(7), 7);
+    // And nobody else then.
+    room.join(CAROL);
+    room.answer(CAROL, &collected(7, 7, 5));
+    assert_eq!(room.room.clocks().get(7), 7);
+}
+
+// Presence.
+
+#[test]
+fn an_announcement_reaches_others_and_goes_with_its_session() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.answer(BOB, &Bytes::from_static(&update::EMPTY_UPDATE));
+    room.skip();
+    room.announce(ALICE, &[(7, 1, "{}")]);
+    room.timeout();
+    assert_eq!(room.fanned_out(), [(awareness(&[(7, 1, "{}")]), vec![ALICE])]);
+    room.announce(BOB, &[(7, 1, "{}")]);
+    room.announce(BOB, &[(7, 9, "null"), (8, 1, "{}")]);
+    room.after(Duration::from_millis(20));
+    assert_eq!(room.fanned_out(), [(awareness(&[(8, 1, "{}")]), vec![])], "an echo, and a lie");
+    room.input(Input::Left { member: ALICE });
+    room.after(Duration::from_millis(20));
+    assert_eq!(room.fanned_out(), [(awareness(&[(7, 1, "null")]), vec![])]);
+}
+
+#[test]
+fn who_comes_back_at_an_old_clock_is_nudged_and_so_is_everybody_for_its_sake() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(8, 5, "{}")]);
+    room.input(Input::Left { member: ALICE });
+    room.skip();
+    room.join(CAROL);
+    room.take();
+    room.announce(CAROL, &[(7, 3, "{}")]);
+    let effects = room.take();
+    let sent = |to: MemberId, message_sent: Message| {
+        effects.iter().any(|effect| matches!(effect, Effect::Send { to: member, frame } if *member == to && message(&frame.bytes) == message_sent))
+    };
+    assert!(sent(CAROL, awareness(&[(7, 3, "null")])));
+    assert!(sent(BOB, awareness(&[(8, 5, "null")])));
+}
+
+/// Who came back with a higher clock, having moved while it was away, saw nobody until they renewed.
+#[test]
+fn others_are_nudged_for_who_comes_back_at_a_new_clock_too() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(8, 5, "{}")]);
+    room.input(Input::Left { member: ALICE });
+    room.skip();
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 4, "{}")]);
+    assert_eq!(room.sent(BOB), [awareness(&[(8, 5, "null")])]);
+}
+
+/// The second of two who came back within a second saw nobody until they renewed.
+#[test]
+fn a_nudge_that_comes_too_soon_is_made_up_for() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (BOB, 8)] {
+        room.join(member);
+        room.announce(member, &[(client, 3, "{}")]);
+    }
+    room.input(Input::Left { member: ALICE });
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(8, 4, "{}")]);
+    room.input(Input::Left { member: CAROL });
+    room.join(ALICE);
+    room.skip();
+    room.announce(ALICE, &[(7, 4, "{}")]);
+    assert_eq!(room.sent(BOB), []);
+    room.after(Duration::from_secs(1));
+    assert_eq!(room.sent(BOB), [awareness(&[(8, 4, "null")])]);
+}
+
+/// A nudge that an overflow swallowed left its receiver invisible to who had come back.
+#[test]
+fn a_nudge_that_was_dropped_is_repeated() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (BOB, 8)] {
+        room.join(member);
+        room.announce(member, &[(client, 3, "{}")]);
+    }
+    room.input(Input::Left { member: ALICE });
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 4, "{}")]);
+    room.input(Input::Overflowed { member: BOB, first_missed: FlushSeq::MAX });
+    room.skip();
+    room.input(Input::Drained { member: BOB });
+    assert!(room.sent(BOB).contains(&awareness(&[(8, 3, "null")])));
+}
+
+#[test]
+fn an_id_that_a_half_open_session_owns_is_handed_over_when_that_ends() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.join(BOB);
+    room.skip();
+    room.announce(BOB, &[(7, 3, "{}")]);
+    assert!(matches!(room.take()[..], [Effect::Probe { member: ALICE }]));
+    room.edit(BOB, &typed(7, 0, "hi"));
+    room.skip();
+    room.input(Input::Left { member: ALICE });
+    assert!(room.sent(BOB).contains(&awareness(&[(7, 3, "null")])));
+    assert_eq!(room.room.clocks().get(7), 2, "its edits waited");
+    room.announce(BOB, &[(7, 4, "{}")]);
+    room.after(Duration::from_millis(20));
+    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{}")]), vec![BOB])));
+}
+
+/// The new session's clock moved on while it was not listened to, so the nudge at the old one was ignored.
+#[test]
+fn an_id_is_handed_over_at_the_clock_that_was_claimed_last() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.join(BOB);
+    room.announce(BOB, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(7, 5, "{}")]);
+    room.skip();
+    room.input(Input::Left { member: ALICE });
+    assert!(room.sent(BOB).contains(&awareness(&[(7, 5, "null")])));
+}
+
+/// A viewer that shows nothing of itself echoes what it reads, as stock clients do. Its first echo was taken for its own
+/// announcement: it inherited the id of whoever left, who then could neither be seen nor edit when it came back.
+#[test]
+fn an_echo_is_no_announcement() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.join(BOB);
+    room.answer(BOB, &Bytes::from_static(&update::EMPTY_UPDATE));
+    room.skip();
+    room.announce(BOB, &[(7, 3, "{}")]);
+    assert!(room.take().is_empty());
+    room.input(Input::Left { member: ALICE });
+    room.announce(BOB, &[(7, 3, "{}")]);
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 4, "{}")]);
+    room.after(Duration::from_millis(20));
+    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{}")]), vec![CAROL])));
+}
+
+// Time.
+
+#[test]
+fn everybody_hears_something_every_20_seconds_also_a_lonely_author() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.skip();
+    for _ in 0..3 {
+        room.edit(ALICE, &typed(7, 0, "a"));
+        let due = room.room.poll_timeout();
+        assert!(due.since(room.now) <= KEEP_ALIVE);
+        room.after(KEEP_ALIVE);
+        assert!(room.fanned_out().contains(&(awareness(&[]), vec![])));
+    }
+}
+
+#[test]
+fn a_snapshot_is_taken_by_size_by_age_and_when_closing() {
+    let compacts = |room: &mut TestRoom| room.take().iter().any(|effect| matches!(effect, Effect::Compact { .. }));
+    let begin = || {
+        let mut room = TestRoom::new();
+        room.join(ALICE);
+        room.edit(ALICE, &typed(7, 0, "a"));
+        room.timeout();
+        room.appended(1);
+        room.skip();
+        room
+    };
+
+    let mut room = begin();
+    room.room.tuning.snapshot_after_bytes = 10;
+    room.timeout();
+    assert!(compacts(&mut room), "by size");
+
+    let mut room = begin();
+    room.after(Duration::from_secs(30));
+    assert!(!compacts(&mut room));
+    room.after(Duration::from_secs(30));
+    assert!(compacts(&mut room), "by age");
+
+    let mut room = begin();
+    room.edit(ALICE, &typed(7, 1, "b"));
+    room.input(Input::Close);
+    room.timeout();
+    assert!(!compacts(&mut room), "not before it is saved");
+    room.appended(2);
+    room.timeout();
+    assert!(compacts(&mut room), "when closing");
+    room.input(Input::Compacted { base: None });
+    let state = room.room.state();
+    let effects = room.take();
+    assert!(
+        matches!(&effects[..], [Effect::Snapshot { covers: LogPosition(2), state: taken }] if *taken == state),
+        "{effects:?}"
+    );
+    room.input(Input::Snapshotted { saved: false });
+    room.timeout();
+    assert!(!room.room.is_settled());
+    room.after(SNAPSHOT_AGAIN);
+    assert!(compacts(&mut room), "tried again");
+}
+
+#[test]
+fn a_room_leaves_when_it_is_empty_idle_and_saved() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.input(Input::Left { member: ALICE });
+    room.timeout();
+    room.after(Duration::from_secs(60));
+    assert!(!room.room.is_evictable(room.now), "its append is on its way");
+    room.appended(1);
+    room.timeout();
+    assert!(!room.room.is_evictable(room.now), "no snapshot stands for its log");
+    room.input(Input::Compacted { base: None });
+    room.input(Input::Snapshotted { saved: true });
+    assert!(room.room.is_evictable(room.now));
+    room.room.stay(room.now);
+    assert!(!room.room.is_evictable(room.now));
+}
+
+/// A room that could not leave, since the store was down or a compaction ran, asked to be woken at a time that had passed: its
+/// task span.
+#[test]
+fn a_room_that_waits_for_an_input_asks_for_no_alarm() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.input(Input::Left { member: ALICE });
+    room.timeout();
+    room.after(Duration::from_secs(90)); // Nobody is here, an append is in flight.
+    room.input(Input::Close);
+    room.timeout(); // The snapshot waits for the append.
+    room.appended(1);
+    room.timeout(); // Compacting.
+    assert!(room.room.document.is_compacting());
+    room.input(Input::Compacted { base: None });
+    room.timeout(); // Writing the snapshot.
+    room.input(Input::Snapshotted { saved: true });
+    assert!(room.room.is_evictable(room.now));
+}
+
+// Limits.
+
+/// At the limit, a client's repetition of all deletions was refused although nothing in it was new.
+#[test]
+fn a_full_document_takes_nothing_more_but_knows_what_it_has() {
+    let mut room = TestRoom::with_limits(Limits { document_bytes_max: 24, ..Limits::default() });
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "abc"));
+    room.edit(ALICE, &deleted(7, 1));
+    room.timeout();
+    room.appended(1);
+    room.skip();
+    room.edit(ALICE, &typed(7, 3, "many more words than that"));
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    room.answer(ALICE, &deleted(7, 1));
+    assert_eq!(room.acks(), [(ALICE, true, 1)]);
+}
+
+#[test]
+fn a_room_has_a_bounded_number_of_members() {
+    let mut room = TestRoom::with_limits(Limits { members_max: 1, ..Limits::default() });
+    room.join(ALICE);
+    room.take();
+    room.join(BOB);
+    assert!(matches!(room.take()[..], [Effect::Close { member: BOB, code: CloseCode::RoomFull }]));
+}

@@ -1,0 +1,378 @@
+//! A stock client: a real document, y-protocols' awareness, and what y-websocket's provider does with both.
+
+use crate::replica::Replica;
+use crate::rng::Rng;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use ydash_proto::access::Access;
+use ydash_proto::id::ClientId;
+use ydash_proto::update::{DeleteSet, StateVector};
+use ydash_proto::wire::{self, Message, awareness, encode};
+use yrs::types::ToJson;
+use yrs::updates::decoder::Decode;
+use yrs::{
+    Any, Array, ArrayPrelim, ClientID, Doc, GetString, Map, MapPrelim, OffsetKind, Options, Out, ReadTxn, Text,
+    TextPrelim, Transact, TransactionMut, Update, WriteTxn,
+};
+
+const RENEW_AFTER: u64 = 15_000;
+const OUTDATED_AFTER: u64 = 30_000;
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    pub(crate) access: Access,
+    pub(crate) wants_acks: bool,
+    /// Sends every awareness entry that it takes back to the server, as y-websocket up to 3.1 does.
+    pub(crate) echoes: bool,
+    /// Takes awareness at all.
+    pub(crate) is_aware: bool,
+    /// Has a state of its own.
+    pub(crate) is_shown: bool,
+    /// Edits, whether it may or not.
+    pub(crate) edits: bool,
+    pub(crate) is_hostile: bool,
+}
+
+impl Manners {
+    /// Whether its document must come to agree with everybody's.
+    pub(crate) fn converges(&self) -> bool {
+        !self.is_hostile && (self.access.may_edit() || !self.edits)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    clock: u32,
+    state: Option<String>,
+    updated_at: u64,
+}
+
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) manners: Manners,
+    doc: Doc,
+    replica: Replica,
+    made: Arc<Mutex<Vec<Bytes>>>,
+    awareness: BTreeMap<ClientId, Known>,
+    count: u64,
+    /// When its own timer last gave somebody up whose renewals were late.
+    pub(crate) gave_up_at: u64,
+}
+
+impl Client {
+    pub(crate) fn new(id: ClientId, manners: Manners, now: u64) -> Client {
+        let doc = document(id);
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let observed = Arc::clone(&made);
+        doc.observe_update_v1("provider", move |_, event| {
+            observed.lock().expect("one thread").push(Bytes::copy_from_slice(&event.update));
+        })
+        .expect("nobody else has the document");
+        let mut client = Client {
+            id,
+            manners,
+            doc,
+            replica: Replica::default(),
+            made,
+            awareness: BTreeMap::new(),
+            count: 0,
+            gave_up_at: 0,
+        };
+        if manners.is_shown {
+            client.awareness.insert(id, Known { clock: 0, state: Some("{}".into()), updated_at: now });
+            client.change_state(now);
+        }
+        client
+    }
+
+    /// What goes out when the socket opens, before anything is read.
+    pub(crate) fn open(&self) -> Vec<Bytes> {
+        let mut frames = vec![encode::sync_step1(&self.clocks().encode())];
+        if self.state().is_some() {
+            frames.push(self.entries(&[self.id]));
+        }
+        frames
+    }
+
+    /// The socket closed: everybody else's state is dropped, their clocks are not.
+    pub(crate) fn closed(&mut self) {
+        let own = self.id;
+        self.awareness.iter_mut().filter(|(id, _)| **id != own).for_each(|(_, known)| known.state = None);
+    }
+
+    /// Answers to one frame.
+    pub(crate) fn receive(&mut self, now: u64, frame: &Bytes) -> Vec<Bytes> {
+        match wire::decode_from_server(frame).expect("the server speaks the dialect") {
+            Message::SyncStep1(have) => {
+                let have = yrs::StateVector::decode_v1(&have).expect("a state vector");
+                let update = self.doc.transact().encode_state_as_update_v1(&have);
+                vec![encode::sync_step2(&update)]
+            }
+            Message::SyncStep2(update) | Message::Update(update) => {
+                for ready in self.replica.receive(&update) {
+                    let update = Update::decode_v1(&ready).expect("an update");
+                    self.doc.transact_mut().apply_update(update).expect("applies");
+                }
+                self.made.lock().expect("one thread").clear();
+                Vec::new()
+            }
+            Message::Awareness(body) if self.manners.is_aware => self.hear(now, &body),
+            Message::Awareness(_) | Message::SyncStatus { .. } => Vec::new(),
+            other => panic!("{other:?} is nothing to send to a client"),
+        }
+    }
+
+    /// Makes some edit as one transaction; the frame that tells of it.
+    pub(crate) fn edit(&mut self, rng: &mut Rng) -> Option<Bytes> {
+        edit(&self.doc, rng);
+        let made = core::mem::take(&mut *self.made.lock().expect("one thread"));
+        let update = made.into_iter().next()?;
+        assert_eq!(self.replica.receive(&update).len(), 1, "an own edit follows on what is known");
+        Some(encode::update(&update))
+    }
+
+    /// y-protocols' timer, every 3 s.
+    pub(crate) fn tick(&mut self, now: u64) -> Option<Bytes> {
+        if !self.manners.is_aware {
+            return None;
+        }
+        let mut changed = Vec::new();
+        let own = self.id;
+        for (&id, known) in &mut self.awareness {
+            if known.state.is_none() {
+                continue;
+            }
+            if id == own && now - known.updated_at >= RENEW_AFTER {
+                known.clock += 1;
+                known.updated_at = now;
+                changed.push(id);
+            } else if id != own && now - known.updated_at >= OUTDATED_AFTER {
+                known.state = None;
+                self.gave_up_at = now;
+                changed.push(id);
+            }
+        }
+        (!changed.is_empty()).then(|| self.entries(&changed))
+    }
+
+    /// Shows something else, or itself again.
+    pub(crate) fn change_state(&mut self, now: u64) -> Bytes {
+        self.count += 1;
+        let state = Some(format!("{{\"at\":{}}}", self.count));
+        let clock = self.awareness.get(&self.id).map_or(0, |known| known.clock + 1);
+        self.awareness.insert(self.id, Known { clock, state, updated_at: now });
+        self.entries(&[self.id])
+    }
+
+    /// The page says goodbye.
+    pub(crate) fn hide(&mut self) -> Option<Bytes> {
+        let known = self.awareness.get_mut(&self.id)?;
+        known.state.take()?;
+        let frame = self.entries(&[self.id]);
+        self.awareness.get_mut(&self.id)?.clock += 1;
+        Some(frame)
+    }
+
+    /// What it shows of itself, if peers can see it: they ignore clock 0.
+    pub(crate) fn state(&self) -> Option<&str> {
+        self.awareness.get(&self.id).and_then(|known| known.state.as_deref())
+    }
+
+    /// Everybody else whom it sees.
+    pub(crate) fn sees(&self) -> BTreeMap<ClientId, &str> {
+        let others = self.awareness.iter().filter(|(id, _)| **id != self.id);
+        others.filter_map(|(id, known)| known.state.as_deref().map(|state| (*id, state))).collect()
+    }
+
+    pub(crate) fn portrait(&self) -> Portrait {
+        self.replica.assert_whole("a client");
+        portrait(&self.doc)
+    }
+
+    pub(crate) fn clocks(&self) -> StateVector {
+        clocks(&self.doc)
+    }
+
+    fn entries(&self, ids: &[ClientId]) -> Bytes {
+        let entries = ids.iter().filter_map(|id| self.awareness.get(id).map(|known| (*id, known)));
+        let entries =
+            entries.map(|(id, known)| (id, known.clock, known.state.as_deref().map_or(awareness::NULL, str::as_bytes)));
+        encode::awareness(entries.collect::<Vec<_>>())
+    }
+
+    /// `applyAwarenessUpdate` of y-protocols/awareness.js, and what the provider makes of its event.
+    fn hear(&mut self, now: u64, body: &Bytes) -> Vec<Bytes> {
+        let mut changed = Vec::new();
+        let mut speaks_up = false;
+        for entry in awareness::entries(body).expect("the server sends entries") {
+            let state = entry.state(usize::MAX).expect("json");
+            let state = (!entry.is_null()).then(|| String::from_utf8(state.to_vec()).expect("json is text"));
+            let known = self.awareness.get(&entry.client);
+            let (clock, shown) = known.map_or((0, false), |known| (known.clock, known.state.is_some()));
+            if clock < entry.clock || clock == entry.clock && state.is_none() && shown {
+                let is_known = known.is_some();
+                let known =
+                    self.awareness.entry(entry.client).or_insert(Known { clock: 0, state: None, updated_at: now });
+                (known.clock, known.updated_at) = (entry.clock, now);
+                if state.is_none() && entry.client == self.id && known.state.is_some() {
+                    known.clock += 1;
+                    speaks_up = true;
+                } else {
+                    known.state = state;
+                }
+                if is_known || known.state.is_some() {
+                    changed.push(entry.client);
+                }
+            }
+        }
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        if self.manners.echoes {
+            vec![self.entries(&changed)]
+        } else if speaks_up {
+            vec![self.entries(&[self.id])]
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// All that two documents must agree on.
+#[derive(Clone, Debug)]
+pub(crate) struct Portrait {
+    values: serde_json::Value,
+    text: Vec<String>,
+    clocks: StateVector,
+    deletes: DeleteSet,
+}
+
+impl Portrait {
+    /// Fails with what differs alone.
+    #[track_caller]
+    pub(crate) fn assert_is(&self, expected: &Portrait, whose: &str) {
+        assert_eq!(self.clocks, expected.clocks, "the clocks of {whose}");
+        let (more, less) = (self.deletes.subtract(&expected.deletes), expected.deletes.subtract(&self.deletes));
+        assert!(more.is_empty() && less.is_empty(), "{whose} has deletions {more:?} and lacks {less:?}");
+        assert_eq!(self.values, expected.values, "the values of {whose}");
+        assert_eq!(self.text, expected.text, "the text of {whose}");
+    }
+}
+
+/// Of a state, as somebody sees it who has nothing else.
+pub(crate) fn portrait_of(state: &Bytes) -> Portrait {
+    let doc = document(77);
+    let mut replica = Replica::default();
+    for ready in replica.receive(state) {
+        doc.transact_mut().apply_update(Update::decode_v1(&ready).expect("an update")).expect("applies");
+    }
+    replica.assert_whole("a newcomer");
+    portrait(&doc)
+}
+
+fn portrait(doc: &Doc) -> Portrait {
+    let (map, array, text) = {
+        let mut txn = doc.transact_mut();
+        (txn.get_or_insert_map("map"), txn.get_or_insert_array("array"), txn.get_or_insert_text("text"))
+    };
+    let txn = doc.transact();
+    assert!(!txn.has_missing_updates(), "something is missing");
+    let values = serde_json::json!([map.to_json(&txn), array.to_json(&txn)]);
+    let runs = text.diff(&txn, yrs::types::text::YChange::identity);
+    let text = runs.into_iter().map(|run| format!("{:?} {:?}", run.insert, run.attributes.map(|a| a.len()))).collect();
+    // What the document holds as deleted: a deleted type takes along what was put into it elsewhere.
+    let mut replica = Replica::default();
+    replica.receive(&txn.encode_state_as_update_v1(&yrs::StateVector::default()).into());
+    let knowledge = replica.knowledge();
+    Portrait { values, text, clocks: knowledge.clocks().clone(), deletes: knowledge.deletes().clone() }
+}
+
+fn document(client: ClientId) -> Doc {
+    Doc::with_options(Options {
+        client_id: ClientID::new(client),
+        offset_kind: OffsetKind::Utf16,
+        cleanup_formatting: false,
+        ..Options::default()
+    })
+}
+
+fn clocks(doc: &Doc) -> StateVector {
+    doc.transact().state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect()
+}
+
+/// The update of some edit on top of `state`, by a client of its own.
+pub(crate) fn edited(state: &Bytes, client: ClientId, rng: &mut Rng) -> Bytes {
+    let doc = document(client);
+    doc.transact_mut().apply_update(Update::decode_v1(state).expect("an update")).expect("applies");
+    let before = doc.transact().state_vector();
+    (0..=rng.below(2)).for_each(|_| edit(&doc, rng));
+    doc.transact().encode_state_as_update_v1(&before).into()
+}
+
+fn edit(doc: &Doc, rng: &mut Rng) {
+    let mut txn = doc.transact_mut();
+    for _ in 0..if rng.chance(10) { 1 + rng.below(4) } else { 1 } {
+        edit_in(&mut txn, rng);
+    }
+}
+
+fn edit_in(txn: &mut TransactionMut<'_>, rng: &mut Rng) {
+    let map = txn.get_or_insert_map("map");
+    let array = txn.get_or_insert_array("array");
+    let text = txn.get_or_insert_text("text");
+    let key = format!("k{}", rng.below(4));
+    let nested = format!("n{}", rng.below(4));
+    let value = rng.below(1000) as i32;
+    match rng.below(13) {
+        0 | 1 => _ = map.insert(txn, key, value),
+        2 => _ = map.remove(txn, &key),
+        3 | 4 => {
+            let at = rng.below(u64::from(array.len(txn)) + 1) as u32;
+            array.insert_range(txn, at, vec![value; 1 + rng.index(3)]);
+        }
+        5 => {
+            let len = array.len(txn);
+            let at = rng.below(u64::from(len) + 1) as u32;
+            array.remove_range(txn, at, (1 + rng.below(4) as u32).min(len - at));
+        }
+        6 | 7 => {
+            let at = rng.below(u64::from(text.len(txn)) + 1);
+            let at = characters(&text.get_string(txn), at as usize);
+            let typed = ["a", "bcd", "ü€", "lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam"];
+            text.insert(txn, at, typed[rng.index(typed.len())]);
+        }
+        8 => {
+            let content = text.get_string(txn);
+            let from = rng.index(content.chars().count() + 1);
+            let (from, to) = (characters(&content, from), characters(&content, from + 1 + rng.index(5)));
+            text.remove_range(txn, from, to - from);
+        }
+        9 => {
+            let content = text.get_string(txn);
+            let from = rng.index(content.chars().count() + 1);
+            let (from, to) = (characters(&content, from), characters(&content, from + 1 + rng.index(5)));
+            text.format(txn, from, to - from, [("bold".into(), Any::Bool(rng.chance(50)))].into());
+        }
+        10 => match rng.below(3) {
+            0 => _ = map.insert(txn, nested, MapPrelim::from([("born", value)])),
+            1 => _ = map.insert(txn, nested, ArrayPrelim::from([1, 2, value])),
+            _ => _ = map.insert(txn, nested, TextPrelim::new("nested")),
+        },
+        11 => match map.get(txn, &nested) {
+            Some(Out::YMap(nested)) => {
+                nested.insert(txn, "deeper", MapPrelim::from([("value", value)]));
+            }
+            Some(Out::YArray(nested)) => _ = nested.push_back(txn, value),
+            Some(Out::YText(nested)) => nested.push(txn, "more"),
+            _ => {}
+        },
+        _ => _ = map.remove(txn, &nested),
+    }
+}
+
+/// Where the character at `at` begins, in UTF-16 units: edits keep to whole characters.
+fn characters(text: &str, at: usize) -> u32 {
+    text.chars().take(at).map(char::len_utf16).sum::<usize>() as u32
+}

@@ -1,0 +1,1017 @@
+//! A room, its driver, its store, its sockets and its clients, in one thread and in virtual time.
+//!
+//! The driver does what `src/room/driver.rs` does, in the same order. Links keep the order of their frames and delay them;
+//! everything that takes time in the server may take any time, fail, or be lost with the process.
+
+use crate::client::{Client, Manners, edited, portrait_of};
+use crate::hostile;
+use crate::outbox::{Item, Next, Outbox};
+use crate::rng::Rng;
+use crate::store::{Store, Written};
+use bytes::Bytes;
+use core::cmp::Reverse;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use ydash_proto::access::{Access, Identity};
+use ydash_proto::document::compact;
+use ydash_proto::id::{ClientId, MemberId};
+use ydash_proto::limits::Limits;
+use ydash_proto::log::LogEntry;
+use ydash_proto::log::LogPosition;
+use ydash_proto::room::{Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, Tuning};
+use ydash_proto::time::Timestamp;
+use ydash_proto::update::{self, Knowledge, StateVector};
+use ydash_proto::wire::{self, Message, encode};
+
+const PROBE_TIMEOUT: u64 = 5_000;
+/// How long a server believes in a socket that says nothing.
+const IDLE_TIMEOUT: u64 = 60_000;
+/// Whoever is here has shown itself again after so long.
+const RENEWED: u64 = 30_000;
+/// In calm weather everybody has heard everything after so long.
+const CALM: u64 = 9_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Act(usize),
+    Tick(usize),
+    Connect(usize),
+    Up(MemberId),
+    Down(MemberId),
+    Write(MemberId),
+    Gone(MemberId),
+    Drive,
+    Appended,
+    Compacted,
+    Snapshotted,
+    Weather,
+}
+
+/// One connection, with both of its ends.
+struct Session {
+    client: usize,
+    outbox: Outbox,
+    writer_wakes: bool,
+    up: VecDeque<(u64, Bytes)>,
+    down: VecDeque<(u64, Bytes)>,
+    delay: u64,
+    /// How long the reader takes per batch.
+    pace: u64,
+    is_joined: bool,
+    /// The server knows that it is over.
+    is_over: bool,
+    /// The client's end is gone.
+    is_dead: bool,
+    frames: u32,
+    saved: u32,
+    refused: u32,
+    durable: u32,
+    /// Updates that were not found in the store yet.
+    unsaved: Vec<Bytes>,
+    /// What flushes told it.
+    told: Vec<Written>,
+}
+
+/// The one room's process.
+struct Host {
+    room: Room,
+    inbox: VecDeque<Input>,
+    effects: Vec<Effect>,
+    seats: Vec<MemberId>,
+    due: u64,
+    append: Option<Vec<LogEntry>>,
+    compaction: Option<Vec<Bytes>>,
+    snapshot: Option<(LogPosition, Bytes)>,
+    is_closing: bool,
+    answers: BTreeMap<RequestId, Bytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreMood {
+    Well,
+    Slow,
+    Failing,
+}
+
+pub(crate) struct World {
+    rng: Rng,
+    pub(crate) now: u64,
+    seq: u64,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    pub(crate) limits: Limits,
+    tuning: Tuning,
+    store: Store,
+    mood: StoreMood,
+    host: Option<Host>,
+    sessions: BTreeMap<MemberId, Session>,
+    clients: Vec<Client>,
+    connected: Vec<Option<MemberId>>,
+    next_member: u64,
+    next_request: u64,
+    is_calm: bool,
+    /// Whom a liar set clocks for. Peers remember those; a room that opens later does not, and cannot make the victim pass them.
+    lied_about: BTreeSet<ClientId>,
+    silenced: BTreeSet<ClientId>,
+    /// Nobody comes back any more.
+    is_finished: bool,
+    /// Authors per flush stay within what gets frames of their own.
+    few_authors: bool,
+    pub(crate) trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let tight = rng.chance(70);
+        let holds_little = rng.chance(30);
+        let limits = Limits {
+            outbox_bytes_max: if tight { rng.spread(300, 20_000) as usize } else { 1 << 20 },
+            outbox_frames_max: if tight { rng.spread(6, 128) as usize } else { 1024 },
+            unsaved_bytes_max: if tight { rng.spread(64, 4_000) as usize } else { 4 << 20 },
+            held_updates_max: if holds_little { 8 } else { 256 },
+            held_bytes_max: if holds_little { 4_000 } else { 1 << 20 },
+            held_overruns_max: if holds_little { 2 } else { 8 },
+            members_max: 24,
+            ..Limits::default()
+        };
+        let tuning = Tuning {
+            room_idle: Duration::from_millis(rng.spread(200, 20_000)),
+            snapshot_after_bytes: rng.spread(100, 20_000) as usize,
+            snapshot_interval: Duration::from_millis(rng.spread(1_000, 60_000)),
+            ..Tuning::default()
+        };
+        let mut clients = Vec::new();
+        let many = rng.chance(10);
+        let count = if many { 12 } else { 2 + rng.index(5) };
+        let has_hostile = rng.chance(40);
+        for n in 0..count {
+            let id = match rng.below(3) {
+                0 => 1 + rng.below(200),
+                1 => rng.next() & 0xffff_ffff,
+                _ => rng.next() & ((1 << 53) - 1),
+            };
+            if clients.iter().any(|other: &Client| other.id == id) {
+                continue;
+            }
+            let is_hostile = n == 1 && has_hostile;
+            let access = if n > 1 && rng.chance(20) { Access::ReadOnly } else { Access::ReadWrite };
+            let is_aware = is_hostile || rng.chance(85);
+            let manners = Manners {
+                access,
+                wants_acks: rng.chance(60),
+                echoes: rng.chance(80),
+                is_aware,
+                is_shown: is_aware && (is_hostile || rng.chance(80)),
+                edits: access.may_edit() || rng.chance(50),
+                is_hostile,
+            };
+            clients.push(Client::new(id, manners, 0));
+        }
+        let connected = vec![None; clients.len()];
+        World {
+            rng,
+            now: 1_000_000,
+            seq: 0,
+            events: BinaryHeap::new(),
+            limits,
+            tuning,
+            store: Store::default(),
+            mood: StoreMood::Well,
+            host: None,
+            sessions: BTreeMap::new(),
+            clients,
+            connected,
+            next_member: 1,
+            next_request: 1,
+            is_calm: false,
+            lied_about: BTreeSet::new(),
+            silenced: BTreeSet::new(),
+            is_finished: false,
+            few_authors: count <= 8,
+            trace: false,
+        }
+    }
+
+    /// Plays some rounds of weather and calm, and looks at everything in every calm.
+    pub(crate) fn play(&mut self) {
+        for client in 0..self.clients.len() {
+            let now = self.now;
+            self.at(now + client as u64 * 100, Event::Connect(client));
+            let first = self.rng.below(3_000);
+            self.at(now + first, Event::Tick(client));
+        }
+        for _ in 0..1 + self.rng.below(4) {
+            self.is_calm = false;
+            self.at(self.now, Event::Weather);
+            for client in 0..self.clients.len() {
+                self.at(self.now, Event::Act(client));
+            }
+            let until = self.now + self.rng.spread(1_000, 40_000);
+            self.run(until);
+            self.calm_down();
+            self.run(self.now + CALM);
+            self.check();
+        }
+        self.finish();
+    }
+
+    fn run(&mut self, until: u64) {
+        let mut at_once = 0;
+        while let Some(Reverse((at, _, _))) = self.events.peek()
+            && *at <= until
+        {
+            let Some(Reverse((at, _, event))) = self.events.pop() else { return };
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            assert!(at_once < 20_000, "time stands still: {event:?}");
+            self.now = self.now.max(at);
+            self.step(event);
+        }
+        self.now = until;
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.seq += 1;
+        self.events.push(Reverse((at.max(self.now), self.seq, event)));
+    }
+
+    fn after(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    fn step(&mut self, event: Event) {
+        if self.trace && !matches!(event, Event::Tick(_)) {
+            eprintln!("{} {event:?}", self.now);
+        }
+        match event {
+            Event::Act(client) => self.act(client),
+            Event::Tick(client) => {
+                self.after(3_000, Event::Tick(client));
+                let now = self.now;
+                if let Some(frame) = self.clients[client].tick(now) {
+                    self.say(client, frame);
+                }
+            }
+            Event::Connect(client) => self.connect(client),
+            Event::Up(member) => self.up(member),
+            Event::Down(member) => self.down(member),
+            Event::Write(member) => self.write(member),
+            Event::Gone(member) => self.over(member),
+            Event::Drive => self.drive(),
+            Event::Appended => self.appended(),
+            Event::Compacted => self.compacted(),
+            Event::Snapshotted => self.snapshotted(),
+            Event::Weather => self.weather(),
+        }
+    }
+
+    // What clients do.
+
+    fn act(&mut self, client: usize) {
+        if self.is_calm {
+            return;
+        }
+        let pause = self.rng.spread(1, 4_000);
+        self.after(pause, Event::Act(client));
+        let now = self.now;
+        let manners = self.clients[client].manners;
+        match self.rng.below(20) {
+            0..=12 if manners.edits => {
+                let burst = if self.rng.chance(10) { 1 + self.rng.below(12) } else { 1 };
+                for _ in 0..burst {
+                    if let Some(frame) = self.clients[client].edit(&mut self.rng) {
+                        self.say(client, frame);
+                    }
+                }
+            }
+            13..=15 if manners.is_shown => {
+                let frame = self.clients[client].change_state(now);
+                self.say(client, frame);
+            }
+            16 => {
+                let have = self.clients[client].clocks();
+                self.say(client, encode::sync_step1(&have.encode()));
+            }
+            17 => self.say(client, encode::query_awareness()),
+            18 if self.rng.chance(30) => self.drop_socket(client),
+            19 if manners.is_shown && self.rng.chance(20) => {
+                if let Some(frame) = self.clients[client].hide() {
+                    self.say(client, frame);
+                }
+                if self.rng.chance(50) {
+                    self.drop_socket(client);
+                }
+            }
+            _ => {}
+        }
+        if manners.is_hostile && self.rng.chance(70) {
+            self.attack(client);
+        }
+    }
+
+    fn attack(&mut self, client: usize) {
+        // Whoever is shown right now owns its id; in the names of others anybody may speak. And one that has no id of its own, since
+        // its last session still has it, might be any of them come back.
+        let Some(host) = &self.host else { return };
+        if self.sessions.values().filter(|session| session.client == client && !session.is_over).count() > 1 {
+            return;
+        }
+        let victims: Vec<ClientId> = self
+            .clients
+            .iter()
+            .zip(&self.connected)
+            .filter(|(victim, member)| {
+                victim.id != self.clients[client].id
+                    && victim.manners.access.may_edit()
+                    && victim.state().is_some()
+                    && member.is_some_and(|member| {
+                        let session = &self.sessions[&member];
+                        host.seats.contains(&member) && session.is_joined && session.frames > 0
+                    })
+            })
+            .map(|(victim, _)| victim.id)
+            .collect();
+        let own = self.clients[client].id;
+        let known = host.room.clocks().clone();
+        if let Some(frame) = hostile::frame(&mut self.rng, own, &victims, &known) {
+            if let Ok(Message::Awareness(body)) = wire::decode(&frame) {
+                let entries = wire::awareness::entries(&body).expect("entries");
+                self.lied_about.extend(entries.map(|entry| entry.client));
+            }
+            self.say(client, frame);
+        }
+    }
+
+    fn drop_socket(&mut self, client: usize) {
+        let Some(member) = self.connected[client].take() else { return };
+        self.clients[client].closed();
+        let half_open = self.rng.chance(30);
+        let back = if self.rng.chance(30) { self.rng.spread(100, 20_000) } else { self.rng.spread(1, 300) };
+        self.after(back, Event::Connect(client));
+        let Some(session) = self.sessions.get_mut(&member) else { return };
+        session.is_dead = true;
+        session.down.clear();
+        if half_open {
+            session.up.clear();
+            self.after(IDLE_TIMEOUT, Event::Gone(member));
+        } else {
+            // What was sent before arrives, unless it does not.
+            if self.rng.chance(50) {
+                let keep = self.rng.index(session.up.len() + 1);
+                session.up.truncate(keep);
+            }
+            let last = session.up.back().map_or(0, |(at, _)| at - self.now.min(*at)) + 1;
+            self.after(last, Event::Gone(member));
+        }
+    }
+
+    fn connect(&mut self, client: usize) {
+        if self.connected[client].is_some() || self.is_finished {
+            return;
+        }
+        if self.host.as_ref().is_some_and(|host| host.is_closing) {
+            self.after(100, Event::Connect(client));
+            return;
+        }
+        if self.host.is_none() {
+            self.open();
+        }
+        let member = MemberId(self.next_member);
+        self.next_member += 1;
+        let delay = self.rng.spread(1, 200);
+        let slow = !self.is_calm && self.rng.chance(25);
+        let pace = if slow { self.rng.spread(100, 8_000) } else { self.rng.below(3) };
+        self.sessions.insert(
+            member,
+            Session {
+                client,
+                outbox: Outbox::default(),
+                writer_wakes: false,
+                up: VecDeque::new(),
+                down: VecDeque::new(),
+                delay,
+                pace,
+                is_joined: false,
+                is_over: false,
+                is_dead: false,
+                frames: 0,
+                saved: 0,
+                refused: 0,
+                durable: 0,
+                unsaved: Vec::new(),
+                told: Vec::new(),
+            },
+        );
+        self.connected[client] = Some(member);
+        let manners = self.clients[client].manners;
+        let joining = Joining {
+            member,
+            identity: Identity::User(format!("user{client}").into()),
+            access: manners.access,
+            wants_acks: manners.wants_acks,
+            wants_echo: false,
+        };
+        self.tell(Input::Joined(joining));
+        if manners.is_shown && self.clients[client].state().is_none() {
+            let now = self.now;
+            self.clients[client].change_state(now);
+        }
+        for frame in self.clients[client].open() {
+            self.say(client, frame);
+        }
+    }
+
+    /// Sends a client's frame, if its socket is open.
+    fn say(&mut self, client: usize, frame: Bytes) {
+        let Some(member) = self.connected[client] else { return };
+        let jitter = self.rng.below(5);
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&member) else { return };
+        let at = session.up.back().map_or(0, |(at, _)| *at).max(now + session.delay + jitter);
+        session.up.push_back((at, frame));
+        self.at(at, Event::Up(member));
+    }
+
+    /// What `src/session/reader.rs` does with the frames that have arrived.
+    fn up(&mut self, member: MemberId) {
+        loop {
+            let now = self.now;
+            let Some(session) = self.sessions.get_mut(&member) else { return };
+            if session.is_over || session.up.front().is_none_or(|(at, _)| *at > now) {
+                return;
+            }
+            let Some((_, frame)) = session.up.pop_front() else { return };
+            let (update, is_live) = match wire::decode(&frame).expect("clients speak the dialect") {
+                Message::SyncStep1(have) => {
+                    let have = StateVector::decode(&have, &self.limits).expect("a state vector");
+                    self.tell(Input::SyncStep1 { member, have });
+                    continue;
+                }
+                Message::Awareness(body) => {
+                    self.tell(Input::Awareness { member, body });
+                    continue;
+                }
+                Message::QueryAwareness => {
+                    self.tell(Input::QueryAwareness { member });
+                    continue;
+                }
+                Message::SyncStep2(update) => (update, false),
+                Message::Update(update) => (update, true),
+                other => panic!("{other:?}"),
+            };
+            session.frames += 1;
+            session.unsaved.push(update.clone());
+            let scan = update::scan(&update, &self.limits).expect("clients write updates");
+            let frame = is_live.then_some(frame);
+            self.tell(Input::Update { member, update: Box::new(Scanned { update, scan, frame }) });
+        }
+    }
+
+    fn down(&mut self, member: MemberId) {
+        loop {
+            let now = self.now;
+            let Some(session) = self.sessions.get_mut(&member) else { return };
+            if session.is_dead || session.down.front().is_none_or(|(at, _)| *at > now) {
+                return;
+            }
+            let Some((_, frame)) = session.down.pop_front() else { return };
+            let client = session.client;
+            if frame.is_empty() {
+                // The server closed the socket.
+                session.is_dead = true;
+                self.connected[client] = None;
+                self.clients[client].closed();
+                let back = self.rng.spread(100, 2_500);
+                self.after(back, Event::Connect(client));
+                return;
+            }
+            for answer in self.clients[client].receive(now, &frame) {
+                self.say(client, answer);
+            }
+        }
+    }
+
+    /// What `src/session/writer.rs` does.
+    fn write(&mut self, member: MemberId) {
+        let (now, jitter) = (self.now, self.rng.below(3));
+        let Some(session) = self.sessions.get_mut(&member) else { return };
+        session.writer_wakes = false;
+        if session.is_over {
+            return;
+        }
+        match session.outbox.next() {
+            Next::Batch(items) => {
+                let at = session.down.back().map_or(0, |(at, _)| *at).max(now + session.delay + jitter);
+                for item in items {
+                    match item {
+                        Item::Frame(frame) => session.down.push_back((at, frame.bytes)),
+                        Item::Acks { saved, count } => {
+                            (0..count).for_each(|_| session.down.push_back((at, encode::sync_status(saved))));
+                        }
+                    }
+                }
+                session.writer_wakes = true;
+                // A peer that is gone acknowledges nothing: its socket's buffers fill up.
+                let pace = if session.is_dead { IDLE_TIMEOUT } else { session.pace };
+                self.at(at, Event::Down(member));
+                self.after(pace, Event::Write(member));
+            }
+            Next::Drained => {
+                self.tell(Input::Drained { member });
+                self.wake_writer(member);
+            }
+            Next::Close => {
+                let at = session.down.back().map_or(0, |(at, _)| *at).max(now + session.delay);
+                session.down.push_back((at, Bytes::new()));
+                self.at(at, Event::Down(member));
+                self.over(member);
+            }
+            Next::Nothing => {}
+        }
+    }
+
+    fn wake_writer(&mut self, member: MemberId) {
+        if let Some(session) = self.sessions.get_mut(&member)
+            && !core::mem::replace(&mut session.writer_wakes, true)
+        {
+            self.after(0, Event::Write(member));
+        }
+    }
+
+    /// The reader ends: the member leaves.
+    fn over(&mut self, member: MemberId) {
+        if let Some(session) = self.sessions.get_mut(&member)
+            && !core::mem::replace(&mut session.is_over, true)
+        {
+            self.tell(Input::Left { member });
+        }
+    }
+
+    // What the server does.
+
+    fn open(&mut self) {
+        self.silenced.append(&mut self.lied_about);
+        self.store.check();
+        let now = Timestamp(self.now);
+        let room = Room::open(now, self.store.load(), self.limits.clone(), self.tuning.clone()).expect("opens");
+        assert!(room.clocks().covers(self.store.durable().clocks()), "something durable is missing after a restart");
+        self.host = Some(Host {
+            room,
+            inbox: VecDeque::new(),
+            effects: Vec::new(),
+            seats: Vec::new(),
+            due: 0,
+            append: None,
+            compaction: None,
+            snapshot: None,
+            is_closing: false,
+            answers: BTreeMap::new(),
+        });
+        self.wake(0);
+    }
+
+    fn tell(&mut self, input: Input) {
+        let delay = if self.is_calm || self.rng.chance(70) { 0 } else { self.rng.spread(1, 50) };
+        if let Some(host) = &mut self.host {
+            host.inbox.push_back(input);
+            self.wake(delay);
+        }
+    }
+
+    fn wake(&mut self, delay: u64) {
+        let at = self.now + delay;
+        if let Some(host) = &mut self.host
+            && (host.due <= self.now || at < host.due)
+        {
+            host.due = at;
+            self.at(at, Event::Drive);
+        }
+    }
+
+    fn drive(&mut self) {
+        let now = self.now;
+        let Some(host) = &mut self.host else { return };
+        if host.due > now {
+            return; // An earlier alarm that was moved.
+        }
+        let inputs: Vec<Input> = host.inbox.drain(..).collect();
+        for input in inputs {
+            match &input {
+                Input::Joined(joining) => {
+                    host_mut(&mut self.host).seats.push(joining.member);
+                    if let Some(session) = self.sessions.get_mut(&joining.member) {
+                        session.is_joined = true;
+                    }
+                }
+                Input::Left { member } => {
+                    host_mut(&mut self.host).seats.retain(|seat| seat != member);
+                }
+                Input::Close => host_mut(&mut self.host).is_closing = true,
+                _ => {}
+            }
+            let closes = matches!(input, Input::Close);
+            self.handle(input);
+            if closes {
+                let seats = host_mut(&mut self.host).seats.clone();
+                for member in seats {
+                    if let Some(session) = self.sessions.get_mut(&member) {
+                        session.outbox.close();
+                    }
+                    self.wake_writer(member);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// What follows every turn of the driver's loop.
+    fn settle(&mut self) {
+        let now = Timestamp(self.now);
+        let host = host_mut(&mut self.host);
+        host.room.handle_timeout(now, &mut host.effects);
+        self.perform();
+        let host = host_mut(&mut self.host);
+        let held_max = host.room.members() * self.limits.held_updates_max;
+        assert!(host.room.held() <= held_max, "{} updates are held by {}", host.room.held(), host.room.members());
+        if host.room.is_evictable(now) {
+            let is_wanted = self.sessions.values().any(|session| !session.is_over) || !host.inbox.is_empty();
+            if !is_wanted {
+                self.evict();
+                return;
+            }
+            host.room.stay(now);
+        }
+        self.arm();
+    }
+
+    fn arm(&mut self) {
+        let host = host_mut(&mut self.host);
+        let due = host.room.poll_timeout().0;
+        assert!(due > self.now, "still due after everything was done: {due} at {}, {:?}", self.now, host.room);
+        host.due = due;
+        if !host.inbox.is_empty() {
+            host.due = self.now;
+        }
+        let due = host.due;
+        self.at(due, Event::Drive);
+    }
+
+    fn evict(&mut self) {
+        let Some(mut host) = self.host.take() else { return };
+        assert!(host.append.is_none() && host.compaction.is_none() && host.snapshot.is_none());
+        assert!(self.store.durable().clocks() == host.room.clocks(), "evicted before it was saved");
+        assert_eq!(self.store.log_len(), 0, "evicted without a snapshot");
+        let known = Knowledge::of(&host.room.state(), &[], &self.limits).expect("a state").knowledge;
+        assert!(known.deletes().subtract(self.store.durable().deletes()).is_empty(), "deletions were not saved");
+        self.store.check();
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = Timestamp(self.now);
+        let host = host_mut(&mut self.host);
+        host.room.handle(now, input, &mut host.effects);
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        loop {
+            let effects = core::mem::take(&mut host_mut(&mut self.host).effects);
+            if effects.is_empty() {
+                return;
+            }
+            effects.into_iter().for_each(|effect| self.perform_one(effect));
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        if self.trace {
+            match &effect {
+                Effect::Send { to, frame } => {
+                    eprintln!("    send {to} {:?} {:?}", frame.kind, wire::decode_from_server(&frame.bytes));
+                }
+                Effect::FanOut { frame, except } => {
+                    eprintln!("    fan out {:?} {:?} {except:?}", frame.kind, wire::decode_from_server(&frame.bytes));
+                }
+                other => eprintln!("    {other:?}"),
+            }
+        }
+        match effect {
+            Effect::Send { to, frame } => {
+                assert!(host_mut(&mut self.host).seats.contains(&to), "{frame:?} to {to}, who left");
+                self.push(to, &frame);
+            }
+            Effect::FanOut { frame, except } => {
+                assert!(except.is_sorted());
+                for member in host_mut(&mut self.host).seats.clone() {
+                    if !except.contains(&member) {
+                        self.push(member, &frame);
+                    }
+                }
+            }
+            Effect::Ack { to, saved, count } => {
+                assert!(host_mut(&mut self.host).seats.contains(&to), "an ack to {to}, who left");
+                self.ack(to, saved, count);
+            }
+            Effect::Answer { request, result } => {
+                let update = host_mut(&mut self.host).answers.remove(&request).expect("answered once");
+                if result.is_ok() {
+                    let scan = update::scan(&update, &self.limits).expect("an update");
+                    assert!(self.store.durable().contains(&update, &scan), "a write is called saved before it is");
+                }
+            }
+            Effect::Append { entries } => {
+                let host = host_mut(&mut self.host);
+                assert!(host.append.is_none(), "two appends at once");
+                assert!(!entries.is_empty(), "an append of nothing");
+                host.append = Some(entries);
+                let delay = match self.mood {
+                    StoreMood::Well => self.rng.spread(1, 40),
+                    StoreMood::Slow | StoreMood::Failing => self.rng.spread(1, 3_000),
+                };
+                self.after(delay, Event::Appended);
+            }
+            Effect::Compact { parts } => {
+                let host = host_mut(&mut self.host);
+                assert!(host.compaction.is_none(), "two compactions at once");
+                host.compaction = Some(parts);
+                let delay = self.rng.spread(1, if self.is_calm { 20 } else { 1_000 });
+                self.after(delay, Event::Compacted);
+            }
+            Effect::Snapshot { covers, state } => {
+                let host = host_mut(&mut self.host);
+                assert!(host.snapshot.is_none(), "two snapshots at once");
+                host.snapshot = Some((covers, state));
+                let delay = self.rng.spread(1, if self.is_calm { 20 } else { 2_000 });
+                self.after(delay, Event::Snapshotted);
+            }
+            Effect::Probe { member } => {
+                if self.sessions.get(&member).is_some_and(|session| session.is_dead) {
+                    self.after(PROBE_TIMEOUT, Event::Gone(member));
+                }
+            }
+            Effect::Close { member, code: _ } => {
+                if let Some(session) = self.sessions.get_mut(&member) {
+                    session.outbox.close();
+                }
+                self.wake_writer(member);
+            }
+            Effect::Report(_) => {}
+        }
+    }
+
+    fn push(&mut self, member: MemberId, frame: &Frame) {
+        let Some(session) = self.sessions.get_mut(&member) else { return };
+        if matches!(frame.kind, FrameKind::Flush(_)) {
+            let Ok(Message::Update(update)) = wire::decode_from_server(&frame.bytes) else { panic!("{frame:?}") };
+            let scan = update::scan(&update, &Limits::default()).expect("an update");
+            session.told.extend(scan.spans.iter().map(|span| (span.client, span.start, span.end)));
+        }
+        if let Some(first_missed) = session.outbox.push(frame, &self.limits) {
+            if self.trace {
+                eprintln!("    {member} overflows at {first_missed}");
+            }
+            let host = host_mut(&mut self.host);
+            host.room.handle(Timestamp(self.now), Input::Overflowed { member, first_missed }, &mut host.effects);
+        }
+        self.wake_writer(member);
+    }
+
+    fn ack(&mut self, member: MemberId, saved: bool, count: u32) {
+        let Some(session) = self.sessions.get_mut(&member) else { return };
+        assert!(self.clients[session.client].manners.wants_acks, "an ack that nobody asked for");
+        *(if saved { &mut session.saved } else { &mut session.refused }) += count;
+        assert!(session.saved + session.refused <= session.frames, "more acks than frames");
+        let durable = self.store.durable();
+        let before = session.unsaved.len();
+        session
+            .unsaved
+            .retain(|update| !durable.contains(update, &update::scan(update, &Limits::default()).expect("an update")));
+        session.durable += (before - session.unsaved.len()) as u32;
+        assert!(
+            session.saved <= session.durable,
+            "{member} was told too early: {:?}",
+            self.clients[session.client].manners
+        );
+        session.outbox.ack(saved, count);
+        self.wake_writer(member);
+    }
+
+    fn appended(&mut self) {
+        let Some(entries) = self.host.as_mut().and_then(|host| host.append.take()) else { return };
+        let fails = self.mood == StoreMood::Failing && self.rng.chance(80);
+        // What failed may have been written all the same.
+        let is_written = !fails || self.rng.chance(20);
+        let position = is_written.then(|| self.store.append(&entries));
+        self.handle(match position {
+            Some(position) if !fails => Input::Appended { position },
+            _ => Input::AppendFailed,
+        });
+        self.settle();
+    }
+
+    fn compacted(&mut self) {
+        let Some(parts) = self.host.as_mut().and_then(|host| host.compaction.take()) else { return };
+        let base = (self.is_calm || self.rng.chance(85)).then(|| compact(&parts, &self.limits).state);
+        self.handle(Input::Compacted { base });
+        self.settle();
+    }
+
+    fn snapshotted(&mut self) {
+        let Some((covers, state)) = self.host.as_mut().and_then(|host| host.snapshot.take()) else { return };
+        let saved = self.mood != StoreMood::Failing || self.rng.chance(20);
+        if saved || self.rng.chance(20) {
+            self.store.snapshot(covers, state);
+        }
+        self.handle(Input::Snapshotted { saved });
+        self.settle();
+    }
+
+    fn weather(&mut self) {
+        if self.is_calm {
+            return;
+        }
+        let pause = self.rng.spread(50, 8_000);
+        self.after(pause, Event::Weather);
+        match self.rng.below(14) {
+            0 | 1 => self.mood = StoreMood::Failing,
+            2 => self.mood = StoreMood::Slow,
+            3..=5 => self.mood = StoreMood::Well,
+            6 => self.crash(),
+            7 if self.rng.chance(30) => self.tell(Input::Close),
+            8 => {
+                let now = Timestamp(self.now);
+                if let Some(host) = &mut self.host {
+                    host.room.leave_when_empty(now);
+                    self.wake(0);
+                }
+            }
+            9 | 10 => {
+                let slow = self.rng.spread(1, 5_000);
+                let members: Vec<MemberId> = self.sessions.keys().copied().collect();
+                if !members.is_empty() {
+                    let member = members[self.rng.index(members.len())];
+                    self.sessions.entry(member).and_modify(|session| session.pace = slow);
+                }
+            }
+            11 => self.rest_write(),
+            12 => {
+                // Everybody goes.
+                for client in 0..self.clients.len() {
+                    self.drop_socket(client);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rest_write(&mut self) {
+        let Some(host) = &mut self.host else { return };
+        let update = edited(&host.room.state(), 1 << 40 | self.next_request, &mut self.rng);
+        let scan = update::scan(&update, &self.limits).expect("an update");
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        host.answers.insert(request, update.clone());
+        let update = Box::new(Scanned { update, scan, frame: None });
+        self.tell(Input::Write { request, identity: Identity::Anonymous, update });
+    }
+
+    /// The process is lost, with everything in it.
+    fn crash(&mut self) {
+        let Some(mut host) = self.host.take() else { return };
+        if let Some(entries) = host.append.take()
+            && self.rng.chance(50)
+        {
+            self.store.append(&entries);
+        }
+        self.check_authors();
+        self.sessions.clear();
+        for client in 0..self.clients.len() {
+            if self.connected[client].take().is_some() {
+                self.clients[client].closed();
+                let back = self.rng.spread(100, 2_500);
+                self.after(back, Event::Connect(client));
+            }
+        }
+    }
+
+    // What must hold.
+
+    fn calm_down(&mut self) {
+        self.is_calm = true;
+        self.mood = StoreMood::Well;
+        let members: Vec<MemberId> = self.sessions.keys().copied().collect();
+        for member in members {
+            let Some(session) = self.sessions.get_mut(&member) else { continue };
+            session.pace = 1;
+            // Sleeping writers and half-open sockets wake up.
+            if session.writer_wakes {
+                self.after(0, Event::Write(member));
+            }
+            if self.sessions[&member].is_dead {
+                self.over(member);
+            }
+        }
+        for client in 0..self.clients.len() {
+            self.after(0, Event::Connect(client));
+        }
+    }
+
+    fn check(&mut self) {
+        self.check_authors();
+        let Some(host) = &mut self.host else { return assert!(self.connected.iter().all(Option::is_none)) };
+        let state = host.room.state();
+        let expected = portrait_of(&state);
+        let shown: BTreeMap<ClientId, &str> = (self.clients.iter().zip(&self.connected))
+            .filter(|(_, member)| member.is_some())
+            .filter_map(|(client, _)| client.state().map(|state| (client.id, state)))
+            .collect();
+        let hostile = self.clients.iter().find(|client| client.manners.is_hostile).map(|client| client.id);
+        for (client, member) in self.clients.iter().zip(&self.connected) {
+            let Some(member) = *member else { continue };
+            if client.manners.is_hostile {
+                continue;
+            }
+            let session = &self.sessions[&member];
+            assert!(!session.outbox.lags(), "{member} is told nothing");
+            if client.manners.converges() {
+                client.portrait().assert_is(&expected, &format!("client {} ({member})", client.id));
+            }
+            if client.manners.wants_acks {
+                assert_eq!(session.saved + session.refused, session.frames, "acks of {member}, {:?}", client.manners);
+                // Of who comes back while its old session is thought to live, more may wait than may be held.
+                if client.manners.access.may_edit() && self.limits.held_updates_max > 8 {
+                    assert_eq!(session.refused, 0, "refused {member} {:?}", client.manners);
+                }
+            }
+            if client.manners.is_aware {
+                let mut expected = shown.clone();
+                expected.remove(&client.id);
+                let mut sees = client.sees();
+                // A liar may be seen as whoever is not here.
+                sees.retain(|id, _| self.clients.iter().any(|client| client.id == *id));
+                for id in self.silenced.iter().chain(&hostile) {
+                    (_, _) = (sees.remove(id), expected.remove(id));
+                }
+                if client.state().is_none() || self.now - client.gave_up_at < RENEWED {
+                    // Without a state it says nothing when it comes back, so others show themselves when they renew; so they do
+                    // to one that read so slowly that its own timer gave them up.
+                    expected.retain(|id, _| sees.contains_key(id));
+                }
+                assert_eq!(
+                    sees,
+                    expected,
+                    "whom client {} ({member}) sees of {:?}",
+                    client.id,
+                    (self.clients.iter().zip(&self.connected))
+                        .map(|(client, member)| (client.id, *member, client.manners))
+                        .collect::<Vec<_>>()
+                );
+            }
+        }
+        for client in self.clients.iter().filter(|client| !client.manners.access.may_edit()) {
+            assert_eq!(host.room.clocks().get(client.id), 0, "a viewer's edit was taken");
+        }
+        self.store.check();
+        assert!(host.room.is_settled() || self.tuning.snapshot_interval > Duration::from_secs(1));
+        assert!(self.store.durable().clocks() == host.room.clocks(), "not all of it was saved");
+    }
+
+    /// Nobody gets back by a flush what the log says it wrote.
+    fn check_authors(&mut self) {
+        if !self.few_authors {
+            return;
+        }
+        for (member, session) in &mut self.sessions {
+            let written = self.store.written.get(&member.0).map_or(&[][..], Vec::as_slice);
+            for (client, start, end) in session.told.drain(..) {
+                let is_own = |own: &&Written| own.0 == client && own.1 < end && start < own.2;
+                if let Some(own) = written.iter().find(is_own) {
+                    panic!("{member} got its own {own:?} back");
+                }
+            }
+        }
+    }
+
+    /// Everybody goes, the room is let go, and a newcomer finds what all had.
+    fn finish(&mut self) {
+        let expected = self.host.as_mut().map(|host| portrait_of(&host.room.state()));
+        self.is_finished = true;
+        self.tell(Input::Close);
+        for client in 0..self.clients.len() {
+            self.connected[client] = None;
+        }
+        let members: Vec<MemberId> = self.sessions.keys().copied().collect();
+        for member in members {
+            self.over(member);
+        }
+        self.run(self.now + 30_000);
+        assert!(self.host.is_none(), "the room does not end");
+        let Some(expected) = expected else { return };
+        self.open();
+        let state = host_mut(&mut self.host).room.state();
+        portrait_of(&state).assert_is(&expected, "the store");
+    }
+}
+
+fn host_mut(host: &mut Option<Host>) -> &mut Host {
+    host.as_mut().expect("the room is live")
+}
