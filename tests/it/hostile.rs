@@ -724,7 +724,7 @@ async fn hostile_10_compressed_bombs_are_bounded_by_what_they_inflate_to() {
 async fn hostile_10_a_large_state_vector_is_read_and_answered() {
     let arena = Arena::open(&[]).await;
     let mut peer = Peer::open(&arena.node, ROOM).await;
-    let clients = 400_000_u64;
+    let clients = 100_000_u64;
     let mut have = var_uint(clients);
     (0..clients).rev().for_each(|client| have.extend([var_uint(1_000 + client), vec![1]].concat()));
     for _ in 0..5 {
