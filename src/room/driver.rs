@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
-use ydash_proto::document::{Compacted, Kept, compact};
+use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
 use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, WriteRefusal};
@@ -242,9 +242,8 @@ impl Driver {
                 self.append = Some(submission).into();
             }
             Effect::Compact { parts } => {
-                let limits = self.context.limits.clone();
-                let work = self.context.tracker.spawn_blocking(move || compact(&parts, &limits));
-                self.compaction = Some(Box::pin(async move { work.await.ok() }) as Pin<Box<_>>).into();
+                let work = Arc::clone(&self.context).compact(parts);
+                self.compaction = Some(Box::pin(work) as Pin<Box<_>>).into();
             }
             Effect::Snapshot { covers, state } => {
                 let write = Arc::clone(&self.context).snapshot(self.id.clone(), covers, state, now);

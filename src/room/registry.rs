@@ -11,6 +11,7 @@ use crate::metrics::{Eviction, Metrics};
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, SnapshotOutcome, Store, StoreError};
 use core::future::Future;
+use core::num::NonZero;
 use core::pin::Pin;
 use core::time::Duration;
 use dashmap::DashMap;
@@ -20,10 +21,12 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Instant;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span, warn};
+use ydash_proto::document::{Compacted, compact};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
@@ -84,6 +87,7 @@ pub(super) struct Context {
     config: RoomsConfig,
     store: Arc<dyn Store>,
     writer: WriterHandle,
+    compactions: Semaphore,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
     is_draining: AtomicBool,
@@ -114,6 +118,7 @@ impl Registry {
             config,
             store,
             writer,
+            compactions: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
             slots: DashMap::new(),
             failures: Mutex::default(),
             is_draining: AtomicBool::new(false),
@@ -262,6 +267,16 @@ impl Context {
     ) -> Pin<Box<dyn Future<Output = Option<LogPosition>> + Send>> {
         let submission = self.writer.submit(Append { dashboard: id.clone(), entries });
         Box::pin(async move { submission.await.ok() })
+    }
+
+    /// Joins `parts` and collects their garbage; resolves to `None` when that failed.
+    ///
+    /// As many at once as there are cores. Rooms that fall idle together would otherwise get a thread each, which takes longer
+    /// and leaves every thread's share of the heap behind.
+    pub(super) async fn compact(self: Arc<Self>, parts: Vec<bytes::Bytes>) -> Option<Compacted> {
+        let _permit = self.compactions.acquire().await.ok()?;
+        let limits = self.limits.clone();
+        self.tracker.spawn_blocking(move || compact(&parts, &limits)).await.ok()
     }
 
     /// Writes a snapshot; resolves to whether it, or a better one, is there.

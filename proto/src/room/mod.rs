@@ -235,7 +235,8 @@ impl Room {
         if let Some(due) = self.snapshot_due_at() {
             earlier(due);
         }
-        if let Some(since) = self.empty_since {
+        // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
+        if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
             earlier(since + self.tuning.room_idle);
         }
         at
@@ -765,8 +766,11 @@ impl Room {
         }
     }
 
+    /// `None` also while something is on its way that a snapshot has to wait for: its end is an input.
     fn snapshot_due_at(&self) -> Option<Timestamp> {
-        if self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some() || self.document.has_orphans() {
+        let is_under_way = self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some();
+        let has_to_wait = self.document.is_compacting() || self.is_closing && !self.saving.is_saved();
+        if is_under_way || has_to_wait || self.document.has_orphans() {
             return None;
         }
         let since = self.saving.unsnapshotted_since()?;
@@ -778,8 +782,7 @@ impl Room {
     }
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let wants_snapshot =
-            (!self.is_closing || self.saving.is_saved()) && self.snapshot_due_at().is_some_and(|at| now >= at);
+        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at);
         if let Some(parts) = self.document.compaction(wants_snapshot) {
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
