@@ -6,8 +6,7 @@
 use super::handle::ToRoom;
 use super::registry::Context;
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::session;
-use crate::session::outbox::{Outbox, Pushed};
+use crate::session::outbox::{self, Outbox, Pushed};
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
@@ -258,7 +257,7 @@ impl Driver {
             }
             Effect::Close { member, code } => {
                 if let Some(seat) = self.seat(member) {
-                    seat.outbox.close(code, session::hold(code));
+                    seat.outbox.close(code, outbox::hold(code));
                 }
             }
             Effect::Report(report) => self.report(report),

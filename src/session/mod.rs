@@ -14,7 +14,7 @@ use crate::room::{OpenError, Registry};
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
-use outbox::{Outbox, OutboxLimits};
+use outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
@@ -25,20 +25,6 @@ use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Joining;
 use ydash_proto::wire::close::CloseCode;
-
-/// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
-/// (y-websocket <= 3.0); holding slows them down.
-const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
-
-/// How long to hold a socket that ends with `code`.
-pub(crate) fn hold(code: CloseCode) -> Duration {
-    match code {
-        // Coming back at once would change nothing.
-        CloseCode::RoomFull => REFUSAL_HOLD,
-        code if code.is_permanent() => REFUSAL_HOLD,
-        _ => Duration::ZERO,
-    }
-}
 
 /// A client that has shaken hands.
 pub struct Arrival {

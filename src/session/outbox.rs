@@ -14,6 +14,20 @@ use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
 use ydash_proto::wire::close::CloseCode;
 
+/// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
+/// (y-websocket <= 3.0); holding slows them down.
+pub(crate) const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
+
+/// How long to hold a socket that ends with `code`.
+pub(crate) fn hold(code: CloseCode) -> Duration {
+    match code {
+        // Coming back at once would change nothing.
+        CloseCode::RoomFull => REFUSAL_HOLD,
+        code if code.is_permanent() => REFUSAL_HOLD,
+        _ => Duration::ZERO,
+    }
+}
+
 /// The bounds of one outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
@@ -206,6 +220,11 @@ impl Outbox {
         *queue = Queue { is_closed: true, waker, ..Queue::default() };
         wake(queue);
         self.call.notify_one();
+    }
+
+    /// Whether the writer has ended, or somebody found the socket gone.
+    pub fn is_gone(&self) -> bool {
+        self.lock().is_closed
     }
 
     /// Takes what is to be written next into `batch`. Cancel-safe: what was taken is in `batch`.

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use ydash_proto::id::MemberId;
 use ydash_proto::rate::TokenBucket;
@@ -30,8 +30,8 @@ use ydash_proto::wire::{self, FrameError, Message};
 const READ_BYTES: usize = 64 << 10;
 /// How long a client that is asked whether it lives may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the peer may take to answer a close.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer a close. A drain waits for it, too.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a session may ask for what it lacks (SyncStep1), at once and in the long run. An answer may cost as much as the
 /// document is large; stock clients ask once per connection, or every so many seconds (`resyncInterval`).
 const QUESTIONS_BURST: u32 = 8;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         match end {
             End::Gone => self.outbox.abandon(),
             End::Close(code) => {
-                self.outbox.close(code, super::hold(code));
+                self.outbox.close(code, super::outbox::hold(code));
                 self.say_no_more(io, room, member).await;
             }
             End::Told => self.say_no_more(io, room, member).await,
@@ -127,7 +127,17 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        let _ = timeout(super::REFUSAL_HOLD + GOODBYE_TIMEOUT, drained).await;
+        let said = Arc::clone(&self.outbox);
+        let patience = async {
+            while !said.is_gone() {
+                said.called().await;
+            }
+            sleep(GOODBYE_TIMEOUT).await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = patience => {}
+        }
         outbox.abandon();
     }
 

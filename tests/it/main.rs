@@ -6,3 +6,4 @@ mod config;
 mod hostile;
 mod http;
 mod support;
+mod tidy;

@@ -159,7 +159,11 @@ impl Client {
     pub(crate) async fn take_for(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            self.take(left).await;
+            if self.is_connected() {
+                self.take(left).await;
+            } else {
+                tokio::time::sleep(left).await;
+            }
         }
     }
 
