@@ -64,9 +64,9 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(id: DashboardId, room: Room, context: Arc<Context>) -> Driver {
+    pub(super) fn new(id: DashboardId, room: Room, context: Arc<Context>) -> Box<Driver> {
         context.metrics.rooms.inc();
-        Driver {
+        Box::new(Driver {
             id,
             room,
             context,
@@ -82,11 +82,13 @@ impl Driver {
             held: 0,
             eviction: Eviction::Idle,
             append_failing: false,
-        }
+        })
     }
 
     /// Runs until the registry lets the room go.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<ToRoom>) {
+    ///
+    /// Boxed, because a future holds what moves into it several times over: as it was passed, and where it is used.
+    pub(super) async fn run(mut self: Box<Self>, mut inbox: mpsc::Receiver<ToRoom>) {
         let mut messages = Vec::new();
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);

@@ -100,7 +100,8 @@ pub struct Room {
     limits: Limits,
     tuning: Tuning,
     document: Document,
-    members: BTreeMap<MemberId, Member>,
+    /// Boxed, because a tree has room for eleven wherever it has one, and most rooms have one or two.
+    members: BTreeMap<MemberId, Box<Member>>,
     owners: Owners,
     presence: Presence,
     flush: Flush,
@@ -336,7 +337,7 @@ impl Room {
             effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
         }
-        self.members.insert(id, Member::new(joining));
+        self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
         // Ask first: the answer brings what was edited offline.
         self.ask(id, effects);
