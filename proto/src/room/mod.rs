@@ -454,7 +454,7 @@ impl Room {
         } else if let Some(held) = admission.held {
             self.hold(now, sender, held, acks, held_since, effects);
         } else {
-            self.vouch_for(now, &update, &scan, effects);
+            self.vouch_for(now, sender, &update, &scan, is_update_frame, effects);
             self.wait_for_durable(sender, acks, effects);
         }
         progressed

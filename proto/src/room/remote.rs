@@ -27,7 +27,7 @@
 use super::effect::{Effect, Report};
 use super::input::{Said, Scanned, StoreRead};
 use super::saving::Unsaved;
-use super::{Room, SNAPSHOT_AGAIN};
+use super::{Room, SNAPSHOT_AGAIN, Sender};
 use crate::id::{ClientId, MemberId, NodeId};
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
@@ -370,10 +370,28 @@ impl Room {
     }
 
     /// Before an author hears that `update` is saved: appends what of it is known from other nodes that have not said so.
-    pub(super) fn vouch_for(&mut self, now: Timestamp, update: &Bytes, scan: &Scan, effects: &mut Vec<Effect>) {
-        if !self.company.is_settled() {
+    pub(super) fn vouch_for(
+        &mut self,
+        now: Timestamp,
+        sender: Sender<'_>,
+        update: &Bytes,
+        scan: &Scan,
+        is_update_frame: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_told = match sender {
+            Sender::Member(id) => self.members.get(&id).is_some_and(|member| member.wants_acks),
+            Sender::Request(..) => true,
+        };
+        if self.company.is_settled() || !is_told {
+            return;
+        }
+        if is_update_frame {
             let deletes = DeleteSet::collect(scan.deletes(update));
             self.adopt(now, |_, unconfirmed| overlaps(unconfirmed, scan, &deletes), effects);
+        } else {
+            // A SyncStep2 leaves out what this room has told the client that it has: it stands for all of that.
+            self.adopt_all(now, effects);
         }
     }
 
