@@ -560,3 +560,185 @@ fn overlaps(unconfirmed: &Bytes, scan: &Scan, deletes: &DeleteSet) -> bool {
         theirs.subtract(deletes) != theirs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Input, Loaded, Tuning};
+    use super::*;
+    use crate::limits::Limits;
+
+    const HERE: NodeId = NodeId(1);
+    const THERE: NodeId = NodeId(2);
+    const OPENED: Timestamp = Timestamp(1_000_000);
+
+    /// `client`'s item at `clock`: one character in the root text `t`.
+    fn typed(client: u8, clock: u8) -> Scanned {
+        let mut bytes = vec![1, 1, client, clock];
+        match clock.checked_sub(1) {
+            None => bytes.extend([4, 1, 1, b't', 1, b'x']),
+            Some(before) => bytes.extend([0x84, client, before, 1, b'x']),
+        }
+        bytes.push(0);
+        let update = Bytes::from(bytes);
+        let scan = update::scan(&update, &Limits::default()).expect("an update");
+        Scanned { update, scan, frame: None }
+    }
+
+    fn linked_room() -> Room {
+        let mut room = Room::open(OPENED, Loaded::default(), Limits::default(), Tuning::default()).expect("empty");
+        said(&mut room, OPENED, Input::Linked { others: true });
+        room
+    }
+
+    /// What the room publishes because of an input.
+    fn said(room: &mut Room, now: Timestamp, input: Input) -> Vec<(u64, u64, Said<Bytes>)> {
+        let mut effects = Vec::new();
+        room.handle(now, input, &mut effects);
+        room.handle_timeout(now, &mut effects);
+        published(effects)
+    }
+
+    fn published(effects: Vec<Effect>) -> Vec<(u64, u64, Said<Bytes>)> {
+        let publish = |effect| match effect {
+            Effect::Publish { number, durable, said } => Some((number, durable, said)),
+            _ => None,
+        };
+        effects.into_iter().filter_map(publish).collect()
+    }
+
+    fn write(update: Scanned) -> Input {
+        let identity = crate::access::Identity::Anonymous;
+        Input::Write { request: super::super::RequestId(1), identity, update: Box::new(update) }
+    }
+
+    fn deliver(
+        room: &mut Room,
+        now: Timestamp,
+        origin: NodeId,
+        said_there: &(u64, u64, Said<Bytes>),
+    ) -> Vec<(u64, u64, Said<Bytes>)> {
+        let (number, durable, what) = said_there.clone();
+        let said_here = match what {
+            Said::Update(update) => {
+                let scan = update::scan(&update, &Limits::default()).expect("an update");
+                Said::Update(Box::new(Scanned { update, scan, frame: None }))
+            }
+            Said::Awareness(body) => Said::Awareness(body),
+            Said::Presence(body) => Said::Presence(body),
+            Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
+        };
+        said(room, now, Input::Remote { origin, number, durable, said: said_here })
+    }
+
+    fn is_update(message: &(u64, u64, Said<Bytes>)) -> bool {
+        matches!(message.2, Said::Update(_))
+    }
+
+    #[test]
+    fn what_was_heard_is_not_published_or_appended_again() {
+        let mut here = linked_room();
+        let mut there = linked_room();
+        let words = said(&mut there, OPENED, write(typed(5, 0)));
+        let word = words.into_iter().find(is_update).expect("published at the flush");
+        let mut effects = Vec::new();
+        let Said::Update(update) = word.2.clone() else { unreachable!() };
+        let scan = update::scan(&update, &Limits::default()).expect("an update");
+        let heard = Said::Update(Box::new(Scanned { update, scan, frame: None }));
+        here.handle(
+            OPENED,
+            Input::Remote { origin: THERE, number: word.0, durable: word.1, said: heard },
+            &mut effects,
+        );
+        here.handle_timeout(OPENED, &mut effects);
+        assert_eq!(here.clocks().get(5), 1);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::FanOut { .. })), "its members are told");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })));
+        assert!(!published(effects).iter().any(is_update));
+        assert!(!here.is_settled(), "the origin has not confirmed it");
+    }
+
+    #[test]
+    fn lost_last_words_are_found_by_the_exchange() {
+        let (mut here, mut there) = (linked_room(), linked_room());
+        said(&mut there, OPENED, write(typed(5, 0))); // Nobody hears it.
+        let mut now = OPENED + EXCHANGE;
+        let mut to_here = Vec::new();
+        let mut effects = Vec::new();
+        there.handle_timeout(now, &mut effects);
+        to_here.extend(published(effects));
+        // Within a few turns of what is told, doubted, asked and answered.
+        for _ in 0..4 {
+            let mut to_there = Vec::new();
+            for message in to_here.drain(..) {
+                to_there.extend(deliver(&mut here, now, THERE, &message));
+            }
+            now = now + ASK_PAUSE;
+            let mut effects = Vec::new();
+            here.handle_timeout(now, &mut effects);
+            to_there.extend(published(effects));
+            for message in to_there {
+                to_here.extend(deliver(&mut there, now, HERE, &message));
+            }
+        }
+        assert_eq!(here.clocks(), there.clocks());
+        assert_eq!(here.clocks().get(5), 1);
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_and_who_is_gone_leaves_what_it_did_not_confirm() {
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let lost = said(&mut there, OPENED, write(typed(5, 0)));
+        let later = OPENED + ASK_PAUSE;
+        let second = said(&mut there, later, write(typed(5, 1))).into_iter().find(is_update).expect("published");
+        let asked = deliver(&mut here, later, THERE, &second);
+        let asks = |(_, _, what): &(u64, u64, Said<Bytes>)| matches!(what, Said::StateVector { asks: true, .. });
+        assert!(asked.iter().any(asks), "it lies behind a hole");
+        assert_eq!(here.clocks().get(5), 0);
+        for message in lost.iter().filter(|message| is_update(message)) {
+            deliver(&mut here, later, THERE, message);
+        }
+        let mut effects = Vec::new();
+        here.handle(later, Input::NodeGone { origin: THERE }, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        let appended = effects.iter().find_map(|effect| match effect {
+            Effect::Append { entries } => Some(entries),
+            _ => None,
+        });
+        let entries = appended.expect("nobody else will append it");
+        assert!(entries.iter().all(|entry| entry.source == Source::Node));
+    }
+
+    #[test]
+    fn a_room_that_was_never_linked_publishes_nothing() {
+        let mut room = Room::open(OPENED, Loaded::default(), Limits::default(), Tuning::default()).expect("empty");
+        assert_eq!(said(&mut room, OPENED, write(typed(5, 0))), []);
+        assert_eq!(room.company.memory(), 0);
+    }
+
+    #[test]
+    fn a_room_that_had_company_reads_the_store_before_a_snapshot_and_covers_what_it_read() {
+        let mut room = linked_room();
+        said(&mut room, OPENED, write(typed(5, 0)));
+        said(&mut room, OPENED, Input::Appended { position: LogPosition(7) });
+        said(&mut room, OPENED, Input::Linked { others: false });
+        let due = OPENED + Tuning::default().snapshot_interval;
+        let mut effects = Vec::new();
+        room.handle_timeout(due, &mut effects);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::ReadStore)), "{effects:?}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Compact { .. })));
+        effects.clear();
+        // Out of order, as one append joins the entries of each session.
+        let read = StoreRead { updates: vec![typed(6, 1), typed(5, 0), typed(6, 0)], position: LogPosition(9) };
+        room.handle(due, Input::StoreRead { read: Some(read) }, &mut effects);
+        room.handle_timeout(due, &mut effects);
+        assert_eq!(room.clocks().get(6), 2);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Compact { .. })));
+        effects.clear();
+        room.handle(due, Input::Compacted { base: None }, &mut effects);
+        let covers = effects.iter().find_map(|effect| match effect {
+            Effect::Snapshot { covers, .. } => Some(*covers),
+            _ => None,
+        });
+        assert_eq!(covers, Some(LogPosition(9)));
+    }
+}
