@@ -123,6 +123,8 @@ label! {
         SyncStep2 = "sync_step2",
         /// `POST …/updates`.
         Rest = "rest",
+        /// Another node.
+        Node = "node",
     }
 }
 
@@ -250,6 +252,14 @@ pub struct Metrics {
     pub held_updates: Gauge,
     /// 1 while the store takes appends, 0 while it does not.
     pub store_up: Gauge,
+    /// Messages published to other nodes.
+    pub bus_published: Counter,
+    /// Messages heard from other nodes, garbage included.
+    pub bus_heard: Counter,
+    /// Messages from other nodes that could not be read and were skipped.
+    pub bus_garbage: Counter,
+    /// Questions to other nodes for what seemed to be missing.
+    pub bus_asked: Counter,
     /// Rooms quarantined because they died again right after a reload.
     pub rooms_quarantined: Counter,
     sessions_closed: Family<Labels<1>, Counter>,
@@ -292,6 +302,10 @@ impl Metrics {
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
             store_up: gauge(r, "store_up", "Whether the store takes appends"),
+            bus_published: counter(r, "bus_published", "Messages published to other nodes"),
+            bus_heard: counter(r, "bus_heard", "Messages heard from other nodes"),
+            bus_garbage: counter(r, "bus_garbage", "Messages from other nodes that were skipped"),
+            bus_asked: counter(r, "bus_asked", "Questions to other nodes for missing content"),
             rooms_quarantined: counter(r, "rooms_quarantined", "Rooms quarantined after dying again"),
             sessions_closed: family(r, "sessions_closed", "Sessions that ended, by close code"),
             http_requests: family(r, "http_requests", "HTTP requests by route and status"),

@@ -13,6 +13,8 @@ use ydash_proto::room::Tuning;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::auth::Anonymous;
+use crate::cluster::Bus;
+use crate::cluster::local::LocalBus;
 use crate::config::Config;
 use crate::http::{
     self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Routes, Site, SocketHandler, Upgraded,
@@ -32,6 +34,9 @@ pub struct Server {
     local_address: SocketAddr,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    bus: Arc<dyn Bus>,
+    /// Whether other servers use the same store when this one has ended.
+    shares_store: bool,
 }
 
 /// Why there is no server.
@@ -69,7 +74,23 @@ impl Server {
             _ => BindError::Listen { address, source },
         })?;
         let local_address = listener.local_addr().map_err(|source| BindError::Listen { address, source })?;
-        Ok(Server { config, listener, local_address, metrics: Arc::new(Metrics::new()), shutdown: Shutdown::new() })
+        let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
+        Ok(Server {
+            config,
+            listener,
+            local_address,
+            metrics,
+            shutdown,
+            bus: LocalBus::new().node(),
+            shares_store: false,
+        })
+    }
+
+    /// Joins other servers: they share `bus`, and must share the store as well, which is theirs to close
+    /// when the last has ended. By default a server is alone, and closes its store.
+    #[must_use]
+    pub fn on_bus(self, bus: Arc<dyn Bus>) -> Server {
+        Server { bus, shares_store: true, ..self }
     }
 
     /// Where it can be reached; tells the port when the configuration left it to the system.
@@ -93,7 +114,7 @@ impl Server {
     /// Serves dashboards from `store` until the drain has begun and is over, at the latest by its deadline.
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
-        let Server { config, listener, metrics, shutdown, .. } = self;
+        let Server { config, listener, metrics, shutdown, bus, shares_store, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let writer_tasks = TaskTracker::new();
@@ -103,7 +124,8 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
-        let registry = Registry::new(rooms(&config), Arc::clone(&store), writer, Arc::clone(&metrics), tasks.clone());
+        let registry =
+            Registry::new(rooms(&config), Arc::clone(&store), writer, bus, Arc::clone(&metrics), tasks.clone());
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
         let sessions = Sessions::new(
             sessions(&config),
@@ -127,7 +149,7 @@ impl Server {
         }
         upkeep.abort();
         drop(registry);
-        if let Err(failure) = store.close().await {
+        if !shares_store && let Err(failure) = store.close().await {
             warn!(%failure, "store not closed cleanly");
         }
         left

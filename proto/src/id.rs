@@ -22,6 +22,16 @@ impl fmt::Display for MemberId {
     }
 }
 
+/// One running server, for the life of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{:x}", self.0)
+    }
+}
+
 /// The name of a dashboard: `workspace/name`. Cheap to clone.
 ///
 /// A workspace is 1 to 64 of `A-Z a-z 0-9 . _ -` and does not start with a dot. A name is 1 to 255 bytes of UTF-8 without

@@ -5,12 +5,17 @@
 
 use super::handle::ToRoom;
 use super::registry::Context;
+use crate::cluster::envelope::{Envelope, EnvelopeError};
+use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
 use crate::session::outbox::{self, Outbox, Pushed};
+use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
+use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
+use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,13 +24,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::{DashboardId, MemberId};
+use ydash_proto::limits::Limits;
 use ydash_proto::log::LogPosition;
-use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, WriteRefusal};
+use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal};
 use ydash_proto::time::Timestamp;
+use ydash_proto::update;
+use ydash_proto::wire;
 use ydash_proto::wire::close::CloseCode;
 
 /// Inputs that are taken before what is due goes out.
 const INPUTS_AT_ONCE: usize = 256;
+
+/// Updates of other nodes above this take longer than a millisecond to scan.
+const SCAN_ASIDE_BYTES: usize = 256 << 10;
 
 /// How often a busy room's memory is counted: it takes a walk over everything in it.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +67,12 @@ pub(super) struct Driver {
     append: Pending<Option<LogPosition>>,
     compaction: Pending<Option<Compacted>>,
     snapshot: Pending<bool>,
+    /// What the room hears of other nodes' rooms, and tells them.
+    line: Subscription,
+    /// What the room was told of others on the line: nothing yet, or whether there are any.
+    linked: Option<bool>,
+    scans: FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Send>>>,
+    store_read: Pending<Option<StoreRead>>,
     memory: usize,
     weigh_at: Timestamp,
     held: usize,
@@ -64,7 +81,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(id: DashboardId, room: Room, context: Arc<Context>) -> Box<Driver> {
+    pub(super) fn new(id: DashboardId, room: Room, line: Subscription, context: Arc<Context>) -> Box<Driver> {
         context.metrics.rooms.inc();
         Box::new(Driver {
             id,
@@ -77,6 +94,10 @@ impl Driver {
             append: None.into(),
             compaction: None.into(),
             snapshot: None.into(),
+            line,
+            linked: None,
+            scans: FuturesUnordered::new(),
+            store_read: None.into(),
             memory: 0,
             weigh_at: Timestamp(0),
             held: 0,
@@ -90,11 +111,14 @@ impl Driver {
     /// Boxed, because a future holds what moves into it several times over: as it was passed, and where it is used.
     pub(super) async fn run(mut self: Box<Self>, mut inbox: mpsc::Receiver<ToRoom>) {
         let mut messages = Vec::new();
+        let mut heard = Vec::new();
+        self.link(self.context.clock.now());
+        self.perform(self.context.clock.now());
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);
         tokio::pin!(timer);
         loop {
-            // Every branch is cancel-safe: `recv_many` and the boxed futures keep what they have, the timer its deadline.
+            // Every branch is cancel-safe: `recv_many`, `hear` and the boxed futures keep what they have, the timer its deadline.
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, INPUTS_AT_ONCE) => {}
                 Some(position) = &mut self.append => {
@@ -109,12 +133,23 @@ impl Driver {
                     self.snapshot = None.into();
                     self.snapshotted(saved);
                 }
+                () = self.line.hear(&mut heard, INPUTS_AT_ONCE) => {}
+                Some(input) = self.scans.next(), if !self.scans.is_empty() => self.scanned(input),
+                Some(read) = &mut self.store_read => {
+                    self.store_read = None.into();
+                    let now = self.context.clock.now();
+                    self.handle(now, Input::StoreRead { read });
+                }
                 () = &mut timer => armed = Instant::now() + Duration::from_secs(3600),
             }
             let now = self.context.clock.now();
             for message in messages.drain(..) {
                 self.take(now, message);
             }
+            for one in heard.drain(..) {
+                self.hear(now, one);
+            }
+            self.link(now);
             if messages.capacity() > INPUTS_AT_ONCE / 4 {
                 messages = Vec::new();
             }
@@ -184,6 +219,69 @@ impl Driver {
         }
     }
 
+    /// Tells the room when it gets company or is alone again. One that never had company is told nothing.
+    fn link(&mut self, now: Timestamp) {
+        let others = self.line.has_others();
+        let was_linked = self.linked.unwrap_or(false);
+        if others != was_linked || self.linked.is_none() && self.line.has_had_others() {
+            self.linked = Some(others);
+            self.handle(now, Input::Linked { others });
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, heard: Heard) {
+        let bytes = match heard {
+            Heard::Envelope(bytes) => bytes,
+            Heard::Lost => return self.handle(now, Input::RemoteLost),
+            Heard::Gone(origin) => return self.handle(now, Input::NodeGone { origin }),
+        };
+        self.context.metrics.bus_heard.inc();
+        match self.open_envelope(&bytes) {
+            Ok(Some(input)) => self.handle(now, input),
+            Ok(None) => {}
+            Err(why) => self.garbage(why),
+        }
+    }
+
+    /// What an envelope says; `None` when it is scanned beside the loop.
+    fn open_envelope(&self, bytes: &Bytes) -> Result<Option<Input>, EnvelopeError> {
+        let limits = self.context.limits.for_trusted();
+        let Envelope { origin, number, durable, said } = Envelope::decode(bytes, &limits)?;
+        let said = match said {
+            Said::Update(update) if update.len() > SCAN_ASIDE_BYTES => {
+                let scan = self.context.tracker.spawn_blocking(move || scan_trusted(update, &limits));
+                self.scans.push(Box::pin(async move {
+                    let said = Said::Update(Box::new(scan.await.ok()??));
+                    Some(Input::Remote { origin, number, durable, said })
+                }));
+                return Ok(None);
+            }
+            Said::Update(update) => {
+                let scanned = scan_trusted(update, &limits).ok_or(EnvelopeError::Garbage("no update"))?;
+                Said::Update(Box::new(scanned))
+            }
+            Said::Awareness(body) | Said::Presence(body) if wire::awareness::entries(&body).is_err() => {
+                return Err(EnvelopeError::Garbage("no awareness entries"));
+            }
+            Said::Awareness(body) => Said::Awareness(body),
+            Said::Presence(body) => Said::Presence(body),
+            Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
+        };
+        Ok(Some(Input::Remote { origin, number, durable, said }))
+    }
+
+    fn scanned(&mut self, input: Option<Input>) {
+        match input {
+            Some(input) => self.handle(self.context.clock.now(), input),
+            None => self.garbage(EnvelopeError::Garbage("no update")),
+        }
+    }
+
+    fn garbage(&self, why: EnvelopeError) {
+        self.context.metrics.bus_garbage.inc();
+        debug!(dashboard = %self.id, %why, "message of another node skipped");
+    }
+
     fn handle(&mut self, now: Timestamp, input: Input) {
         self.room.handle(now, input, &mut self.effects);
         if !self.effects.is_empty() {
@@ -249,6 +347,15 @@ impl Driver {
             Effect::Snapshot { covers, state } => {
                 let write = Arc::clone(&self.context).snapshot(self.id.clone(), covers, state, now);
                 self.snapshot = Some(Box::pin(write) as Pin<Box<_>>).into();
+            }
+            Effect::Publish { number, durable, said } => {
+                let envelope = Envelope { origin: self.context.node(), number, durable, said };
+                self.line.publish(envelope.encode());
+                self.context.metrics.bus_published.inc();
+            }
+            Effect::ReadStore => {
+                let read = Arc::clone(&self.context).read_store(self.id.clone());
+                self.store_read = Some(Box::pin(read) as Pin<Box<_>>).into();
             }
             Effect::Probe { member } => {
                 if let Some(seat) = self.seat(member) {
@@ -322,6 +429,14 @@ impl Driver {
                 metrics.flush_seconds.observe(waited.as_secs_f64());
                 return;
             }
+            Report::AcceptedFromNode => {
+                metrics.updates.inc(UpdateSource::Node);
+                return;
+            }
+            Report::AskedNodes => {
+                metrics.bus_asked.inc();
+                return;
+            }
             Report::Resynced => {
                 metrics.resyncs.inc();
                 return;
@@ -357,6 +472,12 @@ impl Driver {
             self.memory = memory;
         }
     }
+}
+
+/// Scans what another node or the store brings.
+pub(super) fn scan_trusted(update: Bytes, limits: &Limits) -> Option<Scanned> {
+    let scan = update::scan(&update, limits).ok()?;
+    Some(Scanned { update, scan, frame: None })
 }
 
 impl Drop for Driver {

@@ -5,8 +5,9 @@
 //! handle: by then everything it accepted is durable, so whoever opens it a moment later loads the same content.
 
 use super::clock::Clock;
-use super::driver::Driver;
+use super::driver::{Driver, scan_trusted};
 use super::handle::{RoomHandle, Shared, ToRoom};
+use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, SnapshotOutcome, Store, StoreError};
@@ -27,10 +28,10 @@ use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span, warn};
 use ydash_proto::document::{Compacted, compact};
-use ydash_proto::id::DashboardId;
+use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
-use ydash_proto::room::{Loaded, Room, Tuning};
+use ydash_proto::room::{Loaded, Room, StoreRead, Tuning};
 use ydash_proto::time::Timestamp;
 
 /// Messages that wait for one room; beyond, its peers' sockets are not read.
@@ -88,6 +89,7 @@ pub(super) struct Context {
     store: Arc<dyn Store>,
     writer: WriterHandle,
     compactions: Semaphore,
+    bus: Arc<dyn Bus>,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
     is_draining: AtomicBool,
@@ -106,6 +108,7 @@ impl Registry {
         config: RoomsConfig,
         store: Arc<dyn Store>,
         writer: WriterHandle,
+        bus: Arc<dyn Bus>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Registry {
@@ -119,6 +122,7 @@ impl Registry {
             store,
             writer,
             compactions: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
+            bus,
             slots: DashMap::new(),
             failures: Mutex::default(),
             is_draining: AtomicBool::new(false),
@@ -207,6 +211,8 @@ impl Registry {
             return Err(OpenError::Memory);
         }
         let began = Instant::now();
+        // Before the load: what other nodes write from here on is heard, what they wrote before is loaded.
+        let line = context.bus.subscribe(id).await;
         let stored = context.store.load(id).await.map_err(|failure| {
             debug!(dashboard = %id, %failure, "load failed");
             OpenError::Store(Arc::new(failure))
@@ -232,7 +238,7 @@ impl Registry {
         };
         context.metrics.load_seconds.observe(began.elapsed().as_secs_f64());
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
-        let driver = Driver::new(id.clone(), room, Arc::clone(context));
+        let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
         let handle = RoomHandle { shared: Arc::new(Shared { id: id.clone(), inbox }) };
         let span = info_span!("room", dashboard = %id);
         let guard = Arc::clone(context);
@@ -300,6 +306,34 @@ impl Context {
                 false
             }
         }
+    }
+
+    /// Which node this is.
+    pub(super) fn node(&self) -> NodeId {
+        self.bus.node()
+    }
+
+    /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.
+    pub(super) async fn read_store(self: Arc<Self>, id: DashboardId) -> Option<StoreRead> {
+        let stored = match self.store.load(&id).await {
+            Ok(stored) => stored,
+            Err(failure) => {
+                warn!(dashboard = %id, %failure, "store not read for a snapshot; the log still holds everything");
+                return None;
+            }
+        };
+        let limits = self.limits.for_trusted();
+        let scanning = self.tracker.spawn_blocking(move || {
+            let position = stored.position;
+            let snapshot = match stored.snapshot {
+                // A snapshot that is no update must not be displaced by one that lacks what is in it.
+                Some((_, state)) => Some(scan_trusted(state, &limits)?),
+                None => None,
+            };
+            let tail = stored.tail.into_iter().filter_map(|update| scan_trusted(update, &limits));
+            Some(StoreRead { updates: snapshot.into_iter().chain(tail).collect(), position })
+        });
+        scanning.await.ok().flatten()
     }
 
     /// A while within the drain, so that clients do not come back all at once.

@@ -117,6 +117,20 @@ impl Document {
         !self.orphans.is_empty()
     }
 
+    /// Keeps what the log holds and could not be placed.
+    pub(super) fn add_orphans(&mut self, orphans: impl Iterator<Item = Bytes>) {
+        self.orphans.extend(orphans);
+    }
+
+    /// A number that differs, in all likelihood, when the deletions do.
+    pub(super) fn deletes_digest(&self) -> u64 {
+        // FNV-1a, over numbers in place of bytes.
+        self.knowledge.deletes().iter().fold(0xcbf2_9ce4_8422_2325, |digest, (client, range)| {
+            let words = [client, u64::from(range.start), u64::from(range.end)];
+            words.iter().fold(digest, |digest, word| (digest ^ word).wrapping_mul(0x0100_0000_01b3))
+        })
+    }
+
     /// The whole state as one update.
     pub(super) fn state(&mut self) -> Bytes {
         if self.tail.is_empty() {

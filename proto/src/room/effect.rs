@@ -1,7 +1,7 @@
 //! What a room wants done.
 
 use super::FlushSeq;
-use super::input::RequestId;
+use super::input::{RequestId, Said};
 use crate::id::MemberId;
 use crate::log::{LogEntry, LogPosition};
 use crate::wire::close::CloseCode;
@@ -71,6 +71,10 @@ pub enum Report {
         /// It came as a SyncStep2: edits made offline.
         by_step2: bool,
     },
+    /// Content came from another node, or from the store where another node had put it.
+    AcceptedFromNode,
+    /// The other nodes were asked for what is missing here.
+    AskedNodes,
     /// A flush of so many bytes went to everybody.
     Flushed {
         /// Its size.
@@ -146,6 +150,17 @@ pub enum Effect {
         /// The whole state.
         state: Bytes,
     },
+    /// Tell the rooms of the other nodes; may get lost.
+    Publish {
+        /// Grows by one with each.
+        number: u64,
+        /// The content of the messages up to here is in the store.
+        durable: u64,
+        /// What.
+        said: Said<Bytes>,
+    },
+    /// Read all that the store holds of the dashboard; answered by `StoreRead`. One is in flight at a time.
+    ReadStore,
     /// Find out at once whether this member's socket still lives: somebody else announces its client id.
     Probe {
         /// Whose.

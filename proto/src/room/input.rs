@@ -2,7 +2,7 @@
 
 use super::FlushSeq;
 use crate::access::{Access, Identity};
-use crate::id::MemberId;
+use crate::id::{MemberId, NodeId};
 use crate::log::LogPosition;
 use crate::update::{Scan, StateVector};
 use bytes::Bytes;
@@ -31,6 +31,35 @@ pub struct Scanned {
     pub scan: Scan,
     /// The whole frame when it is an Update (`00 02 ..`): forwarded as it came when all of it is new.
     pub frame: Option<Bytes>,
+}
+
+/// What the room of the same dashboard on one node says to those on others. `U` is how an update is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said<U> {
+    /// Content: what its members wrote, or an answer.
+    Update(U),
+    /// Awareness entries of its members that changed.
+    Awareness(Bytes),
+    /// The awareness of all its members: who is not in it is not there.
+    Presence(Bytes),
+    /// What it has.
+    StateVector {
+        /// Its clocks.
+        have: StateVector,
+        /// Differs when its deletions do.
+        deletes: u64,
+        /// Whether it wants to have what it lacks.
+        asks: bool,
+    },
+}
+
+/// What a store holds of a dashboard.
+#[derive(Clone, Debug, Default)]
+pub struct StoreRead {
+    /// The newest snapshot and the log after it.
+    pub updates: Vec<Scanned>,
+    /// Where the log ends.
+    pub position: LogPosition,
 }
 
 /// Identifies a write that came in by REST.
@@ -110,6 +139,34 @@ pub enum Input {
     Snapshotted {
         /// Whether it is durable.
         saved: bool,
+    },
+    /// Other nodes have the dashboard open, or, having had it open, have not any more. The first one says that there are or were.
+    Linked {
+        /// Whether there are any.
+        others: bool,
+    },
+    /// The room of another node says something.
+    Remote {
+        /// Which node.
+        origin: NodeId,
+        /// Grows by one with each message of that node's room.
+        number: u64,
+        /// The content of its messages up to here is in the store.
+        durable: u64,
+        /// What; updates were scanned with [`crate::limits::Limits::for_trusted`].
+        said: Said<Box<Scanned>>,
+    },
+    /// Messages of other nodes may have been lost.
+    RemoteLost,
+    /// A node has closed the dashboard, or is no more.
+    NodeGone {
+        /// Which.
+        origin: NodeId,
+    },
+    /// What [`super::Effect::ReadStore`] asked for; `None` when it failed.
+    StoreRead {
+        /// All of it.
+        read: Option<StoreRead>,
     },
     /// Time to leave memory, or the process ends: flush, save and snapshot without delay.
     Close,

@@ -16,12 +16,13 @@ mod journal;
 mod member;
 mod ownership;
 mod presence;
+mod remote;
 mod saving;
 #[cfg(test)]
 mod tests;
 
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
-pub use input::{Input, Joining, RequestId, Scanned};
+pub use input::{Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
 
 use crate::access::Identity;
@@ -29,7 +30,7 @@ use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Refusal, ScanError, Source as Trust, StateVector};
+use crate::update::{self, HeldWhy, Ownership, Refusal, ScanError, Source as Trust, StateVector};
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
@@ -41,6 +42,7 @@ use journal::Journal;
 use member::{Held, Lag, Member};
 use ownership::Owners;
 use presence::{Announcer, Introduction, Presence};
+use remote::Company;
 use saving::{Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
@@ -107,6 +109,7 @@ pub struct Room {
     flush: Flush,
     journal: Journal,
     saving: Saving,
+    company: Company,
     seq: FlushSeq,
     flushed_at: Option<Timestamp>,
     awareness_at: Option<Timestamp>,
@@ -154,6 +157,7 @@ impl Room {
             flush: Flush::default(),
             journal: Journal::default(),
             saving: Saving::new(now, loaded.position, log_bytes),
+            company: Company::default(),
             seq: 0,
             flushed_at: None,
             awareness_at: None,
@@ -177,6 +181,7 @@ impl Room {
             Input::Update { member, update } => self.update(now, Sender::Member(member), *update, effects),
             Input::Awareness { member, body } => {
                 if let Ok(entries) = wire::awareness::entries(&body) {
+                    self.announced_elsewhere(member, entries.clone(), effects);
                     self.awareness(now, member, entries, effects);
                 }
             }
@@ -193,7 +198,17 @@ impl Room {
             Input::AppendFailed => self.saving.failed(now),
             Input::Compacted { base } => self.compacted(base, effects),
             Input::Snapshotted { saved } => self.snapshotted(now, saved),
-            Input::Close => self.is_closing = true,
+            Input::Linked { others } => self.linked(now, others, effects),
+            Input::Remote { origin, number, durable, said } => {
+                self.heard(now, origin, number, durable, said, effects);
+            }
+            Input::RemoteLost => self.lost(now),
+            Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::StoreRead { read } => self.store_read(now, read, effects),
+            Input::Close => {
+                self.is_closing = true;
+                self.adopt_all(now, effects);
+            }
         }
     }
 
@@ -217,6 +232,7 @@ impl Room {
                 effects.push(Effect::FanOut { frame, except: Vec::new() });
             }
         }
+        self.keep_company(now, effects);
         self.append(now, effects);
         self.compact(now, effects);
     }
@@ -244,6 +260,9 @@ impl Room {
         if let Some(due) = self.snapshot_due_at() {
             earlier(due);
         }
+        if let Some(due) = self.company.next_timeout() {
+            earlier(due);
+        }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
             earlier(since + self.tuning.room_idle);
@@ -264,6 +283,7 @@ impl Room {
     pub fn is_settled(&self) -> bool {
         self.flush.is_empty()
             && self.saving.is_saved()
+            && self.company.is_settled()
             && !self.document.is_compacting()
             && self.snapshot_in_flight.is_none()
             && self.snapshot_wanted.is_none()
@@ -325,6 +345,7 @@ impl Room {
             + self.presence.memory()
             + self.journal.memory()
             + self.saving.memory()
+            + self.company.memory()
     }
 
     fn joined(&mut self, joining: Joining, effects: &mut Vec<Effect>) {
@@ -398,8 +419,12 @@ impl Room {
         let is_update_frame = frame.is_some();
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
         let owners = &self.owners;
-        let admission =
-            self.document.admit(&update, &scan, trust, |client| owners.ownership(now, client, id), &self.limits);
+        let presence = &self.presence;
+        let ownership = |client| match presence.is_elsewhere(client) {
+            true => Ownership::OtherLive,
+            false => owners.ownership(now, client, id),
+        };
+        let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
         let progressed = admission.accepted.is_some();
         if let Some(accepted) = admission.accepted {
             let by_rest = matches!(sender, Sender::Request(..));
@@ -408,6 +433,7 @@ impl Room {
             let frame = frame.filter(|_| verbatim);
             let starts = || accepted.scan.spans.iter().map(|span| (span.client, span.start));
             self.flush.collect(now, id, accepted.clone(), frame);
+            self.company.wrote(&accepted.bytes);
             let (author, session, source) = match sender {
                 Sender::Member(id) => {
                     let author = self.members.get(&id).map(|member| &member.identity);
@@ -442,6 +468,7 @@ impl Room {
             }
             self.hold(now, sender, held, acks, held_since, effects);
         } else {
+            self.vouch_for(now, sender, &update, &scan, is_update_frame, effects);
             self.wait_for_durable(sender, acks, effects);
         }
         progressed
@@ -745,6 +772,7 @@ impl Room {
         self.owners.release(now, &owned, id);
         self.saving.forget(id);
         self.flush.forget(id);
+        self.company.forget(id);
         self.count_held();
         if self.members.is_empty() {
             self.empty_since = Some(now);
@@ -784,6 +812,7 @@ impl Room {
         self.journal.record(self.seq, frames.starts);
         let kind = FrameKind::Flush(self.seq);
         effects.push(Effect::Report(Report::Flushed { bytes: frames.all.len(), waited: now.since(frames.began) }));
+        self.publish_flush(&frames.all, effects);
         for (to, bytes) in frames.own {
             effects.push(Effect::Send { to, frame: Frame { bytes, kind } });
         }
@@ -791,6 +820,7 @@ impl Room {
     }
 
     fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.publish_awareness(effects);
         let Some((bytes, author)) = self.presence.take_dirty() else { return };
         self.awareness_at = Some(now);
         let frame = Frame { bytes, kind: FrameKind::Notice };
@@ -805,11 +835,13 @@ impl Room {
             }
             None => return,
         };
+        self.company.appending();
         effects.push(Effect::Append { entries });
     }
 
     fn appended(&mut self, now: Timestamp, position: LogPosition, effects: &mut Vec<Effect>) {
         let batch = self.saving.appended(now, position);
+        self.company.appended();
         for (to, count) in batch.acks {
             self.ack(to, true, count, effects);
         }
@@ -833,6 +865,9 @@ impl Room {
         if is_under_way || has_to_wait || self.document.has_orphans() {
             return None;
         }
+        if self.company.is_reading() {
+            return None;
+        }
         let since = self.saving.unsnapshotted_since()?;
         let leaves = self.is_closing || self.saving.since_snapshot() >= self.tuning.snapshot_after_bytes;
         let by_time = since + self.tuning.snapshot_interval;
@@ -842,11 +877,11 @@ impl Room {
     }
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at);
+        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
         if let Some(parts) = self.document.compaction(wants_snapshot) {
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
-                    covers: self.saving.position(),
+                    covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),
                     at: now,
                     bytes: self.saving.since_snapshot(),
                 });

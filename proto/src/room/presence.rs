@@ -6,7 +6,7 @@
 //! the clock, as the clients' own does.
 
 use super::ownership::Owners;
-use crate::id::{ClientId, MemberId};
+use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 use crate::wire::awareness::{Entries, Entry, NULL};
@@ -59,6 +59,10 @@ pub(super) struct Presence {
     unowned: usize,
     next_expiry: Option<Timestamp>,
     next_nudge: Option<Timestamp>,
+    /// Which node shows the entries that other nodes do.
+    elsewhere: BTreeMap<ClientId, NodeId>,
+    /// Entries that are dirty because of what another node said.
+    heard: BTreeSet<ClientId>,
 }
 
 /// How far a session has introduced itself: its first single-entry message names its own id, unless it is an echo.
@@ -70,6 +74,15 @@ pub(super) enum Introduction {
     Late,
     /// Its id is known.
     Done,
+}
+
+/// What another node's entries led to, beside those that became dirty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct HeardOf {
+    /// Live sessions here that own ids which the other node says are shown there.
+    pub(super) contested: Vec<MemberId>,
+    /// Ids that the node does not show any more.
+    pub(super) freed: Vec<ClientId>,
 }
 
 /// Who announces, and under which circumstances.
@@ -117,6 +130,7 @@ impl Presence {
             && entries.len() == 1
             && let Some(entry) = entries.clone().next()
             && !entry.is_null()
+            && !self.is_elsewhere(entry.client)
         {
             let is_new = || self.known.get(&entry.client).is_none_or(|known| is_newer(known, &entry));
             match (introduction, owners.owner(entry.client)) {
@@ -130,7 +144,7 @@ impl Presence {
         }
         for entry in entries {
             let owner = owners.owner(entry.client);
-            if owner.is_some_and(|owner| owner != member) {
+            if owner.is_some_and(|owner| owner != member) || owner.is_none() && self.is_elsewhere(entry.client) {
                 continue;
             }
             let is_own = owner.is_some();
@@ -261,6 +275,7 @@ impl Presence {
             .filter(|(_, known)| {
                 known.owner.is_none() && known.state.is_some() && now.since(known.seen_at) >= OUTDATED_AFTER
             })
+            .filter(|(client, _)| !self.elsewhere.contains_key(client))
             .map(|(&client, known)| (client, known.clock))
             .collect();
         for (client, clock) in outdated {
@@ -283,6 +298,7 @@ impl Presence {
     /// What changed since the last call, as one frame with each client's newest entry, and whose it is when it is one only.
     pub(super) fn take_dirty(&mut self) -> Option<(Bytes, Option<MemberId>)> {
         let dirty = core::mem::take(&mut self.dirty);
+        self.heard.clear();
         let author = match dirty.len() {
             0 => return None,
             1 => dirty.first().and_then(|client| self.known.get(client)).and_then(|known| known.owner),
@@ -302,6 +318,105 @@ impl Presence {
     /// Everybody's state and everybody's goodbye as one frame, for one who may have missed some.
     pub(super) fn everything(&self) -> Bytes {
         encode::awareness(self.known.iter().map(|(&client, known)| as_wire((client, known))))
+    }
+
+    /// The clock known for `client`, shown or removed.
+    pub(super) fn clock(&self, client: ClientId) -> Option<u32> {
+        self.known.get(&client).map(|known| known.clock)
+    }
+
+    /// Whether another node shows `client`.
+    pub(super) fn is_elsewhere(&self, client: ClientId) -> bool {
+        !self.elsewhere.is_empty() && self.elsewhere.contains_key(&client)
+    }
+
+    /// Takes what another node says of its members; `is_all`: whoever is not in it is not there.
+    pub(super) fn hear(
+        &mut self,
+        now: Timestamp,
+        origin: NodeId,
+        entries: Entries<'_>,
+        is_all: bool,
+        owners: &Owners,
+        limits: &Limits,
+    ) -> HeardOf {
+        let mut outcome = HeardOf::default();
+        let mut missing: BTreeSet<ClientId> = match is_all {
+            true => self.elsewhere.iter().filter(|(_, node)| **node == origin).map(|(&client, _)| client).collect(),
+            false => BTreeSet::new(),
+        };
+        for entry in entries {
+            if !entry.is_null() {
+                missing.remove(&entry.client);
+            }
+            if let Some(owner) = owners.owner(entry.client) {
+                if !entry.is_null() {
+                    outcome.contested.push(owner);
+                }
+                continue;
+            }
+            let shown_by = self.elsewhere.get(&entry.client);
+            let known = self.known.get(&entry.client);
+            if shown_by.is_some_and(|node| *node != origin) || known.is_some_and(|known| !is_newer(known, &entry)) {
+                continue;
+            }
+            if entry.is_null() {
+                if shown_by.is_some() {
+                    self.hide(entry.client, entry.clock, now);
+                    outcome.freed.push(entry.client);
+                }
+                continue;
+            }
+            let is_new = known.is_none_or(|known| known.state.is_none());
+            let was_unowned = !is_new && shown_by.is_none();
+            if is_new && self.states() >= limits.awareness_entries_max {
+                continue;
+            }
+            let Ok(state) = entry.state(limits.awareness_state_bytes_max) else { continue };
+            self.unowned -= usize::from(was_unowned);
+            self.elsewhere.insert(entry.client, origin);
+            self.put(entry.client, Known::new(entry.clock, Some(state), None, now));
+            self.dirty.insert(entry.client);
+            self.heard.insert(entry.client);
+        }
+        outcome.freed.extend(missing.iter().copied());
+        for client in missing {
+            let clock = self.clock(client).unwrap_or(0);
+            self.hide(client, clock, now);
+        }
+        outcome
+    }
+
+    /// Removes what `origin` showed, at the same clocks, and says whose ids that frees.
+    pub(super) fn gone(&mut self, now: Timestamp, origin: NodeId) -> Vec<ClientId> {
+        let shown = self.elsewhere.iter().filter(|(_, node)| **node == origin);
+        let freed: Vec<ClientId> = shown.map(|(&client, _)| client).collect();
+        for &client in &freed {
+            let clock = self.clock(client).unwrap_or(0);
+            self.hide(client, clock, now);
+        }
+        freed
+    }
+
+    /// The awareness message body with the entries that became dirty on this node.
+    pub(super) fn changed_here(&self) -> Option<Bytes> {
+        let here = self.dirty.iter().filter(|client| !self.heard.contains(client));
+        let entries = here.filter_map(|client| self.known.get(client).map(|known| as_wire((*client, known))));
+        entries.clone().next()?;
+        Some(encode::awareness_payload(&encode::awareness(entries)))
+    }
+
+    /// The awareness message body with everybody whom this node shows.
+    pub(super) fn shown_here(&self) -> Bytes {
+        let here = self.known.iter().filter(|(client, known)| known.state.is_some() && !self.is_elsewhere(**client));
+        encode::awareness_payload(&encode::awareness(here.map(|(&client, known)| as_wire((client, known)))))
+    }
+
+    fn hide(&mut self, client: ClientId, clock: u32, now: Timestamp) {
+        self.put(client, Known::new(clock, None, None, now));
+        self.elsewhere.remove(&client);
+        self.dirty.insert(client);
+        self.heard.insert(client);
     }
 
     /// How many states are shown.
@@ -332,7 +447,7 @@ impl Presence {
 
     fn own(&mut self, client: ClientId, member: MemberId, now: Timestamp) {
         if let Some(known) = self.known.get_mut(&client) {
-            if known.owner.is_none() && known.state.is_some() {
+            if known.owner.is_none() && known.state.is_some() && !self.elsewhere.contains_key(&client) {
                 self.unowned -= 1;
             }
             known.owner = Some(member);
@@ -341,9 +456,11 @@ impl Presence {
     }
 
     fn put(&mut self, client: ClientId, known: Known) {
+        self.heard.remove(&client);
+        let is_elsewhere = self.is_elsewhere(client);
         if known.state.is_none() {
             self.removed += 1;
-        } else if known.owner.is_none() {
+        } else if known.owner.is_none() && !is_elsewhere {
             self.unowned += 1;
             let expiry = known.seen_at + OUTDATED_AFTER;
             self.next_expiry = Some(self.next_expiry.map_or(expiry, |at| at.min(expiry)));
@@ -352,7 +469,7 @@ impl Presence {
         if let Some(before) = self.known.insert(client, Known { nudged_at, ..known }) {
             if before.state.is_none() {
                 self.removed -= 1;
-            } else if before.owner.is_none() {
+            } else if before.owner.is_none() && !is_elsewhere {
                 self.unowned -= 1;
             }
         }

@@ -235,6 +235,11 @@ impl Saving {
         self.unsaved.is_empty() && self.in_flight.is_none() && self.diverged_at.is_none()
     }
 
+    /// Whether all that was accepted and is not durable is in the append in flight.
+    pub(super) fn is_all_in_flight(&self) -> bool {
+        self.unsaved.entries.is_empty() && self.in_flight.as_ref().is_some_and(|in_flight| !in_flight.given_up_since)
+    }
+
     /// The last position that is known to be durable.
     pub(super) fn position(&self) -> LogPosition {
         self.position

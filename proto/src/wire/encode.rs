@@ -36,6 +36,13 @@ pub(crate) fn sync_payload(frame: &Bytes) -> Bytes {
     frame.slice_ref(payload)
 }
 
+/// The entries in a frame that [`awareness`](fn@awareness) made; shares its bytes.
+pub(crate) fn awareness_payload(frame: &Bytes) -> Bytes {
+    let mut reader = Reader::starting_at(frame, 1);
+    let payload = reader.var_bytes().expect("made by this module");
+    frame.slice_ref(payload)
+}
+
 /// "This has changed."
 #[must_use]
 pub fn update(update: &[u8]) -> Bytes {

@@ -1,0 +1,197 @@
+//! How a message between nodes looks on the bus: version, checksum, fields.
+//!
+//! ```text
+//! byte 0       version, 1
+//! bytes 1..5   CRC-32 (IEEE, little endian) of byte 0 and all that follows
+//! bytes 5..    origin, number, durable, kind, body in bincode 2 standard encoding (varint integers, length-prefixed bytes)
+//! ```
+//!
+//! The origin numbers what it publishes about a dashboard; `durable` is the highest of its numbers whose content it knows to be
+//! in the store. What does not decode is counted and skipped by whoever hears it: the gap in the numbers, or the next exchange of
+//! state vectors, brings what it was.
+
+use bincode::{BorrowDecode, Encode};
+use bytes::Bytes;
+use ydash_proto::id::NodeId;
+use ydash_proto::limits::Limits;
+use ydash_proto::room::Said;
+use ydash_proto::update::StateVector;
+
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 5;
+
+/// The largest envelope that is decoded: bounds what a damaged length could make a decoder believe.
+const ENVELOPE_BYTES_MAX: usize = 256 << 20;
+
+const UPDATE: u8 = 1;
+const AWARENESS: u8 = 2;
+const PRESENCE: u8 = 3;
+const STATE_VECTOR: u8 = 4;
+
+/// A message from one node's room to the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Who says it.
+    pub origin: NodeId,
+    /// Grows by one with each message of this origin about this dashboard.
+    pub number: u64,
+    /// The content of the origin's messages up to here is in the store.
+    pub durable: u64,
+    /// What it says.
+    pub said: Said<Bytes>,
+}
+
+/// Why bytes are no envelope: count it and go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Published by a later ydash.
+    #[error("version {0} is not known")]
+    LaterVersion(u8),
+    /// Not what was published.
+    #[error("{0}")]
+    Garbage(&'static str),
+}
+
+#[derive(Encode, BorrowDecode)]
+struct Fields<'a> {
+    origin: u64,
+    number: u64,
+    durable: u64,
+    kind: u8,
+    asks: bool,
+    deletes: u64,
+    body: &'a [u8],
+}
+
+impl Envelope {
+    /// The bytes for the bus.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let vector;
+        let (kind, asks, deletes, body): (u8, bool, u64, &[u8]) = match &self.said {
+            Said::Update(update) => (UPDATE, false, 0, update),
+            Said::Awareness(body) => (AWARENESS, false, 0, body),
+            Said::Presence(body) => (PRESENCE, false, 0, body),
+            Said::StateVector { have, deletes, asks } => {
+                vector = have.encode();
+                (STATE_VECTOR, *asks, *deletes, &vector)
+            }
+        };
+        let Envelope { origin, number, durable, .. } = *self;
+        let fields = Fields { origin: origin.0, number, durable, kind, asks, deletes, body };
+        // The other fields take less than 64 bytes.
+        let mut bytes = Vec::with_capacity(HEADER_LEN + 64 + body.len());
+        bytes.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+        bincode::encode_into_std_write(fields, &mut bytes, bincode::config::standard())
+            .expect("fields are plain integers and bytes, and a Vec takes them all");
+        let crc = checksum(&bytes);
+        bytes[1..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+        bytes.into()
+    }
+
+    /// Reads what was published; bodies share the buffer of `bytes`.
+    ///
+    /// # Errors
+    /// Any [`EnvelopeError`]: skip it.
+    pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<Envelope, EnvelopeError> {
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(&version) if version > VERSION => return Err(EnvelopeError::LaterVersion(version)),
+            _ => return Err(EnvelopeError::Garbage("no version")),
+        }
+        let crc = bytes.get(1..HEADER_LEN).ok_or(EnvelopeError::Garbage("cut"))?;
+        if crc != checksum(bytes).to_le_bytes() {
+            return Err(EnvelopeError::Garbage("checksum does not match"));
+        }
+        let config = bincode::config::standard().with_limit::<ENVELOPE_BYTES_MAX>();
+        let fields: Fields<'_> = match bincode::borrow_decode_from_slice(&bytes[HEADER_LEN..], config) {
+            Ok((fields, used)) if used == bytes.len() - HEADER_LEN => fields,
+            _ => return Err(EnvelopeError::Garbage("fields do not decode")),
+        };
+        let body = bytes.slice_ref(fields.body);
+        let said = match fields.kind {
+            UPDATE => Said::Update(body),
+            AWARENESS => Said::Awareness(body),
+            PRESENCE => Said::Presence(body),
+            STATE_VECTOR => {
+                let have = StateVector::decode(&body, limits);
+                let have = have.map_err(|_| EnvelopeError::Garbage("not a state vector"))?;
+                Said::StateVector { have, deletes: fields.deletes, asks: fields.asks }
+            }
+            _ => return Err(EnvelopeError::Garbage("unknown kind")),
+        };
+        Ok(Envelope { origin: NodeId(fields.origin), number: fields.number, durable: fields.durable, said })
+    }
+}
+
+/// The checksum of everything but itself.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..1]);
+    hasher.update(&bytes[HEADER_LEN..]);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(said: Said<Bytes>) -> Envelope {
+        Envelope { origin: NodeId(7), number: 300, durable: 299, said }
+    }
+
+    fn every_kind() -> [Envelope; 4] {
+        let have: StateVector = [(1, 2), (3, 4)].into_iter().collect();
+        [
+            envelope(Said::Update(Bytes::from_static(&[0, 0]))),
+            envelope(Said::Awareness(Bytes::from_static(&[1, 7, 0, 2, b'{', b'}']))),
+            envelope(Said::Presence(Bytes::from_static(&[0]))),
+            envelope(Said::StateVector { have, deletes: u64::MAX, asks: true }),
+        ]
+    }
+
+    /// Change these bytes only together with [`VERSION`].
+    #[test]
+    fn golden_envelope() {
+        let bytes = envelope(Said::Update(Bytes::from_static(&[0, 0]))).encode();
+        let fields = [7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, UPDATE, 0, 0, 2, 0, 0];
+        assert_eq!(bytes[HEADER_LEN..], fields);
+        assert_eq!(bytes[..HEADER_LEN], [1, 229, 141, 140, 185]);
+    }
+
+    #[test]
+    fn golden_question() {
+        let have = [(1, 2)].into_iter().collect();
+        let bytes = envelope(Said::StateVector { have, deletes: 5, asks: true }).encode();
+        assert_eq!(bytes[HEADER_LEN..], [7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, STATE_VECTOR, 1, 5, 3, 1, 1, 2]);
+    }
+
+    #[test]
+    fn envelopes_decode_to_what_they_were() {
+        for envelope in every_kind() {
+            assert_eq!(Envelope::decode(&envelope.encode(), &Limits::default()), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        for envelope in every_kind() {
+            let bytes = envelope.encode();
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Envelope::decode(&flipped.into(), &Limits::default()).is_err(), "bit {bit}");
+            }
+            for len in 0..bytes.len() {
+                assert!(Envelope::decode(&bytes.slice(..len), &Limits::default()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_named() {
+        let mut bytes = every_kind()[0].encode().to_vec();
+        bytes[0] = 9;
+        assert_eq!(Envelope::decode(&bytes.into(), &Limits::default()), Err(EnvelopeError::LaterVersion(9)));
+    }
+}
