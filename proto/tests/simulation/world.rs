@@ -754,6 +754,8 @@ impl World {
                 }
                 self.wake_writer(member);
             }
+            // A room without a bus says nothing and reads nothing again.
+            Effect::Publish { .. } | Effect::ReadStore => unreachable!("no bus"),
             Effect::Report(_) => {}
         }
     }
