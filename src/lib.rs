@@ -7,6 +7,7 @@ pub mod compress;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod reading;
 pub mod rest;
 pub mod room;
 pub mod server;

@@ -59,7 +59,11 @@ fn serve(layers: &Layers) -> Outcome {
     tell_settings(&config);
     fit_descriptors(&mut config);
     // In a task, so that the accept loop runs on a worker: from this thread every accept and spawn would wake another one.
-    runtime()?.block_on(async { tokio::spawn(server::run(Arc::new(config))).await })??;
+    let runtime = runtime()?;
+    let served = runtime.block_on(async { tokio::spawn(server::run(Arc::new(config))).await });
+    // The drain has waited for everything that it waits for. Dropping the runtime would wait for what hangs on a file, without end.
+    runtime.shutdown_background();
+    served??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
-use ydash_proto::document::{Compacted, Kept};
+use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::LogPosition;
@@ -78,6 +78,7 @@ pub(super) struct Driver {
     held: usize,
     eviction: Eviction,
     append_failing: bool,
+    is_uncollected: bool,
 }
 
 impl Driver {
@@ -103,6 +104,7 @@ impl Driver {
             held: 0,
             eviction: Eviction::Idle,
             append_failing: false,
+            is_uncollected: false,
         })
     }
 
@@ -341,7 +343,9 @@ impl Driver {
                 self.append = Some(submission).into();
             }
             Effect::Compact { parts } => {
-                let work = Arc::clone(&self.context).compact(parts);
+                let limits = self.context.limits.clone();
+                let (readers, id) = (self.context.readers.clone(), self.id.clone());
+                let work = async move { readers.run(&id, move || compact(&parts, &limits)).await.ok() };
                 self.compaction = Some(Box::pin(work) as Pin<Box<_>>).into();
             }
             Effect::Snapshot { covers, state } => {
@@ -400,7 +404,10 @@ impl Driver {
             Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
             Some(Kept::AllUnread) | None => {
                 metrics.compactions_failed.inc();
-                warn!(dashboard = %self.id, "garbage could not be collected; all bytes are kept");
+                // Whoever wrote what cannot be collected does not fill the log with it.
+                if !core::mem::replace(&mut self.is_uncollected, true) {
+                    warn!(dashboard = %self.id, "garbage could not be collected; all bytes are kept");
+                }
             }
         }
         let now = self.context.clock.now();

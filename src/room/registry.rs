@@ -9,10 +9,10 @@ use super::driver::{Driver, scan_trusted};
 use super::handle::{RoomHandle, Shared, ToRoom};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
+use crate::reading::Readers;
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, SnapshotOutcome, Store, StoreError};
 use core::future::Future;
-use core::num::NonZero;
 use core::pin::Pin;
 use core::time::Duration;
 use dashmap::DashMap;
@@ -22,12 +22,10 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::available_parallelism;
 use std::time::Instant;
-use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::sync::{OnceCell, mpsc};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span, warn};
-use ydash_proto::document::{Compacted, compact};
 use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
@@ -85,10 +83,10 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracker: TaskTracker,
     pub(super) memory: AtomicUsize,
+    pub(super) readers: Readers,
     config: RoomsConfig,
     store: Arc<dyn Store>,
     writer: WriterHandle,
-    compactions: Semaphore,
     bus: Arc<dyn Bus>,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
@@ -118,10 +116,10 @@ impl Registry {
             metrics,
             tracker,
             memory: AtomicUsize::new(0),
+            readers: Readers::default(),
             config,
             store,
             writer,
-            compactions: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
             bus,
             slots: DashMap::new(),
             failures: Mutex::default(),
@@ -167,6 +165,12 @@ impl Registry {
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.context.slots.len()
+    }
+
+    /// Where the rooms' documents are read.
+    #[must_use]
+    pub fn readers(&self) -> &Readers {
+        &self.context.readers
     }
 
     /// The time that rooms are told.
@@ -273,16 +277,6 @@ impl Context {
     ) -> Pin<Box<dyn Future<Output = Option<LogPosition>> + Send>> {
         let submission = self.writer.submit(Append { dashboard: id.clone(), entries });
         Box::pin(async move { submission.await.ok() })
-    }
-
-    /// Joins `parts` and collects their garbage; resolves to `None` when that failed.
-    ///
-    /// As many at once as there are cores. Rooms that fall idle together would otherwise get a thread each, which takes longer
-    /// and leaves every thread's share of the heap behind.
-    pub(super) async fn compact(self: Arc<Self>, parts: Vec<bytes::Bytes>) -> Option<Compacted> {
-        let _permit = self.compactions.acquire().await.ok()?;
-        let limits = self.limits.clone();
-        self.tracker.spawn_blocking(move || compact(&parts, &limits)).await.ok()
     }
 
     /// Writes a snapshot; resolves to whether it, or a better one, is there.

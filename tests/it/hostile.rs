@@ -791,3 +791,44 @@ async fn hostile_14_what_a_viewer_sends_is_dropped_and_counted_and_the_viewer_st
     let mut node = node;
     assert!(node.is_alive());
 }
+
+// 9: content that yrs cannot read.
+
+#[tokio::test]
+async fn hostile_09_content_that_keeps_yrs_busy_for_hours_costs_nobody_else_anything() {
+    // Every item conflicts with all before it: each of 20,000 is compared with up to 40,000 others. Clients of the same
+    // document suffer as yrs does; that is between those who share it.
+    let count = 20_000;
+    let value = [1, 126];
+    let mut structs = vec![forge::in_root("t", ANY, &value)];
+    structs.extend((1..count).map(|at| forge::after((9, at - 1), ANY, &value)));
+    structs.extend((0..count).map(|at| forge::before((9, count - 1 - at), ANY, &value)));
+    let bomb = live(&update((9, 0), &structs, &[]));
+    let arena = Arena::open(&["--snapshot-bytes=4KiB", "--snapshot-interval=1s", "--drain-deadline=5s"]).await;
+    let mut attacker = Peer::open(&arena.node, "/bombed?acks=1").await;
+    attacker.send(bomb).await;
+    assert_eq!(attacker.statuses(1).await, (1, 0));
+    let json = (0..20).map(|_| reqwest::get(arena.node.http("/api/dashboards/default/bombed")));
+    for answer in join_all(json).await {
+        assert_eq!(answer.unwrap().status(), 500);
+    }
+    arena.node.until_metric("ydash_compactions_failed_total", |failed| failed >= 1.0).await;
+    // The room is served and saved as bytes; other documents are read and collected as ever.
+    is_served(&mut attacker).await;
+    let mut newcomer = Peer::open(&arena.node, "/bombed").await;
+    is_served(&mut newcomer).await;
+    assert_eq!(reqwest::get(arena.node.http("/api/dashboards/default/elsewhere")).await.unwrap().status(), 200);
+    arena.node.until_metric("ydash_compactions_total", |collected| collected >= 1.0).await;
+    arena.node.until_metric("ydash_snapshots_total", |kept| kept >= 2.0).await;
+    drop((attacker, newcomer));
+
+    arena.is_over.store(true, Ordering::Relaxed);
+    let Arena { mut node, crowd, .. } = arena;
+    for pair in crowd {
+        let (_, slowest) = pair.await.expect("no bystander is disturbed");
+        assert!(slowest < NOTICEABLE, "{slowest:?}");
+    }
+    let warnings = node.log().iter().filter(|line| is_loud(line)).count();
+    assert_eq!(warnings, 1, "it is said once: {:#?}", node.log());
+    assert!(node.terminate(Duration::from_secs(8)).await.success(), "what hangs is not waited for");
+}

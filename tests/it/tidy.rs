@@ -64,7 +64,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("session::outbox", &[]),
-    ("room", &["store", "cluster", "session::outbox"]),
+    ("reading", &[]),
+    ("room", &["store", "cluster", "reading", "session::outbox"]),
     ("session", &["room", "session::outbox"]),
     ("http", &["auth", "config"]),
     ("rest", &["http", "room"]),
