@@ -260,18 +260,11 @@ impl Room {
         if let Some(due) = self.snapshot_due_at() {
             earlier(due);
         }
-<<<<<<< HEAD
         if let Some(due) = self.company.next_timeout() {
             earlier(due);
         }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
-=======
-        // While something is on its way the room cannot leave; what comes of it is an input.
-        if let Some(since) = self.empty_since
-            && self.is_settled()
-        {
->>>>>>> 9d9f72f (Ask for no alarm that nobody can answer)
             earlier(since + self.tuning.room_idle);
         }
         at
@@ -865,7 +858,6 @@ impl Room {
         }
     }
 
-<<<<<<< HEAD
     /// `None` also while something is on its way that a snapshot has to wait for: its end is an input.
     fn snapshot_due_at(&self) -> Option<Timestamp> {
         let is_under_way = self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some();
@@ -874,13 +866,6 @@ impl Room {
             return None;
         }
         if self.company.is_reading() {
-=======
-    /// When to begin a snapshot; `None` while it waits for something that is an input.
-    fn snapshot_due_at(&self) -> Option<Timestamp> {
-        let is_busy = self.snapshot_in_flight.is_some() || self.document.is_compacting();
-        let waits = self.is_closing && !self.saving.is_saved();
-        if is_busy || waits || self.document.has_orphans() {
->>>>>>> 9d9f72f (Ask for no alarm that nobody can answer)
             return None;
         }
         let since = self.saving.unsnapshotted_since()?;
@@ -892,11 +877,7 @@ impl Room {
     }
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-<<<<<<< HEAD
         let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
-=======
-        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at);
->>>>>>> 9d9f72f (Ask for no alarm that nobody can answer)
         if let Some(parts) = self.document.compaction(wants_snapshot) {
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
