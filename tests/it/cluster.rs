@@ -107,6 +107,7 @@ async fn garbage_on_the_bus_is_counted_and_skipped() {
     let cluster = Cluster::new();
     let nodes = [cluster.node(&[]), cluster.node(&[])];
     let clients = [nodes[0].join(1).await, nodes[1].join(2).await];
+    eventually("both have settled in", || clients.iter().all(|client| client.acks() == 1)).await;
     let intruder = cluster.bus.node();
     let line = intruder.subscribe(&dashboard()).await;
     let said = |said| Envelope { origin: NodeId(9), number: 1, durable: 0, said }.encode();

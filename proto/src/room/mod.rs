@@ -541,6 +541,9 @@ impl Room {
         }
         let scan = update::scan(&held.bytes, &self.limits).ok()?;
         let client = scan.spans.first()?.client;
+        if self.presence.is_elsewhere(client) {
+            return None;
+        }
         if scan.spans.iter().any(|span| span.client != client) || self.owners.claim(client, id).is_err() {
             return None;
         }

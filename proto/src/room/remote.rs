@@ -61,8 +61,8 @@ pub(super) struct Remote {
     outgoing: Vec<Bytes>,
     /// Whether the open flush collects updates from elsewhere.
     heard_in_flush: bool,
-    /// Members that announced an id which is shown by another node.
-    claims: Vec<(MemberId, ClientId)>,
+    /// Members that announced an id which is shown by another node, and at which clock last.
+    claims: Vec<(MemberId, ClientId, u32)>,
     asked_at: Option<Timestamp>,
     ask_at: Option<Timestamp>,
     /// What others have and this room, a moment ago, had not.
@@ -193,7 +193,7 @@ impl Company {
     /// Forgets a member that left.
     pub(super) fn forget(&mut self, member: MemberId) {
         if let Some(remote) = &mut self.0 {
-            remote.claims.retain(|(claimant, _)| *claimant != member);
+            remote.claims.retain(|(claimant, ..)| *claimant != member);
         }
     }
 
@@ -357,14 +357,16 @@ impl Room {
     /// A member announces itself: under an id that another node shows, the other node is told, which looks after its session.
     pub(super) fn announced_elsewhere(&mut self, id: MemberId, mut entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(remote) = &mut self.company.0 else { return };
-        let is_first = self.members.get(&id).is_some_and(|member| member.announced.is_none());
+        let Some(member) = self.members.get(&id) else { return };
         let (1, Some(entry)) = (entries.len(), entries.next()) else { return };
-        if !is_first || entry.is_null() || !self.presence.is_elsewhere(entry.client) {
+        // A late message at a clock that is known is an echo: stock clients send back what they are told.
+        let is_echo = member.has_answered && self.presence.clock(entry.client).is_some_and(|at| entry.clock <= at);
+        if member.announced.is_some() || is_echo || entry.is_null() || !self.presence.is_elsewhere(entry.client) {
             return;
         }
         let Ok(state) = entry.state(self.limits.awareness_state_bytes_max) else { return };
-        remote.claims.retain(|(claimant, _)| *claimant != id);
-        remote.claims.push((id, entry.client));
+        remote.claims.retain(|(claimant, ..)| *claimant != id);
+        remote.claims.push((id, entry.client, entry.clock));
         let frame = encode::awareness([(entry.client, entry.clock, &state[..])]);
         self.publish(Said::Awareness(encode::awareness_payload(&frame)), effects);
     }
@@ -492,15 +494,15 @@ impl Room {
     /// Ids that no other node shows any more: who claimed them here may have them, and what waited for their owners goes on.
     fn freed(&mut self, now: Timestamp, freed: &[ClientId], effects: &mut Vec<Effect>) {
         let Some(remote) = self.company.0.as_mut().filter(|_| !freed.is_empty()) else { return };
-        let (heirs, claims) = core::mem::take(&mut remote.claims).into_iter().partition(|(_, id)| freed.contains(id));
+        let claims = core::mem::take(&mut remote.claims);
+        let (heirs, claims): (Vec<_>, _) = claims.into_iter().partition(|(_, id, _)| freed.contains(id));
         remote.claims = claims;
-        let heirs: Vec<(MemberId, ClientId)> = heirs;
+        let clocks: Vec<u32> = heirs.iter().map(|&(_, id, clock)| self.presence.hand_over(id, clock)).collect();
         if !heirs.is_empty() {
             // The removal goes first, then what makes them announce themselves again.
             self.flush_presence(now, effects);
         }
-        for (heir, client) in heirs {
-            let clock = self.presence.clock(client).unwrap_or(0);
+        for ((heir, client, _), clock) in heirs.into_iter().zip(clocks) {
             self.nudge(heir, &[(client, clock)], effects);
         }
         self.retry_held(now, true, effects);
@@ -566,6 +568,7 @@ mod tests {
     use super::super::{Input, Loaded, Tuning};
     use super::*;
     use crate::limits::Limits;
+    use crate::wire::awareness::NULL;
 
     const HERE: NodeId = NodeId(1);
     const THERE: NodeId = NodeId(2);
@@ -740,5 +743,41 @@ mod tests {
             _ => None,
         });
         assert_eq!(covers, Some(LogPosition(9)));
+    }
+
+    /// An id that another node shows is nobody's here: not by announcing it, not by editing as it, and an echo of its entry is
+    /// no claim. When that node lets go of it, who announced it is made to do so again, at a clock that it takes.
+    #[test]
+    fn an_id_belongs_to_the_node_that_shows_it_until_it_lets_go() {
+        const CLAIMANT: MemberId = MemberId(1);
+        let mut room = linked_room();
+        let joining = super::super::Joining {
+            member: CLAIMANT,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        said(&mut room, OPENED, Input::Joined(joining));
+        let entry = |clock, state: &[u8]| encode::awareness_payload(&encode::awareness([(5, clock, state)]));
+        let shown = |room: &mut Room, number, clock, state: &[u8]| {
+            let said_there = Said::Awareness(entry(clock, state));
+            said(room, OPENED, Input::Remote { origin: THERE, number, durable: 0, said: said_there })
+        };
+        shown(&mut room, 1, 3, b"{}");
+        said(&mut room, OPENED, Input::Update { member: CLAIMANT, update: Box::new(typed(5, 0)) });
+        assert_eq!(room.clocks().get(5), 0, "it waits for the other node's word");
+        let claim = said(&mut room, OPENED, Input::Awareness { member: CLAIMANT, body: entry(8, b"{}") });
+        assert!(claim.iter().any(|(_, _, what)| *what == Said::Awareness(entry(8, b"{}"))), "{claim:?}");
+        let echo = said(&mut room, OPENED, Input::Awareness { member: CLAIMANT, body: entry(3, b"{}") });
+        assert_eq!(echo, []);
+        let mut effects = Vec::new();
+        let removed = Said::Awareness(entry(3, NULL));
+        room.handle(OPENED, Input::Remote { origin: THERE, number: 2, durable: 0, said: removed }, &mut effects);
+        let nudge = encode::awareness([(5, 8, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == CLAIMANT && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+        assert_eq!(room.clocks().get(5), 1, "what waited is taken");
     }
 }
