@@ -167,12 +167,6 @@ impl Registry {
         self.context.slots.len()
     }
 
-    /// Where the rooms' documents are read.
-    #[must_use]
-    pub fn readers(&self) -> &Readers {
-        &self.context.readers
-    }
-
     /// The time that rooms are told.
     #[must_use]
     pub fn clock(&self) -> Clock {
