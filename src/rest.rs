@@ -1,7 +1,6 @@
 //! What REST can do with dashboards: each call opens the room, as a session would, and lets it go again.
 
 use crate::http::{Dashboards, ReadError, WriteError};
-use crate::reading::Readers;
 use crate::room::{Registry, WriteError as RoomWriteError};
 use bytes::Bytes;
 use core::time::Duration;
@@ -24,15 +23,13 @@ const DURABLE_WITHIN: Duration = Duration::from_secs(10);
 pub struct Rest {
     registry: Registry,
     limits: Limits,
-    /// Its own: who asks for JSON takes no place from what rooms read.
-    readers: Readers,
 }
 
 impl Rest {
     /// REST on the rooms of `registry`.
     #[must_use]
     pub fn new(registry: Registry, limits: Limits) -> Rest {
-        Rest { registry, limits, readers: Readers::default() }
+        Rest { registry, limits }
     }
 
     async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
@@ -49,7 +46,7 @@ impl Dashboards for Rest {
         let rest = self.clone();
         Box::pin(async move {
             let state = rest.state(&dashboard, StateVector::default()).await?;
-            let read = rest.readers.run(&dashboard, move || document::to_json(&state)).await;
+            let read = rest.registry.guest_readers().run(&dashboard, move || document::to_json(&state)).await;
             read.map_err(|_| ReadError::Unreadable)?.map_err(|failure| {
                 debug!(%dashboard, %failure, "not shown as json");
                 ReadError::Unreadable

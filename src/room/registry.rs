@@ -83,7 +83,10 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracker: TaskTracker,
     pub(super) memory: AtomicUsize,
+    /// Where rooms read.
     pub(super) readers: Readers,
+    /// Where others do: whoever asks for JSON takes no place from a room.
+    guest_readers: Readers,
     config: RoomsConfig,
     store: Arc<dyn Store>,
     writer: WriterHandle,
@@ -117,6 +120,7 @@ impl Registry {
             tracker,
             memory: AtomicUsize::new(0),
             readers: Readers::default(),
+            guest_readers: Readers::default(),
             config,
             store,
             writer,
@@ -165,6 +169,12 @@ impl Registry {
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.context.slots.len()
+    }
+
+    /// Where those who are no room read documents.
+    #[must_use]
+    pub fn guest_readers(&self) -> &Readers {
+        &self.context.guest_readers
     }
 
     /// The time that rooms are told.
