@@ -46,7 +46,7 @@ impl Dashboards for Rest {
         let rest = self.clone();
         Box::pin(async move {
             let state = rest.state(&dashboard, StateVector::default()).await?;
-            let read = rest.registry.readers().run(&dashboard, move || document::to_json(&state)).await;
+            let read = rest.registry.guest_readers().run(&dashboard, move || document::to_json(&state)).await;
             read.map_err(|_| ReadError::Unreadable)?.map_err(|failure| {
                 debug!(%dashboard, %failure, "not shown as json");
                 ReadError::Unreadable

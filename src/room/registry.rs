@@ -83,7 +83,10 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracker: TaskTracker,
     pub(super) memory: AtomicUsize,
+    /// Where rooms read.
     pub(super) readers: Readers,
+    /// Where others do: whoever asks for JSON takes no place from a room.
+    guest_readers: Readers,
     config: RoomsConfig,
     store: Arc<dyn Store>,
     writer: WriterHandle,
@@ -117,6 +120,7 @@ impl Registry {
             tracker,
             memory: AtomicUsize::new(0),
             readers: Readers::default(),
+            guest_readers: Readers::default(),
             config,
             store,
             writer,
@@ -167,10 +171,10 @@ impl Registry {
         self.context.slots.len()
     }
 
-    /// Where the rooms' documents are read.
+    /// Where those who are no room read documents.
     #[must_use]
-    pub fn readers(&self) -> &Readers {
-        &self.context.readers
+    pub fn guest_readers(&self) -> &Readers {
+        &self.context.guest_readers
     }
 
     /// The time that rooms are told.

@@ -297,14 +297,14 @@ async fn hostile_07_nobody_speaks_for_the_presence_of_somebody_else() {
     // The victim is asked whether it still lives, and its browser answers.
     assert!(victim.next_within(Duration::from_secs(1)).await.is_some());
     is_served(&mut victim).await;
+    // The state of a megabyte.
+    arena.node.until_metric("ydash_refusals_total{reason=\"awareness_limit\"}", |dropped| dropped >= 1.0).await;
     drop(attacker);
     let mut seen = Vec::new();
     while !seen.iter().any(|&(id, _, is_null)| id == 7_001 && is_null) {
         seen.extend(announced(&witness.expect(|frame| frame[0] == 1).await));
     }
     assert!(!seen.iter().any(|&(id, clock, is_null)| id == VICTIM && (clock != 5 || is_null)), "{seen:?}");
-    // The state of a megabyte, and what followed the attacker's own id in one frame with it.
-    arena.node.until_metric("ydash_refusals_total{reason=\"awareness_limit\"}", |dropped| dropped >= 1.0).await;
     victim.send(forge::awareness(&[(VICTIM, 6, "{\"name\":\"still me\"}")])).await;
     witness.expect(|frame| shows(frame, VICTIM)).await;
     arena.close().await;
