@@ -5,16 +5,27 @@ use std::path::Path;
 
 #[path = "../../fuzz/checks/guard.rs"]
 mod guard;
+#[path = "../../fuzz/checks/room.rs"]
+mod room;
 
 #[test]
 fn the_guard_holds_against_its_corpus() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/guard");
+    replay("guard", guard::check);
+}
+
+#[test]
+fn rooms_hold_against_their_corpus() {
+    replay("room", room::check);
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut count = 0;
     for entry in fs::read_dir(corpus).expect("the corpus is part of the repository") {
         let path = entry.expect("a readable directory").path();
         println!("{}", path.display());
-        guard::check(&fs::read(&path).expect("a readable file"));
+        check(&fs::read(&path).expect("a readable file"));
         count += 1;
     }
-    assert!(count > 0, "the corpus is empty");
+    assert!(count > 0, "the corpus of {target} is empty");
 }

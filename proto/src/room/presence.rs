@@ -148,10 +148,10 @@ impl Presence {
                 continue;
             }
             let is_own = owner.is_some();
-            // Also with a clock that moved while it was away.
+            // Also with a clock that moved while it was away, or with a state that somebody else gave it.
             outcome.returned |= is_own
                 && introduction != Introduction::Done
-                && self.known.get(&entry.client).is_some_and(|known| known.state.is_none());
+                && self.known.get(&entry.client).is_some_and(|known| known.owner.is_none());
             if !is_own && entry.clock > UNOWNED_CLOCK_MAX {
                 outcome.dropped += 1;
                 continue;

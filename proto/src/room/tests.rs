@@ -624,6 +624,22 @@ fn others_are_nudged_for_who_comes_back_at_a_new_clock_too() {
     assert_eq!(room.sent(BOB), [awareness(&[(8, 5, "null")])]);
 }
 
+/// Whoever was spoken for while it was away, by another tab or by a liar, saw nobody until they renewed.
+#[test]
+fn others_are_nudged_for_who_was_shown_while_it_was_away_too() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(8, 5, "{}")]);
+    room.input(Input::Left { member: ALICE });
+    room.announce(BOB, &[(7, 9, "{}")]);
+    room.skip();
+    room.join(CAROL);
+    room.announce(CAROL, &[(7, 3, "{}")]);
+    assert_eq!(room.sent(BOB), [awareness(&[(8, 5, "null")])]);
+}
+
 /// The second of two who came back within a second saw nobody until they renewed.
 #[test]
 fn a_nudge_that_comes_too_soon_is_made_up_for() {
