@@ -24,6 +24,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics.rs"]),
     ("flate2", &["src/compress.rs"]),
     ("clap", &["src/cli/"]),
+    ("libc", &["src/allocator.rs"]),
     ("rlimit", &["src/cli/"]),
     ("toml", &["src/config/"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
