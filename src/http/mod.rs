@@ -38,7 +38,6 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
-pub use path::DEFAULT_WORKSPACE;
 pub use serve::{Listener, serve};
 pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 

@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use ydash_proto::id::{DashboardId, IdError};
-
-/// The workspace of dashboards that are named without one.
-pub const DEFAULT_WORKSPACE: &str = "default";
+use ydash_proto::id::{DEFAULT_WORKSPACE, DashboardId, IdError};
 
 /// The dashboard that an upgrade on `path` means.
 ///
@@ -84,6 +81,7 @@ mod tests {
             ("/ws/alone", "default/ws/alone"),
             ("/100%", "default/100%"),
             ("/%zz", "default/%zz"),
+            ("/__proto__", "default/__proto__"),
         ] {
             assert_eq!(socket_dashboard(path).unwrap().as_str(), expected, "{path}");
         }
@@ -91,9 +89,7 @@ mod tests {
 
     #[test]
     fn path_tricks_are_refused() {
-        for path in
-            ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/__proto__"]
-        {
+        for path in ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/b%0ac"] {
             assert!(socket_dashboard(path).is_err(), "{path}");
         }
     }
