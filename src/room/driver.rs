@@ -265,8 +265,12 @@ impl Driver {
             Said::Awareness(body) | Said::Presence(body) if wire::awareness::entries(&body).is_err() => {
                 return Err(EnvelopeError::Garbage("no awareness entries"));
             }
+            Said::Stateless(payload) if core::str::from_utf8(&payload).is_err() => {
+                return Err(EnvelopeError::Garbage("no text"));
+            }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Stateless(payload) => Said::Stateless(payload),
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         Ok(Some(Input::Remote { origin, number, durable, said }))

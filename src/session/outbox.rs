@@ -293,7 +293,7 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 fn weight(frame: &Frame) -> usize {
     match frame.kind {
         FrameKind::State => 0,
-        FrameKind::Flush(_) | FrameKind::Notice => frame.bytes.len(),
+        FrameKind::Flush(_) | FrameKind::Notice | FrameKind::Stateless => frame.bytes.len(),
     }
 }
 
@@ -301,7 +301,7 @@ fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
         FrameKind::State => 0,
         FrameKind::Flush(seq) => seq,
-        FrameKind::Notice => FlushSeq::MAX,
+        FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
 }
 

@@ -258,6 +258,9 @@ impl Room {
             // One that was overtaken would remove who came since.
             Said::Presence(_) if is_late => {}
             Said::Presence(body) => self.heard_awareness(now, origin, &body, true, effects),
+            // Told once or not at all: a bus may double what it carries.
+            Said::Stateless(_) if is_late => {}
+            Said::Stateless(payload) => self.stateless(None, &payload, effects),
             Said::StateVector { have, deletes, asks } => self.compare(now, &have, deletes, asks, effects),
         }
     }
@@ -415,6 +418,11 @@ impl Room {
             remote.appending = remote.number;
         }
         effects.push(Effect::Publish { number: remote.number, durable: remote.durable, said });
+    }
+
+    /// Passes a text on to the members of other nodes; who does not hear it has missed it.
+    pub(super) fn publish_stateless(&mut self, payload: Bytes, effects: &mut Vec<Effect>) {
+        self.publish(Said::Stateless(payload), effects);
     }
 
     fn publish_presence(&mut self, effects: &mut Vec<Effect>) {
@@ -628,6 +636,7 @@ mod tests {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Stateless(payload) => Said::Stateless(payload),
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         said(room, now, Input::Remote { origin, number, durable, said: said_here })
@@ -757,6 +766,7 @@ mod tests {
             access: crate::access::Access::ReadWrite,
             wants_acks: false,
             wants_echo: false,
+            dialect: super::super::Dialect::default(),
         };
         said(&mut room, OPENED, Input::Joined(joining));
         let entry = |clock, state: &[u8]| encode::awareness_payload(&encode::awareness([(5, clock, state)]));

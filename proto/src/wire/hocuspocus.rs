@@ -353,6 +353,35 @@ pub fn token(address: &Address, token: &str, version: Option<&str>) -> Bytes {
     out.into()
 }
 
+/// Which of a client's SyncStep2 it expects an ack for.
+///
+/// A provider counts its unsaved changes: one per Update, and one for the SyncStep2 that it will be asked for after each
+/// SyncStep1 of its own. When the server asks out of turn (behind a hole, after a resync), the provider answers with one more
+/// SyncStep2 that it does not count; an ack for it would make it believe that something else was saved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turns {
+    asked_by_client: u64,
+    uncounted: u64,
+}
+
+impl Turns {
+    /// The client sent SyncStep1.
+    pub fn client_asked(&mut self) {
+        self.asked_by_client += 1;
+    }
+
+    /// Of so many SyncStep1 in all that were written to it, the client sent one more SyncStep2. Says whether it counts on an ack.
+    ///
+    /// Of several answers on their way the last ones count: by then everything before them is durable, too. One that answers
+    /// nothing counts as well.
+    pub fn client_answered(&mut self, put_to_client: u64) -> bool {
+        let out_of_turn = put_to_client.saturating_sub(self.asked_by_client);
+        let counts = self.uncounted >= out_of_turn;
+        self.uncounted += u64::from(!counts);
+        counts
+    }
+}
+
 /// How a socket is closed in this dialect.
 ///
 /// Versions 3 and 4 come back after every close, 1 s later; 2 comes back at once, but never after 4401, 4403 and 1009. So those
@@ -581,6 +610,22 @@ mod tests {
         };
         assert_eq!((message.as_ptr(), update.as_ptr()), (frame[4..].as_ptr(), frame[7..].as_ptr()));
         assert_eq!(message, encode::update(&[7; 100]));
+    }
+
+    #[test]
+    fn answers_count_that_a_client_expects_to_be_acknowledged() {
+        let mut turns = Turns::default();
+        turns.client_asked();
+        assert!(turns.client_answered(1), "each question of its own brings one");
+        assert!(!turns.client_answered(2), "an answer to a question out of turn does not count");
+        turns.client_asked();
+        // Two are on their way: to the question in turn, and to one more.
+        assert!(!turns.client_answered(4));
+        assert!(turns.client_answered(4));
+        assert!(turns.client_answered(4), "and what answers nothing counts");
+        // A question that was never written is no question.
+        turns.client_asked();
+        assert!(turns.client_answered(4));
     }
 
     /// 4401, 4403 and 1009 stop version 2 for good; whatever passes by itself must not be among them.
