@@ -12,7 +12,7 @@ use ydash_proto::access::Identity;
 use ydash_proto::document;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
-use ydash_proto::room::{LimitReached, Scanned, WriteRefusal};
+use ydash_proto::room::{Input, LimitReached, Scanned, WriteRefusal};
 use ydash_proto::update::{self, StateVector};
 
 /// How long a write may wait for the store.
@@ -95,6 +95,15 @@ impl Dashboards for Rest {
                     }
                 }),
             }
+        })
+    }
+
+    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        let rest = self.clone();
+        Box::pin(async move {
+            // Opened even if nobody is here: somebody may be on another node.
+            let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+            room.input(Input::Stateless { from: None, payload }).await.map_err(|_| WriteError::Unavailable)
         })
     }
 }

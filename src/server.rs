@@ -1,29 +1,30 @@
 //! The composition root: the only place that knows every part and puts them together.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+use ydash_proto::id::DashboardId;
 use ydash_proto::room::Tuning;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::allocator::{Peak, return_free_pages};
-use crate::auth::Anonymous;
+use crate::auth::{Admission, Anonymous, Authenticator, Caller};
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Destination, NoEntry, Routes, Site, SocketHandler, Upgraded,
 };
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::Rest;
 use crate::room::{Registry, RoomsConfig};
-use crate::session::{Arrival, Entry, Rates, Sessions, SessionsConfig};
+use crate::session::{Admitted, Arrival, Doorkeeper, Entrance, Entry, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
 use crate::store::{self, OpenError, Store};
@@ -36,6 +37,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     bus: Arc<dyn Bus>,
+    authenticator: Arc<dyn Authenticator>,
     /// Whether other servers use the same store when this one has ended.
     shares_store: bool,
 }
@@ -76,6 +78,7 @@ impl Server {
         })?;
         let local_address = listener.local_addr().map_err(|source| BindError::Listen { address, source })?;
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
+        let authenticator = Arc::new(Anonymous::new(config.anonymous_access));
         Ok(Server {
             config,
             listener,
@@ -83,6 +86,7 @@ impl Server {
             metrics,
             shutdown,
             bus: LocalBus::new().node(),
+            authenticator,
             shares_store: false,
         })
     }
@@ -92,6 +96,12 @@ impl Server {
     #[must_use]
     pub fn on_bus(self, bus: Arc<dyn Bus>) -> Server {
         Server { bus, shares_store: true, ..self }
+    }
+
+    /// Asks somebody else who may enter. By default everybody has the configured `anonymous-access`.
+    #[must_use]
+    pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Server {
+        Server { authenticator, ..self }
     }
 
     /// Where it can be reached; tells the port when the configuration left it to the system.
@@ -115,7 +125,7 @@ impl Server {
     /// Serves dashboards from `store` until the drain has begun and is over, at the latest by its deadline.
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
-        let Server { config, listener, metrics, shutdown, bus, shares_store, .. } = self;
+        let Server { config, listener, metrics, shutdown, bus, authenticator, shares_store, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let writer_tasks = TaskTracker::new();
@@ -128,9 +138,11 @@ impl Server {
         let registry =
             Registry::new(rooms(&config), Arc::clone(&store), writer, bus, Arc::clone(&metrics), tasks.clone());
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
+        let site = Arc::new(Site { authenticator, ..site(&config, &metrics, &shutdown, dashboards) });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
+            Arc::new(Door(Arc::clone(&site))),
             Arc::clone(&metrics),
             tasks.clone(),
             fastrand::u64(1..1 << 52),
@@ -138,7 +150,6 @@ impl Server {
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
-        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -201,27 +212,48 @@ struct Sockets {
 impl SocketHandler for Sockets {
     fn serve(&self, socket: Upgraded) -> BoxFuture<'static, ()> {
         let Upgraded { io, leftover, handshake, permit } = socket;
-        let entry = match handshake.target {
-            Ok(target) => Ok(Entry { dashboard: target.dashboard, identity: target.identity, access: target.access }),
-            Err(NoEntry::BadName) => {
+        let entrance = match handshake.destination {
+            Destination::Dashboard(target) => Entrance::Dashboard(Entry {
+                dashboard: target.dashboard,
+                identity: target.identity,
+                access: target.access,
+            }),
+            Destination::Documents => Entrance::Documents,
+            Destination::Nowhere(NoEntry::BadName) => {
                 self.metrics.refusals.inc(Refusal::BadName);
-                Err(CloseCode::BadName)
+                Entrance::Nowhere(CloseCode::BadName)
             }
-            Err(NoEntry::Forbidden) => {
+            Destination::Nowhere(NoEntry::Forbidden) => {
                 self.metrics.refusals.inc(Refusal::Forbidden);
-                Err(CloseCode::Forbidden)
+                Entrance::Nowhere(CloseCode::Forbidden)
             }
         };
         let arrival = Arrival {
             io,
             leftover,
             deflate: handshake.deflate,
-            entry,
+            address: handshake.address,
+            entrance,
             wants_acks: handshake.options.acks,
             wants_echo: handshake.options.echo,
             permit: Box::new(permit),
         };
         Box::pin(Arc::clone(&self.sessions).serve(arrival))
+    }
+}
+
+/// Asks HTTP's authenticator about clients that show their token after the handshake, and counts their joins with its.
+struct Door(Arc<Site>);
+
+impl Doorkeeper for Door {
+    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted> {
+        let Admission { identity, access, valid_for } =
+            self.0.authenticator.authenticate(&Caller { address, dashboard, token }).ok()?;
+        Some(Admitted { identity, access, valid_for })
+    }
+
+    fn pause(&self, address: IpAddr) -> Option<Duration> {
+        self.0.addresses.join_again(address, Instant::now()).err()
     }
 }
 
@@ -254,6 +286,7 @@ fn sessions(config: &Config) -> SessionsConfig {
         },
         idle_timeout: config.idle_timeout,
         stuck_timeout: config.idle_timeout,
+        auth_timeout: config.auth_timeout,
     }
 }
 
@@ -274,6 +307,7 @@ pub fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashbo
         trusted_proxies: config.trusted_proxies.clone(),
         header_timeout: config.header_timeout,
         frame_bytes_max: config.frame_bytes_max,
+        stateless_bytes_max: config.stateless_bytes_max,
         draining: shutdown.draining().clone(),
         body_budget: BodyBudget::default(),
     }

@@ -1,4 +1,4 @@
-//! The dashboards over REST: read as JSON, read as Yjs bytes, write an update.
+//! The dashboards over REST: read as JSON, read as Yjs bytes, write an update, send a message to who is there.
 //!
 //! A write is an update like any other: it goes through the room, and is answered 200 when it is durable. What rooms can do is
 //! behind [`Dashboards`], so that nothing below knows HTTP.
@@ -35,6 +35,9 @@ pub trait Dashboards: Send + Sync + 'static {
         author: Identity,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
+
+    /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
+    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>>;
 }
 
 /// Why a dashboard is not shown.
@@ -124,10 +127,30 @@ where
     if !target.access.may_edit() {
         return Err(Problem::Forbidden);
     }
-    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, site.frame_bytes_max, &site.body_budget));
-    let (update, _budget) = arriving.await.map_err(|_| Problem::Timeout)??;
+    let limit = ("frame-bytes-max", site.frame_bytes_max);
+    let (update, _budget) = collect_in_time(body, limit, &site.body_budget).await?;
     site.dashboards.write_update(target.dashboard, target.identity, update).await?;
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
+}
+
+/// `POST /api/dashboards/<workspace>/<name>/stateless`
+///
+/// Who may look may say something, as on a socket.
+pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    if site.draining.is_cancelled() {
+        return Err(Problem::Draining);
+    }
+    let limit = ("stateless-bytes-max", site.stateless_bytes_max);
+    let (payload, _budget) = collect_in_time(body, limit, &site.body_budget).await?;
+    if core::str::from_utf8(&payload).is_err() {
+        return Err(Problem::BadRequest("a stateless message is UTF-8"));
+    }
+    site.dashboards.send_stateless(target.dashboard, payload).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
 }
 
 /// How long a body may take; 16 MiB come in half a minute over 5 Mbit/s.
@@ -146,10 +169,22 @@ impl Default for BodyBudget {
     }
 }
 
-/// Collects a body of at most `bytes_max`. Memory is taken as bytes arrive, so a slow client holds little.
+async fn collect_in_time<S, B, E>(
+    body: S,
+    limit: (&'static str, usize),
+    budget: &BodyBudget,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    tokio::time::timeout(BODY_DEADLINE, collect(body, limit, budget)).await.map_err(|_| Problem::Timeout)?
+}
+
+/// Collects a body of at most so many bytes. Memory is taken as bytes arrive, so a slow client holds little.
 async fn collect<S, B, E>(
     body: S,
-    bytes_max: usize,
+    (limit, bytes_max): (&'static str, usize),
     budget: &BodyBudget,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
 where
@@ -162,7 +197,7 @@ where
     while let Some(chunk) = body.next().await {
         let mut chunk = chunk.map_err(|_| Problem::BadRequest("the body broke off"))?;
         if chunk.remaining() > bytes_max - collected.len() {
-            return Err(Problem::TooLarge { limit: "frame-bytes-max", bytes: bytes_max });
+            return Err(Problem::TooLarge { limit, bytes: bytes_max });
         }
         let wanted = (collected.len() + chunk.remaining()).div_ceil(1024).min(BODY_BUDGET_KIB);
         let missing = wanted - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -235,9 +270,9 @@ mod tests {
     async fn a_body_over_the_limit_is_not_collected() {
         let chunks = || futures_util::stream::iter((0..4).map(|_| Ok::<_, ()>(Bytes::from_static(&[7; 1000]))));
         let budget = BodyBudget::default();
-        let (body, held) = collect(chunks(), 4000, &budget).await.unwrap();
+        let (body, held) = collect(chunks(), ("frame-bytes-max", 4000), &budget).await.unwrap();
         assert_eq!((body.len(), held.map(|permit| permit.num_permits())), (4000, Some(4)));
-        let refused = collect(chunks(), 3999, &budget).await.map(|_| ());
+        let refused = collect(chunks(), ("frame-bytes-max", 3999), &budget).await.map(|_| ());
         assert_eq!(refused, Err(Problem::TooLarge { limit: "frame-bytes-max", bytes: 3999 }));
         assert_eq!(budget.0.available_permits(), BODY_BUDGET_KIB);
     }

@@ -39,7 +39,7 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
 pub use serve::{Listener, serve};
-pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
+pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
 use reply::{Problem, bytes_response, json_response};
 
@@ -61,6 +61,8 @@ pub struct Site {
     pub header_timeout: Duration,
     /// The largest body.
     pub frame_bytes_max: usize,
+    /// The largest stateless message.
+    pub stateless_bytes_max: usize,
     /// Cancelled when the node begins to drain.
     pub draining: CancellationToken,
     /// What bodies may hold, all requests together.
@@ -70,8 +72,8 @@ pub struct Site {
 impl Site {
     /// Asks the authenticator about one dashboard.
     fn admit(&self, dashboard: DashboardId, address: IpAddr) -> Result<Target, Denied> {
-        let Admission { identity, access } =
-            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard })?;
+        let Admission { identity, access, .. } =
+            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token: None })?;
         Ok(Target { dashboard, identity, access })
     }
 
@@ -101,12 +103,16 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
         });
+    let stateless =
+        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Stateless, site, target, |site, target| dashboards::send_stateless(site, target, body))
+        });
 
     let page = reading().and(warp::path::full()).and_then(|path: warp::path::FullPath| async move {
         assets::answer(path.as_str()).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
     });
 
-    let api = json.or(state).unify().or(updates).unify();
+    let api = json.or(state).unify().or(updates).unify().or(stateless).unify();
     health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
 }
 
@@ -137,6 +143,7 @@ enum Resource {
     Document,
     State,
     Updates,
+    Stateless,
 }
 
 impl Resource {
@@ -145,6 +152,8 @@ impl Resource {
             (Resource::State, rest)
         } else if let Some(rest) = path.strip_suffix("/updates") {
             (Resource::Updates, rest)
+        } else if let Some(rest) = path.strip_suffix("/stateless") {
+            (Resource::Stateless, rest)
         } else {
             (Resource::Document, path)
         }

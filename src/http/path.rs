@@ -21,6 +21,11 @@ pub(super) fn socket_dashboard(path: &str) -> Result<DashboardId, IdError> {
     }
 }
 
+/// Whether an upgrade on `path` is for the Hocuspocus dialect. Its clients take slashes off the end of their URL, or do not.
+pub(super) fn is_hocuspocus(path: &str) -> bool {
+    path.strip_prefix("/hocuspocus").is_some_and(|rest| rest.bytes().all(|b| b == b'/'))
+}
+
 /// Joins a workspace and a name that are still percent-encoded.
 ///
 /// # Errors
@@ -84,6 +89,20 @@ mod tests {
             ("/__proto__", "default/__proto__"),
         ] {
             assert_eq!(socket_dashboard(path).unwrap().as_str(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_path_is_the_hocuspocus_endpoint() {
+        for (path, is_it) in [
+            ("/hocuspocus", true),
+            ("/hocuspocus/", true),
+            ("/hocuspocus/room", false),
+            ("/hocuspocuses", false),
+            ("/ws/default/hocuspocus", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_hocuspocus(path), is_it, "{path}");
         }
     }
 

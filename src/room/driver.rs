@@ -8,7 +8,7 @@ use super::registry::Context;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::session::outbox::{self, Outbox, Pushed};
+use crate::session::outbox::{Outbox, Pushed};
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
@@ -50,7 +50,7 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         // Does nothing when the session has ended or was told to; tells it when the room panicked.
-        self.outbox.close(CloseCode::Internal, Duration::ZERO);
+        self.outbox.dismiss(self.member, CloseCode::Internal);
     }
 }
 
@@ -211,10 +211,10 @@ impl Driver {
                 self.handle(now, Input::Close);
                 for seat in &self.seats {
                     // Served to the last: what is edited until then is still passed on, kept and acknowledged.
-                    let (outbox, delay) = (Arc::clone(&seat.outbox), self.context.drain_delay());
+                    let (member, outbox, delay) = (seat.member, Arc::clone(&seat.outbox), self.context.drain_delay());
                     self.context.tracker.spawn(async move {
                         sleep(delay).await;
-                        outbox.close(CloseCode::Restart, Duration::ZERO);
+                        outbox.dismiss(member, CloseCode::Restart);
                     });
                 }
             }
@@ -334,7 +334,7 @@ impl Driver {
             }
             Effect::Ack { to, saved, count } => {
                 if let Some(seat) = self.seat(to) {
-                    seat.outbox.ack(saved, count);
+                    seat.outbox.ack(to, saved, count);
                 }
             }
             Effect::Answer { request, result } => {
@@ -372,7 +372,7 @@ impl Driver {
             }
             Effect::Close { member, code } => {
                 if let Some(seat) = self.seat(member) {
-                    seat.outbox.close(code, outbox::hold(code));
+                    seat.outbox.dismiss(member, code);
                 }
             }
             Effect::Report(report) => self.report(report),

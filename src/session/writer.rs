@@ -1,12 +1,13 @@
 //! The writing half of a session: empties the outbox with as few system calls as it takes.
 //!
 //! What is small leaves as one copied piece, which costs the kernel the least. Large payloads are shared between sessions and
-//! never copied: a header of a few bytes goes in front of each, and all that waits leaves in one vectored write.
+//! never copied: a header of a few bytes goes in front of each, and the address of its session on a socket that has several; all that
+//! waits leaves in one vectored write.
 
-use super::deflate::DeflatedStates;
+use super::deflate::{DeflatedStates, stored};
 use super::outbox::{Item, Next, Outbox};
+use super::rooms::Rooms;
 use crate::metrics::{Metrics, Refusal};
-use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::time::Duration;
 use std::cell::RefCell;
@@ -15,10 +16,10 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
-use ydash_proto::room::{FrameKind, Input};
+use ydash_proto::room::{Frame, FrameKind, Input};
 use ydash_proto::wire::close::CloseCode;
-use ydash_proto::wire::encode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
+use ydash_proto::wire::{encode, hocuspocus};
 
 /// Up to so many bytes leave as one piece. Below what is worth compressing.
 const SMALL_BYTES: usize = 8 << 10;
@@ -28,7 +29,7 @@ const SLICES_MAX: usize = 256;
 pub(super) struct Writer {
     pub(super) io: OwnedWriteHalf,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) room: Option<RoomHandle>,
+    pub(super) rooms: Arc<Rooms>,
     /// Where compressed states are shared; `None` when the peer did not agree to compression.
     pub(super) deflated: Option<Arc<DeflatedStates>>,
     pub(super) stuck_timeout: Duration,
@@ -38,6 +39,8 @@ pub(super) struct Writer {
 struct Part {
     header: [u8; 10],
     header_len: usize,
+    /// What goes in front of the payload in the same message.
+    address: Bytes,
     payload: Bytes,
 }
 
@@ -48,21 +51,35 @@ thread_local! {
     static SMALL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn put(buffer: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    let (header, len) = header(opcode, payload.len(), true, false);
+fn put(buffer: &mut Vec<u8>, opcode: Opcode, address: &[u8], payload: &[u8]) {
+    let (header, len) = header(opcode, address.len() + payload.len(), true, false);
     buffer.extend_from_slice(&header[..len]);
+    buffer.extend_from_slice(address);
     buffer.extend_from_slice(payload);
+}
+
+/// Keep-alives are for sockets with one session; those with several have a heartbeat of their own.
+fn is_idle_talk(address: &Bytes, frame: &Frame) -> bool {
+    !address.is_empty() && frame.bytes == encode::keep_alive()
 }
 
 impl Part {
     /// Bytes that are framed already.
     fn rest(payload: Bytes) -> Part {
-        Part { header: [0; 10], header_len: 0, payload }
+        Part { header: [0; 10], header_len: 0, address: Bytes::new(), payload }
     }
 
-    fn new(opcode: Opcode, payload: Bytes, compressed: bool) -> Part {
-        let (header, header_len) = header(opcode, payload.len(), true, compressed);
-        Part { header, header_len, payload }
+    fn new(opcode: Opcode, payload: Bytes) -> Part {
+        Part::message(opcode, Bytes::new(), payload, false)
+    }
+
+    fn message(opcode: Opcode, address: Bytes, payload: Bytes, compressed: bool) -> Part {
+        let (header, header_len) = header(opcode, address.len() + payload.len(), true, compressed);
+        Part { header, header_len, address, payload }
+    }
+
+    fn len(&self) -> usize {
+        self.header_len + self.address.len() + self.payload.len()
     }
 }
 
@@ -88,12 +105,10 @@ impl Writer {
                         }
                     }
                 }
-                Next::Drained(members) => {
-                    let Some(room) = &self.room else { continue };
-                    for member in members {
-                        if room.input(Input::Drained { member }).await.is_err() {
-                            self.outbox.close(CloseCode::Internal, Duration::ZERO);
-                        }
+                Next::Drained(member) => {
+                    let Some(room) = self.rooms.of(member) else { continue };
+                    if room.input(Input::Drained { member }).await.is_err() {
+                        self.outbox.dismiss(member, CloseCode::Internal);
                     }
                 }
                 Next::Close(code, after) => {
@@ -117,22 +132,25 @@ impl Writer {
         let mut parts = Vec::with_capacity(items.len());
         for item in items.drain(..) {
             match item {
-                Item::Frame(frame) => {
+                Item::Frame(address, frame) if is_idle_talk(&address, &frame) => {}
+                Item::Frame(address, frame) => {
                     let deflated = match &self.deflated {
                         Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
                         _ => None,
                     };
                     parts.push(match deflated {
-                        Some(bytes) => Part::new(Opcode::Binary, bytes, true),
-                        None => Part::new(Opcode::Binary, frame.bytes, false),
+                        Some(bytes) => Part::message(Opcode::Binary, stored(&address), bytes, true),
+                        None => Part::message(Opcode::Binary, address, frame.bytes, false),
                     });
                 }
-                Item::Acks { saved, count } => {
+                Item::Said(message) => parts.push(Part::new(Opcode::Binary, message)),
+                Item::Acks { address, saved, count } => {
                     let ack = encode::sync_status(saved);
-                    parts.extend((0..count).map(|_| Part::new(Opcode::Binary, ack.clone(), false)));
+                    let ack = || Part::message(Opcode::Binary, address.clone(), ack.clone(), false);
+                    parts.extend((0..count).map(|_| ack()));
                 }
-                Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new(), false)),
-                Item::Pong(payload) => parts.push(Part::new(Opcode::Pong, payload, false)),
+                Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new())),
+                Item::Pong(payload) => parts.push(Part::new(Opcode::Pong, payload)),
             }
         }
         self.write_all(&parts).await
@@ -146,16 +164,20 @@ impl Writer {
             buffer.clear();
             for item in items {
                 match item {
-                    Item::Frame(frame) if frame.bytes.len() <= SMALL_BYTES => put(buffer, Opcode::Binary, &frame.bytes),
-                    Item::Frame(_) => return None,
-                    Item::Acks { saved, count } => {
+                    Item::Frame(address, frame) if is_idle_talk(address, frame) => {}
+                    Item::Frame(address, frame) if frame.bytes.len() <= SMALL_BYTES => {
+                        put(buffer, Opcode::Binary, address, &frame.bytes);
+                    }
+                    Item::Frame(..) => return None,
+                    Item::Said(message) => put(buffer, Opcode::Binary, &[], message),
+                    Item::Acks { address, saved, count } => {
                         let ack = encode::sync_status(*saved);
                         for _ in 0..(*count).min(SMALL_BYTES as u32) {
-                            put(buffer, Opcode::Binary, &ack);
+                            put(buffer, Opcode::Binary, address, &ack);
                         }
                     }
-                    Item::Ping => put(buffer, Opcode::Ping, &[]),
-                    Item::Pong(payload) => put(buffer, Opcode::Pong, payload),
+                    Item::Ping => put(buffer, Opcode::Ping, &[], &[]),
+                    Item::Pong(payload) => put(buffer, Opcode::Pong, &[], payload),
                 }
                 if buffer.len() > SMALL_BYTES {
                     return None;
@@ -177,10 +199,10 @@ impl Writer {
                 let mut count = 0;
                 let mut skip = offset;
                 for part in &parts[first..] {
-                    if count + 2 > SLICES_MAX {
+                    if count + 3 > SLICES_MAX {
                         break;
                     }
-                    for bytes in [&part.header[..part.header_len], &part.payload[..]] {
+                    for bytes in [&part.header[..part.header_len], &part.address[..], &part.payload[..]] {
                         if skip < bytes.len() {
                             slices[count] = IoSlice::new(&bytes[skip..]);
                             count += 1;
@@ -195,7 +217,7 @@ impl Writer {
                     written += offset;
                     offset = 0;
                     while first < parts.len() {
-                        let len = parts[first].header_len + parts[first].payload.len();
+                        let len = parts[first].len();
                         if written < len {
                             offset = written;
                             break;
@@ -215,13 +237,14 @@ impl Writer {
     }
 
     async fn say_goodbye(&self, code: CloseCode, after: Duration) -> io::Result<()> {
-        if code.is_permanent() {
+        let is_divided = self.outbox.is_divided();
+        if code.is_permanent() && !is_divided {
             // Clients before 3.1 know no permanent close code, but they print this.
             let denied = encode::permission_denied(code.reason());
-            self.write_all(&[Part::new(Opcode::Binary, denied, false)]).await?;
+            self.write_all(&[Part::new(Opcode::Binary, denied)]).await?;
         }
         sleep(after).await;
-        let payload = close_payload(code.code(), code.reason());
-        self.write_all(&[Part::new(Opcode::Close, payload, false)]).await
+        let (code, reason) = if is_divided { hocuspocus::close_event(code) } else { (code.code(), code.reason()) };
+        self.write_all(&[Part::new(Opcode::Close, close_payload(code, reason))]).await
     }
 }

@@ -393,11 +393,13 @@ impl Room {
             lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
         }
-        if member.dialect != Dialect::YWebsocket {
-            self.ask(id, effects);
-        }
+        let takes_turns = member.dialect != Dialect::YWebsocket;
         let frame = self.document.sync_step2(have);
         effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        // Behind the state: an overflow that began before it would not know that it was lost, too.
+        if takes_turns {
+            self.ask(id, effects);
+        }
         self.introduce(id, effects);
     }
 
@@ -815,6 +817,7 @@ impl Room {
         let Some(have) = member.lag.as_mut().and_then(Lag::drained) else { return };
         member.lag = None;
         let nudges = self.presence.unanswered(&member.owns());
+        let is_shown = member.announced.is_some() || member.claims.is_some();
         // It holds what is collected, too; that goes to everybody once more with the flush.
         let frame = self.document.sync_step2(&have);
         effects.push(Effect::Report(Report::Resynced));
@@ -823,7 +826,7 @@ impl Room {
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
         effects.push(Effect::Send { to: id, frame: Frame { bytes, kind: FrameKind::Notice } });
-        if nudges.is_empty() {
+        if nudges.is_empty() && is_shown {
             self.ask_presence(id, effects); // For its own goodbye may be among them.
         }
         self.nudge(id, &nudges, effects);

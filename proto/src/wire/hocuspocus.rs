@@ -129,8 +129,8 @@ pub enum ClientMessage {
     Token {
         /// UTF-8; empty when the application has none.
         token: Bytes,
-        /// Whether the provider told its version: from 4 on they do.
-        tells_version: bool,
+        /// The provider's version, UTF-8: from 4 on they tell it.
+        version: Option<Bytes>,
     },
     /// A text for everybody else: UTF-8.
     Stateless(Bytes),
@@ -169,12 +169,12 @@ pub fn decode(frame: &Bytes) -> Result<Incoming<'_>, FrameError> {
         Ok(common::AUTH) => match reader.var_uint()? {
             0 => {
                 let token = frame.slice_ref(reader.var_str()?.as_bytes());
-                let tells_version = !reader.is_empty();
-                if tells_version {
-                    reader.var_str()?;
-                }
+                let version = match reader.is_empty() {
+                    true => None,
+                    false => Some(frame.slice_ref(reader.var_str()?.as_bytes())),
+                };
                 skip(&mut reader); // Later versions may tell more.
-                ClientMessage::Token { token, tells_version }
+                ClientMessage::Token { token, version }
             }
             _ => ignored(kind, &mut reader),
         },
@@ -203,6 +203,17 @@ fn ignored(kind: u64, reader: &mut Reader<'_>) -> ClientMessage {
 fn skip(reader: &mut Reader<'_>) {
     let rest = reader.remaining();
     reader.bytes(rest).expect("what remains is there");
+}
+
+/// Whether a provider of this version sends every awareness entry that it takes back to the server: all before 4.5 do.
+#[must_use]
+pub fn echoes_presence(version: Option<&[u8]>) -> bool {
+    let Some(version) = version.and_then(|version| core::str::from_utf8(version).ok()) else { return true };
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), minor) => (major, minor.unwrap_or(0)) < (4, 5),
+        (None, _) => false,
+    }
 }
 
 /// Whether the first frame on a socket is this dialect's and cannot be the y-websocket one's.
@@ -415,18 +426,22 @@ mod tests {
     /// Captured from each version on document "doc" with client id 1234, in the order in which they came.
     #[test]
     fn frames_of_every_provider_decode() {
-        let token = |tells_version| ClientMessage::Token { token: "tok".into(), tells_version };
+        let token = |version: Option<&'static str>| ClientMessage::Token {
+            token: "tok".into(),
+            version: version.map(Bytes::from),
+        };
+        let no_token = |version: Option<&'static str>| ClientMessage::Token {
+            token: Bytes::new(),
+            version: version.map(Bytes::from),
+        };
         let one = hex("01 01 d2 09 00 28 01 01 6d 01 6b 01 7d 01 00");
         let golden = [
             // 2.15 and 3.4 send a token without a version, 4.7 tells it.
-            ("03 64 6f 63 02 00 03 74 6f 6b", token(false)),
-            ("03 64 6f 63 02 00 03 74 6f 6b 05 34 2e 37 2e 30", token(true)),
+            ("03 64 6f 63 02 00 03 74 6f 6b", token(None)),
+            ("03 64 6f 63 02 00 03 74 6f 6b 05 34 2e 37 2e 30", token(Some("4.7.0"))),
             // 3.4 and 4.7 without a token; 2.15 begins with what follows.
-            ("03 64 6f 63 02 00 00", ClientMessage::Token { token: Bytes::new(), tells_version: false }),
-            (
-                "03 64 6f 63 02 00 00 05 34 2e 37 2e 30",
-                ClientMessage::Token { token: Bytes::new(), tells_version: true },
-            ),
+            ("03 64 6f 63 02 00 00", no_token(None)),
+            ("03 64 6f 63 02 00 00 05 34 2e 37 2e 30", no_token(Some("4.7.0"))),
             ("03 64 6f 63 00 00 01 00", ClientMessage::Common(Message::SyncStep1(hex("00")))),
             (
                 "03 64 6f 63 01 07 01 d2 09 00 02 7b 7d",
@@ -559,6 +574,16 @@ mod tests {
     }
 
     #[test]
+    fn versions_before_4_5_echo_presence() {
+        for version in [None, Some("4.0.0"), Some("4.4.1"), Some("4"), Some("3.4.4")] {
+            assert!(echoes_presence(version.map(str::as_bytes)), "{version:?}");
+        }
+        for version in ["4.5.0", "4.7.0", "4.10.0-rc.1", "5.0.0", "next"] {
+            assert!(!echoes_presence(Some(version.as_bytes())), "{version}");
+        }
+    }
+
+    #[test]
     fn the_first_frame_tells_the_dialects_apart() {
         let greetings = [
             "03 64 6f 63 02 00 03 74 6f 6b 05 34 2e 37 2e 30",
@@ -673,8 +698,8 @@ mod tests {
         #[test]
         fn tokens_survive_the_wire(name in "[^\0]{1,20}", text: String, version in proptest::option::of("[0-9.]{0,8}")) {
             let frame = token(&Address::new(&name), &text, version.as_deref());
-            let message =
-                ClientMessage::Token { token: Bytes::from(text.into_bytes()), tells_version: version.is_some() };
+            let version = version.map(|version| Bytes::from(version.into_bytes()));
+            let message = ClientMessage::Token { token: Bytes::from(text.into_bytes()), version };
             prop_assert_eq!(decode(&frame), Ok(Incoming::Addressed { address: &name, message }));
         }
     }
