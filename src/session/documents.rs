@@ -409,6 +409,10 @@ impl Documents {
             if matches!(message, ClientMessage::Common(Message::Awareness(_))) {
                 return Ok(());
             }
+            if address.is_empty() && !is_question {
+                // What y-websocket clients begin with reads like this.
+                return Err(reader.refuse(Refusal::GarbageFrame, CloseCode::BadFrame));
+            }
             let Some(key) = self.introduce(reader, address)? else { return Ok(()) };
             return self.wait_for_token(reader, &key, is_question, frame);
         };
