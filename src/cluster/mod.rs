@@ -56,6 +56,8 @@ pub enum Heard {
     Lost,
     /// Another node has closed the dashboard, or is no more.
     Gone(NodeId),
+    /// Others took this node for gone, and have removed its members' presence. Something may be missing as well.
+    Forgotten,
 }
 
 /// One dashboard's ear and voice on the bus.
