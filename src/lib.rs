@@ -8,6 +8,7 @@ pub mod config;
 pub mod http;
 pub mod metrics;
 pub mod reading;
+pub mod redis;
 pub mod rest;
 pub mod room;
 pub mod server;

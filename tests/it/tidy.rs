@@ -26,6 +26,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["src/cli/"]),
     ("rlimit", &["src/cli/"]),
     ("toml", &["src/config/"]),
+    ("redis", &["src/redis/"]),
+    ("rustls", &["src/redis/"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
 
@@ -58,9 +60,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("compress", &[]),
     ("shutdown", &[]),
     ("auth", &[]),
-    ("cluster", &[]),
-    ("store", &[]),
-    ("config", &["store"]),
+    ("redis", &[]),
+    ("cluster", &["redis"]),
+    ("store", &["redis"]),
+    ("config", &["redis", "store"]),
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("session::outbox", &[]),

@@ -1,0 +1,125 @@
+//! The way to Redis: commands in, answers out, whether it is one server, a master that Sentinels know, or a Cluster.
+//!
+//! [`Redis`] keeps its connections alive by itself. A command fails within seconds when Redis does not answer and at once while
+//! there is no connection; nothing is queued for later, because whoever sent it knows better what is still worth sending. A
+//! command may have run although it failed, and, when a connection broke, even twice: send only what may be repeated.
+
+mod cluster;
+mod command;
+mod link;
+mod sentinel;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::sync::Arc;
+
+pub use self::command::{Command, RedisError, Script, Value};
+pub use self::url::{RedisUrl, RedisUrlError};
+
+use self::cluster::Cluster;
+use self::command::answer;
+use self::link::{Access, Link, Target};
+use self::sentinel::Sentinels;
+use self::url::Deployment;
+
+/// A Redis. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    url: RedisUrl,
+    way: Way,
+}
+
+enum Way {
+    One(Link),
+    Many(Cluster),
+}
+
+impl Redis {
+    /// Connects when the first command comes.
+    #[must_use]
+    pub fn new(url: RedisUrl) -> Redis {
+        if url.is_tls {
+            // Fails when the process has a provider already, which will do.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let access = Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database };
+        let way = match url.deployment.clone() {
+            Deployment::Server(address) => Way::One(Link::new(Target::Server(address), access)),
+            Deployment::Sentinel { sentinels, master, credentials } => {
+                let sentinels = Sentinels { addresses: sentinels, master, credentials };
+                Way::One(Link::new(Target::Master(sentinels), access))
+            }
+            Deployment::Cluster(seeds) => Way::Many(Cluster::new(seeds, access)),
+        };
+        Redis { shared: Arc::new(Shared { url, way }) }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn url(&self) -> &RedisUrl {
+        &self.shared.url
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// [`RedisError`] – [`RedisError::Refused`] and [`RedisError::Unconnected`] did nothing, the others may have.
+    pub async fn run(&self, command: Command) -> Result<Value, RedisError> {
+        self.run_all(vec![command]).await.pop().expect("one answer for one command")
+    }
+
+    /// Runs commands that do not depend on each other, together: one answer for each, in their order.
+    ///
+    /// Those for the same server reach it in their order and in one piece, but others' may run between them, and one may fail
+    /// and the next succeed. What must happen together is one script.
+    pub async fn run_all(&self, commands: Vec<Command>) -> Vec<Result<Value, RedisError>> {
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        match &self.shared.way {
+            Way::One(link) => {
+                let those: Vec<&Command> = commands.iter().collect();
+                match link.run(&those).await {
+                    Ok(values) => values.into_iter().map(answer).collect(),
+                    Err(error) => vec![Err(error); commands.len()],
+                }
+            }
+            Way::Many(cluster) => cluster.run_all(&commands).await,
+        }
+    }
+
+    /// Runs a command on every server that owns keys: one answer for each server, in no order.
+    ///
+    /// # Errors
+    /// As [`Redis::run`], when one of them fails.
+    pub async fn run_everywhere(&self, command: Command) -> Result<Vec<Value>, RedisError> {
+        match &self.shared.way {
+            Way::One(_) => Ok(vec![self.run(command).await?]),
+            Way::Many(cluster) => cluster.run_everywhere(&command).await,
+        }
+    }
+
+    /// How often a connection was made. While it stays the same, every server is the process that it was.
+    #[must_use]
+    pub fn connections_made(&self) -> u64 {
+        match &self.shared.way {
+            Way::One(link) => link.connections_made(),
+            Way::Many(cluster) => cluster.connections_made(),
+        }
+    }
+
+    /// Lets go of all connections. Later commands fail with [`RedisError::Closed`].
+    pub async fn close(&self) {
+        match &self.shared.way {
+            Way::One(link) => link.close().await,
+            Way::Many(cluster) => cluster.close().await,
+        }
+    }
+}
