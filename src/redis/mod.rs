@@ -4,6 +4,7 @@
 //! there is no connection; nothing is queued for later, because whoever sent it knows better what is still worth sending. A
 //! command may have run although it failed, and, when a connection broke, even twice: send only what may be repeated.
 
+mod channels;
 mod cluster;
 mod command;
 mod link;
@@ -16,6 +17,8 @@ mod url;
 
 use std::sync::Arc;
 
+pub use self::channels::{Channels, Place, Pushed, Slots};
+pub use self::cluster::slot_of;
 pub use self::command::{Command, RedisError, Script, Value};
 pub use self::url::{RedisUrl, RedisUrlError};
 
@@ -49,7 +52,7 @@ impl Redis {
             // Fails when the process has a provider already, which will do.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let access = Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database };
+        let access = Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database, ear: None };
         let way = match url.deployment.clone() {
             Deployment::Server(address) => Way::One(Link::new(Target::Server(address), access)),
             Deployment::Sentinel { sentinels, master, credentials } => {
