@@ -155,6 +155,8 @@ label! {
         Metrics = "metrics",
         /// An upgrade to a WebSocket.
         Socket = "socket",
+        /// `GET /api/nodes`.
+        Nodes = "nodes",
         /// `GET /api/dashboards/…`.
         Dashboard = "dashboard",
         /// `GET /api/dashboards/…/state`.

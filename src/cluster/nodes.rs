@@ -1,5 +1,6 @@
 //! What a node says of itself, and what is known of it: the entries of `GET /api/nodes`.
 
+use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 use ydash_proto::id::NodeId;
 
@@ -19,6 +20,15 @@ pub struct NodeInfo {
     pub rooms: u64,
     /// Clients that are connected to it.
     pub sessions: u64,
+}
+
+impl NodeInfo {
+    /// The same with what is open and connected at this moment.
+    #[must_use]
+    pub fn counting(self, metrics: &Metrics) -> NodeInfo {
+        let count = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
+        NodeInfo { rooms: count(metrics.rooms.get()), sessions: count(metrics.sessions.get()), ..self }
+    }
 }
 
 /// One node as another sees it.

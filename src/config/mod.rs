@@ -16,9 +16,10 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
+use crate::redis::RedisUrl;
 use crate::store::StoreUrl;
 
-pub use value::{LogFormat, Network, Origin};
+pub use value::{BusUrl, LogFormat, Network, Origin};
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "ydash.toml";
@@ -89,6 +90,12 @@ knobs! {
         snapshot_interval: Duration = "60s", "TIME", value::duration;
         /// How long log entries stay that a snapshot covers.
         history: Duration = "7d", "TIME", value::duration;
+    }
+    "Nodes" {
+        /// How nodes hear each other: auto (over the store, if that is Redis), none, or redis://HOST like the store.
+        bus: BusUrl = "auto", "URL", value::parsed;
+        /// What this node is called in lists of nodes; the host's name and the port if it is not said.
+        node_name: String = "", "NAME", value::name;
     }
     "Rooms" {
         /// How long a room without members stays in memory.
@@ -301,6 +308,16 @@ impl Config {
         }
     }
 
+    /// The Redis over which this node hears others, if it does.
+    #[must_use]
+    pub fn bus_redis(&self) -> Option<&RedisUrl> {
+        match &self.bus {
+            BusUrl::Auto => self.store.redis(),
+            BusUrl::None => None,
+            BusUrl::Redis(url) => Some(url),
+        }
+    }
+
     /// Every knob with its value and origin, secrets masked.
     pub fn settings(&self) -> impl Iterator<Item = (&'static Knob, String, &Source)> {
         KNOBS.iter().zip(&self.settings).map(|(knob, setting)| (knob, masked(&setting.text), &setting.source))
@@ -388,6 +405,13 @@ impl Config {
         }
         if self.session_byte_burst < self.frame_bytes_max {
             return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
+        }
+        if matches!(self.bus, BusUrl::Redis(_)) && self.store.redis().is_none() {
+            return unfit(format!(
+                "the store `{}` is this node's own, but nodes on a bus must share their store: \
+                 set store to a Redis as well, or bus to none",
+                self.store
+            ));
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use core::fmt;
 use core::str::FromStr;
 use std::path::PathBuf;
 
+use crate::redis::RedisUrl;
+
 /// Which store to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
@@ -28,6 +30,16 @@ pub enum StoreUrlError {
     /// `memory:` takes nothing after the colon.
     #[error("store `memory:` takes nothing after the colon")]
     MemoryPath,
+}
+
+impl StoreUrl {
+    /// The Redis that it is, which other nodes can use as well.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisUrl> {
+        match self {
+            StoreUrl::Directory(_) | StoreUrl::Memory => None,
+        }
+    }
 }
 
 impl FromStr for StoreUrl {

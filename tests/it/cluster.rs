@@ -229,7 +229,7 @@ impl Cluster {
         let bus = Arc::new(Outdoors { bus: self.bus.node(), weather: Arc::clone(&self.weather) });
         let server = {
             let _inside = runtime.enter();
-            Server::bind(Arc::new(config)).unwrap().on_bus(bus)
+            Server::bind(Arc::new(config)).unwrap().on_bus(bus).leaving_store_open()
         };
         let (address, metrics) = (server.local_address(), Arc::clone(server.metrics()));
         runtime.spawn(server.serve(Arc::new(self.store.clone())));

@@ -71,7 +71,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("room", &["store", "cluster", "reading", "session::outbox"]),
     ("session", &["room", "session::outbox"]),
     ("http", &["auth", "config"]),
-    ("rest", &["http", "room"]),
+    ("rest", &["cluster", "http", "room"]),
     (
         "server",
         &["auth", "cluster", "config", "http", "rest", "room", "session", "session::outbox", "shutdown", "store"],

@@ -218,7 +218,9 @@ impl Hub {
             self.was_away();
         }
         let mut doubtful = self.doubtful();
-        let due: Vec<_> = core::iter::from_fn(|| doubtful.pop_front_if(|(until, _)| now >= *until)).collect();
+        // In the order of their ends: all last equally long.
+        let due = doubtful.iter().take_while(|(until, _)| now >= *until).count();
+        let due: Vec<_> = doubtful.drain(..due).collect();
         drop(doubtful);
         for line in due.into_iter().filter_map(|(_, line)| line.upgrade()) {
             line.settle(now);
@@ -352,9 +354,7 @@ impl Hub {
 
     /// What this node says of itself.
     pub(super) fn own_info(&self) -> NodeInfo {
-        let count = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
-        let (rooms, sessions) = (self.metrics.rooms.get(), self.metrics.sessions.get());
-        NodeInfo { rooms: count(rooms), sessions: count(sessions), ..self.own.clone() }
+        self.own.clone().counting(&self.metrics)
     }
 
     /// The key of this node's lease, or another's.
