@@ -1,5 +1,6 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
+mod allocator;
 pub mod auth;
 pub mod cli;
 pub mod cluster;

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use ydash_proto::room::Tuning;
 use ydash_proto::wire::close::CloseCode;
 
+use crate::allocator::{Peak, return_free_pages};
 use crate::auth::Anonymous;
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
@@ -154,8 +155,14 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
-        let registry =
-            Registry::new(rooms(&config), Arc::clone(&store), writer, Arc::clone(&bus), Arc::clone(&metrics), tasks.clone());
+        let registry = Registry::new(
+            rooms(&config),
+            Arc::clone(&store),
+            writer,
+            Arc::clone(&bus),
+            Arc::clone(&metrics),
+            tasks.clone(),
+        );
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
         let sessions = Sessions::new(
@@ -195,9 +202,14 @@ const UPKEEP: Duration = Duration::from_secs(2);
 async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
+    let mut peak = Peak::default();
     loop {
         ticks.tick().await;
         registry.relieve().await;
+        if peak.is_over(metrics.rooms.get() + metrics.sessions.get()) {
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(return_free_pages));
+        }
         let up = store.ping().await;
         metrics.store_up.set(i64::from(up.is_ok()));
         match up {

@@ -135,7 +135,9 @@ impl FromStr for BusUrl {
         match text {
             "auto" => Ok(BusUrl::Auto),
             "none" => Ok(BusUrl::None),
-            _ if text.contains("://") => text.parse().map(BusUrl::Redis).map_err(|error: RedisUrlError| error.to_string()),
+            _ if text.contains("://") => {
+                text.parse().map(BusUrl::Redis).map_err(|error: RedisUrlError| error.to_string())
+            }
             _ => Err("expected auto, none, or a Redis as in redis://127.0.0.1:6379".into()),
         }
     }

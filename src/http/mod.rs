@@ -95,7 +95,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
     let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
-    let nodes = segment!("api" / "nodes").and(reading()).and(warp::header::headers_cloned()).and(with(site)).map(nodes::list);
+    let nodes =
+        segment!("api" / "nodes").and(reading()).and(warp::header::headers_cloned()).and(with(site)).map(nodes::list);
 
     let json = dashboard(site, Resource::Document)
         .and(reading())
@@ -113,7 +114,19 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     });
 
     let api = json.or(state).unify().or(updates).unify();
-    health.or(ready).unify().or(metrics).unify().or(nodes).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
+    health
+        .or(ready)
+        .unify()
+        .or(metrics)
+        .unify()
+        .or(nodes)
+        .unify()
+        .or(api)
+        .unify()
+        .or(page)
+        .unify()
+        .recover(unmatched)
+        .unify()
 }
 
 fn health(_: Arc<Site>) -> Response {

@@ -143,9 +143,7 @@ fn read(info: PushInfo) -> Option<Pushed> {
             let channel = text(next());
             Some(Pushed::Message { channel, payload: next().into() })
         }
-        PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-            Some(Pushed::Unsubscribed { channel: text(next()) })
-        }
+        PushKind::Unsubscribe | PushKind::SUnsubscribe => Some(Pushed::Unsubscribed { channel: text(next()) }),
         PushKind::Disconnection => Some(Pushed::Ended),
         _ => None,
     }

@@ -52,7 +52,8 @@ impl Redis {
             // Fails when the process has a provider already, which will do.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let access = Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database, ear: None };
+        let access =
+            Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database, ear: None };
         let way = match url.deployment.clone() {
             Deployment::Server(address) => Way::One(Link::new(Target::Server(address), access)),
             Deployment::Sentinel { sentinels, master, credentials } => {

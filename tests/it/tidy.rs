@@ -24,6 +24,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics.rs"]),
     ("flate2", &["src/compress.rs"]),
     ("clap", &["src/cli/"]),
+    ("libc", &["src/allocator.rs"]),
     ("rlimit", &["src/cli/"]),
     ("toml", &["src/config/"]),
     ("redis", &["src/redis/"]),
@@ -57,6 +58,7 @@ const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "serde_json", "thiserror", "yr
 /// a longer one is listed for them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
+    ("allocator", &[]),
     ("compress", &[]),
     ("shutdown", &[]),
     ("auth", &[]),
@@ -74,7 +76,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rest", &["cluster", "http", "room"]),
     (
         "server",
-        &["auth", "cluster", "config", "http", "rest", "room", "session", "session::outbox", "shutdown", "store"],
+        &[
+            "allocator",
+            "auth",
+            "cluster",
+            "config",
+            "http",
+            "rest",
+            "room",
+            "session",
+            "session::outbox",
+            "shutdown",
+            "store",
+        ],
     ),
     ("cli", &["config", "server", "store", "telemetry"]),
 ];

@@ -52,6 +52,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A flush that joins so many updates came from a busy room.
 const BUSY_UPDATES: usize = 3;
+/// Up to so many members, frames are too few to be worth waiting for.
+const SMALL_ROOM_MEMBERS: usize = 16;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
@@ -61,7 +63,8 @@ const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 /// The pace of a room.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Updates go out at most this often; a quiet room's at once.
+    /// Updates go out at most this often, a quiet room's at once; a small room's twice as often, a very busy room's as its
+    /// awareness does.
     pub flush_interval: Duration,
     /// Awareness goes out at most this often.
     pub awareness_interval: Duration,
@@ -802,10 +805,17 @@ impl Room {
         self.retry_held(now, true, effects);
     }
 
-    /// The interval of a room so busy that a flush joins several updates is twice as long: that halves what it costs, and 16 ms
-    /// are one frame on a screen.
+    /// How long updates are collected.
+    ///
+    /// What a flush costs grows with the members. So a small room may flush twice as often, and one so busy that a flush joins
+    /// several updates does so at the pace of its cursors, if that is slower: 20 ms are hardly a frame on a screen, and save half.
     fn flush_interval(&self) -> Duration {
-        if self.is_busy { self.tuning.flush_interval * 2 } else { self.tuning.flush_interval }
+        let Tuning { flush_interval, awareness_interval, .. } = self.tuning;
+        match (self.is_busy, self.members.len() <= SMALL_ROOM_MEMBERS) {
+            (false, true) => flush_interval / 2,
+            (false, false) | (true, true) => flush_interval,
+            (true, false) => flush_interval.max(awareness_interval),
+        }
     }
 
     fn flush(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

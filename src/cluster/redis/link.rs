@@ -240,10 +240,8 @@ impl Session<'_> {
         if self.hub.carries_nodes(self.link) {
             let channel = &*self.hub.nodes_channel;
             let hello = Frame::Hello.encode(self.hub.node);
-            let commands = vec![
-                Command::new(subscribe).arg(channel),
-                Command::new(publish).arg(channel).arg(hello.as_slice()),
-            ];
+            let commands =
+                vec![Command::new(subscribe).arg(channel), Command::new(publish).arg(channel).arg(hello.as_slice())];
             sent.push_back(Instant::now());
             under_way.push_back(self.send((commands, 0, vec![Expected::Nothing, Expected::Nothing])));
         }

@@ -49,14 +49,7 @@ fn prefix() -> String {
 
 fn bus(url: &str) -> (RedisBus, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let own = NodeInfo {
-        name: "test".into(),
-        version: "0".into(),
-        started: 0,
-        address: None,
-        rooms: 0,
-        sessions: 0,
-    };
+    let own = NodeInfo { name: "test".into(), version: "0".into(), started: 0, address: None, rooms: 0, sessions: 0 };
     (RedisBus::start(url.parse().unwrap(), own, Arc::clone(&metrics)), metrics)
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod client;
 pub(crate) mod forge;
 pub(crate) mod node;
 pub(crate) mod peer;
+pub(crate) mod redis;
