@@ -213,7 +213,7 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         let up = store.ping().await;
         metrics.store_up.set(i64::from(up.is_ok()));
         match up {
-            Ok(()) if !was_up => info!("store is back"),
+            Ok(_) if !was_up => info!("store is back"),
             Err(failure) if was_up => {
                 error!(%failure, "store is down: members keep editing, newcomers are told to try again")
             }

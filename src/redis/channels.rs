@@ -60,7 +60,7 @@ impl Redis {
     pub async fn slots(&self) -> Result<Slots, RedisError> {
         match &self.shared.way {
             Way::One(_) => Ok(Slots(None)),
-            Way::Many(cluster) => Ok(Slots(Some(cluster.owners().await?))),
+            Way::Many(cluster) => Ok(Slots(Some(cluster.look_again().await?))),
         }
     }
 

@@ -4,7 +4,7 @@
 //! that command, which goes there once; then, as after any failure, the map is asked for anew before the next batch. So a
 //! failover is found within one failed batch, and a server that hangs holds up nobody's slots but its own.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,6 +29,7 @@ const NOBODY: u16 = u16::MAX;
 pub(super) struct Cluster {
     seeds: Vec<Address>,
     access: Access,
+    made: Arc<AtomicU64>,
     links: Mutex<HashMap<Address, Arc<Link>>>,
     map: Mutex<Arc<SlotMap>>,
     is_stale: AtomicBool,
@@ -51,10 +52,11 @@ enum Route {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<Address>, access: Access) -> Cluster {
+    pub(super) fn new(seeds: Vec<Address>, access: Access, made: Arc<AtomicU64>) -> Cluster {
         Cluster {
             seeds,
             access,
+            made,
             links: Mutex::default(),
             map: Mutex::default(),
             is_stale: AtomicBool::new(true),
@@ -125,8 +127,13 @@ impl Cluster {
         Ok(values)
     }
 
+    /// The way to each master.
+    pub(super) async fn owners(&self) -> Result<Vec<Arc<Link>>, RedisError> {
+        Ok(self.map().await?.owners.iter().map(|owner| self.link(owner)).collect())
+    }
+
     /// Who owns which slot, asked for anew.
-    pub(super) async fn owners(&self) -> Result<Arc<SlotMap>, RedisError> {
+    pub(super) async fn look_again(&self) -> Result<Arc<SlotMap>, RedisError> {
         self.is_stale.store(true, Ordering::Relaxed);
         self.map().await
     }
@@ -134,10 +141,6 @@ impl Cluster {
     /// A connection of one's own to a server.
     pub(super) async fn connect_apart(&self, address: &Address, ear: Ear) -> Result<MultiplexedConnection, RedisError> {
         self.link(address).connect_apart(ear).await
-    }
-
-    pub(super) fn connections_made(&self) -> u64 {
-        self.links().values().map(|link| link.connections_made()).sum()
     }
 
     pub(super) async fn close(&self) {
@@ -231,9 +234,9 @@ impl Cluster {
 
     fn link(&self, address: &Address) -> Arc<Link> {
         let mut links = self.links();
-        let link = links
-            .entry(address.clone())
-            .or_insert_with(|| Arc::new(Link::new(Target::Server(address.clone()), self.access.clone())));
+        let link = links.entry(address.clone()).or_insert_with(|| {
+            Arc::new(Link::new(Target::Server(address.clone()), self.access.clone(), Arc::clone(&self.made)))
+        });
         Arc::clone(link)
     }
 

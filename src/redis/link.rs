@@ -6,6 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
@@ -55,8 +56,8 @@ pub(super) struct Link {
     target: Target,
     access: Access,
     state: Mutex<State>,
-    /// Connections made so far.
-    made: AtomicU64,
+    /// Connections made so far, also by others: their numbers.
+    made: Arc<AtomicU64>,
     is_closed: AtomicBool,
 }
 
@@ -73,13 +74,8 @@ struct Failure {
 }
 
 impl Link {
-    pub(super) fn new(target: Target, access: Access) -> Link {
-        Link { target, access, state: Mutex::default(), made: AtomicU64::new(0), is_closed: AtomicBool::new(false) }
-    }
-
-    /// How often a connection was made. Unless it grows, the server is the same process that it was.
-    pub(super) fn connections_made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+    pub(super) fn new(target: Target, access: Access, made: Arc<AtomicU64>) -> Link {
+        Link { target, access, state: Mutex::default(), made, is_closed: AtomicBool::new(false) }
     }
 
     /// Lets go of the connection, for good.

@@ -15,7 +15,9 @@ pub(crate) mod testing;
 mod tests;
 mod url;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::channels::{Channels, Place, Pushed, Slots};
 pub use self::cluster::slot_of;
@@ -37,6 +39,7 @@ pub struct Redis {
 struct Shared {
     url: RedisUrl,
     way: Way,
+    connections_made: Arc<AtomicU64>,
 }
 
 enum Way {
@@ -54,15 +57,17 @@ impl Redis {
         }
         let access =
             Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database, ear: None };
+        let made = Arc::new(AtomicU64::new(0));
+        let link = |target| Link::new(target, access.clone(), Arc::clone(&made));
         let way = match url.deployment.clone() {
-            Deployment::Server(address) => Way::One(Link::new(Target::Server(address), access)),
+            Deployment::Server(address) => Way::One(link(Target::Server(address))),
             Deployment::Sentinel { sentinels, master, credentials } => {
                 let sentinels = Sentinels { addresses: sentinels, master, credentials };
-                Way::One(Link::new(Target::Master(sentinels), access))
+                Way::One(link(Target::Master(sentinels)))
             }
-            Deployment::Cluster(seeds) => Way::Many(Cluster::new(seeds, access)),
+            Deployment::Cluster(seeds) => Way::Many(Cluster::new(seeds, access, Arc::clone(&made))),
         };
-        Redis { shared: Arc::new(Shared { url, way }) }
+        Redis { shared: Arc::new(Shared { url, way, connections_made: made }) }
     }
 
     /// Which one it is.
@@ -110,13 +115,28 @@ impl Redis {
         }
     }
 
+    /// The keys that match a glob pattern, of all servers. Reads bit by bit, so that nobody else has to wait: what is made or removed
+    /// meanwhile may be among them or not.
+    ///
+    /// # Errors
+    /// As [`Redis::run`], when one of them fails.
+    pub async fn keys(&self, pattern: &str) -> Result<BTreeSet<Vec<u8>>, RedisError> {
+        let mut keys = BTreeSet::new();
+        match &self.shared.way {
+            Way::One(link) => scan(link, pattern, &mut keys).await?,
+            Way::Many(cluster) => {
+                for link in cluster.owners().await? {
+                    scan(&link, pattern, &mut keys).await?;
+                }
+            }
+        }
+        Ok(keys)
+    }
+
     /// How often a connection was made. While it stays the same, every server is the process that it was.
     #[must_use]
     pub fn connections_made(&self) -> u64 {
-        match &self.shared.way {
-            Way::One(link) => link.connections_made(),
-            Way::Many(cluster) => cluster.connections_made(),
-        }
+        self.shared.connections_made.load(Ordering::Relaxed)
     }
 
     /// Lets go of all connections. Later commands fail with [`RedisError::Closed`].
@@ -125,5 +145,25 @@ impl Redis {
             Way::One(link) => link.close().await,
             Way::Many(cluster) => cluster.close().await,
         }
+    }
+}
+
+async fn scan(link: &Link, pattern: &str, keys: &mut BTreeSet<Vec<u8>>) -> Result<(), RedisError> {
+    const UNEXPECTED: RedisError = RedisError::Unexpected("SCAN");
+    let mut cursor = b"0".to_vec();
+    loop {
+        let scan = Command::new("SCAN").arg(&cursor[..]).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        let page = link.run(&[&scan]).await?.pop().map(answer).transpose()?;
+        let Some(Value::Array(mut page)) = page else { return Err(UNEXPECTED) };
+        let (Some(Value::Array(found)), Some(Value::BulkString(next))) = (page.pop(), page.pop()) else {
+            return Err(UNEXPECTED);
+        };
+        keys.extend(
+            found.into_iter().filter_map(|key| if let Value::BulkString(key) = key { Some(key) } else { None }),
+        );
+        if next == b"0" {
+            return Ok(());
+        }
+        cursor = next;
     }
 }

@@ -219,8 +219,11 @@ fn fill(directory: &Path) {
             source: ydash::store::Source::Rest,
             update: update.into(),
         };
-        let append =
-            |name| Append { dashboard: DashboardId::new("default", name).unwrap(), entries: vec![entry(b"\x00\x00")] };
+        let append = |name| Append {
+            dashboard: DashboardId::new("default", name).unwrap(),
+            after: None,
+            entries: vec![entry(b"\x00\x00")],
+        };
         for result in store.append(vec![append("a"), append("b")]).await {
             result.unwrap();
         }
