@@ -287,7 +287,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// [`RunError`] – for the operator; nothing was served.
 pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
-    let store = store::open(&config.store)?;
+    let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
     let address = server.local_address();
     info!(%address, store = %config.store, version = env!("CARGO_PKG_VERSION"), "serving");
