@@ -348,7 +348,7 @@ fn host_name() -> String {
 /// [`RunError`] – for the operator; nothing was served.
 pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
-    let store = store::open(&config.store)?;
+    let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
     let address = server.local_address();
     let server = match config.bus_redis() {

@@ -18,6 +18,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| String::from("duration is too long"))
 }
 
+/// How long something stays: a duration, a number of seconds as Redis has it, or `never` if it is never removed.
+pub(super) fn lifetime(text: &str) -> Result<Option<Duration>, String> {
+    match text.parse() {
+        Ok(0) => Err("expected a time above zero, or never".into()),
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        Err(_) if text == "never" => Ok(None),
+        Err(_) => match duration(text) {
+            Ok(Duration::ZERO) => Err("expected a time above zero, or never".into()),
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err("expected a duration such as 12h or 30d, a number of seconds, or never".into()),
+        },
+    }
+}
+
 /// `65536`, `64KiB`, `16MiB`, `2GiB`.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     const UNITS: [(&str, u64); 8] = [
@@ -215,6 +229,17 @@ mod tests {
         }
         for text in ["", "8", "s", "-1s", "1.5s", "1y", "99999999999999999999s", "999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_may_have_no_end() {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        for (text, expected) in [("30d", days(30)), ("2592000", days(30)), ("never", None)] {
+            assert_eq!(lifetime(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "0s", "-1", "soon"] {
+            assert!(lifetime(text).is_err(), "{text}");
         }
     }
 

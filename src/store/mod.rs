@@ -1,7 +1,7 @@
 //! Keeping dashboards: a log of accepted updates and a snapshot for each, behind one trait.
 //!
-//! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk. All of them
-//! pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
+//! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk, [`mod@redis`] is
+//! what several nodes share. All of them pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
 //! those of all rooms together. [`archive`] carries dashboards from one store to another.
 //!
 //! What every store promises:
@@ -298,13 +298,22 @@ pub enum OpenError {
     },
 }
 
-/// Opens the store that a URL names. Blocks while it reads what the last process left unfinished.
+/// What a store is opened with besides its URL.
+#[derive(Clone, Debug, Default)]
+pub struct StoreConfig {
+    /// How dashboards are kept in Redis.
+    pub redis: self::redis::RedisStoreConfig,
+}
+
+/// Opens the store that a URL names. Blocks while it reads what the last process left unfinished. Redis need not be there yet:
+/// until it is, dashboards cannot be opened.
 ///
 /// # Errors
 /// [`OpenError`] – names the directory and what is wrong with it; the server cannot start.
-pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open(url: &StoreUrl, config: &StoreConfig) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
         StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
+        StoreUrl::Redis(url) => Arc::new(self::redis::RedisStore::new(url.clone(), config.redis.clone())),
     })
 }

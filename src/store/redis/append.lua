@@ -5,7 +5,7 @@ local state = redis.call('HMGET', KEYS[2], 'era', 'end', 'covers', 'listed')
 local era, last, covers, listed = state[1], state[2], state[3], state[4]
 local ttl, new_era, after = ARGV[1], ARGV[2], ARGV[3]
 
-if after ~= '' and not holds(after, era, last, covers) then return lost(era, new_era, last) end
+if after ~= '' and not holds(after, era, last, covers) then return lost(after, era, new_era, last) end
 if #ARGV == 3 then
   renew(ttl)
   return {'ok', last or '0-0', last or '0-0', listed or '0'}

@@ -6,7 +6,7 @@ local state = redis.call('HMGET', KEYS[2], 'era', 'end', 'covers', 'listed')
 local era, last, kept, listed = state[1], state[2], state[3], state[4]
 local ttl, new_era, covers, record, damaged = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-if not holds(covers, era, last, kept) then return lost(era, new_era, last) end
+if not holds(covers, era, last, kept) then return lost(covers, era, new_era, last) end
 if kept and less(covers, kept) and kept ~= damaged then return {'superseded', kept, listed or '0'} end
 
 if kept and kept == damaged then
