@@ -251,6 +251,10 @@ impl Room {
             }
         }
         remote.confirm(origin, durable);
+        if self.is_closing && self.members.is_empty() {
+            // What is said now is for those who stay; listening to it, a room in use elsewhere would never be settled.
+            return;
+        }
         match said {
             Said::Update(scanned) => {
                 let unconfirmed = (number > durable).then_some((origin, number));
@@ -776,6 +780,18 @@ mod tests {
             deliver(&mut there, later, HERE, &message);
         }
         assert!(there.presence.is_elsewhere(5), "it is shown again");
+    }
+
+    /// Otherwise a node could not drain while others are busy.
+    #[test]
+    fn a_room_that_closes_and_is_empty_listens_to_nobody() {
+        let (mut here, mut there) = (linked_room(), linked_room());
+        here.handle(OPENED, Input::Close, &mut Vec::new());
+        for message in said(&mut there, OPENED, write(typed(5, 0))) {
+            deliver(&mut here, OPENED, THERE, &message);
+        }
+        assert_eq!(here.clocks().get(5), 0);
+        assert!(here.is_evictable(OPENED));
     }
 
     /// An id that another node shows is nobody's here: not by announcing it, not by editing as it, and an echo of its entry is
