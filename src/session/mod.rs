@@ -7,6 +7,7 @@
 mod deflate;
 pub mod outbox;
 mod reader;
+mod small;
 mod writer;
 
 use crate::metrics::{Metrics, Refusal};
@@ -126,8 +127,9 @@ impl Sessions {
             bytes_max: self.config.limits.outbox_bytes_max,
             frames_max: self.config.limits.outbox_frames_max,
         };
-        let outbox = Arc::new(Outbox::new(limits));
         let (read_half, write_half) = io.into_split();
+        let write_half = Arc::new(write_half);
+        let outbox = Arc::new(Outbox::over(Arc::clone(&write_half), limits));
         let entered = match entry {
             // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
             Ok(entry) => match self.registry.open(&entry.dashboard).await {
