@@ -10,6 +10,7 @@ pub mod http;
 pub mod metrics;
 pub mod outbox;
 pub mod reading;
+pub mod redis;
 pub mod rest;
 pub mod room;
 pub mod server;

@@ -152,10 +152,11 @@ impl Driver {
             for message in messages.drain(..) {
                 self.take(now, message);
             }
+            // First, so that a newcomer's question is answered.
+            self.link(now);
             for one in heard.drain(..) {
                 self.hear(now, one);
             }
-            self.link(now);
             if messages.capacity() > INPUTS_AT_ONCE / 4 {
                 messages = Vec::new();
             }
@@ -240,6 +241,7 @@ impl Driver {
             Heard::Envelope(bytes) => bytes,
             Heard::Lost => return self.handle(now, Input::RemoteLost),
             Heard::Gone(origin) => return self.handle(now, Input::NodeGone { origin }),
+            Heard::Forgotten => return self.handle(now, Input::Forgotten),
         };
         self.context.metrics.bus_heard.inc();
         match self.open_envelope(&bytes) {

@@ -279,8 +279,8 @@ impl Context {
         id: &DashboardId,
         entries: Vec<LogEntry>,
     ) -> Pin<Box<dyn Future<Output = Option<LogPosition>> + Send>> {
-        let submission = self.writer.submit(Append { dashboard: id.clone(), entries });
-        Box::pin(async move { submission.await.ok() })
+        let submission = self.writer.submit(Append { dashboard: id.clone(), after: None, entries });
+        Box::pin(async move { submission.await.ok().map(|appended| appended.position) })
     }
 
     /// Writes a snapshot; resolves to whether it, or a better one, is there.

@@ -27,6 +27,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libc", &["src/allocator.rs"]),
     ("rlimit", &["src/cli/"]),
     ("toml", &["src/config/"]),
+    ("redis", &["src/redis/"]),
+    ("rustls", &["src/redis/"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
 
@@ -56,13 +58,14 @@ const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "serde_json", "thiserror", "yr
 /// a longer one is listed for them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
-    ("compress", &[]),
     ("allocator", &[]),
+    ("compress", &[]),
     ("shutdown", &[]),
     ("auth", &[]),
-    ("cluster", &[]),
-    ("store", &[]),
-    ("config", &["store"]),
+    ("redis", &[]),
+    ("cluster", &["redis"]),
+    ("store", &["redis"]),
+    ("config", &["redis", "store"]),
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("outbox", &[]),
@@ -70,7 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("room", &["store", "cluster", "reading", "outbox"]),
     ("session", &["room", "outbox"]),
     ("http", &["auth", "config"]),
-    ("rest", &["http", "room"]),
+    ("rest", &["cluster", "http", "room"]),
     (
         "server",
         &["allocator", "auth", "cluster", "config", "http", "rest", "room", "session", "outbox", "shutdown", "store"],

@@ -163,6 +163,8 @@ pub enum Input {
         /// Which.
         origin: NodeId,
     },
+    /// Other nodes took this one for gone: they have removed its members' presence, and may have missed what it said.
+    Forgotten,
     /// What [`super::Effect::ReadStore`] asked for; `None` when it failed.
     StoreRead {
         /// All of it.

@@ -205,6 +205,7 @@ impl Room {
             }
             Input::RemoteLost => self.lost(now),
             Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::Forgotten => self.forgotten(now),
             Input::StoreRead { read } => self.store_read(now, read, effects),
             Input::Close => {
                 self.is_closing = true;

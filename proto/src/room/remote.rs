@@ -42,8 +42,6 @@ use std::collections::BTreeMap;
 const EXCHANGE: Duration = Duration::from_secs(10);
 /// Between two questions of a room; and how long what it seems to lack may still be on its way.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
-/// A node that said nothing for so long is gone: three exchanges went by.
-const SILENT_FOR: Duration = Duration::from_secs(35);
 
 /// What a room knows of the others. Made when it first has company.
 #[derive(Debug)]
@@ -76,7 +74,6 @@ pub(super) struct Remote {
 #[derive(Debug)]
 struct Peer {
     last: u64,
-    heard_at: Timestamp,
     unconfirmed: Vec<(u64, Bytes)>,
 }
 
@@ -120,8 +117,7 @@ impl Remote {
 
     fn next_timeout(&self) -> Timestamp {
         let doubt = self.doubt.as_ref().map(|(at, _)| *at);
-        let silence = self.peers.values().map(|peer| peer.heard_at + SILENT_FOR);
-        let at = self.ask_at.into_iter().chain(doubt).chain(silence).chain(self.has_others.then_some(self.exchange_at));
+        let at = self.ask_at.into_iter().chain(doubt).chain(self.has_others.then_some(self.exchange_at));
         at.min().unwrap_or(Timestamp(u64::MAX))
     }
 }
@@ -220,6 +216,13 @@ impl Room {
         self.company.meet(now, self.opened_at).ask_soon(now);
     }
 
+    /// Other nodes took this one for gone. Their clients take nothing at a clock that they have seen removed, so everybody here is
+    /// made to take the next one.
+    pub(super) fn forgotten(&mut self, now: Timestamp) {
+        self.lost(now);
+        self.presence.renew_all(now);
+    }
+
     /// Another node's room says something.
     pub(super) fn heard(
         &mut self,
@@ -234,7 +237,6 @@ impl Room {
         let mut is_late = false;
         match remote.peers.get_mut(&origin) {
             Some(peer) => {
-                peer.heard_at = now;
                 is_late = number <= peer.last;
                 let has_gap = number > peer.last.saturating_add(1);
                 peer.last = peer.last.max(number);
@@ -244,7 +246,7 @@ impl Room {
             }
             None => {
                 // What it said before is unknown, unless it has only just come.
-                remote.peers.insert(origin, Peer { last: number, heard_at: now, unconfirmed: Vec::new() });
+                remote.peers.insert(origin, Peer { last: number, unconfirmed: Vec::new() });
                 remote.ask_soon(now);
             }
         }
@@ -311,15 +313,10 @@ impl Room {
             remote.ask_soon(now);
         }
         let has_others = remote.has_others;
-        let silent: Vec<NodeId> =
-            remote.peers.iter().filter(|(_, peer)| now.since(peer.heard_at) >= SILENT_FOR).map(|(&id, _)| id).collect();
         let asks = remote.ask_at.take_if(|at| now >= *at).is_some();
         let tells = has_others && now >= remote.exchange_at;
         if tells {
             remote.exchange_at = now + EXCHANGE;
-        }
-        for origin in silent {
-            self.node_gone(now, origin, effects);
         }
         if has_others && asks {
             self.ask_others(now, effects);
@@ -743,6 +740,42 @@ mod tests {
             _ => None,
         });
         assert_eq!(covers, Some(LogPosition(9)));
+    }
+
+    /// Other nodes have removed everybody here at the clocks that they had, and their clients take nothing at those any more.
+    #[test]
+    fn who_was_taken_for_gone_is_announced_anew_at_the_next_clock() {
+        const MEMBER: MemberId = MemberId(1);
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let joining = super::super::Joining {
+            member: MEMBER,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        said(&mut here, OPENED, Input::Joined(joining));
+        let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
+        for message in said(&mut here, OPENED, Input::Awareness { member: MEMBER, body: entry(3) }) {
+            deliver(&mut there, OPENED, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5));
+        said(&mut there, OPENED, Input::NodeGone { origin: HERE });
+        assert_eq!(there.presence.states(), 0);
+        let later = OPENED + ASK_PAUSE;
+        let mut effects = Vec::new();
+        here.handle(later, Input::Forgotten, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        let nudge = encode::awareness([(5, 3, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == MEMBER && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+        let mut announced = published(effects);
+        announced.extend(said(&mut here, later, Input::Awareness { member: MEMBER, body: entry(4) }));
+        for message in announced {
+            deliver(&mut there, later, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5), "it is shown again");
     }
 
     /// An id that another node shows is nobody's here: not by announcing it, not by editing as it, and an echo of its entry is
