@@ -36,8 +36,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(40);
 const STOPPED_FOR: Duration = Duration::from_secs(20);
 
 /// What writers do.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
+    #[default]
     /// Edit, and come back whenever the socket breaks.
     Write,
     /// Read only, and come back likewise.
@@ -131,6 +132,7 @@ impl Writer {
     }
 }
 
+#[derive(Default)]
 struct Crowd {
     phase: watch::Sender<Phase>,
     writers: Vec<JoinHandle<Writer>>,
@@ -139,7 +141,7 @@ struct Crowd {
 
 impl Crowd {
     fn gather(url: &str, seed: u64) -> Crowd {
-        let mut crowd = Crowd { phase: watch::channel(Phase::Write).0, writers: Vec::new(), views: Vec::new() };
+        let mut crowd = Crowd::default();
         for (n, room) in ROOMS.iter().enumerate() {
             for writer in 0..WRITERS_PER_ROOM {
                 crowd.add(100 * (n as u64 + 1) + writer, room, url, seed);
@@ -161,7 +163,7 @@ impl Crowd {
             logged: 0,
             connects: 0,
         };
-        let view = Arc::new(Mutex::new(View::default()));
+        let view = Arc::new(Mutex::new(View { id, room, ..View::default() }));
         self.views.push(Arc::clone(&view));
         let phase = self.phase.subscribe();
         self.writers.push(tokio::spawn(async move {
@@ -381,33 +383,30 @@ async fn concurrent_edits_converge_on_every_node_and_in_the_store() {
 #[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
 async fn a_killed_node_takes_its_cursors_with_it_and_no_edit() {
     let mut world = World::start(DURABLE);
-    let mut crowd = world.crowd();
+    let crowd = world.crowd();
     // One that sits on this very node, and does not come back.
-    let (ghost_phase, ghost) = (watch::channel(Phase::Write).0, world.nodes[2].ws(""));
-    let regulars = core::mem::replace(&mut crowd.phase, ghost_phase);
-    crowd.add(999, ROOMS[0], &ghost, world.seed);
-    let ghosts = core::mem::replace(&mut crowd.phase, regulars);
+    let mut ghosts = Crowd::default();
+    ghosts.add(999, ROOMS[0], &world.nodes[2].ws(""), world.seed);
     let sees_ghost = |view: &View| view.sees.contains(&999);
-    let is_elsewhere = |view: &&View| view.room == ROOMS[0] && view.id != 999;
+    let is_in_its_room = |view: &&View| view.room == ROOMS[0];
     crowd
         .until("all see the one on the node that will be killed", SETTLED_WITHIN, |views| {
-            views.iter().filter(is_elsewhere).all(sees_ghost)
+            views.iter().filter(is_in_its_room).all(sees_ghost)
         })
         .await;
     crowd.until_more_is_saved().await;
-    ghosts.send_replace(Phase::End);
+    ghosts.until_more_is_saved().await;
     world.nodes[2].kill();
+    let acked = ghosts.saved();
+    ghosts.end().await;
     let gone_after = crowd
-        .until("nobody sees it any more", GONE_WITHIN, |views| !views.iter().filter(is_elsewhere).any(sees_ghost))
+        .until("nobody sees it any more", GONE_WITHIN, |views| !views.iter().filter(is_in_its_room).any(sees_ghost))
         .await;
     println!("its cursor was gone after {gone_after:?}");
     world.until_all_know(&["node-0", "node-1"], &[0, 1]).await;
-    let ghost = crowd.writers.pop().unwrap().await.unwrap();
-    let acked = crowd.views.pop().unwrap().lock().unwrap().saved;
     crowd.until_more_is_saved().await;
     let state = world.nodes[0].state(&format!("default/{}", ROOMS[0])).await;
     assert!(clock_in(&state, 999) >= acked && acked > 0, "{acked} edits of the dead were called saved");
-    drop(ghost);
     world.restart(2);
     world.until_all_know(&["node-0", "node-1", "node-2"], &[0, 1, 2]).await;
     world.assert_settled(crowd).await;

@@ -273,6 +273,7 @@ impl Driver {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         Ok(Some(Input::Remote { origin, number, durable, said }))
