@@ -246,6 +246,8 @@ pub struct Metrics {
     pub snapshots: Counter,
     /// Snapshots that the store did not take.
     pub snapshots_failed: Counter,
+    /// Rooms that found that the store had lost what was durable, and put back what they had.
+    pub store_losses: Counter,
     /// Documents compacted.
     pub compactions: Counter,
     /// Compactions given up: content that yrs would not give back byte-true, or a caught panic.
@@ -312,6 +314,7 @@ impl Metrics {
             refusals: CounterBy::register(r, "refusals", "What was not taken from clients, by rule"),
             snapshots: counter(r, "snapshots", "Snapshots written"),
             snapshots_failed: counter(r, "snapshots_failed", "Snapshots that the store did not take"),
+            store_losses: counter(r, "store_losses", "Rooms that put back what the store had lost"),
             compactions: counter(r, "compactions", "Documents compacted"),
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,7 +28,7 @@ use crate::room::{Registry, RoomsConfig};
 use crate::session::{Arrival, Entry, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, StoreLife};
 
 /// A server that has its address and does not serve yet: clients wait in the backlog meanwhile.
 pub struct Server {
@@ -199,10 +199,15 @@ impl Server {
 /// How often memory and the store are looked at.
 const UPKEEP: Duration = Duration::from_secs(2);
 
+/// How often rooms look after a store that may lose things unnoticed: keys are evicted, or removed by hand.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+
 async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();
+    let mut life = None;
+    let mut looked_at = Instant::now();
     loop {
         ticks.tick().await;
         registry.relieve().await;
@@ -212,14 +217,21 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         }
         let up = store.ping().await;
         metrics.store_up.set(i64::from(up.is_ok()));
-        match up {
+        match &up {
             Ok(_) if !was_up => info!("store is back"),
             Err(failure) if was_up => {
                 error!(%failure, "store is down: members keep editing, newcomers are told to try again")
             }
             _ => {}
         }
-        was_up = metrics.store_up.get() == 1;
+        was_up = up.is_ok();
+        if let Ok(this) = up {
+            let is_another = life.replace(this).is_some_and(|before| before != this);
+            if is_another || this != StoreLife::ONLY && looked_at.elapsed() >= LOOK_AFTER {
+                looked_at = Instant::now();
+                registry.check_store(is_another).await;
+            }
+        }
     }
 }
 

@@ -180,7 +180,7 @@ impl Store for EmbeddedStore {
 
     /// The directory is locked: nothing that was synced is lost while it is open.
     fn ping(&self) -> BoxFuture<'_, Result<StoreLife, StoreError>> {
-        Box::pin(async move { self.ask(|answer| Job::Ping { answer }).await.map(|()| StoreLife::default()) })
+        Box::pin(async move { self.ask(|answer| Job::Ping { answer }).await.map(|()| StoreLife::ONLY) })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -134,6 +134,11 @@ pub struct Appended {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreLife(pub u64);
 
+impl StoreLife {
+    /// Of a store that can lose nothing while it is open.
+    pub const ONLY: StoreLife = StoreLife(0);
+}
+
 /// What a store holds of a dashboard, as far as needed to open it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {

@@ -117,6 +117,18 @@ impl Document {
         !self.orphans.is_empty()
     }
 
+    /// What the log holds and could not be placed.
+    pub(super) fn orphans(&self) -> impl Iterator<Item = Bytes> {
+        self.orphans.iter().cloned()
+    }
+
+    /// How much of this document `other` holds; `None` if it holds all of it.
+    pub(super) fn held_by(&self, other: &Knowledge) -> Option<StateVector> {
+        let has_all =
+            other.clocks().covers(self.clocks()) && self.knowledge.deletes().subtract(other.deletes()).is_empty();
+        (!has_all).then(|| other.clocks().clone())
+    }
+
     /// Keeps what the log holds and could not be placed.
     pub(super) fn add_orphans(&mut self, orphans: impl Iterator<Item = Bytes>) {
         self.orphans.extend(orphans);
