@@ -5,7 +5,6 @@ use crate::room::{Registry, WriteError as RoomWriteError};
 use bytes::Bytes;
 use core::time::Duration;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Identity;
@@ -42,7 +41,7 @@ impl Rest {
 }
 
 impl Dashboards for Rest {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
         let rest = self.clone();
         Box::pin(async move {
             let state = rest.state(&dashboard, StateVector::default()).await?;

@@ -792,7 +792,25 @@ async fn hostile_14_what_a_viewer_sends_is_dropped_and_counted_and_the_viewer_st
     assert!(node.is_alive());
 }
 
-// 9: content that yrs cannot read.
+// 9: content that costs its readers.
+
+/// yrs 0.28.1 reads the second item of the first one for ever: two dashboards of it took JSON from everybody until a restart.
+#[tokio::test]
+async fn hostile_09_characters_in_an_array_keep_no_reader_busy() {
+    let arena = Arena::open(&[]).await;
+    let array = [forge::in_root("a", TYPE, &[0]), forge::inside((1, 0), STRING, &var_bytes("😀"))];
+    let mixed = [forge::in_root("a", STRING, &var_bytes("😀")), forge::after((1, 1), ANY, &[1, 125, 1])];
+    let dashboards = [(array, "{\"a\":[[\"😀\"]]}"), (mixed, "{\"a\":\"😀\"}")];
+    for (at, (structs, shown)) in dashboards.iter().cycle().take(8).enumerate() {
+        let mut attacker = Peer::open(&arena.node, &format!("/odd-{at}?acks=1")).await;
+        attacker.send(live(&update((1, 0), structs, &[]))).await;
+        assert_eq!(attacker.statuses(1).await, (1, 0));
+        let answer = reqwest::get(arena.node.http(&format!("/api/dashboards/default/odd-{at}"))).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, *shown));
+    }
+    assert_eq!(reqwest::get(arena.node.http("/api/dashboards/default/elsewhere")).await.unwrap().status(), 200);
+    arena.close().await;
+}
 
 #[tokio::test]
 async fn hostile_09_content_that_keeps_yrs_busy_for_hours_costs_nobody_else_anything() {

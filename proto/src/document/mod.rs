@@ -1,13 +1,15 @@
-//! Yjs documents read with yrs: garbage collection and JSON. The only place that turns bytes into items.
+//! Yjs documents read item by item: garbage collection and JSON. The only place that turns bytes into items.
 //!
 //! Costly, and as safe as yrs is on hostile content: run it on a thread with a large stack that may take its time, never in a
 //! room's task. A panic inside yrs is caught here and ends nothing but the call.
 
 mod compact;
 mod json;
+mod tree;
 
 pub use compact::{Compacted, Kept, compact};
 pub use json::{ReadError, to_json};
+pub use tree::TreeError;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use yrs::updates::decoder::Decode;

@@ -69,7 +69,7 @@ impl DeleteSet {
     }
 
     /// Whether all of `range` is deleted.
-    pub(super) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
+    pub(crate) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
         self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
     }
 
