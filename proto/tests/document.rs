@@ -1,19 +1,20 @@
-//! What documents are shown as, against what yrs makes of them.
+//! What becomes of documents, against what yrs makes of them: as JSON, and when garbage is collected.
 
 mod history;
 
 use bytes::Bytes;
-use history::{CLIENTS, play, step};
+use history::{CLIENTS, clocks, full_state, play, portrait, reader_of, step};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use ydash_proto::document::to_json;
-use ydash_proto::update::merge;
+use ydash_proto::document::{Compacted, Kept, compact, to_json};
+use ydash_proto::limits::Limits;
+use ydash_proto::update::{DeleteSet, Knowledge, StateVector, diff, merge};
 use yrs::types::{AsPrelim, ToJson};
 use yrs::{Any, Doc, GetString, In, Out, ReadTxn, Transact};
 
 /// The document as yrs shows it, the types of its roots inferred by the rules of `to_json`.
 fn shown_by_yrs(state: &Bytes) -> Value {
-    let doc = history::reader_of(std::slice::from_ref(state));
+    let doc = reader_of(std::slice::from_ref(state));
     let names: Vec<String> = doc.transact().root_refs().map(|(name, _)| name.to_string()).collect();
     Value::Object(names.into_iter().map(|name| (name.clone(), root(&doc, &name))).collect::<Map<_, _>>())
 }
@@ -78,5 +79,58 @@ proptest! {
         let state = merge(&gate.bytes());
         let shown: Value = serde_json::from_str(&to_json(&state).expect("it is read")).expect("JSON");
         prop_assert_eq!(shown, shown_by_yrs(&state));
+    }
+}
+
+/// What a document shows and knows, without the deletions that a compaction may add.
+fn seen(updates: &[Bytes]) -> (Value, Vec<String>, StateVector) {
+    let (values, runs, clocks, _) = portrait(&reader_of(updates));
+    (values, runs, clocks)
+}
+
+fn compacted(parts: &[Bytes]) -> Bytes {
+    let Compacted { state, kept } = compact(parts, &Limits::default());
+    assert_eq!(kept, Kept::Live);
+    state
+}
+
+fn deletes(state: &Bytes) -> DeleteSet {
+    Knowledge::of(state, &[], &Limits::default()).expect("an update").knowledge.deletes().clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_compacted_document_is_the_same_and_goes_on_alike(
+        steps in prop::collection::vec(step(CLIENTS), 1..60),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (clients, gate) = play(&steps, &late);
+        let all = gate.bytes();
+        let expected = seen(&all);
+        let whole = compacted(&all);
+        prop_assert_eq!(&seen(std::slice::from_ref(&whole)), &expected);
+        prop_assert_eq!(&compacted(std::slice::from_ref(&whole)), &whole, "once is enough");
+        prop_assert!(deletes(&merge(&all)).subtract(&deletes(&whole)).is_empty());
+        // yrs collects as much, having brought the items into order; it knows of deletions that follow from that.
+        let theirs = full_state(&reader_of(&all));
+        prop_assert!(whole.len() <= theirs.len() + 40 * steps.len(), "{} bytes, {} in yrs", whole.len(), theirs.len());
+
+        // Compacted at any time, it goes on with the same updates, and clients that have it otherwise agree with it.
+        let (early, later) = all.split_at(cut.index(all.len() + 1));
+        let mut parts = vec![compacted(early)];
+        parts.extend_from_slice(later);
+        let opened = Knowledge::of(&parts[0], later, &Limits::default()).expect("updates");
+        prop_assert_eq!(&opened.held, &vec![]);
+        prop_assert_eq!(&seen(&parts), &expected);
+        prop_assert_eq!(&seen(&[compacted(&parts)]), &expected);
+        for doc in &clients {
+            let have = clocks(doc);
+            let missing = diff(&whole, &have);
+            prop_assert_eq!(&seen(&[full_state(doc), missing]), &expected);
+            prop_assert_eq!(&seen(&[whole.clone(), full_state(doc)]), &expected);
+        }
     }
 }

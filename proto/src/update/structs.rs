@@ -13,19 +13,19 @@ use crate::lib0::{Lib0Error, Reader, write_var_uint};
 
 const INFO_GC: u8 = 0;
 pub(super) const INFO_SKIP: u8 = 10;
-pub(super) const CONTENT_MASK: u8 = 0x1f;
+pub(crate) const CONTENT_MASK: u8 = 0x1f;
 const HAS_PARENT_SUB: u8 = 0x20;
 const HAS_RIGHT_ORIGIN: u8 = 0x40;
 const HAS_ORIGIN: u8 = 0x80;
 
-pub(super) const CONTENT_DELETED: u8 = 1;
-pub(super) const CONTENT_JSON: u8 = 2;
+pub(crate) const CONTENT_DELETED: u8 = 1;
+pub(crate) const CONTENT_JSON: u8 = 2;
 pub(super) const CONTENT_BINARY: u8 = 3;
-pub(super) const CONTENT_STRING: u8 = 4;
+pub(crate) const CONTENT_STRING: u8 = 4;
 pub(super) const CONTENT_EMBED: u8 = 5;
 pub(super) const CONTENT_FORMAT: u8 = 6;
 pub(super) const CONTENT_TYPE: u8 = 7;
-pub(super) const CONTENT_ANY: u8 = 8;
+pub(crate) const CONTENT_ANY: u8 = 8;
 pub(super) const CONTENT_DOC: u8 = 9;
 
 pub(super) const TYPE_XML_ELEMENT: u64 = 3;
@@ -104,7 +104,7 @@ impl Struct {
     }
 
     /// Whether it says of itself that it is deleted.
-    pub(super) fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         matches!(self.kind, Kind::Gc | Kind::Item(Item { is_deleted: true, .. }))
     }
 }
@@ -381,11 +381,8 @@ pub(super) fn write_rest(out: &mut Vec<u8>, update: &[u8], client: ClientId, cut
             write_var_uint(out, u64::from(left));
         }
         Kind::Item(item) => {
-            out.push(info | HAS_ORIGIN);
-            write_id(out, Id { client, clock: from - 1 });
-            if let Some(right_origin) = item.right_origin {
-                write_id(out, right_origin);
-            }
+            let origin = Id { client, clock: from - 1 };
+            write_header(out, update, cut, item, Some(origin), info & CONTENT_MASK);
             match cut.content(item, update) {
                 Content::String(text) => {
                     let mut rest = TextPart::whole(text);
@@ -402,6 +399,37 @@ pub(super) fn write_rest(out: &mut Vec<u8>, update: &[u8], client: ClientId, cut
             }
         }
     }
+}
+
+/// Appends what comes before the content of an item, or of a part of it that has another origin, for content of another kind.
+pub(crate) fn write_header(
+    out: &mut Vec<u8>,
+    update: &[u8],
+    of: &Struct,
+    item: &Item,
+    other_origin: Option<Id>,
+    content: u8,
+) {
+    let flags = update[of.bytes.start] & !CONTENT_MASK;
+    match other_origin {
+        None => {
+            out.push(flags | content);
+            out.extend_from_slice(&update[of.bytes.start + 1..item.content_at]);
+        }
+        Some(origin) => {
+            out.push(flags | HAS_ORIGIN | content);
+            write_id(out, origin);
+            if let Some(right_origin) = item.right_origin {
+                write_id(out, right_origin);
+            }
+        }
+    }
+}
+
+/// Appends what stands for `clocks` that are collected.
+pub(crate) fn write_gc(out: &mut Vec<u8>, clocks: Clock) {
+    out.push(INFO_GC);
+    write_var_uint(out, clocks.into());
 }
 
 fn write_text(out: &mut Vec<u8>, part: &TextPart<'_>) {
