@@ -414,8 +414,8 @@ impl Driver {
     fn compacted(&mut self, compacted: Option<Compacted>) {
         let metrics = &self.context.metrics;
         match compacted.as_ref().map(|compacted| compacted.kept) {
-            Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
-            Some(Kept::AllUnread) | None => {
+            Some(Kept::Live) => _ = metrics.compactions.inc(),
+            Some(Kept::All) | None => {
                 metrics.compactions_failed.inc();
                 // Whoever wrote what cannot be collected does not fill the log with it.
                 if !core::mem::replace(&mut self.is_uncollected, true) {
