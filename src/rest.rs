@@ -46,7 +46,7 @@ impl Rest {
 }
 
 impl Dashboards for Rest {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
         let rest = self.clone();
         Box::pin(async move {
             let state = rest.state(&dashboard, StateVector::default()).await?;

@@ -110,7 +110,7 @@ knobs! {
         room_idle: Duration = "60s", "TIME", value::duration;
         /// Memory of all rooms together, above which the longest idle ones leave early.
         room_memory: usize = "512MiB", "SIZE", value::bytes;
-        /// How long updates of a busy room are collected into one frame; half of it in a small room.
+        /// How long updates of a busy room are collected into one frame.
         flush_interval: Duration = "8ms", "TIME", value::duration;
         /// How long presence of a busy room is collected into one frame, and updates of a very busy one.
         awareness_interval: Duration = "20ms", "TIME", value::duration;

@@ -22,8 +22,8 @@ use crate::http::{Site, path};
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
-    /// The document's content as JSON, by the names of its root types.
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<serde_json::Value, ReadError>>;
+    /// The document's content as JSON text, by the names of its root types.
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>>;
 
     /// The document as one Yjs update v1; with `have` (an encoded state vector) only what is missing there.
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>>;
@@ -99,7 +99,7 @@ impl From<WriteError> for Problem {
 /// `GET /api/dashboards/<workspace>/<name>`
 pub(super) async fn read_json(site: Arc<Site>, target: Target) -> Result<Response, Problem> {
     let document = site.dashboards.read_json(target.dashboard).await?;
-    Ok(json_response(StatusCode::OK, &document))
+    Ok(bytes_response(StatusCode::OK, "application/json", document))
 }
 
 /// `GET /api/dashboards/<workspace>/<name>/state`

@@ -8,7 +8,7 @@ use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::session::outbox::{self, Outbox, Pushed};
+use crate::outbox::{self, Outbox, Pushed};
 use crate::store::Appended;
 use bytes::Bytes;
 use core::future::Future;
@@ -34,6 +34,10 @@ use ydash_proto::wire::close::CloseCode;
 
 /// Inputs that are taken before what is due goes out.
 const INPUTS_AT_ONCE: usize = 256;
+
+/// In a room of up to so many, its task writes a flush to the sockets itself; the writers of larger ones share that among
+/// the cores.
+const DIRECT_MEMBERS_MAX: usize = 256;
 
 /// Updates of other nodes above this take longer than a millisecond to scan.
 const SCAN_ASIDE_BYTES: usize = 256 << 10;
@@ -297,8 +301,10 @@ impl Driver {
     fn perform(&mut self, now: Timestamp) {
         while !self.effects.is_empty() {
             let mut effects = core::mem::take(&mut self.effects);
+            let fan_outs = effects.iter().filter(|effect| matches!(effect, Effect::FanOut { .. })).count();
+            let directly = fan_outs == 1 && self.seats.len() <= DIRECT_MEMBERS_MAX;
             for effect in effects.drain(..) {
-                self.perform_one(now, effect);
+                self.perform_one(now, effect, directly);
             }
             if self.effects.is_empty() {
                 self.effects = effects; // Keeps the allocation.
@@ -306,7 +312,7 @@ impl Driver {
         }
     }
 
-    fn perform_one(&mut self, now: Timestamp, effect: Effect) {
+    fn perform_one(&mut self, now: Timestamp, effect: Effect, directly: bool) {
         match effect {
             Effect::Send { to, frame } => {
                 let Some(seat) = self.seat(to) else { return };
@@ -324,7 +330,10 @@ impl Driver {
                         continue;
                     }
                     deliveries += 1;
-                    if let Pushed::Overflowed(first_missed) = seat.outbox.push(seat.member, &frame) {
+                    let outbox = &seat.outbox;
+                    let pushed =
+                        if directly { outbox.deliver(seat.member, &frame) } else { outbox.push(seat.member, &frame) };
+                    if let Pushed::Overflowed(first_missed) = pushed {
                         let input = Input::Overflowed { member: seat.member, first_missed };
                         self.room.handle(now, input, &mut self.effects);
                     }
@@ -405,8 +414,8 @@ impl Driver {
     fn compacted(&mut self, compacted: Option<Compacted>) {
         let metrics = &self.context.metrics;
         match compacted.as_ref().map(|compacted| compacted.kept) {
-            Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
-            Some(Kept::AllUnread) | None => {
+            Some(Kept::Live) => _ = metrics.compactions.inc(),
+            Some(Kept::All) | None => {
                 metrics.compactions_failed.inc();
                 // Whoever wrote what cannot be collected does not fill the log with it.
                 if !core::mem::replace(&mut self.is_uncollected, true) {

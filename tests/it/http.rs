@@ -486,9 +486,9 @@ impl http::Nodes for Recorded {
 }
 
 impl Dashboards for Recorded {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
         let text = self.text(&dashboard);
-        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) })) })
+        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) }).to_string()) })
     }
 
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
