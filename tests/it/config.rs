@@ -178,6 +178,21 @@ fn help_names_every_knob_and_command() {
 }
 
 #[test]
+fn a_bus_needs_a_store_that_nodes_share() {
+    let load = |flags: &[(&str, &str)]| Config::load(&layers(None, &[], flags)).map(|(config, _)| config);
+    let on = |config: &Config| config.bus_redis().map(ToString::to_string);
+    assert_eq!(on(&load(&[]).unwrap()), None);
+    let shared = ("store", "redis://h:1");
+    assert_eq!(on(&load(&[shared]).unwrap()).as_deref(), Some("redis://h:1/0"));
+    assert_eq!(on(&load(&[shared, ("bus", "none")]).unwrap()), None);
+    assert_eq!(on(&load(&[shared, ("bus", "redis://h:2")]).unwrap()).as_deref(), Some("redis://h:2/0"));
+    for own in ["memory:", "file:data"] {
+        let refused = load(&[("store", own), ("bus", "redis://h")]).unwrap_err();
+        assert!(matches!(&refused, ConfigError::Unfit(why) if why.contains("must share")), "{refused}");
+    }
+}
+
+#[test]
 fn a_refused_start_says_why_and_fails() {
     let refused = ydash(&["--listen", "0.0.0.0:0"]);
     let told = String::from_utf8(refused.stderr).unwrap();

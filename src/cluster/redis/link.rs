@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How often a server is asked whether it is the master: what is published on a replica, the others do not hear.
+const ROLE_EVERY: Duration = Duration::from_secs(5);
+
 /// Commands that go together.
 const BATCH_COMMANDS: usize = 512;
 /// Bytes that go together.
@@ -65,6 +68,8 @@ struct Ears {
 /// What an answer is for.
 enum Expected {
     Nothing,
+    /// What the server is.
+    Role,
     Left(Arc<str>),
     /// How many heard the hello.
     Listeners {
@@ -91,6 +96,8 @@ enum Broken {
     Silent,
     #[error("own heartbeats do not come back")]
     Deaf,
+    #[error("the server is a replica")]
+    Replica,
 }
 
 /// The names of the commands: sharded where the server has that.
@@ -193,7 +200,7 @@ impl Session<'_> {
         let mut bytes_under_way = 0;
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut spoke_at = Instant::now();
+        let (mut spoke_at, mut role_at) = (Instant::now(), Instant::now());
         self.begin(&mut under_way, &mut sent);
         loop {
             let has_room = under_way.len() < BATCHES_MAX && bytes_under_way < WINDOW_BYTES;
@@ -224,10 +231,18 @@ impl Session<'_> {
                     if self.hub.is_deaf(self.link, now, self.ears.began) {
                         return Err(Broken::Deaf);
                     }
-                    if under_way.is_empty() && now.saturating_duration_since(spoke_at) >= HEARTBEAT {
+                    let question = if now.saturating_duration_since(role_at) >= ROLE_EVERY {
+                        role_at = now;
+                        Some((Command::new("ROLE"), Expected::Role))
+                    } else if under_way.is_empty() && now.saturating_duration_since(spoke_at) >= HEARTBEAT {
+                        Some((Command::new("PING"), Expected::Nothing))
+                    } else {
+                        None
+                    };
+                    if let Some((command, expected)) = question {
                         spoke_at = now;
                         sent.push_back(now);
-                        under_way.push_back(self.send((vec![Command::new("PING")], 0, vec![Expected::Nothing])));
+                        under_way.push_back(self.send((vec![command], 0, vec![expected])));
                     }
                 }
             }
@@ -237,6 +252,8 @@ impl Session<'_> {
     /// Subscribes to everything that is this server's.
     fn begin(&self, under_way: &mut FuturesOrdered<BoxFuture<'static, Batch>>, sent: &mut VecDeque<Instant>) {
         let Words { subscribe, publish, .. } = self.words;
+        sent.push_back(Instant::now());
+        under_way.push_back(self.send((vec![Command::new("ROLE")], 0, vec![Expected::Role])));
         if self.hub.carries_nodes(self.link) {
             let channel = &*self.hub.nodes_channel;
             let hello = Frame::Hello.encode(self.hub.node);
@@ -309,12 +326,21 @@ impl Session<'_> {
         self.ears.heard();
         let now = Instant::now();
         for (expected, answer) in batch.expected.into_iter().zip(answers) {
+            if matches!(expected, Expected::Role) {
+                // One that may not be asked is believed.
+                let is_replica = matches!(&answer, Value::Array(role)
+                    if matches!(role.first(), Some(Value::BulkString(role)) if role == b"slave"));
+                if is_replica {
+                    return Err(Broken::Replica);
+                }
+                continue;
+            }
             if let Value::ServerError(error) = &answer {
                 let (code, detail) = (error.code().into(), error.details().unwrap_or_default().into());
                 return Err(Broken::Redis(RedisError::Refused { code, detail }));
             }
             match expected {
-                Expected::Nothing => {}
+                Expected::Nothing | Expected::Role => {}
                 Expected::Left(channel) => self.ears.left(&channel),
                 Expected::Listeners { line, confirmed } => {
                     // This node is one of them.
