@@ -349,6 +349,12 @@ impl Room {
         self.adopt(now, |node, _| node == origin, effects);
         self.company.meet(now, self.opened_at).peers.remove(&origin);
         let freed = self.presence.gone(now, origin);
+        if !freed.is_empty()
+            && let Some(remote) = &mut self.company.0
+        {
+            // Whose clients have moved to another node that knew of its end earlier, was not believed when that showed them.
+            remote.ask_soon(now);
+        }
         self.freed(now, &freed, effects);
     }
 
@@ -955,6 +961,26 @@ mod tests {
             deliver(&mut there, later, HERE, &message);
         }
         assert!(there.presence.is_elsewhere(5), "it is shown again");
+    }
+
+    /// Nodes learn of another's end at different moments, and its clients move meanwhile.
+    #[test]
+    fn who_moved_from_a_node_that_died_is_shown_although_that_was_heard_too_early() {
+        const ELSEWHERE: NodeId = NodeId(3);
+        let mut here = linked_room();
+        let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
+        let heard = |room: &mut Room, now, origin, number, what| {
+            said(room, now, Input::Remote { origin, number, durable: 0, said: what })
+        };
+        heard(&mut here, OPENED, ELSEWHERE, 1, Said::Awareness(entry(3)));
+        let moved = OPENED + ASK_PAUSE * 2;
+        heard(&mut here, moved, THERE, 1, Said::Awareness(entry(4)));
+        let later = moved + ASK_PAUSE * 2;
+        let asked = said(&mut here, later, Input::NodeGone { origin: ELSEWHERE });
+        assert!(!here.presence.is_elsewhere(5));
+        assert!(asked.iter().any(|(_, _, what)| matches!(what, Said::StateVector { asks: true, .. })), "{asked:?}");
+        heard(&mut here, later, THERE, 2, Said::Presence(entry(4)));
+        assert!(here.presence.is_elsewhere(5));
     }
 
     /// It has forgotten the others when its socket closed, but not their clocks: also of those on other nodes.
