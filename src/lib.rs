@@ -1,5 +1,6 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
+mod allocator;
 pub mod auth;
 pub mod cli;
 pub mod cluster;
@@ -7,6 +8,7 @@ pub mod compress;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod outbox;
 pub mod reading;
 pub mod redis;
 pub mod rest;

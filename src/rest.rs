@@ -1,11 +1,15 @@
 //! What REST can do with dashboards: each call opens the room, as a session would, and lets it go again.
 
-use crate::http::{Dashboards, ReadError, WriteError};
+use crate::cluster::Bus;
+use crate::cluster::nodes::{NodeInfo, NodeStatus};
+use crate::http::{Dashboards, Nodes, ReadError, WriteError};
+use crate::metrics::Metrics;
 use crate::room::{Registry, WriteError as RoomWriteError};
 use bytes::Bytes;
 use core::time::Duration;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Identity;
@@ -97,4 +101,41 @@ impl Dashboards for Rest {
             }
         })
     }
+}
+
+/// The nodes that this one knows.
+pub struct KnownNodes {
+    /// What knows them; without a bus that does, this node is alone.
+    pub bus: Arc<dyn Bus>,
+    /// What this node says of itself.
+    pub own: NodeInfo,
+    /// Where its rooms and sessions are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Nodes for KnownNodes {
+    fn list(&self) -> Value {
+        let mut nodes = self.bus.nodes();
+        if nodes.is_empty() {
+            let info = Some(self.own.clone().counting(&self.metrics));
+            nodes.push(NodeStatus { id: self.bus.node(), is_own: true, info, silent_for: 0, lease: None });
+        }
+        let nodes: Vec<Value> = nodes.into_iter().map(entry).collect();
+        json!({ "nodes": nodes })
+    }
+}
+
+fn entry(node: NodeStatus) -> Value {
+    let NodeStatus { id, is_own, info, silent_for, lease } = node;
+    let mut entry = match info {
+        Some(info) => serde_json::to_value(info).expect("plain fields become JSON"),
+        None => json!({}),
+    };
+    entry["id"] = json!(id.to_string());
+    entry["self"] = json!(is_own);
+    entry["silent_ms"] = json!(silent_for);
+    if let Some(lease) = lease {
+        entry["lease_ms"] = json!(lease);
+    }
+    entry
 }

@@ -16,10 +16,11 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
+use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
 use crate::store::{StoreConfig, StoreUrl};
 
-pub use value::{LogFormat, Network, Origin};
+pub use value::{BusUrl, LogFormat, Network, Origin};
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "ydash.toml";
@@ -98,6 +99,12 @@ knobs! {
         /// How long any other dashboard stays in Redis after its last use.
         redis_shared_ttl: Option<Duration> = "never", "TIME", value::lifetime;
     }
+    "Nodes" {
+        /// How nodes hear each other: auto (over the store, if that is Redis), none, or redis://HOST like the store.
+        bus: BusUrl = "auto", "URL", value::parsed;
+        /// What this node is called in lists of nodes; the host's name and the port if it is not said.
+        node_name: String = "", "NAME", value::name;
+    }
     "Rooms" {
         /// How long a room without members stays in memory.
         room_idle: Duration = "60s", "TIME", value::duration;
@@ -105,7 +112,7 @@ knobs! {
         room_memory: usize = "512MiB", "SIZE", value::bytes;
         /// How long updates of a busy room are collected into one frame.
         flush_interval: Duration = "8ms", "TIME", value::duration;
-        /// How long presence of a busy room is collected into one frame.
+        /// How long presence of a busy room is collected into one frame, and updates of a very busy one.
         awareness_interval: Duration = "20ms", "TIME", value::duration;
         /// Members of one room.
         members_max: usize = "20000", "N", value::count;
@@ -312,6 +319,16 @@ impl Config {
         }
     }
 
+    /// The Redis over which this node hears others, if it does.
+    #[must_use]
+    pub fn bus_redis(&self) -> Option<&RedisUrl> {
+        match &self.bus {
+            BusUrl::Auto => self.store.redis(),
+            BusUrl::None => None,
+            BusUrl::Redis(url) => Some(url),
+        }
+    }
+
     /// What a store is opened with.
     #[must_use]
     pub fn store_config(&self) -> StoreConfig {
@@ -413,6 +430,13 @@ impl Config {
         }
         if self.session_byte_burst < self.frame_bytes_max {
             return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
+        }
+        if matches!(self.bus, BusUrl::Redis(_)) && self.store.redis().is_none() {
+            return unfit(format!(
+                "the store `{}` is this node's own, but nodes on a bus must share their store: \
+                 set store to a Redis as well, or bus to none",
+                self.store
+            ));
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ydash_proto::access::Access;
 
+use crate::redis::{RedisUrl, RedisUrlError};
+
 /// `60s`, `8ms`, `7d`: a number and its unit, `ms s m h d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -80,6 +82,13 @@ pub(super) fn list<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Vec<T>, 
     parts.map(|part| part.parse().map_err(|error: T::Err| format!("{part}: {error}"))).collect()
 }
 
+/// A name for people: one line, not too long.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    const CHARACTERS_MAX: usize = 128;
+    let fits = text.chars().count() <= CHARACTERS_MAX && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(format!("expected at most {CHARACTERS_MAX} characters on one line")) }
+}
+
 /// Whatever its own parser says.
 pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
@@ -118,6 +127,32 @@ impl FromStr for LogFormat {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// How this node and others hear each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusUrl {
+    /// Over the store's Redis; not at all with a store that is this node's own.
+    Auto,
+    /// Not at all.
+    None,
+    /// Over this Redis.
+    Redis(RedisUrl),
+}
+
+impl FromStr for BusUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<BusUrl, String> {
+        match text {
+            "auto" => Ok(BusUrl::Auto),
+            "none" => Ok(BusUrl::None),
+            _ if text.contains("://") => {
+                text.parse().map(BusUrl::Redis).map_err(|error: RedisUrlError| error.to_string())
+            }
+            _ => Err("expected auto, none, or a Redis as in redis://127.0.0.1:6379".into()),
         }
     }
 }
@@ -242,6 +277,16 @@ mod tests {
         assert!(contains("fd00::/8", "fd12::1"));
         for text in ["", "10.0.0.0/33", "::/129", "x/8", "10.0.0.0/"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bus_is_a_redis_or_none() {
+        assert_eq!("auto".parse(), Ok(BusUrl::Auto));
+        assert_eq!("none".parse(), Ok(BusUrl::None));
+        assert_eq!("redis://h".parse(), Ok(BusUrl::Redis("redis://h".parse().unwrap())));
+        for text in ["", "redis", "nats://h", "redis://a,b"] {
+            assert!(text.parse::<BusUrl>().is_err(), "{text}");
         }
     }
 

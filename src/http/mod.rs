@@ -6,6 +6,7 @@
 mod addresses;
 mod assets;
 mod dashboards;
+mod nodes;
 mod path;
 mod proxy;
 mod reply;
@@ -38,6 +39,7 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
+pub use nodes::Nodes;
 pub use path::DEFAULT_WORKSPACE;
 pub use serve::{Listener, serve};
 pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
@@ -50,6 +52,8 @@ pub struct Site {
     pub authenticator: Arc<dyn Authenticator>,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
+    /// Which nodes REST tells of.
+    pub nodes: Arc<dyn Nodes>,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -91,6 +95,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
     let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
+    let nodes =
+        segment!("api" / "nodes").and(reading()).and(warp::header::headers_cloned()).and(with(site)).map(nodes::list);
 
     let json = dashboard(site, Resource::Document)
         .and(reading())
@@ -108,7 +114,19 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     });
 
     let api = json.or(state).unify().or(updates).unify();
-    health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
+    health
+        .or(ready)
+        .unify()
+        .or(metrics)
+        .unify()
+        .or(nodes)
+        .unify()
+        .or(api)
+        .unify()
+        .or(page)
+        .unify()
+        .recover(unmatched)
+        .unify()
 }
 
 fn health(_: Arc<Site>) -> Response {

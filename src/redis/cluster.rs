@@ -10,11 +10,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ::redis::Value;
+use ::redis::aio::MultiplexedConnection;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::channels::Ear;
 use super::command::{Command, RedisError, answer};
 use super::link::{Access, Link, Target, code};
 use super::url::Address;
@@ -36,8 +38,8 @@ pub(super) struct Cluster {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct SlotMap {
-    owners: Vec<Address>,
+pub(super) struct SlotMap {
+    pub(super) owners: Vec<Address>,
     /// Which of them, by slot; empty before the first look.
     by_slot: Vec<u16>,
 }
@@ -128,6 +130,17 @@ impl Cluster {
     /// The way to each master.
     pub(super) async fn owners(&self) -> Result<Vec<Arc<Link>>, RedisError> {
         Ok(self.map().await?.owners.iter().map(|owner| self.link(owner)).collect())
+    }
+
+    /// Who owns which slot, asked for anew.
+    pub(super) async fn look_again(&self) -> Result<Arc<SlotMap>, RedisError> {
+        self.is_stale.store(true, Ordering::Relaxed);
+        self.map().await
+    }
+
+    /// A connection of one's own to a server.
+    pub(super) async fn connect_apart(&self, address: &Address, ear: Ear) -> Result<MultiplexedConnection, RedisError> {
+        self.link(address).connect_apart(ear).await
     }
 
     pub(super) async fn close(&self) {
@@ -265,7 +278,7 @@ impl SlotMap {
         Some(map)
     }
 
-    fn owner(&self, slot: Option<u16>) -> Option<&Address> {
+    pub(super) fn owner(&self, slot: Option<u16>) -> Option<&Address> {
         match slot {
             Some(slot) => self.owners.get(usize::from(*self.by_slot.get(usize::from(slot))?)),
             None => self.owners.first(),
@@ -294,7 +307,8 @@ fn redirect(value: &Value, answered_by: &Address) -> Option<Route> {
 }
 
 /// The slot of a key: CRC-16 (XMODEM) of its hash tag, the part between its first `{` and the next `}` unless that is empty.
-pub(super) fn slot_of(key: &[u8]) -> u16 {
+#[must_use]
+pub fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let len = key[open + 1..].iter().position(|byte| *byte == b'}')?;
         (len > 0).then(|| &key[open + 1..open + 1 + len])

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisConnectionInfo,
+    Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::channels::Ear;
 use super::command::{Command, RedisError, Script};
 use super::sentinel;
 use super::url::{Address, Credentials};
@@ -39,6 +41,8 @@ pub(super) struct Access {
     pub(super) is_tls: bool,
     pub(super) credentials: Option<Credentials>,
     pub(super) database: u32,
+    /// Takes what comes unasked, for a connection that is to hear channels.
+    pub(super) ear: Option<Ear>,
 }
 
 /// Which server.
@@ -153,7 +157,7 @@ impl Link {
         {
             return Err(failure.error.clone());
         }
-        match self.connect().await {
+        match self.connect(&self.access).await {
             Ok(connection) => {
                 let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
                 state.connection = Some((number, connection.clone()));
@@ -170,10 +174,15 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// A connection of one's own, beside the one that all share.
+    pub(super) async fn connect_apart(&self, ear: Ear) -> Result<MultiplexedConnection, RedisError> {
+        self.connect(&Access { ear: Some(ear), ..self.access.clone() }).await
+    }
+
+    async fn connect(&self, access: &Access) -> Result<MultiplexedConnection, RedisError> {
         match &self.target {
-            Target::Server(address) => connect(address, &self.access).await,
-            Target::Master(sentinels) => sentinels.connect_to_master(&self.access).await,
+            Target::Server(address) => connect(address, access).await,
+            Target::Master(sentinels) => sentinels.connect_to_master(access).await,
         }
     }
 
@@ -202,6 +211,10 @@ pub(super) async fn connect(address: &Address, access: &Access) -> Result<Multip
         ConnectionAddr::Tcp(host, port)
     };
     let mut login = RedisConnectionInfo::default().set_db(i64::from(access.database)).set_skip_set_lib_name();
+    if access.ear.is_some() {
+        // What comes unasked cannot be told from answers otherwise.
+        login = login.set_protocol(ProtocolVersion::RESP3);
+    }
     if let Some(Credentials { user, password }) = &access.credentials {
         login = login.set_password(password);
         if !user.is_empty() {
@@ -213,10 +226,14 @@ pub(super) async fn connect(address: &Address, access: &Access) -> Result<Multip
     let info = place.into_connection_info().map_err(|error| failed(&error))?;
     let client = Client::open(info.set_tcp_settings(tcp).set_redis_settings(login)).map_err(|error| failed(&error))?;
     // Times are kept by the caller, who knows how much there is to carry.
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(QUEUE);
+    if let Some(ear) = &access.ear {
+        let ear = ear.clone();
+        config = config.set_push_sender(move |info| ear.take(info));
+    }
     match timeout(CONNECTING, client.get_multiplexed_async_connection_with_config(&config)).await {
         Ok(connected) => connected.map_err(|error| failed(&error)),
         Err(_) => Err(failed(&format_args!("no answer within {} ms", CONNECTING.as_millis()))),

@@ -4,6 +4,7 @@
 //! there is no connection; nothing is queued for later, because whoever sent it knows better what is still worth sending. A
 //! command may have run although it failed, and, when a connection broke, even twice: send only what may be repeated.
 
+mod channels;
 mod cluster;
 mod command;
 mod link;
@@ -18,6 +19,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::channels::{Channels, Place, Pushed, Slots};
+pub use self::cluster::slot_of;
 pub use self::command::{Command, RedisError, Script, Value};
 pub use self::url::{RedisUrl, RedisUrlError};
 
@@ -52,7 +55,8 @@ impl Redis {
             // Fails when the process has a provider already, which will do.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let access = Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database };
+        let access =
+            Access { is_tls: url.is_tls, credentials: url.credentials.clone(), database: url.database, ear: None };
         let made = Arc::new(AtomicU64::new(0));
         let link = |target| Link::new(target, access.clone(), Arc::clone(&made));
         let way = match url.deployment.clone() {

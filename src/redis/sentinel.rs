@@ -27,7 +27,7 @@ pub(super) struct Sentinels {
 impl Sentinels {
     /// A connection to the master, with `access` to it.
     pub(super) async fn connect_to_master(&self, access: &Access) -> Result<MultiplexedConnection, RedisError> {
-        let own = Access { is_tls: access.is_tls, credentials: self.credentials.clone(), database: 0 };
+        let own = Access { is_tls: access.is_tls, credentials: self.credentials.clone(), database: 0, ear: None };
         let mut named: FuturesUnordered<_> = self.addresses.iter().map(|sentinel| self.ask(sentinel, &own)).collect();
         let mut tried: Vec<Address> = Vec::new();
         let mut last = None;

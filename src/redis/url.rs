@@ -12,7 +12,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use ydash_proto::id::DashboardId;
+use ydash_proto::id::{DashboardId, NodeId};
 
 const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -124,6 +124,28 @@ impl RedisUrl {
         key.push_str("}:");
         key.push_str(what);
         key
+    }
+
+    /// The channel of a dashboard. Channels know no databases, so its number is part of the name.
+    #[must_use]
+    pub fn dashboard_channel(&self, dashboard: &DashboardId) -> String {
+        self.in_database(self.dashboard_key(dashboard, "bus"))
+    }
+
+    /// The channel on which nodes speak of themselves. No dashboard has a name without a slash.
+    #[must_use]
+    pub fn nodes_channel(&self) -> String {
+        self.in_database(format!("{}:{{nodes}}:bus", self.prefix))
+    }
+
+    /// The key of a node's lease.
+    #[must_use]
+    pub fn node_key(&self, node: NodeId) -> String {
+        format!("{}:{{nodes}}:{node}", self.prefix)
+    }
+
+    fn in_database(&self, channel: String) -> String {
+        if self.database == 0 { channel } else { format!("{channel}:{}", self.database) }
     }
 
     /// The dashboard whose key of `what` this is.

@@ -8,7 +8,7 @@ use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::session::outbox::{self, Outbox, Pushed};
+use crate::outbox::{self, Outbox, Pushed};
 use crate::store::Appended;
 use bytes::Bytes;
 use core::future::Future;
@@ -34,6 +34,10 @@ use ydash_proto::wire::close::CloseCode;
 
 /// Inputs that are taken before what is due goes out.
 const INPUTS_AT_ONCE: usize = 256;
+
+/// In a room of up to so many, its task writes a flush to the sockets itself; the writers of larger ones share that among
+/// the cores.
+const DIRECT_MEMBERS_MAX: usize = 256;
 
 /// Updates of other nodes above this take longer than a millisecond to scan.
 const SCAN_ASIDE_BYTES: usize = 256 << 10;
@@ -148,10 +152,11 @@ impl Driver {
             for message in messages.drain(..) {
                 self.take(now, message);
             }
+            // First, so that a newcomer's question is answered.
+            self.link(now);
             for one in heard.drain(..) {
                 self.hear(now, one);
             }
-            self.link(now);
             if messages.capacity() > INPUTS_AT_ONCE / 4 {
                 messages = Vec::new();
             }
@@ -236,6 +241,7 @@ impl Driver {
             Heard::Envelope(bytes) => bytes,
             Heard::Lost => return self.handle(now, Input::RemoteLost),
             Heard::Gone(origin) => return self.handle(now, Input::NodeGone { origin }),
+            Heard::Forgotten => return self.handle(now, Input::Forgotten),
         };
         self.context.metrics.bus_heard.inc();
         match self.open_envelope(&bytes) {
@@ -267,6 +273,7 @@ impl Driver {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         Ok(Some(Input::Remote { origin, number, durable, said }))
@@ -294,8 +301,10 @@ impl Driver {
     fn perform(&mut self, now: Timestamp) {
         while !self.effects.is_empty() {
             let mut effects = core::mem::take(&mut self.effects);
+            let fan_outs = effects.iter().filter(|effect| matches!(effect, Effect::FanOut { .. })).count();
+            let directly = fan_outs == 1 && self.seats.len() <= DIRECT_MEMBERS_MAX;
             for effect in effects.drain(..) {
-                self.perform_one(now, effect);
+                self.perform_one(now, effect, directly);
             }
             if self.effects.is_empty() {
                 self.effects = effects; // Keeps the allocation.
@@ -303,7 +312,7 @@ impl Driver {
         }
     }
 
-    fn perform_one(&mut self, now: Timestamp, effect: Effect) {
+    fn perform_one(&mut self, now: Timestamp, effect: Effect, directly: bool) {
         match effect {
             Effect::Send { to, frame } => {
                 let Some(seat) = self.seat(to) else { return };
@@ -321,7 +330,10 @@ impl Driver {
                         continue;
                     }
                     deliveries += 1;
-                    if let Pushed::Overflowed(first_missed) = seat.outbox.push(seat.member, &frame) {
+                    let outbox = &seat.outbox;
+                    let pushed =
+                        if directly { outbox.deliver(seat.member, &frame) } else { outbox.push(seat.member, &frame) };
+                    if let Pushed::Overflowed(first_missed) = pushed {
                         let input = Input::Overflowed { member: seat.member, first_missed };
                         self.room.handle(now, input, &mut self.effects);
                     }

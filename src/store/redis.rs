@@ -156,13 +156,12 @@ impl RedisStore {
 
     async fn append_all(&self, batch: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
         let bytes: usize = batch.iter().flat_map(|append| &append.entries).map(|entry| entry.update.len()).sum();
-        let encode_all = |batch: Vec<Append>| -> Vec<(Append, Result<Vec<Vec<u8>>, StoreError>)> {
-            let encode = |append: Append| {
-                let records = append.entries.iter().map(encode_entry).collect();
-                (append, records)
-            };
-            batch.into_iter().map(encode).collect()
+        type Records = Result<Vec<Vec<u8>>, StoreError>;
+        let encode = |append: Append| {
+            let records: Records = append.entries.iter().map(encode_entry).collect();
+            (append, records)
         };
+        let encode_all = move |batch: Vec<Append>| batch.into_iter().map(encode).collect::<Vec<_>>();
         let len = batch.len();
         let encoded = match aside(bytes, move || encode_all(batch)).await {
             Ok(encoded) => encoded,

@@ -37,6 +37,17 @@ pub enum StoreUrlError {
     Redis(#[from] RedisUrlError),
 }
 
+impl StoreUrl {
+    /// The Redis that it is, which other nodes can use as well.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisUrl> {
+        match self {
+            StoreUrl::Redis(url) => Some(url),
+            StoreUrl::Directory(_) | StoreUrl::Memory => None,
+        }
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 

@@ -168,7 +168,10 @@ async fn pages_of_foreign_origins_are_refused() {
     let request =
         client.post(site.url("/api/dashboards/default/room/updates")).header("origin", "https://evil.example.org");
     assert_eq!(request.body("update").send().await.unwrap().status(), 403);
-    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 4);
+    let request = client.get(site.url("/api/nodes")).header("origin", "https://evil.example.org");
+    assert_eq!(request.send().await.unwrap().status(), 403);
+    assert_eq!(reqwest::get(site.url("/api/nodes")).await.unwrap().status(), 200);
+    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 5);
 }
 
 #[tokio::test]
@@ -396,7 +399,7 @@ impl Site {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
-        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone()));
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone(), dashboards.clone()));
         let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
         let serving = http::serve(
             listener,
@@ -473,6 +476,12 @@ impl Recorded {
             return Err(ReadError::Unavailable);
         }
         Ok(self.texts.lock().unwrap().get(dashboard).cloned().unwrap_or_default())
+    }
+}
+
+impl http::Nodes for Recorded {
+    fn list(&self) -> Value {
+        json!({ "nodes": [] })
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Said<U> {
     Awareness(Bytes),
     /// The awareness of all its members: who is not in it is not there.
     Presence(Bytes),
+    /// Somebody came back to it who takes no entry at a clock that it has seen: everybody is to take the next one.
+    Renew,
     /// What it has.
     StateVector {
         /// Its clocks.
@@ -174,6 +176,8 @@ pub enum Input {
         /// Which.
         origin: NodeId,
     },
+    /// Other nodes took this one for gone: they have removed its members' presence, and may have missed what it said.
+    Forgotten,
     /// What [`super::Effect::ReadStore`] asked for; `None` when it failed.
     StoreRead {
         /// All of it.

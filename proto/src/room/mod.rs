@@ -61,7 +61,7 @@ const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 /// The pace of a room.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Updates go out at most this often; a quiet room's at once.
+    /// Updates go out at most this often in the long run, a quiet room's at once; a very busy room's as its awareness does.
     pub flush_interval: Duration,
     /// Awareness goes out at most this often.
     pub awareness_interval: Duration,
@@ -111,7 +111,8 @@ pub struct Room {
     saving: Saving,
     company: Company,
     seq: FlushSeq,
-    flushed_at: Option<Timestamp>,
+    /// When all flushes so far would have been made at the pace of one per interval.
+    flush_paced_to: Timestamp,
     awareness_at: Option<Timestamp>,
     opened_at: Timestamp,
     keep_alive_at: Timestamp,
@@ -159,7 +160,7 @@ impl Room {
             saving: Saving::new(now, loaded.position, log_bytes),
             company: Company::default(),
             seq: 0,
-            flushed_at: None,
+            flush_paced_to: Timestamp::default(),
             awareness_at: None,
             opened_at: now,
             keep_alive_at: now + KEEP_ALIVE,
@@ -215,6 +216,7 @@ impl Room {
             }
             Input::RemoteLost => self.lost(now),
             Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::Forgotten => self.forgotten(now),
             Input::StoreRead { read } => self.store_read(now, read, effects),
             Input::Close => {
                 self.is_closing = true;
@@ -229,7 +231,7 @@ impl Room {
         for (owner, client, clock) in self.presence.nudge_again(now) {
             self.nudge(owner, &[(client, clock)], effects);
         }
-        if !self.flush.is_empty() && (self.is_closing || is_due(self.flushed_at, self.flush_interval(), now)) {
+        if !self.flush.is_empty() && (self.is_closing || now >= self.flush_at()) {
             self.flush(now, effects);
         }
         if self.presence.is_dirty() && is_due(self.awareness_at, self.tuning.awareness_interval, now) {
@@ -254,7 +256,7 @@ impl Room {
         let mut at = self.keep_alive_at;
         let mut earlier = |candidate: Timestamp| at = at.min(candidate);
         if !self.flush.is_empty() {
-            earlier(self.flushed_at.map_or(Timestamp(0), |last| last + self.flush_interval()));
+            earlier(self.flush_at());
         }
         if self.presence.is_dirty() {
             earlier(self.awareness_at.map_or(Timestamp(0), |last| last + self.tuning.awareness_interval));
@@ -723,11 +725,15 @@ impl Room {
         self.nudge(id, &announced.nudges, effects);
         if announced.returned {
             self.nudge_others(now, id, effects);
+        } else if is_young && !announced.nudges.is_empty() {
+            // Here everybody who announces itself is nudged.
+            self.company.somebody_returned(now);
         }
     }
 
     /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
     fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        self.company.somebody_returned(now);
         for (owner, client, clock) in self.presence.nudge_others(now, returned) {
             self.nudge(owner, &[(client, clock)], effects);
         }
@@ -812,16 +818,25 @@ impl Room {
         self.retry_held(now, true, effects);
     }
 
-    /// The interval of a room so busy that a flush joins several updates is twice as long: that halves what it costs, and 16 ms
-    /// are one frame on a screen.
+    /// The pace of flushes. A room so busy that a flush joins several updates takes that of its cursors, if it is slower: 20 ms
+    /// are hardly a frame on a screen, and save half of what flushes cost.
     fn flush_interval(&self) -> Duration {
-        if self.is_busy { self.tuning.flush_interval * 2 } else { self.tuning.flush_interval }
+        let Tuning { flush_interval, awareness_interval, .. } = self.tuning;
+        if self.is_busy { flush_interval.max(awareness_interval) } else { flush_interval }
+    }
+
+    /// When what was collected may go out.
+    ///
+    /// A room may flush twice at once: two edits that happen to meet are no reason to let one of them wait, and what comes
+    /// steadily goes out once in an interval all the same.
+    fn flush_at(&self) -> Timestamp {
+        self.flush_paced_to - self.flush_interval()
     }
 
     fn flush(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.is_busy = self.flush.len() >= BUSY_UPDATES;
         let Some(frames) = self.flush.take() else { return };
-        self.flushed_at = Some(now);
+        self.flush_paced_to = self.flush_paced_to.max(now) + self.flush_interval();
         self.seq += 1;
         self.journal.record(self.seq, frames.starts);
         let kind = FrameKind::Flush(self.seq);

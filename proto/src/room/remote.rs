@@ -47,8 +47,9 @@ use std::collections::BTreeMap;
 const EXCHANGE: Duration = Duration::from_secs(10);
 /// Between two questions of a room; and how long what it seems to lack may still be on its way.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
-/// A node that said nothing for so long is gone: three exchanges went by.
-const SILENT_FOR: Duration = Duration::from_secs(35);
+/// Between two times that others' members are made to announce themselves anew: a storm of reconnects costs each one
+/// announcement a second.
+const RENEW_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a room knows of the others. Made when it first has company.
 #[derive(Debug)]
@@ -70,6 +71,9 @@ pub(super) struct Remote {
     heard_in_flush: bool,
     /// Members that announced an id which is shown by another node, and at which clock last.
     claims: Vec<(MemberId, ClientId, u32)>,
+    /// When other nodes' members were made to announce themselves anew, and when they will be.
+    renewed_at: Option<Timestamp>,
+    renew_at: Option<Timestamp>,
     asked_at: Option<Timestamp>,
     ask_at: Option<Timestamp>,
     /// What others have and this room, a moment ago, had not.
@@ -91,7 +95,6 @@ pub(super) struct Remote {
 #[derive(Debug)]
 struct Peer {
     last: u64,
-    heard_at: Timestamp,
     unconfirmed: Vec<(u64, Bytes)>,
 }
 
@@ -110,6 +113,8 @@ impl Remote {
             outgoing: Vec::new(),
             heard_in_flush: false,
             claims: Vec::new(),
+            renewed_at: None,
+            renew_at: None,
             asked_at: None,
             ask_at: None,
             doubt: None,
@@ -155,13 +160,12 @@ impl Remote {
 
     fn next_timeout(&self) -> Timestamp {
         let doubt = self.doubt.as_ref().map(|(at, _)| *at);
-        let silence = self.peers.values().map(|peer| peer.heard_at + SILENT_FOR);
         let at = self
             .ask_at
             .into_iter()
+            .chain(self.renew_at)
             .chain(self.read_again_at)
             .chain(doubt)
-            .chain(silence)
             .chain(self.has_others.then_some(self.exchange_at));
         at.min().unwrap_or(Timestamp(u64::MAX))
     }
@@ -254,6 +258,13 @@ impl Company {
         }
     }
 
+    /// Somebody came back to this node who takes no entry at a clock that it has seen, of members of other nodes neither.
+    pub(super) fn somebody_returned(&mut self, now: Timestamp) {
+        if let Some(remote) = self.0.as_mut().filter(|remote| remote.has_others) {
+            remote.renew_at = Some(remote.renewed_at.map_or(now, |at| now.max(at + RENEW_PAUSE)));
+        }
+    }
+
     fn meet(&mut self, now: Timestamp, opened_at: Timestamp) -> &mut Remote {
         self.0.get_or_insert_with(|| Box::new(Remote::new(now, opened_at)))
     }
@@ -279,6 +290,13 @@ impl Room {
         self.company.meet(now, self.opened_at).ask_soon(now);
     }
 
+    /// Other nodes took this one for gone. Their clients take nothing at a clock that they have seen removed, so everybody here is
+    /// made to take the next one.
+    pub(super) fn forgotten(&mut self, now: Timestamp) {
+        self.lost(now);
+        self.presence.renew_all(now);
+    }
+
     /// Another node's room says something.
     pub(super) fn heard(
         &mut self,
@@ -294,7 +312,6 @@ impl Room {
         let mut is_late = false;
         match remote.peers.get_mut(&origin) {
             Some(peer) => {
-                peer.heard_at = now;
                 is_late = number <= peer.last;
                 let has_gap = number > peer.last.saturating_add(1);
                 peer.last = peer.last.max(number);
@@ -304,11 +321,15 @@ impl Room {
             }
             None => {
                 // What it said before is unknown, unless it has only just come.
-                remote.peers.insert(origin, Peer { last: number, heard_at: now, unconfirmed: Vec::new() });
+                remote.peers.insert(origin, Peer { last: number, unconfirmed: Vec::new() });
                 remote.ask_soon(now);
             }
         }
         remote.confirm(origin, durable);
+        if self.is_closing && self.members.is_empty() {
+            // What is said now is for those who stay; listening to it, a room in use elsewhere would never be settled.
+            return;
+        }
         match said {
             Said::Update(scanned) => {
                 let unconfirmed = (number > durable).then_some((origin, number));
@@ -318,6 +339,7 @@ impl Room {
             // One that was overtaken would remove who came since.
             Said::Presence(_) if is_late => {}
             Said::Presence(body) => self.heard_awareness(now, origin, &body, true, effects),
+            Said::Renew => self.presence.renew_all(now),
             Said::StateVector { have, deletes, asks } => self.compare(now, &have, deletes, asks, effects),
         }
     }
@@ -397,15 +419,15 @@ impl Room {
             remote.read(effects);
         }
         let has_others = remote.has_others;
-        let silent: Vec<NodeId> =
-            remote.peers.iter().filter(|(_, peer)| now.since(peer.heard_at) >= SILENT_FOR).map(|(&id, _)| id).collect();
         let asks = remote.ask_at.take_if(|at| now >= *at).is_some();
+        let renews = remote.renew_at.take_if(|at| now >= *at).is_some();
         let tells = has_others && now >= remote.exchange_at;
         if tells {
             remote.exchange_at = now + EXCHANGE;
         }
-        for origin in silent {
-            self.node_gone(now, origin, effects);
+        if has_others && renews {
+            remote.renewed_at = Some(now);
+            self.publish(Said::Renew, effects);
         }
         if has_others && asks {
             self.ask_others(now, effects);
@@ -732,6 +754,7 @@ mod tests {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         said(room, now, Input::Remote { origin, number, durable, said: said_here })
@@ -896,6 +919,92 @@ mod tests {
             _ => None,
         });
         assert_eq!(covers, Some(LogPosition(9)));
+    }
+
+    /// Other nodes have removed everybody here at the clocks that they had, and their clients take nothing at those any more.
+    #[test]
+    fn who_was_taken_for_gone_is_announced_anew_at_the_next_clock() {
+        const MEMBER: MemberId = MemberId(1);
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let joining = super::super::Joining {
+            member: MEMBER,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        said(&mut here, OPENED, Input::Joined(joining));
+        let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
+        for message in said(&mut here, OPENED, Input::Awareness { member: MEMBER, body: entry(3) }) {
+            deliver(&mut there, OPENED, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5));
+        said(&mut there, OPENED, Input::NodeGone { origin: HERE });
+        assert_eq!(there.presence.states(), 0);
+        let later = OPENED + ASK_PAUSE;
+        let mut effects = Vec::new();
+        here.handle(later, Input::Forgotten, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        let nudge = encode::awareness([(5, 3, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == MEMBER && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+        let mut announced = published(effects);
+        announced.extend(said(&mut here, later, Input::Awareness { member: MEMBER, body: entry(4) }));
+        for message in announced {
+            deliver(&mut there, later, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5), "it is shown again");
+    }
+
+    /// It has forgotten the others when its socket closed, but not their clocks: also of those on other nodes.
+    #[test]
+    fn for_who_comes_back_members_of_other_nodes_are_announced_anew() {
+        const MEMBER: MemberId = MemberId(1);
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let joining = |member| super::super::Joining {
+            member,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        let entry = |client, clock| encode::awareness_payload(&encode::awareness([(client, clock, &b"{}"[..])]));
+        said(&mut there, OPENED, Input::Joined(joining(MEMBER)));
+        for message in said(&mut there, OPENED, Input::Awareness { member: MEMBER, body: entry(5, 3) }) {
+            deliver(&mut here, OPENED, THERE, &message);
+        }
+        let now = OPENED + super::super::YOUNG;
+        said(&mut here, now, Input::Joined(joining(MemberId(7))));
+        let newcomer = said(&mut here, now, Input::Awareness { member: MemberId(7), body: entry(6, 1) });
+        assert!(!newcomer.iter().any(|(_, _, what)| *what == Said::Renew), "it is here for the first time");
+        said(&mut here, now, Input::Left { member: MemberId(7) });
+        said(&mut here, now, Input::Joined(joining(MemberId(8))));
+        let back = said(&mut here, now, Input::Awareness { member: MemberId(8), body: entry(6, 1) });
+        let renew = back.into_iter().find(|(_, _, what)| *what == Said::Renew).expect("others are told");
+        let mut effects = Vec::new();
+        there.handle(
+            now,
+            Input::Remote { origin: HERE, number: renew.0, durable: renew.1, said: Said::Renew },
+            &mut effects,
+        );
+        there.handle_timeout(now, &mut effects);
+        let nudge = encode::awareness([(5, 3, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == MEMBER && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+    }
+
+    /// Otherwise a node could not drain while others are busy.
+    #[test]
+    fn a_room_that_closes_and_is_empty_listens_to_nobody() {
+        let (mut here, mut there) = (linked_room(), linked_room());
+        here.handle(OPENED, Input::Close, &mut Vec::new());
+        for message in said(&mut there, OPENED, write(typed(5, 0))) {
+            deliver(&mut here, OPENED, THERE, &message);
+        }
+        assert_eq!(here.clocks().get(5), 0);
+        assert!(here.is_evictable(OPENED));
     }
 
     /// An id that another node shows is nobody's here: not by announcing it, not by editing as it, and an echo of its entry is
