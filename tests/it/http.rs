@@ -263,7 +263,7 @@ async fn a_dashboard_is_created_once() {
     let status = |sent: Result<reqwest::Response, _>| sent.unwrap().status().as_u16();
     assert_eq!(status(put(b"{}".to_vec()).await), 201);
     assert_eq!(status(put(b"{}".to_vec()).await), 409);
-    let site = Site::start(&["--anonymous-access", "read-only"]).await;
+    let site = Site::start(&["--anonymous-access=read-only"]).await;
     assert_eq!(status(reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body("{}").send().await), 403);
 }
 
