@@ -250,7 +250,7 @@ pub struct Metrics {
     pub store_losses: Counter,
     /// Documents compacted.
     pub compactions: Counter,
-    /// Compactions given up: content that yrs would not give back byte-true, or a caught panic.
+    /// Compactions given up: a document that is not whole, or no place for the work in time.
     pub compactions_failed: Counter,
     /// Updates that wait behind a hole.
     pub held_updates: Gauge,

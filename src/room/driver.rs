@@ -200,7 +200,10 @@ impl Driver {
                 let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
                 let _ = answer.send(state); // Whoever asked may have gone.
             }
-            ToRoom::Write { identity, update, answer } => {
+            ToRoom::Write { creates: true, answer, .. } if self.room.has_content() => {
+                let _ = answer.send(Err(WriteRefusal::Exists)); // Whoever asked may have gone.
+            }
+            ToRoom::Write { identity, update, answer, .. } => {
                 self.answers.retain(|_, waiting| !waiting.is_closed());
                 self.next_request += 1;
                 let request = RequestId(self.next_request);
@@ -414,8 +417,8 @@ impl Driver {
     fn compacted(&mut self, compacted: Option<Compacted>) {
         let metrics = &self.context.metrics;
         match compacted.as_ref().map(|compacted| compacted.kept) {
-            Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
-            Some(Kept::AllUnread) | None => {
+            Some(Kept::Live) => _ = metrics.compactions.inc(),
+            Some(Kept::All) | None => {
                 metrics.compactions_failed.inc();
                 // Whoever wrote what cannot be collected does not fill the log with it.
                 if !core::mem::replace(&mut self.is_uncollected, true) {

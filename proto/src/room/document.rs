@@ -1,8 +1,8 @@
 //! The document of a room, as bytes: one encoded state and the updates accepted since.
 //!
-//! Nothing is decoded into items here. Joins and differences are cut from the bytes, so they are lossless (yrs would turn a BigInt
-//! into a Number) and a room costs what its document weighs, not a multiple of it. Garbage is collected by compaction
-//! ([`crate::document::compact`]), which somebody else runs on a thread that may take its time.
+//! Nothing is decoded into items here. Joins and differences are cut from the bytes, so they are lossless and a room costs what its
+//! document weighs, not a multiple of it. Garbage is collected by compaction ([`crate::document::compact`]), which somebody
+//! else runs on a thread that may take its time.
 
 use crate::limits::Limits;
 use crate::update::{self, Accepted, Admission, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
