@@ -75,31 +75,58 @@ impl Dashboards for Rest {
         author: Identity,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
+        Box::pin(self.clone().put(dashboard, author, update, false))
+    }
+
+    fn create(
+        &self,
+        dashboard: DashboardId,
+        author: Identity,
+        json: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
         let rest = self.clone();
         Box::pin(async move {
-            let (limits, scanned) = (rest.limits.clone(), update.clone());
-            let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
-            let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
-            let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
-            let written = timeout(DURABLE_WITHIN, room.write(author, Scanned { update, scan, frame: None })).await;
-            match written {
-                Ok(Ok(())) => Ok(()),
-                Err(_) | Ok(Err(RoomWriteError::Ended(_))) => Err(WriteError::Unavailable),
-                Ok(Err(RoomWriteError::Refused(refusal))) => Err(match refusal {
-                    WriteRefusal::Hole | WriteRefusal::Foreign => WriteError::Incomplete,
-                    WriteRefusal::Limit(LimitReached::DocumentBytes) => {
-                        WriteError::TooLarge { bytes_max: rest.limits.document_bytes_max }
-                    }
-                    WriteRefusal::Limit(LimitReached::DocumentClients) => {
-                        WriteError::Limit("the document would know too many clients")
-                    }
-                    WriteRefusal::Limit(LimitReached::Content) => WriteError::Malformed,
-                    WriteRefusal::Limit(LimitReached::Nesting) => {
-                        WriteError::Limit("shared types would be nested too deep")
-                    }
-                }),
-            }
+            let client = fastrand::u32(1..);
+            let made = rest.registry.guest_readers().run(&dashboard, move || document::from_json(&json, client)).await;
+            let update = made.map_err(|_| WriteError::Unavailable)?.map_err(WriteError::Json)?;
+            rest.put(dashboard, author, update.into(), true).await
         })
+    }
+}
+
+impl Rest {
+    async fn put(
+        self,
+        dashboard: DashboardId,
+        author: Identity,
+        update: Bytes,
+        creates: bool,
+    ) -> Result<(), WriteError> {
+        let (limits, scanned) = (self.limits.clone(), update.clone());
+        let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
+        let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
+        let room = self.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+        let update = Scanned { update, scan, frame: None };
+        let writing =
+            async { if creates { room.create(author, update).await } else { room.write(author, update).await } };
+        match timeout(DURABLE_WITHIN, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Err(_) | Ok(Err(RoomWriteError::Ended(_))) => Err(WriteError::Unavailable),
+            Ok(Err(RoomWriteError::Refused(refusal))) => Err(match refusal {
+                WriteRefusal::Exists => WriteError::Exists,
+                WriteRefusal::Hole | WriteRefusal::Foreign => WriteError::Incomplete,
+                WriteRefusal::Limit(LimitReached::DocumentBytes) => {
+                    WriteError::TooLarge { bytes_max: self.limits.document_bytes_max }
+                }
+                WriteRefusal::Limit(LimitReached::DocumentClients) => {
+                    WriteError::Limit("the document would know too many clients")
+                }
+                WriteRefusal::Limit(LimitReached::Content) => WriteError::Malformed,
+                WriteRefusal::Limit(LimitReached::Nesting) => {
+                    WriteError::Limit("shared types would be nested too deep")
+                }
+            }),
+        }
     }
 }
 

@@ -98,6 +98,8 @@ knobs! {
         redis_private_ttl: Option<Duration> = "30d", "TIME", value::lifetime;
         /// How long any other dashboard stays in Redis after its last use.
         redis_shared_ttl: Option<Duration> = "never", "TIME", value::lifetime;
+        /// How many replicas of Redis are to have an edit before it is called saved.
+        redis_wait_replicas: u32 = "0", "N", value::count_or_none;
     }
     "Nodes" {
         /// How nodes hear each other: auto (over the store, if that is Redis), none, or redis://HOST like the store.
@@ -332,7 +334,11 @@ impl Config {
     /// What a store is opened with.
     #[must_use]
     pub fn store_config(&self) -> StoreConfig {
-        let redis = RedisStoreConfig { private_ttl: self.redis_private_ttl, shared_ttl: self.redis_shared_ttl };
+        let redis = RedisStoreConfig {
+            private_ttl: self.redis_private_ttl,
+            shared_ttl: self.redis_shared_ttl,
+            wait_replicas: self.redis_wait_replicas,
+        };
         StoreConfig { redis }
     }
 

@@ -57,6 +57,11 @@ pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| String::from("expected a whole number above zero"))
 }
 
+/// A whole number.
+pub(super) fn count_or_none(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| String::from("expected a whole number"))
+}
+
 /// `true` or `false`.
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {

@@ -104,6 +104,10 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, target, query| {
         answer(Route::State, site, target, |site, target| dashboards::read_state(site, target, query))
     });
+    let create =
+        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Dashboard, site, target, |site, target| dashboards::create(site, target, body))
+        });
     let updates =
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
@@ -113,7 +117,7 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         assets::answer(path.as_str()).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
     });
 
-    let api = json.or(state).unify().or(updates).unify();
+    let api = create.or(json).unify().or(state).unify().or(updates).unify();
     health
         .or(ready)
         .unify()

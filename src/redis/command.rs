@@ -1,5 +1,6 @@
 //! One command for Redis, and what comes back.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use ::redis::{Cmd, Script as Hashed, ToRedisArgs};
@@ -37,6 +38,8 @@ pub struct Command {
     pub(super) slot: Option<u16>,
     pub(super) script: Option<&'static Script>,
     pub(super) bytes: usize,
+    /// How many replicas are to have it before it is answered.
+    pub(super) replicas: u32,
 }
 
 impl Command {
@@ -45,7 +48,7 @@ impl Command {
     pub fn new(name: &str) -> Command {
         let mut parts = Cmd::new();
         parts.arg(name);
-        Command { parts, slot: None, script: None, bytes: name.len() }
+        Command { parts, slot: None, script: None, bytes: name.len(), replicas: 0 }
     }
 
     /// Begins a call of a script with its keys, all of one hash tag.
@@ -72,11 +75,41 @@ impl Command {
         self
     }
 
+    /// Has it answered only when so many replicas have what it wrote. Send such commands over a [`super::Redis`] of their own: others
+    /// on the same connection have to wait as well.
+    #[must_use]
+    pub fn replicated_to(mut self, replicas: u32) -> Command {
+        self.replicas = replicas;
+        self
+    }
+
     /// Says how many bytes it is to bring back, so that a large answer gets the time that it takes.
     #[must_use]
     pub fn expecting(mut self, bytes: usize) -> Command {
         self.bytes += bytes;
         self
+    }
+}
+
+/// The wait for replicas, which holds up everything else on its connection.
+pub(super) struct Replicas(pub(super) u32);
+
+impl Replicas {
+    /// How long they may take.
+    pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+    pub(super) fn wait(&self) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg("WAIT").arg(self.0).arg(Self::PATIENCE.as_millis() as u64);
+        command
+    }
+
+    pub(super) fn check(&self, answer: Option<Value>) -> Result<(), RedisError> {
+        match answer {
+            Some(Value::Int(have)) if have >= i64::from(self.0) => Ok(()),
+            Some(Value::Int(have)) => Err(RedisError::Unreplicated { wanted: self.0, have }),
+            _ => Err(RedisError::Unexpected("WAIT")),
+        }
     }
 }
 
@@ -109,6 +142,14 @@ pub enum RedisError {
         code: Arc<str>,
         /// The rest.
         detail: Arc<str>,
+    },
+    /// It ran, and too few replicas have heard of it.
+    #[error("{have} of {wanted} replicas have it")]
+    Unreplicated {
+        /// How many should.
+        wanted: u32,
+        /// How many do.
+        have: i64,
     },
     /// Redis answered something else than this command does.
     #[error("Redis gave an unexpected answer to {0}")]

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::channels::Ear;
-use super::command::{Command, RedisError, Script};
+use super::command::{Command, RedisError, Replicas, Script};
 use super::sentinel;
 use super::url::{Address, Credentials};
 
@@ -87,11 +87,12 @@ impl Link {
     /// Sends commands together; one answer for each, in their order. Other commands may come between them.
     pub(super) async fn run(&self, commands: &[&Command]) -> Result<Vec<Value>, RedisError> {
         let bytes = commands.iter().map(|command| command.bytes).sum();
+        let replicas = commands.iter().map(|command| command.replicas).max().filter(|n| *n > 0).map(Replicas);
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for command in commands {
             pipeline.add_command(command.parts.clone());
         }
-        let mut answers = self.run_pipeline(&pipeline, bytes).await?;
+        let mut answers = self.run_pipeline(pipeline, bytes, replicas.as_ref()).await?;
         // A script is unknown to a server that was restarted or has taken over.
         let unknown: Vec<usize> = (0..answers.len())
             .filter(|&n| commands[n].script.is_some() && code(&answers[n]) == Some("NOSCRIPT"))
@@ -108,7 +109,7 @@ impl Link {
                 }
             }
             unknown.iter().for_each(|&n| _ = again.add_command(commands[n].parts.clone()));
-            let later = self.run_pipeline(&again, bytes).await?;
+            let later = self.run_pipeline(again, bytes, replicas.as_ref()).await?;
             for (n, value) in unknown.into_iter().zip(later.into_iter().skip(taught.len())) {
                 answers[n] = value;
             }
@@ -116,13 +117,26 @@ impl Link {
         Ok(answers)
     }
 
-    async fn run_pipeline(&self, pipeline: &Pipeline, bytes: usize) -> Result<Vec<Value>, RedisError> {
-        let allowed = PATIENCE + Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND as f64);
+    async fn run_pipeline(
+        &self,
+        mut pipeline: Pipeline,
+        bytes: usize,
+        replicas: Option<&Replicas>,
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut allowed = PATIENCE + Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND as f64);
+        if let Some(replicas) = replicas {
+            // In the same pipeline, because it waits for what its own connection has written.
+            pipeline.add_command(replicas.wait());
+            allowed += Replicas::PATIENCE;
+        }
         let mut is_first = true;
         loop {
             let (number, is_fresh, mut connection) = self.connection().await?;
-            match timeout(allowed, connection.send_packed_commands(pipeline, 0, pipeline.len())).await {
-                Ok(Ok(answers)) => {
+            match timeout(allowed, connection.send_packed_commands(&pipeline, 0, pipeline.len())).await {
+                Ok(Ok(mut answers)) => {
+                    if let Some(replicas) = replicas {
+                        replicas.check(answers.pop())?;
+                    }
                     if answers.iter().any(|answer| matches!(code(answer), Some("READONLY" | "MASTERDOWN"))) {
                         self.give_up(number).await;
                     }

@@ -117,7 +117,8 @@ async fn a_wrong_password_is_told_and_the_right_one_lets_in() {
 
 #[tokio::test]
 async fn large_values_come_and_go() {
-    let server = Server::shared();
+    // Others would have to wait meanwhile.
+    let server = Server::start(&[]);
     let redis = connect(&server.url());
     let large = vec![7u8; 64 << 20];
     redis.run(Command::new("SET").key("large").arg(&large[..])).await.unwrap();

@@ -200,7 +200,10 @@ impl Driver {
                 let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
                 let _ = answer.send(state); // Whoever asked may have gone.
             }
-            ToRoom::Write { identity, update, answer } => {
+            ToRoom::Write { creates: true, answer, .. } if self.room.has_content() => {
+                let _ = answer.send(Err(WriteRefusal::Exists)); // Whoever asked may have gone.
+            }
+            ToRoom::Write { identity, update, answer, .. } => {
                 self.answers.retain(|_, waiting| !waiting.is_closed());
                 self.next_request += 1;
                 let request = RequestId(self.next_request);

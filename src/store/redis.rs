@@ -72,17 +72,21 @@ pub struct RedisStoreConfig {
     pub private_ttl: Option<Duration>,
     /// The same for all others.
     pub shared_ttl: Option<Duration>,
+    /// How many replicas are to have an append before it counts as durable.
+    pub wait_replicas: u32,
 }
 
 impl Default for RedisStoreConfig {
     fn default() -> Self {
-        RedisStoreConfig { private_ttl: Some(Duration::from_secs(30 * 24 * 3600)), shared_ttl: None }
+        RedisStoreConfig { private_ttl: Some(Duration::from_secs(30 * 24 * 3600)), shared_ttl: None, wait_replicas: 0 }
     }
 }
 
 /// Dashboards in Redis.
 pub struct RedisStore {
     redis: Redis,
+    /// Where appends go; connections of their own if they wait for replicas.
+    appends: Redis,
     config: RedisStoreConfig,
     is_looked_at: AtomicBool,
 }
@@ -98,7 +102,9 @@ impl RedisStore {
     /// Connects when it is first used.
     #[must_use]
     pub fn new(url: RedisUrl, config: RedisStoreConfig) -> RedisStore {
-        RedisStore { redis: Redis::new(url), config, is_looked_at: AtomicBool::new(false) }
+        let redis = Redis::new(url.clone());
+        let appends = if config.wait_replicas > 0 { Redis::new(url) } else { redis.clone() };
+        RedisStore { redis, appends, config, is_looked_at: AtomicBool::new(false) }
     }
 
     fn keys(&self, dashboard: &DashboardId) -> Keys {
@@ -180,7 +186,7 @@ impl RedisStore {
             }
         }
         let mut written = Vec::new();
-        for (n, answer) in sent.into_iter().zip(self.redis.run_all(commands).await) {
+        for (n, answer) in sent.into_iter().zip(self.appends.run_all(commands).await) {
             let append = &encoded[n].0;
             results[n] = match answer.map_err(|error| failed(APPENDING, error)).and_then(|value| Wrote::read(&value)) {
                 Ok(Wrote::Done { appended, listed_at }) => {
@@ -207,6 +213,7 @@ impl RedisStore {
     fn append_command(&self, append: &Append, records: &[Vec<u8>]) -> Command {
         let keys = self.keys(&append.dashboard);
         let command = Command::script(&APPEND, &[&keys.log, &keys.state])
+            .replicated_to(self.config.wait_replicas)
             .arg(self.ttl(&append.dashboard))
             .arg(fastrand::u32(1..))
             .arg(append.after.map(|after| Id(after).to_string()).unwrap_or_default());
@@ -608,6 +615,7 @@ impl Store for RedisStore {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.redis.close().await;
+            self.appends.close().await;
             Ok(())
         })
     }

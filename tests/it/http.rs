@@ -257,6 +257,17 @@ async fn dashboards_are_read_and_written() {
 }
 
 #[tokio::test]
+async fn a_dashboard_is_created_once() {
+    let site = Site::start(&[]).await;
+    let put = |body: Vec<u8>| reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body(body).send();
+    let status = |sent: Result<reqwest::Response, _>| sent.unwrap().status().as_u16();
+    assert_eq!(status(put(b"{}".to_vec()).await), 201);
+    assert_eq!(status(put(b"{}".to_vec()).await), 409);
+    let site = Site::start(&["--anonymous-access=read-only"]).await;
+    assert_eq!(status(reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body("{}").send().await), 403);
+}
+
+#[tokio::test]
 async fn a_name_may_end_like_a_resource() {
     let site = Site::start(&[]).await;
     assert_eq!(site.post("/api/dashboards/acme/a%2Fstate/updates", b"x").await.0, 200);
@@ -499,6 +510,13 @@ impl Dashboards for Recorded {
                 None => text,
             }
         })
+    }
+
+    fn create(&self, id: DashboardId, _: Identity, json: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        let mut texts = self.texts.lock().unwrap();
+        let outcome = if texts.contains_key(&id) { Err(WriteError::Exists) } else { Ok(()) };
+        texts.entry(id).or_insert(json);
+        Box::pin(async move { outcome })
     }
 
     fn write_update(&self, id: DashboardId, _: Identity, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {

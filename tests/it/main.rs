@@ -6,5 +6,6 @@ mod cluster;
 mod config;
 mod hostile;
 mod http;
+mod keeping;
 mod support;
 mod tidy;

@@ -4,9 +4,11 @@
 //! thread that may take its time, never in a room's task.
 
 mod compact;
+mod create;
 mod json;
 mod tree;
 
 pub use compact::{Compacted, Kept, compact};
+pub use create::{CreateError, from_json};
 pub use json::{ReadError, to_json};
 pub use tree::TreeError;

@@ -42,6 +42,9 @@ pub enum WriteRefusal {
     /// It would break a limit of the document.
     #[error("{0}")]
     Limit(LimitReached),
+    /// It was to begin a dashboard that has content.
+    #[error("the dashboard exists")]
+    Exists,
 }
 
 /// A rule of documents that an update would break.

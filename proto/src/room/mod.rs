@@ -250,6 +250,12 @@ impl Room {
         self.compact(now, effects);
     }
 
+    /// Whether anything was ever written.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        !self.document.clocks().is_empty()
+    }
+
     /// When [`Room::handle_timeout`] is needed next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {

@@ -118,6 +118,8 @@ pub(crate) struct World {
     is_finished: bool,
     /// The store has lost what the room went with: who edits brings it back, viewers alone cannot.
     is_bereaved: bool,
+    /// What the store held before losses of which the room has not heard.
+    lost_unnoticed: Vec<Knowledge>,
     /// The store loses everything now and then.
     loses: bool,
     /// Authors per flush stay within what gets frames of their own.
@@ -194,6 +196,7 @@ impl World {
             silenced: BTreeSet::new(),
             is_finished: false,
             is_bereaved: false,
+            lost_unnoticed: Vec::new(),
             loses: seed.is_multiple_of(3),
             few_authors: count <= 8,
             trace: false,
@@ -670,6 +673,7 @@ impl World {
 
     fn evict(&mut self) {
         let is_hurt = self.is_hurt();
+        self.lost_unnoticed.clear();
         let Some(mut host) = self.host.take() else { return };
         assert!(host.append.is_none() && host.compaction.is_none() && host.snapshot.is_none());
         if is_hurt {
@@ -805,7 +809,10 @@ impl World {
         assert!(self.clients[session.client].manners.wants_acks, "an ack that nobody asked for");
         *(if saved { &mut session.saved } else { &mut session.refused }) += count;
         assert!(session.saved + session.refused <= session.frames, "more acks than frames");
-        count_durable(session, self.store.durable());
+        // Nothing that the room could know of: what was durable before the loss counts until it has noticed.
+        for durable in self.lost_unnoticed.iter().chain([self.store.durable()]) {
+            count_durable(session, durable);
+        }
         assert!(
             session.saved <= session.durable,
             "{member} was told too early: {:?}",
@@ -823,11 +830,15 @@ impl World {
         let is_written = !is_refused && (!fails || self.rng.chance(20));
         let before = self.store.end();
         let position = is_written.then(|| self.store.append(&entries));
-        self.handle(match position {
+        let input = match position {
             Some(position) if !fails => Input::Appended { position, before },
             None if !fails => Input::AppendLost,
             _ => Input::AppendFailed,
-        });
+        };
+        if matches!(input, Input::AppendLost) {
+            self.noticed();
+        }
+        self.handle(input);
         self.settle();
     }
 
@@ -851,12 +862,17 @@ impl World {
 
     /// The store is emptied. Whoever looks after it tells the room, now or a little later.
     fn lose(&mut self) {
-        for session in self.sessions.values_mut() {
-            count_durable(session, self.store.durable());
-        }
+        self.lost_unnoticed.push(self.store.durable().clone());
         self.store.lose();
         let delay = if self.rng.chance(50) { 0 } else { self.rng.spread(1, 4_000) };
         self.after(delay, Event::Check);
+    }
+
+    /// From now on the room knows what is gone. Acks that were on their way are of before.
+    fn noticed(&mut self) {
+        for durable in core::mem::take(&mut self.lost_unnoticed) {
+            self.sessions.values_mut().for_each(|session| count_durable(session, &durable));
+        }
     }
 
     /// Whether the store has lost what the room has not put back yet.
@@ -878,6 +894,7 @@ impl World {
     fn snapshotted(&mut self) {
         let Some((covers, state)) = self.host.as_mut().and_then(|host| host.snapshot.take()) else { return };
         if self.store.has_lost(covers) {
+            self.noticed();
             self.handle(Input::SnapshotLost);
             return self.settle();
         }
@@ -942,6 +959,7 @@ impl World {
     /// The process is lost, with everything in it.
     fn crash(&mut self) {
         self.is_bereaved |= self.is_hurt();
+        self.lost_unnoticed.clear();
         let Some(mut host) = self.host.take() else { return };
         if let Some((entries, after)) = host.append.take()
             && !after.is_some_and(|after| self.store.has_lost(after))

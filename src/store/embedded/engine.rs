@@ -34,7 +34,7 @@ const CACHE_BYTES: u64 = 8 << 20;
 
 /// What a keyspace keeps in memory before it writes a table. Small, because there are several keyspaces and every record is in
 /// the journal anyway.
-const MEMTABLE_BYTES: u64 = 2 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
 
 /// What the journals may take on disk before quiet keyspaces are flushed to free them: the least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 << 20;

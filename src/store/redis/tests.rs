@@ -169,9 +169,8 @@ async fn a_full_redis_refuses_whole_appends_and_takes_them_when_there_is_room() 
     refused(Err(failed), "OOM");
     let stored = store.load(&id("w/a")).await.unwrap();
     assert_eq!((stored.tail.len(), stored.position), (kept, position));
-    while let Ok(appended) = append(&store, after("w/a", position, vec![large(4096)])).await {
-        position = appended.position;
-    }
+    // Whatever its buffers have given back meanwhile.
+    assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]), "OK");
     assert!(store.snapshot(&id("w/a"), position, Bytes::from_static(b"state"), NOW).await.is_err());
     store.ping().await.unwrap();
     assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
@@ -319,8 +318,11 @@ async fn private_documents_expire_after_their_last_use_and_others_do_not() {
     assert!(ttls("w/~me").iter().all(|ttl| (29 * DAY..=30 * DAY).contains(ttl)), "{:?}", ttls("w/~me"));
     assert_eq!(ttls("w/shared~"), [-1, -1]);
 
-    let short =
-        RedisStoreConfig { private_ttl: Some(Duration::from_secs(60)), shared_ttl: Some(Duration::from_secs(90)) };
+    let short = RedisStoreConfig {
+        private_ttl: Some(Duration::from_secs(60)),
+        shared_ttl: Some(Duration::from_secs(90)),
+        ..RedisStoreConfig::default()
+    };
     let other = RedisStore::new(url.parse().unwrap(), short);
     let position = other.load(&id("w/~me")).await.unwrap().position;
     assert!(ttls("w/~me").iter().all(|ttl| *ttl <= 60_000));
@@ -329,7 +331,7 @@ async fn private_documents_expire_after_their_last_use_and_others_do_not() {
     other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
     assert!(ttls("w/~me").iter().all(|ttl| *ttl <= 60_000));
 
-    let forever = RedisStoreConfig { private_ttl: None, shared_ttl: None };
+    let forever = RedisStoreConfig { private_ttl: None, ..RedisStoreConfig::default() };
     let other = RedisStore::new(url.parse().unwrap(), forever);
     other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
     assert_eq!(ttls("w/~me"), [-1, -1]);
@@ -360,7 +362,8 @@ async fn the_list_heals() {
 
 #[tokio::test]
 async fn large_entries_and_states_come_back() {
-    let server = Server::shared();
+    // Others would have to wait meanwhile.
+    let server = Server::start(&[]);
     let store = open(&format!("{}?prefix={}", server.url(), prefix()));
     let (first, second) = (large(17 << 20), large(20 << 20));
     let entries = vec![first.clone(), second.clone()];
@@ -389,6 +392,22 @@ async fn appends_go_on_when_sentinel_has_named_another_master() {
     let appended = eventually(&store, after("w/a", position, vec![entry(2, "update 2")])).await;
     assert_eq!(appended.before, position);
     assert_eq!(tail(&store, "w/a").await, ["update 1", "update 2"]);
+}
+
+#[tokio::test]
+async fn an_append_may_wait_for_replicas() {
+    let master = Server::start(&[]);
+    let config = RedisStoreConfig { wait_replicas: 1, ..RedisStoreConfig::default() };
+    let store = RedisStore::new(master.url().parse().unwrap(), config);
+    let began = Instant::now();
+    refused(append(&store, update("w/a", 1)).await, "0 of 1 replicas");
+    assert!(began.elapsed() < SECONDS, "{:?}", began.elapsed());
+    store.load(&id("w/a")).await.unwrap();
+    let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+    let position = eventually(&store, update("w/a", 2)).await.position;
+    let log = store.keys(&id("w/a")).log;
+    assert_eq!(replica.ask(&["XLEN", &log]), master.ask(&["XLEN", &log]));
+    append(&store, after("w/a", position, vec![entry(3, "update 3")])).await.unwrap();
 }
 
 #[tokio::test]
