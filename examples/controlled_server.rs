@@ -5,7 +5,7 @@
 //! Tokens: `editor` and `viewer`, `short` for three seconds of editing, and nothing else.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, stdin};
+use std::io::stdin;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,17 +17,20 @@ use crate::allocator::{Peak, return_free_pages};
 use crate::auth::{Admission, Anonymous, Authenticator, Caller};
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
+use crate::cluster::nodes::NodeInfo;
+use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, Destination, NoEntry, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Destination, NoEntry, Nodes, Routes, Site, SocketHandler,
+    Upgraded,
 };
 use crate::metrics::{Metrics, Refusal};
-use crate::rest::Rest;
+use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
 use crate::session::{Admitted, Arrival, Doorkeeper, Entrance, Entry, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, StoreLife};
 
 /// A server that has its address and does not serve yet: clients wait in the backlog meanwhile.
 pub struct Server {
@@ -36,10 +39,11 @@ pub struct Server {
     local_address: SocketAddr,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    started_at: SystemTime,
     bus: Arc<dyn Bus>,
     authenticator: Arc<dyn Authenticator>,
-    /// Whether other servers use the same store when this one has ended.
-    shares_store: bool,
+    /// Whether other servers of this process use the same store when this one has ended.
+    leaves_store_open: bool,
 }
 
 /// Why there is no server.
@@ -85,17 +89,43 @@ impl Server {
             local_address,
             metrics,
             shutdown,
+            started_at: SystemTime::now(),
             bus: LocalBus::new().node(),
             authenticator,
-            shares_store: false,
+            leaves_store_open: false,
         })
     }
 
-    /// Joins other servers: they share `bus`, and must share the store as well, which is theirs to close
-    /// when the last has ended. By default a server is alone, and closes its store.
+    /// Joins other servers over `bus`; they must keep the same dashboards in the same place. By default a server is alone.
     #[must_use]
     pub fn on_bus(self, bus: Arc<dyn Bus>) -> Server {
-        Server { bus, shares_store: true, ..self }
+        Server { bus, ..self }
+    }
+
+    /// Leaves the store to be closed by others in the same process who use it too. By default a server closes its store.
+    #[must_use]
+    pub fn leaving_store_open(self) -> Server {
+        Server { leaves_store_open: true, ..self }
+    }
+
+    /// What it says of itself to other nodes and to whoever runs it.
+    #[must_use]
+    pub fn node_info(&self) -> NodeInfo {
+        let address = self.local_address;
+        let name = match self.config.node_name.as_str() {
+            "" => format!("{}:{}", host_name(), address.port()),
+            name => name.to_owned(),
+        };
+        let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        NodeInfo {
+            name,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+            // Every interface is no address that anybody could connect to.
+            address: (!address.ip().is_unspecified()).then(|| address.to_string()),
+            rooms: 0,
+            sessions: 0,
+        }
     }
 
     /// Asks somebody else who may enter. By default everybody has the configured `anonymous-access`.
@@ -125,7 +155,8 @@ impl Server {
     /// Serves dashboards from `store` until the drain has begun and is over, at the latest by its deadline.
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
-        let Server { config, listener, metrics, shutdown, bus, authenticator, shares_store, .. } = self;
+        let own = self.node_info();
+        let Server { config, listener, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let writer_tasks = TaskTracker::new();
@@ -135,10 +166,17 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
-        let registry =
-            Registry::new(rooms(&config), Arc::clone(&store), writer, bus, Arc::clone(&metrics), tasks.clone());
+        let registry = Registry::new(
+            rooms(&config),
+            Arc::clone(&store),
+            writer,
+            Arc::clone(&bus),
+            Arc::clone(&metrics),
+            tasks.clone(),
+        );
+        let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
-        let site = Arc::new(Site { authenticator, ..site(&config, &metrics, &shutdown, dashboards) });
+        let site = Arc::new(Site { authenticator, ..site(&config, &metrics, &shutdown, dashboards, nodes) });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -161,7 +199,9 @@ impl Server {
         }
         upkeep.abort();
         drop(registry);
-        if !shares_store && let Err(failure) = store.close().await {
+        // After the last room: what it said has been heard, and who is still there goes with the node.
+        bus.close().await;
+        if !leaves_store_open && let Err(failure) = store.close().await {
             warn!(%failure, "store not closed cleanly");
         }
         left
@@ -171,10 +211,15 @@ impl Server {
 /// How often memory and the store are looked at.
 const UPKEEP: Duration = Duration::from_secs(2);
 
+/// How often rooms look after a store that may lose things unnoticed: keys are evicted, or removed by hand.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+
 async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();
+    let mut life = None;
+    let mut looked_at = Instant::now();
     loop {
         ticks.tick().await;
         registry.relieve().await;
@@ -184,14 +229,21 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         }
         let up = store.ping().await;
         metrics.store_up.set(i64::from(up.is_ok()));
-        match up {
-            Ok(()) if !was_up => info!("store is back"),
+        match &up {
+            Ok(_) if !was_up => info!("store is back"),
             Err(failure) if was_up => {
                 error!(%failure, "store is down: members keep editing, newcomers are told to try again")
             }
             _ => {}
         }
-        was_up = metrics.store_up.get() == 1;
+        was_up = up.is_ok();
+        if let Ok(this) = up {
+            let is_another = life.replace(this).is_some_and(|before| before != this);
+            if is_another || this != StoreLife::ONLY && looked_at.elapsed() >= LOOK_AFTER {
+                looked_at = Instant::now();
+                registry.check_store(is_another).await;
+            }
+        }
     }
 }
 
@@ -269,8 +321,9 @@ fn rooms(config: &Config) -> RoomsConfig {
         },
         memory_max: config.room_memory,
         history: config.history,
-        // Clients come back within 2.5 s of a close by themselves; the rest of the deadline is for the last writes.
-        drain_spread: config.drain_deadline / 4,
+        // To other nodes clients come by and by, and the rest of the deadline is for the last writes. A lone node's wait for its
+        // return, and the longer they were turned away, the longer stock clients pause: they leave at once, at the end.
+        drain_spread: config.drain_deadline / if config.bus_redis().is_some() { 4 } else { 40 },
     }
 }
 
@@ -292,10 +345,17 @@ fn sessions(config: &Config) -> SessionsConfig {
 
 /// What HTTP needs of the configuration and of the parts.
 #[must_use]
-pub fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashboards: Arc<dyn Dashboards>) -> Site {
+pub fn site(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+    dashboards: Arc<dyn Dashboards>,
+    nodes: Arc<dyn Nodes>,
+) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,
+        nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             sessions_max: config.sessions_max,
@@ -321,15 +381,35 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// How long the first connection of the bus is waited for, so that the first rooms need not hear that they missed something.
+const BUS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What this machine is called.
+fn host_name() -> String {
+    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    told.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "ydash".into())
+}
+
 /// Serves what `config` says until a signal ends it.
 ///
 /// # Errors
 /// [`RunError`] – for the operator; nothing was served.
 pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
-    let store = store::open(&config.store)?;
+    let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
     let address = server.local_address();
+    let server = match config.bus_redis() {
+        Some(url) => {
+            info!(bus = %url, "other nodes are heard over Redis");
+            let bus = RedisBus::start(url.clone(), server.node_info(), Arc::clone(server.metrics()));
+            if !bus.connected(BUS_WITHIN).await {
+                warn!("bus is away: dashboards are served, and other nodes heard when it is back");
+            }
+            server.on_bus(Arc::new(bus))
+        }
+        None => server,
+    };
     info!(%address, store = %config.store, version = env!("CARGO_PKG_VERSION"), "serving");
     println!("ydash serves on http://{address}/ - new WebsocketProvider('ws://{address}', 'my-room', doc)");
     server.serve(store).await;

@@ -35,6 +35,8 @@ enum Action {
     Viewers(EditArgs),
     /// 50 rooms of 2 writers at 5/s: time until an edit is said to be saved (`?acks=1`)
     Durable(EditArgs),
+    /// 20 rooms of 3 writers at 5/s and 6 readers, spread over the nodes that `--url` names
+    Nodes(EditArgs),
     /// 100 cursors at 20/s in one room
     Cursors(CursorArgs),
     /// 30 cursors at 10/s whose clients send back what was new to them, as stock clients do
@@ -59,15 +61,19 @@ enum Action {
 /// The server and the report.
 #[derive(Debug, Args)]
 struct Common {
-    /// Where the server listens; a path and a query are passed on with every connection
-    #[arg(long, default_value = "ws://127.0.0.1:1234")]
-    url: String,
+    /// Where the server listens; a path and a query are passed on with every connection. Scenarios of edits take several, one
+    /// for each node: members of a room take turns at them
+    #[arg(long, default_value = "ws://127.0.0.1:1234", value_delimiter = ',')]
+    url: Vec<String>,
     /// What the server speaks
     #[arg(long, value_enum, default_value = "y-websocket")]
     dialect: Dialect,
-    /// Process whose CPU time and memory are read; without it only latencies are measured
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    /// Process whose CPU time and memory are read, or the sum over several; without it only latencies are measured
+    #[arg(long, value_name = "PID,..", value_delimiter = ',')]
+    server_pid: Vec<u32>,
+    /// Redis whose work is counted, as `host:port`
+    #[arg(long, value_name = "ADDR")]
+    redis: Option<String>,
     /// The server's name in the results
     #[arg(long, default_value = "server")]
     label: String,
@@ -209,6 +215,7 @@ impl Command {
             Action::ManyRooms(args) => args.run("many-rooms", 200, 2, 3, 5.0).await,
             Action::Viewers(args) => args.run("viewers", 1, 2, 10_000, 2.0).await,
             Action::Durable(args) => args.run(DURABLE, 50, 2, 0, 5.0).await,
+            Action::Nodes(args) => args.run("nodes", 20, 3, 6, 5.0).await,
             Action::Cursors(args) => args.run("cursors", 100, 20.0, false).await,
             Action::EchoingCursors(args) => args.run("echoing-cursors", 30, 10.0, true).await,
             Action::Idle(args) => args.run().await,
@@ -232,8 +239,10 @@ impl EditArgs {
         let acks = name == DURABLE;
         let mut world = self.common.world()?;
         if acks && world.dialect == Dialect::YWebsocket {
-            let separator = if world.target.query.is_empty() { "" } else { "&" };
-            world.target.query = format!("{}{separator}acks=1", world.target.query);
+            for target in &mut world.targets {
+                let separator = if target.query.is_empty() { "" } else { "&" };
+                target.query = format!("{}{separator}acks=1", target.query);
+            }
         }
         let plan = edits::Plan {
             name,
@@ -303,9 +312,10 @@ impl Common {
     fn world(&self) -> Result<World> {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
         Ok(World {
-            target: Target::parse(&self.url)?,
+            targets: self.url.iter().map(|url| Target::parse(url)).collect::<Result<_>>()?,
             dialect: self.dialect,
-            server: self.server_pid.map(Process::new).transpose()?,
+            server: (!self.server_pid.is_empty()).then(|| Process::new(&self.server_pid)).transpose()?,
+            redis: self.redis.clone(),
             run: since_epoch.as_millis() as u64,
             frames_received: Default::default(),
             bytes_received: Default::default(),

@@ -8,6 +8,7 @@ mod connection;
 mod dialect;
 mod process;
 mod received;
+mod redis;
 mod relay;
 mod report;
 mod scenario;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,10 +10,10 @@ use anyhow::{Context, Result};
 /// A tick of `/proc/PID/stat`: 10 ms on every Linux of note (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process to watch.
-#[derive(Clone, Copy, Debug)]
+/// A server to watch: one process, or several nodes as one.
+#[derive(Clone, Debug)]
 pub(crate) struct Process {
-    pid: u32,
+    pids: Rc<[u32]>,
 }
 
 /// CPU time at one moment.
@@ -34,12 +35,12 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// The process `pid`, which must run.
+    /// The processes `pids`, which must run.
     ///
     /// # Errors
-    /// There is none, or it belongs to somebody else.
-    pub(crate) fn new(pid: u32) -> Result<Process> {
-        let process = Process { pid };
+    /// One does not, or belongs to somebody else.
+    pub(crate) fn new(pids: &[u32]) -> Result<Process> {
+        let process = Process { pids: pids.into() };
         process.cpu()?;
         process.memory()?;
         Ok(process)
@@ -47,44 +48,52 @@ impl Process {
 
     /// The load generator itself.
     pub(crate) fn own() -> Process {
-        Process { pid: std::process::id() }
+        Process { pids: [std::process::id()].into() }
     }
 
     /// CPU time so far.
     pub(crate) fn cpu(&self) -> Result<CpuSample> {
-        let stat = self.read("stat")?;
-        // The second field is the name, in parentheses, and may hold anything.
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).context("parse /proc/PID/stat")?;
-        let ticks: u64 = fields.split_ascii_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-        let mut threads = BTreeMap::new();
-        for entry in fs::read_dir(format!("/proc/{}/task", self.pid)).context("list the server's threads")? {
-            let entry = entry.context("list the server's threads")?;
-            let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // A thread may end between the listing and this.
-            let Ok(schedstat) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
-            if let Some(nanos) = schedstat.split(' ').next().and_then(|field| field.parse().ok()) {
-                threads.insert(tid, Duration::from_nanos(nanos));
+        let mut sample = CpuSample { total: Duration::ZERO, threads: BTreeMap::new() };
+        for pid in self.pids.iter() {
+            let stat = read(*pid, "stat")?;
+            // The second field is the name, in parentheses, and may hold anything.
+            let fields = stat.rsplit_once(')').map(|(_, rest)| rest).context("parse /proc/PID/stat")?;
+            let times = fields.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+            sample.total += TICK * times.sum::<u64>() as u32;
+            for entry in fs::read_dir(format!("/proc/{pid}/task")).context("list the server's threads")? {
+                let entry = entry.context("list the server's threads")?;
+                let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+                // A thread may end between the listing and this.
+                let Ok(schedstat) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+                if let Some(nanos) = schedstat.split(' ').next().and_then(|field| field.parse().ok()) {
+                    sample.threads.insert(tid, Duration::from_nanos(nanos));
+                }
             }
         }
-        Ok(CpuSample { total: TICK * ticks as u32, threads })
+        Ok(sample)
     }
 
-    /// Memory.
+    /// Memory, of several processes their sum.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let status = self.read("status")?;
-        let field = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next()?.parse().ok())
-                .with_context(|| format!("find {name} in /proc/{}/status", self.pid))
-        };
-        Ok(Memory { resident_kib: field("VmRSS:")?, peak_kib: field("VmHWM:")? })
+        let mut memory = Memory { resident_kib: 0, peak_kib: 0 };
+        for pid in self.pids.iter() {
+            let status = read(*pid, "status")?;
+            let field = |name: &str| {
+                status
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next()?.parse::<u64>().ok())
+                    .with_context(|| format!("find {name} in /proc/{pid}/status"))
+            };
+            memory.resident_kib += field("VmRSS:")?;
+            memory.peak_kib += field("VmHWM:")?;
+        }
+        Ok(memory)
     }
+}
 
-    fn read(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.pid);
-        fs::read_to_string(&path).with_context(|| format!("read {path}"))
-    }
+fn read(pid: u32, file: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).with_context(|| format!("read {path}"))
 }
 
 impl CpuSample {

@@ -146,10 +146,10 @@ pub(crate) struct Watched {
 
 impl Watch {
     /// Begins to watch.
-    pub(crate) fn begin(server: Option<Process>) -> Result<Watch> {
+    pub(crate) fn begin(server: Option<&Process>) -> Result<Watch> {
         Ok(Watch {
-            server_before: server.map(|server| server.cpu()).transpose()?,
-            server,
+            server_before: server.map(Process::cpu).transpose()?,
+            server: server.cloned(),
             own_before: Process::own().cpu()?,
             machine_before: machine_busy()?,
             begin: std::time::Instant::now(),
@@ -219,7 +219,7 @@ impl Watched {
 }
 
 /// Adds the server's memory.
-pub(crate) fn report_memory(report: &mut Report, server: Option<Process>) -> Result<()> {
+pub(crate) fn report_memory(report: &mut Report, server: Option<&Process>) -> Result<()> {
     if let Some(server) = server {
         let memory = server.memory()?;
         report.figure("rss_mib", "server RSS after", memory.resident_kib as f64 / 1024.0, "MiB");

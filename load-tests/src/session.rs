@@ -25,9 +25,12 @@ const CLOSE_REASONS_MAX: usize = 5;
 /// What all sessions of a run have in common.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) target: Target,
+    /// The nodes of the server.
+    pub(crate) targets: Vec<Target>,
     pub(crate) dialect: Dialect,
     pub(crate) server: Option<Process>,
+    /// Where the nodes' Redis listens, if its work is to be counted.
+    pub(crate) redis: Option<String>,
     /// Sets this run's rooms and clients apart from those of earlier runs against the same server.
     pub(crate) run: u64,
     /// Binary frames and their bytes, over all sessions.
@@ -106,8 +109,20 @@ impl Session {
         member: impl Member + 'static,
         announcement: Option<Announcement>,
     ) -> Result<Session> {
-        let path = world.dialect.path(&world.target.path, room);
-        let (connection, behind) = Connection::open(&world.target, &path).await?;
+        Session::join_at(world, 0, room, member, announcement).await
+    }
+
+    /// As [`Session::join`], on one of several nodes.
+    pub(crate) async fn join_at(
+        world: &Rc<World>,
+        node: usize,
+        room: &str,
+        member: impl Member + 'static,
+        announcement: Option<Announcement>,
+    ) -> Result<Session> {
+        let target = &world.targets[node];
+        let path = world.dialect.path(&target.path, room);
+        let (connection, behind) = Connection::open(target, &path).await?;
         let session = Session {
             connection: connection.clone(),
             address: world.dialect.address(room).into(),

@@ -1,6 +1,6 @@
 //! Time as an argument: what the caller's clock said, in milliseconds.
 
-use core::ops::Add;
+use core::ops::{Add, Sub};
 use core::time::Duration;
 
 /// Milliseconds since the Unix epoch, never running backwards within one process.
@@ -12,6 +12,15 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn sub(self, duration: Duration) -> Timestamp {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.0.saturating_sub(millis))
     }
 }
 

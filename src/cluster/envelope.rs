@@ -27,7 +27,8 @@ const UPDATE: u8 = 1;
 const AWARENESS: u8 = 2;
 const PRESENCE: u8 = 3;
 const STATE_VECTOR: u8 = 4;
-const STATELESS: u8 = 5;
+const RENEW: u8 = 5;
+const STATELESS: u8 = 6;
 
 /// A message from one node's room to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ impl Envelope {
             Said::Update(update) => (UPDATE, false, 0, update),
             Said::Awareness(body) => (AWARENESS, false, 0, body),
             Said::Presence(body) => (PRESENCE, false, 0, body),
+            Said::Renew => (RENEW, false, 0, &[]),
             Said::Stateless(payload) => (STATELESS, false, 0, payload),
             Said::StateVector { have, deletes, asks } => {
                 vector = have.encode();
@@ -115,6 +117,7 @@ impl Envelope {
             UPDATE => Said::Update(body),
             AWARENESS => Said::Awareness(body),
             PRESENCE => Said::Presence(body),
+            RENEW if body.is_empty() => Said::Renew,
             STATELESS => Said::Stateless(body),
             STATE_VECTOR => {
                 let have = StateVector::decode(&body, limits);
@@ -143,12 +146,13 @@ mod tests {
         Envelope { origin: NodeId(7), number: 300, durable: 299, said }
     }
 
-    fn every_kind() -> [Envelope; 5] {
+    fn every_kind() -> [Envelope; 6] {
         let have: StateVector = [(1, 2), (3, 4)].into_iter().collect();
         [
             envelope(Said::Update(Bytes::from_static(&[0, 0]))),
             envelope(Said::Awareness(Bytes::from_static(&[1, 7, 0, 2, b'{', b'}']))),
             envelope(Said::Presence(Bytes::from_static(&[0]))),
+            envelope(Said::Renew),
             envelope(Said::Stateless(Bytes::from_static(b"hi"))),
             envelope(Said::StateVector { have, deletes: u64::MAX, asks: true }),
         ]

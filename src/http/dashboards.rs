@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::access::Identity;
+use ydash_proto::document::CreateError;
 use ydash_proto::id::DashboardId;
 
 use crate::http::reply::{Problem, bytes_response, json_response};
@@ -22,8 +23,8 @@ use crate::http::{Site, path};
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
-    /// The document's content as JSON, by the names of its root types.
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<serde_json::Value, ReadError>>;
+    /// The document's content as JSON text, by the names of its root types.
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>>;
 
     /// The document as one Yjs update v1; with `have` (an encoded state vector) only what is missing there.
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>>;
@@ -34,6 +35,14 @@ pub trait Dashboards: Send + Sync + 'static {
         dashboard: DashboardId,
         author: Identity,
         update: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>>;
+
+    /// Begins a dashboard with what JSON says, and returns when it is durable.
+    fn create(
+        &self,
+        dashboard: DashboardId,
+        author: Identity,
+        json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
@@ -60,6 +69,12 @@ pub enum WriteError {
     /// Not an update v1: answered 400.
     #[error("malformed update")]
     Malformed,
+    /// Not JSON that could be a document: answered 400.
+    #[error(transparent)]
+    Json(CreateError),
+    /// The dashboard has content already: answered 409.
+    #[error("dashboard exists")]
+    Exists,
     /// It builds on updates that the server does not have: answered 409.
     #[error("update behind a hole")]
     Incomplete,
@@ -91,6 +106,12 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Problem {
         match error {
             WriteError::Malformed => Problem::MalformedUpdate,
+            WriteError::Json(why) => Problem::BadRequest(match why {
+                CreateError::NotJson => "the body is not JSON",
+                CreateError::NotAnObject => "a document is an object of root types",
+                CreateError::NotAType => "a root is an object, a list or a text",
+            }),
+            WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
@@ -102,7 +123,7 @@ impl From<WriteError> for Problem {
 /// `GET /api/dashboards/<workspace>/<name>`
 pub(super) async fn read_json(site: Arc<Site>, target: Target) -> Result<Response, Problem> {
     let document = site.dashboards.read_json(target.dashboard).await?;
-    Ok(json_response(StatusCode::OK, &document))
+    Ok(bytes_response(StatusCode::OK, "application/json", document))
 }
 
 /// `GET /api/dashboards/<workspace>/<name>/state`
@@ -121,16 +142,27 @@ where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    if site.draining.is_cancelled() {
-        return Err(Problem::Draining);
-    }
-    if !target.access.may_edit() {
-        return Err(Problem::Forbidden);
-    }
+    may_edit(&target)?;
     let limit = ("frame-bytes-max", site.frame_bytes_max);
-    let (update, _budget) = collect_in_time(body, limit, &site.body_budget).await?;
+    let (update, _budget) = take_body(&site, body, limit).await?;
     site.dashboards.write_update(target.dashboard, target.identity, update).await?;
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
+}
+
+/// What a new dashboard may be written as: values take several times their text.
+const CREATE_BYTES_MAX: usize = 1 << 20;
+
+/// `PUT /api/dashboards/<workspace>/<name>`
+pub(super) async fn create<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    may_edit(&target)?;
+    let limit = ("frame-bytes-max", CREATE_BYTES_MAX.min(site.frame_bytes_max));
+    let (json, _budget) = take_body(&site, body, limit).await?;
+    site.dashboards.create(target.dashboard, target.identity, json).await?;
+    Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
 }
 
 /// `POST /api/dashboards/<workspace>/<name>/stateless`
@@ -141,16 +173,34 @@ where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    if site.draining.is_cancelled() {
-        return Err(Problem::Draining);
-    }
     let limit = ("stateless-bytes-max", site.stateless_bytes_max);
-    let (payload, _budget) = collect_in_time(body, limit, &site.body_budget).await?;
+    let (payload, _budget) = take_body(&site, body, limit).await?;
     if core::str::from_utf8(&payload).is_err() {
         return Err(Problem::BadRequest("a stateless message is UTF-8"));
     }
     site.dashboards.send_stateless(target.dashboard, payload).await?;
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
+}
+
+fn may_edit(target: &Target) -> Result<(), Problem> {
+    if target.access.may_edit() { Ok(()) } else { Err(Problem::Forbidden) }
+}
+
+/// Takes a body of at most so many bytes; `limit` says which knob it is.
+async fn take_body<S, B, E>(
+    site: &Site,
+    body: S,
+    limit: (&'static str, usize),
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    if site.draining.is_cancelled() {
+        return Err(Problem::Draining);
+    }
+    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, limit, &site.body_budget));
+    arriving.await.map_err(|_| Problem::Timeout)?
 }
 
 /// How long a body may take; 16 MiB come in half a minute over 5 Mbit/s.
@@ -167,18 +217,6 @@ impl Default for BodyBudget {
     fn default() -> Self {
         BodyBudget(Arc::new(Semaphore::new(BODY_BUDGET_KIB)))
     }
-}
-
-async fn collect_in_time<S, B, E>(
-    body: S,
-    limit: (&'static str, usize),
-    budget: &BodyBudget,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
-    tokio::time::timeout(BODY_DEADLINE, collect(body, limit, budget)).await.map_err(|_| Problem::Timeout)?
 }
 
 /// Collects a body of at most so many bytes. Memory is taken as bytes arrive, so a slow client holds little.

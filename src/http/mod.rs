@@ -6,6 +6,7 @@
 mod addresses;
 mod assets;
 mod dashboards;
+mod nodes;
 mod path;
 mod proxy;
 mod reply;
@@ -38,6 +39,7 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
+pub use nodes::Nodes;
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
@@ -49,6 +51,8 @@ pub struct Site {
     pub authenticator: Arc<dyn Authenticator>,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
+    /// Which nodes REST tells of.
+    pub nodes: Arc<dyn Nodes>,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -92,6 +96,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
     let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
+    let nodes =
+        segment!("api" / "nodes").and(reading()).and(warp::header::headers_cloned()).and(with(site)).map(nodes::list);
 
     let json = dashboard(site, Resource::Document)
         .and(reading())
@@ -99,6 +105,10 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, target, query| {
         answer(Route::State, site, target, |site, target| dashboards::read_state(site, target, query))
     });
+    let create =
+        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Dashboard, site, target, |site, target| dashboards::create(site, target, body))
+        });
     let updates =
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
@@ -112,8 +122,20 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         assets::answer(path.as_str()).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
     });
 
-    let api = json.or(state).unify().or(updates).unify().or(stateless).unify();
-    health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
+    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(stateless).unify();
+    health
+        .or(ready)
+        .unify()
+        .or(metrics)
+        .unify()
+        .or(nodes)
+        .unify()
+        .or(api)
+        .unify()
+        .or(page)
+        .unify()
+        .recover(unmatched)
+        .unify()
 }
 
 fn health(_: Arc<Site>) -> Response {

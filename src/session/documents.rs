@@ -4,11 +4,11 @@
 //! says meanwhile waits here, within bounds. One that was denied stays so until another token comes: everything else about it is
 //! ignored. What concerns a single document never ends the socket, unless its client can only be helped by coming back.
 
-use super::outbox::{Outbox, REFUSAL_HOLD};
 use super::reader::{End, Reader, Talk, question_bucket};
 use super::rooms::Rooms;
 use super::{Admitted, Sessions};
 use crate::metrics::Refusal;
+use crate::outbox::{Outbox, REFUSAL_HOLD};
 use crate::room::{OpenError, RoomHandle};
 use bytes::Bytes;
 use core::pin::Pin;

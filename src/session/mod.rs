@@ -9,18 +9,17 @@
 
 mod deflate;
 mod documents;
-pub mod outbox;
 mod reader;
 mod rooms;
 mod writer;
 
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use crate::room::{OpenError, Registry};
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
 use documents::Documents;
-use outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
@@ -179,8 +178,9 @@ impl Sessions {
             bytes_max: self.config.limits.outbox_bytes_max,
             frames_max: self.config.limits.outbox_frames_max,
         };
-        let outbox = Arc::new(Outbox::new(limits));
         let (mut read_half, write_half) = io.into_split();
+        let write_half = Arc::new(write_half);
+        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&write_half)), limits, Arc::clone(&self.metrics)));
         let rooms = Arc::new(Rooms::default());
         let entered = match entrance {
             // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.

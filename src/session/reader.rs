@@ -3,9 +3,9 @@
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::SessionsConfig;
-use super::outbox::{Call, Outbox, REFUSAL_HOLD, hold};
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Call, Outbox, REFUSAL_HOLD, hold};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;

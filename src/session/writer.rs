@@ -1,33 +1,29 @@
 //! The writing half of a session: empties the outbox with as few system calls as it takes.
 //!
-//! What is small leaves as one copied piece, which costs the kernel the least. Large payloads are shared between sessions and
+//! What is small leaves as one copied piece ([`small`]). Large payloads are shared between sessions and
 //! never copied: a header of a few bytes goes in front of each, and the address of its session on a socket that has several; all that
 //! waits leaves in one vectored write.
 
 use super::deflate::{DeflatedStates, stored};
-use super::outbox::{Item, Next, Outbox};
 use super::rooms::Rooms;
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Item, Next, Outbox, small};
 use bytes::Bytes;
 use core::time::Duration;
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
-use ydash_proto::room::{Frame, FrameKind, Input};
+use ydash_proto::room::{FrameKind, Input};
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
 use ydash_proto::wire::{encode, hocuspocus};
 
-/// Up to so many bytes leave as one piece. Below what is worth compressing.
-const SMALL_BYTES: usize = 8 << 10;
 /// Slices in one system call (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 256;
 
 pub(super) struct Writer {
-    pub(super) io: OwnedWriteHalf,
+    pub(super) io: Arc<OwnedWriteHalf>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) rooms: Arc<Rooms>,
     /// Where compressed states are shared; `None` when the peer did not agree to compression.
@@ -46,22 +42,6 @@ struct Part {
 
 /// Room for so many items stays with an idle session.
 const BATCH_KEPT: usize = 4;
-
-thread_local! {
-    static SMALL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn put(buffer: &mut Vec<u8>, opcode: Opcode, address: &[u8], payload: &[u8]) {
-    let (header, len) = header(opcode, address.len() + payload.len(), true, false);
-    buffer.extend_from_slice(&header[..len]);
-    buffer.extend_from_slice(address);
-    buffer.extend_from_slice(payload);
-}
-
-/// Keep-alives are for sockets with one session; those with several have a heartbeat of their own.
-fn is_idle_talk(address: &Bytes, frame: &Frame) -> bool {
-    !address.is_empty() && frame.bytes == encode::keep_alive()
-}
 
 impl Part {
     /// Bytes that are framed already.
@@ -85,7 +65,7 @@ impl Part {
 
 impl Writer {
     /// Writes until the outbox is closed or the socket is gone.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
         let mut batch = Vec::new();
         loop {
             match self.outbox.next(&mut batch).await {
@@ -119,21 +99,24 @@ impl Writer {
                 Next::Gone => break,
             }
         }
+        // Lets go of the socket, and so do we: that ends it.
         self.outbox.abandon();
-        let _ = self.io.shutdown().await; // The peer may be gone already.
     }
 
     async fn write(&self, items: &mut Vec<Item>) -> io::Result<()> {
-        if let Some(outcome) = self.write_small(items) {
+        if let Some(outcome) = small::write_items(&self.io, items) {
             let rest = outcome?;
             items.clear();
-            return if rest.is_empty() { Ok(()) } else { self.write_all(&[Part::rest(rest.into())]).await };
+            return if rest.is_empty() { Ok(()) } else { self.write_all(&[Part::rest(rest)]).await };
         }
         let mut parts = Vec::with_capacity(items.len());
+        let mut address = Bytes::new();
         for item in items.drain(..) {
             match item {
-                Item::Frame(address, frame) if is_idle_talk(&address, &frame) => {}
-                Item::Frame(address, frame) => {
+                Item::Rest(bytes) => parts.push(Part::rest(bytes)),
+                Item::Behind(prefix) => address = prefix,
+                Item::Frame(frame) => {
+                    let address = core::mem::take(&mut address);
                     let deflated = match &self.deflated {
                         Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
                         _ => None,
@@ -144,8 +127,8 @@ impl Writer {
                     });
                 }
                 Item::Said(message) => parts.push(Part::new(Opcode::Binary, message)),
-                Item::Acks { address, saved, count } => {
-                    let ack = encode::sync_status(saved);
+                Item::Acks { saved, count } => {
+                    let (address, ack) = (core::mem::take(&mut address), encode::sync_status(saved));
                     let ack = || Part::message(Opcode::Binary, address.clone(), ack.clone(), false);
                     parts.extend((0..count).map(|_| ack()));
                 }
@@ -154,41 +137,6 @@ impl Writer {
             }
         }
         self.write_all(&parts).await
-    }
-
-    /// Writes what is small as one piece: copying it costs less than telling the kernel where the pieces are.
-    ///
-    /// `None` when it is not small; otherwise what the socket did not take.
-    fn write_small(&self, items: &[Item]) -> Option<io::Result<Vec<u8>>> {
-        SMALL.with_borrow_mut(|buffer| {
-            buffer.clear();
-            for item in items {
-                match item {
-                    Item::Frame(address, frame) if is_idle_talk(address, frame) => {}
-                    Item::Frame(address, frame) if frame.bytes.len() <= SMALL_BYTES => {
-                        put(buffer, Opcode::Binary, address, &frame.bytes);
-                    }
-                    Item::Frame(..) => return None,
-                    Item::Said(message) => put(buffer, Opcode::Binary, &[], message),
-                    Item::Acks { address, saved, count } => {
-                        let ack = encode::sync_status(*saved);
-                        for _ in 0..(*count).min(SMALL_BYTES as u32) {
-                            put(buffer, Opcode::Binary, address, &ack);
-                        }
-                    }
-                    Item::Ping => put(buffer, Opcode::Ping, &[], &[]),
-                    Item::Pong(payload) => put(buffer, Opcode::Pong, &[], payload),
-                }
-                if buffer.len() > SMALL_BYTES {
-                    return None;
-                }
-            }
-            Some(match self.io.try_write(buffer) {
-                Ok(written) => Ok(buffer[written..].to_vec()),
-                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => Ok(buffer.clone()),
-                Err(failure) => Err(failure),
-            })
-        })
     }
 
     async fn write_all(&self, parts: &[Part]) -> io::Result<()> {
@@ -246,5 +194,93 @@ impl Writer {
         sleep(after).await;
         let (code, reason) = if is_divided { hocuspocus::close_event(code) } else { (code.code(), code.reason()) };
         self.write_all(&[Part::new(Opcode::Close, close_payload(code, reason))]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::{OutboxLimits, Pushed};
+    use std::io::Read;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use ydash_proto::id::MemberId;
+    use ydash_proto::room::Frame;
+    use ydash_proto::wire::websocket::{Decoder, Event, Options, Role};
+
+    const ALICE: MemberId = MemberId(1);
+    const LIMITS: OutboxLimits = OutboxLimits { bytes_max: usize::MAX, frames_max: usize::MAX };
+
+    /// A writer over a socket, its outbox, and the far end.
+    async fn written() -> (Arc<Outbox>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_, near) = listener.accept().await.unwrap().0.into_split();
+        let io = Arc::new(near);
+        let metrics = Arc::new(Metrics::new());
+        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&io)), LIMITS, Arc::clone(&metrics)));
+        let writer = Writer {
+            io,
+            outbox: Arc::clone(&outbox),
+            rooms: Arc::default(),
+            deflated: None,
+            stuck_timeout: Duration::from_secs(60),
+            metrics,
+        };
+        tokio::spawn(writer.run());
+        tokio::task::yield_now().await;
+        (outbox, far)
+    }
+
+    fn frame(n: u32, len: usize) -> Frame {
+        let mut bytes = vec![n as u8; len];
+        bytes[..4].copy_from_slice(&n.to_le_bytes());
+        Frame { bytes: bytes.into(), kind: FrameKind::Flush(u64::from(n)) }
+    }
+
+    #[tokio::test]
+    async fn a_small_frame_is_on_the_socket_before_the_writer_has_run() {
+        let (outbox, far) = written().await;
+        assert_eq!(outbox.deliver(ALICE, &frame(1, 100)), Pushed::Taken);
+        // Read past the runtime, so that the writer got no turn.
+        let read = far.into_std().unwrap().read(&mut [0; 200]).unwrap();
+        assert_eq!(read, 102);
+    }
+
+    #[tokio::test]
+    async fn frames_arrive_whole_and_in_their_order_however_they_were_given_and_however_slowly_they_are_read() {
+        let (outbox, mut far) = written().await;
+        // Until the socket is full several times over, so that frames are cut in the middle.
+        let count = 4000;
+        for n in 0..count {
+            let frame = frame(n, 4 + (n as usize * 37) % 12_000);
+            let pushed = if n % 7 == 3 { outbox.push(ALICE, &frame) } else { outbox.deliver(ALICE, &frame) };
+            assert_eq!(pushed, Pushed::Taken);
+            if n % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        outbox.close(CloseCode::Restart, Duration::ZERO);
+        let options = Options { role: Role::Client, message_bytes_max: 1 << 20, deflate: false };
+        let (mut decoder, mut expected, mut buffer) = (Decoder::new(options), 0, vec![0; 50_000]);
+        loop {
+            let read = far.read(&mut buffer).await.unwrap();
+            let mut bytes = &buffer[..read];
+            while let Some(event) = decoder.decode(&mut bytes).unwrap() {
+                match event {
+                    Event::Message { payload, .. } => {
+                        assert_eq!(payload, frame(expected, payload.len()).bytes);
+                        assert_eq!(payload.len(), 4 + (expected as usize * 37) % 12_000);
+                        expected += 1;
+                    }
+                    Event::Close { code, .. } => {
+                        assert_eq!((code, expected), (Some(CloseCode::Restart.code()), count));
+                        return;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_ne!(read, 0, "ended after {expected}");
+        }
     }
 }

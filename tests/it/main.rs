@@ -7,5 +7,6 @@ mod config;
 mod hocuspocus;
 mod hostile;
 mod http;
+mod keeping;
 mod support;
 mod tidy;

@@ -118,7 +118,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     if shared.removed.get() > 0 {
         report.warn(format!("{} times a cursor disappeared in the middle of the run", shared.removed.get()));
     }
-    report_memory(&mut report, world.server)?;
+    report_memory(&mut report, world.server.as_ref())?;
     driven.report(&mut report);
     report_trouble(&mut report, world);
     Ok(report)

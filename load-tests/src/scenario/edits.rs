@@ -53,7 +53,10 @@ struct Shared {
     repeated: Cell<u64>,
     saved: Cell<u64>,
     refused: Cell<u64>,
+    /// From a writer on the same node.
     latency: RefCell<Histogram<u64>>,
+    /// From a writer on another node.
+    cross_latency: RefCell<Histogram<u64>>,
     save_latency: RefCell<Histogram<u64>>,
 }
 
@@ -68,6 +71,7 @@ struct Writer {
 /// The receiving half of everybody.
 struct RoomMember {
     shared: Rc<Shared>,
+    node: usize,
     /// The room's writers among all.
     writers: Range<usize>,
     own: Option<(usize, Rc<Writer>)>,
@@ -91,6 +95,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
         saved: Cell::default(),
         refused: Cell::default(),
         latency: RefCell::new(latencies()),
+        cross_latency: RefCell::new(latencies()),
         save_latency: RefCell::new(latencies()),
     });
     let writers: Rc<Vec<Rc<Writer>>> = Rc::new(
@@ -133,6 +138,9 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     report.setting("readers", plan.readers);
     report.setting("rate", plan.rate);
     report.setting("seconds", plan.measured.as_secs_f64());
+    if world.targets.len() > 1 {
+        report.setting("nodes", world.targets.len());
+    }
     if plan.acks {
         report.latency("save", "edit until said to be saved", &shared.save_latency.borrow());
         let missing = edits.saturating_sub(shared.saved.get());
@@ -146,9 +154,12 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
         &mut report,
         "cpu_us_per_edit",
         "server CPU per edit",
-        (driven.watched.elapsed.as_secs_f64() * plan.rate * writers.len() as f64) as u64,
+        rate_edits(&plan, driven.watched.elapsed) as u64,
     );
     report.latency("latency", "edit until it arrived", &shared.latency.borrow());
+    if world.targets.len() > 1 {
+        report.latency("cross_latency", "edit until it arrived on another node", &shared.cross_latency.borrow());
+    }
     let per_second = deliveries as f64 / driven.watched.elapsed.as_secs_f64();
     report.figure("deliveries_per_s", "deliveries", per_second, "/s");
     report.figure("frames_per_delivery", "frames per delivery", driven.frames as f64 / deliveries.max(1) as f64, "");
@@ -156,7 +167,10 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     let lost = expected.saturating_sub(shared.arrived.get());
     report.figure("lost_percent", "lost", percent(lost, expected), "%");
     report.figure("repeated_percent", "delivered again", percent(shared.repeated.get(), expected), "%");
-    report_memory(&mut report, world.server)?;
+    if let Some(work) = driven.redis {
+        work.report(&mut report, rate_edits(&plan, driven.watched.elapsed));
+    }
+    report_memory(&mut report, world.server.as_ref())?;
     driven.report(&mut report);
     report_trouble(&mut report, world);
     Ok(report)
@@ -181,14 +195,16 @@ async fn join(
                 Some((_, writer)) => writer.author.borrow().client(),
                 None => FIRST_CLIENT + (writers.len() + index) as u64,
             };
+            let node = seat % world.targets.len();
             let member = RoomMember {
                 shared,
+                node,
                 writers: first..first + plan.writers,
                 own: own.clone(),
                 seen: (0..plan.writers).map(|_| Seen::default()).collect(),
             };
             let room = format!("{}-{:x}-{room}", plan.name, world.run);
-            let session = Session::join(&world, &room, member, Some(Announcement::silent(client))).await?;
+            let session = Session::join_at(&world, node, &room, member, Some(Announcement::silent(client))).await?;
             session.wait_synced(world.dialect).await?;
             if let Some((_, writer)) = own {
                 writer.session.set(session.clone()).expect("a writer has one seat");
@@ -211,11 +227,12 @@ impl Member for RoomMember {
     }
 
     fn update(&mut self, update: &[u8], at: Instant) {
-        let RoomMember { shared, writers, own, seen } = self;
+        let RoomMember { shared, node, writers, own, seen } = self;
         let Some(schedule) = shared.schedule.get() else { return };
         let own = own.as_ref().map(|(index, _)| *index);
         let now = schedule.micros(at);
-        let mut latency = shared.latency.borrow_mut();
+        let nodes = shared.world.targets.len();
+        let (mut latency, mut cross_latency) = (shared.latency.borrow_mut(), shared.cross_latency.borrow_mut());
         let read = for_each_span(update, |client, clock, len| {
             let source = client.wrapping_sub(FIRST_CLIENT) as usize;
             if own == Some(source) || !writers.contains(&source) {
@@ -229,6 +246,8 @@ impl Member for RoomMember {
                 count(&shared.deliveries, 1);
                 if schedule.is_measured(round) {
                     count(&shared.arrived, 1);
+                    let is_near = (source - writers.start) % nodes == *node;
+                    let latency = if is_near { &mut latency } else { &mut cross_latency };
                     latency.saturating_record(now.saturating_sub(schedule.due(source, round)));
                 }
             }
@@ -266,6 +285,11 @@ impl Seen {
         self.bits[word] |= bit;
         is_new
     }
+}
+
+/// Edits that were due in `elapsed`.
+fn rate_edits(plan: &Plan, elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() * plan.rate * (plan.rooms * plan.writers) as f64
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

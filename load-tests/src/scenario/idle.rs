@@ -24,8 +24,8 @@ pub(crate) struct Plan {
 pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     // One visit beforehand, so that what a server does once in its life is not counted.
     visit(world).await?;
-    let before = world.server.map(|server| server.memory()).transpose()?;
-    let watch = Watch::begin(world.server)?;
+    let before = world.server.as_ref().map(|server| server.memory()).transpose()?;
+    let watch = Watch::begin(world.server.as_ref())?;
     let sessions = {
         let world = world.clone();
         in_parallel(plan.sessions, CONNECTS_AT_ONCE, move |index| {
@@ -41,7 +41,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
         .await?
     };
     let joined = watch.end()?;
-    let watch = Watch::begin(world.server)?;
+    let watch = Watch::begin(world.server.as_ref())?;
     tokio::time::sleep(plan.settle).await;
     let idle = watch.end()?;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     report.setting("sessions", plan.sessions);
     report.setting("rooms", plan.rooms);
     report.setting("settle", plan.settle.as_secs_f64());
-    if let (Some(server), Some(before)) = (world.server, before) {
+    if let (Some(server), Some(before)) = (&world.server, before) {
         let grown = server.memory()?.resident_kib.saturating_sub(before.resident_kib);
         report.figure("kib_per_session", "RSS per session", grown as f64 / plan.sessions as f64, "KiB");
     }
@@ -64,7 +64,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     let rate = plan.sessions as f64 / joined.elapsed.as_secs_f64();
     report.figure("joins_per_s", "joins", rate, "/s");
     joined.report_others(&mut report);
-    report_memory(&mut report, world.server)?;
+    report_memory(&mut report, world.server.as_ref())?;
     report_trouble(&mut report, world);
     drop(sessions);
     Ok(report)

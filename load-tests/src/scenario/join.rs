@@ -67,7 +67,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     let bytes_before = world.bytes_received.get();
     for round in 0..plan.rounds {
         let arrived: Rc<Vec<Rc<Cell<u64>>>> = Rc::new((0..plan.clients).map(|_| Rc::default()).collect());
-        let watch = Watch::begin(world.server)?;
+        let watch = Watch::begin(world.server.as_ref())?;
         let begin = Instant::now();
         let joined = {
             let (world, room, arrived) = (world.clone(), room.clone(), arrived.clone());
@@ -110,7 +110,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     if let Some(total) = total {
         total.report_load(&mut report);
     }
-    report_memory(&mut report, world.server)?;
+    report_memory(&mut report, world.server.as_ref())?;
     report_trouble(&mut report, world);
     Ok(report)
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
+use crate::redis::Work;
 use crate::report::{Report, Watch, Watched};
 use crate::schedule::{Schedule, Tick};
 use crate::session::World;
@@ -58,6 +59,7 @@ struct Driven {
     watched: Watched,
     frames: u64,
     bytes: u64,
+    redis: Option<Work>,
     /// How late the generator itself was, in microseconds.
     lateness: Histogram<u64>,
 }
@@ -83,13 +85,16 @@ async fn drive(
         }
     });
     tokio::time::sleep_until(begin.into()).await;
-    let watch = Watch::begin(world.server)?;
+    let watch = Watch::begin(world.server.as_ref())?;
     let (frames, bytes) = (world.frames_received.get(), world.bytes_received.get());
+    let redis_before = world.redis.as_deref().map(Work::so_far).transpose()?;
     begun();
     tokio::time::sleep_until(end.into()).await;
     let watched = watch.end()?;
+    let redis = world.redis.as_deref().map(Work::so_far).transpose()?.zip(redis_before).map(|(now, then)| now - then);
     Ok(Driven {
         watched,
+        redis,
         frames: world.frames_received.get() - frames,
         bytes: world.bytes_received.get() - bytes,
         lateness: sender.await.context("join the sender")?,

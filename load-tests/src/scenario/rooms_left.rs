@@ -29,7 +29,7 @@ pub(crate) struct Plan {
 /// Runs `plan`.
 pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
     let mut resident = Vec::new();
-    resident.extend(world.server.map(|server| server.memory()).transpose()?);
+    resident.extend(world.server.as_ref().map(|server| server.memory()).transpose()?);
     for pass in 0..PASSES {
         let shared = world.clone();
         let first = pass * plan.rooms;
@@ -44,7 +44,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
         })
         .await?;
         tokio::time::sleep(plan.settle).await;
-        resident.extend(world.server.map(|server| server.memory()).transpose()?);
+        resident.extend(world.server.as_ref().map(|server| server.memory()).transpose()?);
     }
 
     let mut report = Report::new("rooms-left");
@@ -59,7 +59,7 @@ pub(crate) async fn run(world: &Rc<World>, plan: Plan) -> Result<Report> {
         };
         report.figure(key, label, grown / plan.rooms as f64, "KiB");
     }
-    report_memory(&mut report, world.server)?;
+    report_memory(&mut report, world.server.as_ref())?;
     report_trouble(&mut report, world);
     Ok(report)
 }

@@ -43,7 +43,7 @@ use member::{Held, Lag, Member};
 use ownership::Owners;
 use presence::{Announcer, Introduction, Presence};
 use remote::Company;
-use saving::{Saving, ToAppend, Unsaved, Waiting};
+use saving::{Durable, Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
@@ -52,8 +52,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A flush that joins so many updates came from a busy room.
 const BUSY_UPDATES: usize = 3;
-/// Up to so many members, frames are too few to be worth waiting for.
-const SMALL_ROOM_MEMBERS: usize = 16;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
@@ -63,8 +61,7 @@ const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 /// The pace of a room.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Updates go out at most this often, a quiet room's at once; a small room's twice as often, a very busy room's as its
-    /// awareness does.
+    /// Updates go out at most this often in the long run, a quiet room's at once; a very busy room's as its awareness does.
     pub flush_interval: Duration,
     /// Awareness goes out at most this often.
     pub awareness_interval: Duration,
@@ -116,7 +113,8 @@ pub struct Room {
     saving: Saving,
     company: Company,
     seq: FlushSeq,
-    flushed_at: Option<Timestamp>,
+    /// When all flushes so far would have been made at the pace of one per interval.
+    flush_paced_to: Timestamp,
     awareness_at: Option<Timestamp>,
     opened_at: Timestamp,
     keep_alive_at: Timestamp,
@@ -165,7 +163,7 @@ impl Room {
             saving: Saving::new(now, loaded.position, log_bytes),
             company: Company::default(),
             seq: 0,
-            flushed_at: None,
+            flush_paced_to: Timestamp::default(),
             awareness_at: None,
             opened_at: now,
             keep_alive_at: now + KEEP_ALIVE,
@@ -207,16 +205,28 @@ impl Room {
             Input::Drained { member } => self.drained(member, effects),
             Input::Left { member } => self.left(now, member, effects),
             Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
-            Input::Appended { position } => self.appended(now, position, effects),
+            Input::Appended { position, before } => self.appended(now, position, before, effects),
             Input::AppendFailed => self.saving.failed(now),
+            Input::AppendLost => {
+                effects.push(Effect::Report(Report::StoreLost));
+                self.saving.refused();
+            }
             Input::Compacted { base } => self.compacted(base, effects),
             Input::Snapshotted { saved } => self.snapshotted(now, saved),
+            Input::SnapshotLost => self.snapshot_lost(now, effects),
+            Input::CheckStore { compare } => {
+                self.saving.check();
+                if compare {
+                    self.company.compare_with_store(effects);
+                }
+            }
             Input::Linked { others } => self.linked(now, others, effects),
             Input::Remote { origin, number, durable, said } => {
                 self.heard(now, origin, number, durable, said, effects);
             }
             Input::RemoteLost => self.lost(now),
             Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::Forgotten => self.forgotten(now),
             Input::StoreRead { read } => self.store_read(now, read, effects),
             Input::Close => {
                 self.is_closing = true;
@@ -231,7 +241,7 @@ impl Room {
         for (owner, client, clock) in self.presence.nudge_again(now) {
             self.nudge(owner, &[(client, clock)], effects);
         }
-        if !self.flush.is_empty() && (self.is_closing || is_due(self.flushed_at, self.flush_interval(), now)) {
+        if !self.flush.is_empty() && (self.is_closing || now >= self.flush_at()) {
             self.flush(now, effects);
         }
         if self.presence.is_dirty() && is_due(self.awareness_at, self.tuning.awareness_interval, now) {
@@ -250,13 +260,19 @@ impl Room {
         self.compact(now, effects);
     }
 
+    /// Whether anything was ever written.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        !self.document.clocks().is_empty()
+    }
+
     /// When [`Room::handle_timeout`] is needed next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {
         let mut at = self.keep_alive_at;
         let mut earlier = |candidate: Timestamp| at = at.min(candidate);
         if !self.flush.is_empty() {
-            earlier(self.flushed_at.map_or(Timestamp(0), |last| last + self.flush_interval()));
+            earlier(self.flush_at());
         }
         if self.presence.is_dirty() {
             earlier(self.awareness_at.map_or(Timestamp(0), |last| last + self.tuning.awareness_interval));
@@ -750,11 +766,15 @@ impl Room {
         self.nudge(id, &announced.nudges, effects);
         if announced.returned {
             self.nudge_others(now, id, effects);
+        } else if is_young && !announced.nudges.is_empty() {
+            // Here everybody who announces itself is nudged.
+            self.company.somebody_returned(now);
         }
     }
 
     /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
     fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        self.company.somebody_returned(now);
         for (owner, client, clock) in self.presence.nudge_others(now, returned) {
             self.nudge(owner, &[(client, clock)], effects);
         }
@@ -868,23 +888,25 @@ impl Room {
         self.retry_held(now, true, effects);
     }
 
-    /// How long updates are collected.
-    ///
-    /// What a flush costs grows with the members. So a small room may flush twice as often, and one so busy that a flush joins
-    /// several updates does so at the pace of its cursors, if that is slower: 20 ms are hardly a frame on a screen, and save half.
+    /// The pace of flushes. A room so busy that a flush joins several updates takes that of its cursors, if it is slower: 20 ms
+    /// are hardly a frame on a screen, and save half of what flushes cost.
     fn flush_interval(&self) -> Duration {
         let Tuning { flush_interval, awareness_interval, .. } = self.tuning;
-        match (self.is_busy, self.members.len() <= SMALL_ROOM_MEMBERS) {
-            (false, true) => flush_interval / 2,
-            (false, false) | (true, true) => flush_interval,
-            (true, false) => flush_interval.max(awareness_interval),
-        }
+        if self.is_busy { flush_interval.max(awareness_interval) } else { flush_interval }
+    }
+
+    /// When what was collected may go out.
+    ///
+    /// A room may flush twice at once: two edits that happen to meet are no reason to let one of them wait, and what comes
+    /// steadily goes out once in an interval all the same.
+    fn flush_at(&self) -> Timestamp {
+        self.flush_paced_to - self.flush_interval()
     }
 
     fn flush(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.is_busy = self.flush.len() >= BUSY_UPDATES;
         let Some(frames) = self.flush.take() else { return };
-        self.flushed_at = Some(now);
+        self.flush_paced_to = self.flush_paced_to.max(now) + self.flush_interval();
         self.seq += 1;
         self.journal.record(self.seq, frames.starts);
         let kind = FrameKind::Flush(self.seq);
@@ -911,20 +933,31 @@ impl Room {
     }
 
     fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let after = self.saving.known();
         let entries = match self.saving.next(now, self.document.clocks()) {
             Some(ToAppend::Entries(entries)) => entries,
             Some(ToAppend::DifferenceFrom(durable)) => {
-                vec![saving::recovery_entry(now, self.document.difference(&durable))]
+                let mut entries = vec![saving::recovery_entry(now, self.document.difference(&durable))];
+                if after.is_none() {
+                    // What lies behind a hole is in no difference.
+                    entries.extend(self.document.orphans().map(|orphan| saving::recovery_entry(now, orphan)));
+                    entries.retain(|entry| entry.update[..] != update::EMPTY_UPDATE);
+                }
+                entries
             }
             None => return,
         };
         self.company.appending();
-        effects.push(Effect::Append { entries });
+        effects.push(Effect::Append { entries, after });
     }
 
-    fn appended(&mut self, now: Timestamp, position: LogPosition, effects: &mut Vec<Effect>) {
-        let batch = self.saving.appended(now, position);
+    fn appended(&mut self, now: Timestamp, position: LogPosition, before: LogPosition, effects: &mut Vec<Effect>) {
+        let known = self.saving.known().unwrap_or(LogPosition::START);
+        let Some(Durable { batch, is_check }) = self.saving.appended(now, position) else { return };
         self.company.appended();
+        if before > known && (is_check || !self.company.has_others()) {
+            self.read_what_others_wrote(now, effects);
+        }
         for (to, count) in batch.acks {
             self.ack(to, true, count, effects);
         }
@@ -978,6 +1011,17 @@ impl Room {
         if let Some(begun) = self.snapshot_wanted.take() {
             self.snapshot_in_flight = Some(begun);
             effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+        }
+    }
+
+    /// The store has no use for a snapshot of what it does not have.
+    fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        if let Some(begun) = self.snapshot_in_flight.take()
+            && !self.saving.is_void(begun.covers)
+        {
+            effects.push(Effect::Report(Report::StoreLost));
+            self.saving.lost();
         }
     }
 

@@ -7,16 +7,20 @@
 //! difference for everything. So a slow reader costs a bounded amount of memory, is not disconnected for being slow, and
 //! loses nothing. Acks are counted, not queued: their number is exact whatever is dropped.
 
+pub(crate) mod small;
+
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
 use ydash_proto::wire::close::CloseCode;
-use ydash_proto::wire::tag;
+use ydash_proto::wire::{encode, tag};
 
 /// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
 /// (y-websocket <= 3.0); holding slows them down.
@@ -66,14 +70,16 @@ pub enum Next {
 /// Something to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A message, and the address that goes in front of it; empty on a socket with one session.
-    Frame(Bytes, Frame),
+    /// What the socket did not take of a frame, framed already.
+    Rest(Bytes),
+    /// The address in front of what comes next, on a socket with several sessions.
+    Behind(Bytes),
+    /// A message.
+    Frame(Frame),
     /// A message with its address.
     Said(Bytes),
     /// So many acks of one kind.
     Acks {
-        /// What goes in front of each; empty on a socket with one session.
-        address: Bytes,
         /// Durable or refused.
         saved: bool,
         /// How many.
@@ -101,6 +107,11 @@ const BATCH_FRAMES: usize = 64;
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// Where a frame may go at once, while the socket lives.
+    socket: Option<Arc<OwnedWriteHalf>>,
+    /// What of `bytes` the gauge knows.
+    told_bytes: usize,
+    rest: Option<Bytes>,
     frames: VecDeque<(MemberId, Frame)>,
     bytes: usize,
     saved: u32,
@@ -110,6 +121,7 @@ struct Queue {
     pong: Option<Bytes>,
     close: Option<(CloseCode, Duration)>,
     is_closed: bool,
+    /// Set while the writer has nothing to do: whoever gives it something takes this.
     waker: Option<Waker>,
     wants_probe: bool,
     several: Option<Box<Several>>,
@@ -143,11 +155,16 @@ impl Several {
 }
 
 impl Queue {
-    /// Whether frames for `member` are taken at all.
-    fn has_session(&self, member: MemberId, kind: FrameKind) -> bool {
+    /// What goes in front of `frame` for `member`, or `None` when it is nothing for this socket.
+    fn address(&self, member: MemberId, frame: &Frame) -> Option<&[u8]> {
         match &self.several {
-            Some(several) => several.sessions.binary_search_by_key(&member, |session| session.member).is_ok(),
-            None => kind != FrameKind::Stateless, // Only the dialect that divides sockets has a message for it.
+            // Only the dialect that divides sockets has a message for it.
+            None => (frame.kind != FrameKind::Stateless).then_some(&[]),
+            Some(several) => {
+                let at = several.sessions.binary_search_by_key(&member, |session| session.member).ok()?;
+                // Sockets with several sessions have a heartbeat of their own.
+                (frame.bytes != encode::keep_alive()).then_some(&several.sessions[at].address)
+            }
         }
     }
 
@@ -187,11 +204,14 @@ impl Queue {
     }
 }
 
+/// The gauge is told of changes from this size on: what waits for less than a socket's turn is nobody's news.
+const TOLD_BYTES: usize = 16 << 10;
+
 /// The outbox of one socket.
-#[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     limits: OutboxLimits,
+    metrics: Arc<Metrics>,
     /// Wakes the reader: it is to take a [`Call`].
     call: Notify,
 }
@@ -208,19 +228,42 @@ pub enum Call {
 }
 
 impl Outbox {
-    /// An empty one.
+    /// An empty one in front of `socket`, which its writer shares.
     #[must_use]
-    pub fn new(limits: OutboxLimits) -> Outbox {
-        Outbox { queue: Mutex::default(), limits, call: Notify::new() }
+    pub fn new(socket: Option<Arc<OwnedWriteHalf>>, limits: OutboxLimits, metrics: Arc<Metrics>) -> Outbox {
+        let queue = Queue { socket, ..Queue::default() };
+        Outbox { queue: Mutex::new(queue), limits, metrics, call: Notify::new() }
+    }
+
+    /// As [`Outbox::push`], but what is small goes straight to the socket if nothing waits: that spares a turn of the writer,
+    /// which costs about as much again as the system call. Whoever has many frames for one socket pushes them, so
+    /// that they leave together.
+    pub fn deliver(&self, member: MemberId, frame: &Frame) -> Pushed {
+        let mut queue = self.lock();
+        if queue.waker.is_some()
+            && let (Some(socket), Some(address)) = (&queue.socket, queue.address(member, frame))
+            && let Some(Ok(rest)) = small::write_frame(socket, address, &frame.bytes)
+        {
+            if !rest.is_empty() {
+                queue.rest = Some(rest);
+                wake(queue);
+            }
+            return Pushed::Taken;
+        }
+        // A socket that is full, or gone, is the writer's to wait for, or to find out.
+        self.put(queue, member, frame)
     }
 
     /// Puts a frame for `member` into the queue.
     pub fn push(&self, member: MemberId, frame: &Frame) -> Pushed {
-        let mut queue = self.lock();
+        self.put(self.lock(), member, frame)
+    }
+
+    fn put(&self, mut queue: MutexGuard<'_, Queue>, member: MemberId, frame: &Frame) -> Pushed {
         if queue.is_closed || queue.close.is_some() || !queue.lagging.is_empty() && queue.lagging.contains(&member) {
             return Pushed::Taken;
         }
-        if !queue.has_session(member, frame.kind) {
+        if queue.address(member, frame).is_none() {
             return Pushed::Taken;
         }
         let fits = (queue.bytes + weight(frame) <= self.limits.bytes_max || queue.frames.len() < FRAMES_ALWAYS)
@@ -230,6 +273,7 @@ impl Outbox {
         if fits {
             queue.bytes += weight(frame);
             queue.frames.push_back((member, frame.clone()));
+            self.tell(&mut queue);
             let waker = queue.waker.take();
             drop(queue);
             if let Some(waker) = waker {
@@ -239,6 +283,7 @@ impl Outbox {
         }
         let mut first_lost = lost(frame);
         queue.drop_frames(member, |waiting| first_lost = first_lost.min(lost(waiting)));
+        self.tell(&mut queue);
         queue.lagging.push(member);
         wake(queue);
         Pushed::Overflowed(first_lost)
@@ -267,6 +312,7 @@ impl Outbox {
         (queue.bytes, queue.saved, queue.refused) = (0, 0, 0);
         queue.lagging = Vec::new();
         queue.several = Some(Box::default());
+        self.tell(&mut queue);
     }
 
     /// Whether the socket is one for several sessions.
@@ -287,6 +333,7 @@ impl Outbox {
     pub fn withdraw(&self, member: MemberId) {
         let mut queue = self.lock();
         queue.drop_frames(member, |_| ());
+        self.tell(&mut queue);
         queue.lagging.retain(|other| *other != member);
         if let Some(several) = &mut queue.several {
             several.sessions.retain(|session| session.member != member);
@@ -387,6 +434,8 @@ impl Outbox {
     pub fn abandon(&self) {
         let mut queue = self.lock();
         let waker = queue.waker.take();
+        queue.bytes = 0;
+        self.tell(&mut queue);
         *queue = Queue { is_closed: true, waker, ..Queue::default() };
         wake(queue);
         self.call.notify_one();
@@ -404,8 +453,12 @@ impl Outbox {
 
     fn poll_next(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<Next> {
         let mut queue = self.lock();
+        queue.waker = None;
         if queue.is_closed {
             return Poll::Ready(Next::Gone);
+        }
+        if let Some(rest) = queue.rest.take() {
+            batch.push(Item::Rest(rest));
         }
         if queue.ping {
             queue.ping = false;
@@ -419,27 +472,28 @@ impl Outbox {
         let Queue { saved, refused, frames, several, .. } = &mut *queue;
         match several {
             None => {
-                put_acks(batch, &Bytes::new(), saved, refused);
+                put_acks(batch, None, saved, refused);
                 for (_, frame) in frames.drain(..count) {
                     written += weight(&frame);
-                    batch.push(Item::Frame(Bytes::new(), frame));
+                    batch.push(Item::Frame(frame));
                 }
             }
             Some(several) => {
                 several.said_bytes = 0;
-                batch.extend(several.said.drain(..).map(Item::Said));
+                batch.extend(core::mem::take(&mut several.said).into_iter().map(Item::Said));
                 for session in &mut several.sessions {
-                    put_acks(batch, &session.address, &mut session.saved, &mut session.refused);
+                    put_acks(batch, Some(&session.address), &mut session.saved, &mut session.refused);
                 }
                 for (member, frame) in frames.drain(..count) {
                     written += weight(&frame);
                     let Some(session) = several.session(member) else { continue };
                     session.questions += u64::from(frame.bytes.starts_with(&[tag::SYNC, tag::SYNC_STEP_1]));
-                    batch.push(Item::Frame(session.address.clone(), frame));
+                    batch.extend([Item::Behind(session.address.clone()), Item::Frame(frame)]);
                 }
             }
         }
         queue.bytes -= written;
+        self.tell(&mut queue);
         if !batch.is_empty() {
             return Poll::Ready(Next::Batch);
         }
@@ -453,10 +507,16 @@ impl Outbox {
             // One by one: what follows an overflow needs an empty outbox.
             return Poll::Ready(Next::Drained(queue.lagging.remove(0)));
         }
-        if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            queue.waker = Some(cx.waker().clone());
-        }
+        queue.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Keeps the gauge about right; right when nothing waits.
+    fn tell(&self, queue: &mut Queue) {
+        if queue.bytes.abs_diff(queue.told_bytes) >= TOLD_BYTES || queue.bytes == 0 && queue.told_bytes > 0 {
+            self.metrics.outbox_bytes.inc_by(queue.bytes as i64 - queue.told_bytes as i64);
+            queue.told_bytes = queue.bytes;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -473,10 +533,11 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
-fn put_acks(batch: &mut Vec<Item>, address: &Bytes, saved: &mut u32, refused: &mut u32) {
+fn put_acks(batch: &mut Vec<Item>, address: Option<&Bytes>, saved: &mut u32, refused: &mut u32) {
     for (saved, count) in [(true, core::mem::take(saved)), (false, core::mem::take(refused))] {
         if count > 0 {
-            batch.push(Item::Acks { address: address.clone(), saved, count });
+            batch.extend(address.cloned().map(Item::Behind));
+            batch.push(Item::Acks { saved, count });
         }
     }
 }
@@ -504,7 +565,7 @@ mod tests {
     const ALICE: MemberId = MemberId(1);
 
     fn outbox() -> Outbox {
-        Outbox::new(OutboxLimits { bytes_max: 100, frames_max: 8 })
+        Outbox::new(None, OutboxLimits { bytes_max: 100, frames_max: 8 }, Arc::default())
     }
 
     fn flush(seq: FlushSeq, bytes: usize) -> Frame {
@@ -518,6 +579,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_gauge_knows_what_waits() {
+        let metrics = Arc::new(Metrics::new());
+        let limits = OutboxLimits { bytes_max: 100 << 10, frames_max: 8 };
+        let outboxes = [(); 3].map(|()| Outbox::new(None, limits, Arc::clone(&metrics)));
+        outboxes.iter().for_each(|outbox| _ = outbox.push(ALICE, &flush(1, 20 << 10)));
+        outboxes[0].push(ALICE, &flush(2, 1000));
+        assert_eq!(metrics.outbox_bytes.get(), 60 << 10, "less than a step is not told");
+        outboxes[0].abandon();
+        take(&outboxes[1]).await;
+        assert_eq!(metrics.outbox_bytes.get(), 20 << 10);
+        assert_eq!(outboxes[2].push(ALICE, &flush(2, 90 << 10)), Pushed::Taken, "a few frames fit whatever their size");
+        assert_eq!(metrics.outbox_bytes.get(), 110 << 10);
+        for seq in 3..7 {
+            outboxes[2].push(ALICE, &flush(seq, 50 << 10));
+        }
+        assert_eq!(metrics.outbox_bytes.get(), 0, "it overflowed");
+    }
+
+    #[tokio::test]
     async fn an_overflow_drops_what_waits_and_names_the_first_lost_flush() {
         let outbox = outbox();
         for seq in 3..8 {
@@ -527,7 +607,7 @@ mod tests {
         assert_eq!(outbox.push(ALICE, &flush(9, 10)), Pushed::Taken, "ignored while it lags");
         assert_eq!(take(&outbox).await, (Next::Drained(ALICE), vec![]));
         assert_eq!(outbox.push(ALICE, &flush(10, 10)), Pushed::Taken);
-        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(Bytes::new(), flush(10, 10))]));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(10, 10))]));
     }
 
     #[tokio::test]
@@ -572,13 +652,17 @@ mod tests {
         outbox.ack(ALICE, true, 1);
         outbox.ack(ALICE, false, 1);
         assert_eq!(outbox.push(ALICE, &flush(6, 90)), Pushed::Overflowed(1));
-        assert_eq!(take(&outbox).await, (Next::Batch, vec![acks("", true, 3), acks("", false, 1)]));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![acks(true, 3), acks(false, 1)]));
     }
 
     const BOB: MemberId = MemberId(2);
 
-    fn acks(address: &'static str, saved: bool, count: u32) -> Item {
-        Item::Acks { address: address.into(), saved, count }
+    fn acks(saved: bool, count: u32) -> Item {
+        Item::Acks { saved, count }
+    }
+
+    fn behind(address: &'static str) -> Item {
+        Item::Behind(address.into())
     }
 
     /// For Alice behind "a" and Bob behind "b".
@@ -603,10 +687,14 @@ mod tests {
         assert!(outbox.say("said".into()));
         let expected = vec![
             Item::Said("said".into()),
-            acks("a", true, 2),
-            acks("b", false, 1),
-            Item::Frame("b".into(), flush(1, 10)),
-            Item::Frame("a".into(), flush(2, 10)),
+            behind("a"),
+            acks(true, 2),
+            behind("b"),
+            acks(false, 1),
+            behind("b"),
+            Item::Frame(flush(1, 10)),
+            behind("a"),
+            Item::Frame(flush(2, 10)),
         ];
         assert_eq!(take(&outbox).await, (Next::Batch, expected));
     }
@@ -622,7 +710,7 @@ mod tests {
         outbox.ack(ALICE, true, 1);
         outbox.dismiss(ALICE, CloseCode::Internal);
         outbox.enroll(MemberId(3), "a".into());
-        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame("b".into(), flush(1, 10))]));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![behind("b"), Item::Frame(flush(1, 10))]));
     }
 
     /// Together they stay within the bound of the socket, and each is told the difference in its turn.
@@ -642,7 +730,7 @@ mod tests {
 
     #[tokio::test]
     async fn states_of_many_documents_are_bounded() {
-        let outbox = Outbox::new(OutboxLimits { bytes_max: 1000, frames_max: 64 });
+        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
         outbox.divide();
         let state = Frame { bytes: Bytes::from(vec![0; 400]), kind: FrameKind::State };
         let mut taken = 0;
@@ -652,7 +740,7 @@ mod tests {
         }
         assert_eq!(taken, STATES_ALWAYS);
         let small = Frame { bytes: Bytes::from(vec![0; 4]), kind: FrameKind::State };
-        let outbox = Outbox::new(OutboxLimits { bytes_max: 1000, frames_max: 64 });
+        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
         outbox.divide();
         for member in 1..=20 {
             outbox.enroll(MemberId(member), "x".into());
@@ -691,6 +779,6 @@ mod tests {
         let stateless = Frame { bytes: Bytes::from_static(&[5, 0]), kind: FrameKind::Stateless };
         outbox.push(ALICE, &stateless);
         outbox.push(ALICE, &flush(1, 1));
-        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(Bytes::new(), flush(1, 1))]));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(1, 1))]));
     }
 }
