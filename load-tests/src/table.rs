@@ -148,11 +148,9 @@ mod tests {
             })
         };
         let table = layout(&[report("ydash", 0.5, &[]), report("y-websocket", 7.0, &["generator-bound"])]);
-        assert!(
-            table.contains(
-                "| busy-room | CPU µs per delivery | - (2.27) | 7.00 (6.82) | - (2.97) | **0.50** | - | <= 0.6 |"
-            )
-        );
+        assert!(table.contains(
+            "| busy-room | CPU µs per delivery | - (2.27) | 7.00 (6.82) | - (2.97) | **0.50** | - | <= 0.6 |"
+        ));
         assert!(table.contains("|  | p99 ms | - (6.4) | 30.0 (56) | - (15) | 30.0 | - | <= 25 |"));
         assert!(!table.contains("idle"));
         assert!(table.ends_with("- busy-room of y-websocket: generator-bound"));
