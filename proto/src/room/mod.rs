@@ -359,6 +359,11 @@ impl Room {
             effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
         }
+        // Before it is in sync, so that no application offers an edit that will be refused.
+        if joining.wants_acks && !joining.access.may_edit() {
+            let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
+        }
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
         // Ask first: the answer brings what was edited offline.
