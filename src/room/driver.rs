@@ -8,7 +8,7 @@ use super::registry::Context;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::session::outbox::{self, Outbox, Pushed};
+use crate::outbox::{self, Outbox, Pushed};
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;

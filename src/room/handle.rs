@@ -1,6 +1,6 @@
 //! The way to a room: whoever holds a [`RoomHandle`] keeps the room in memory.
 
-use crate::session::outbox::Outbox;
+use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};

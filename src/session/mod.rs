@@ -5,17 +5,15 @@
 //! empties the outbox. Neither holds a buffer while the socket is quiet.
 
 mod deflate;
-pub mod outbox;
 mod reader;
-mod small;
 mod writer;
 
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use crate::room::{OpenError, Registry};
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
-use outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
@@ -129,7 +127,7 @@ impl Sessions {
         };
         let (read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
-        let outbox = Arc::new(Outbox::over(Arc::clone(&write_half), limits));
+        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&write_half)), limits, Arc::clone(&self.metrics)));
         let entered = match entry {
             // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
             Ok(entry) => match self.registry.open(&entry.dashboard).await {

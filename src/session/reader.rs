@@ -1,9 +1,9 @@
 //! The reading half of a session: bytes from the socket become inputs of the room, after every check that needs no room.
 
 use super::SessionsConfig;
-use super::outbox::{Call, Outbox};
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Call, Outbox};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         match end {
             End::Gone => self.outbox.abandon(),
             End::Close(code) => {
-                self.outbox.close(code, super::outbox::hold(code));
+                self.outbox.close(code, crate::outbox::hold(code));
                 self.say_no_more(io, room, member).await;
             }
             End::Told => self.say_no_more(io, room, member).await,

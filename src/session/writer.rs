@@ -4,9 +4,8 @@
 //! never copied: a header of a few bytes goes in front of each, and all that waits leaves in one vectored write.
 
 use super::deflate::DeflatedStates;
-use super::outbox::{Item, Next, Outbox};
-use super::small;
 use crate::metrics::{Metrics, Refusal};
+use crate::outbox::{Item, Next, Outbox, small};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::time::Duration;
@@ -185,8 +184,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outbox::{OutboxLimits, Pushed};
     use super::*;
+    use crate::outbox::{OutboxLimits, Pushed};
     use std::io::Read;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
@@ -203,14 +202,15 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (_, near) = listener.accept().await.unwrap().0.into_split();
         let io = Arc::new(near);
-        let outbox = Arc::new(Outbox::over(Arc::clone(&io), LIMITS));
+        let metrics = Arc::new(Metrics::new());
+        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&io)), LIMITS, Arc::clone(&metrics)));
         let writer = Writer {
             io,
             outbox: Arc::clone(&outbox),
             room: None,
             deflated: None,
             stuck_timeout: Duration::from_secs(60),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
         };
         tokio::spawn(writer.run());
         tokio::task::yield_now().await;

@@ -57,6 +57,7 @@ const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "serde_json", "thiserror", "yr
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("compress", &[]),
+    ("allocator", &[]),
     ("shutdown", &[]),
     ("auth", &[]),
     ("cluster", &[]),
@@ -64,15 +65,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["store"]),
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
-    ("session::outbox", &[]),
+    ("outbox", &[]),
     ("reading", &[]),
-    ("room", &["store", "cluster", "reading", "session::outbox"]),
-    ("session", &["room", "session::outbox"]),
+    ("room", &["store", "cluster", "reading", "outbox"]),
+    ("session", &["room", "outbox"]),
     ("http", &["auth", "config"]),
     ("rest", &["http", "room"]),
     (
         "server",
-        &["auth", "cluster", "config", "http", "rest", "room", "session", "session::outbox", "shutdown", "store"],
+        &["allocator", "auth", "cluster", "config", "http", "rest", "room", "session", "outbox", "shutdown", "store"],
     ),
     ("cli", &["config", "server", "store", "telemetry"]),
 ];
@@ -229,7 +230,7 @@ fn references_are_read_through_groups_comments_and_test_code() {
         // use tokio::fs;
         /* a /* nested */ std::net::TcpStream */
         use crate::{server, store::{self, url::StoreUrl as Url}};
-        use super::outbox::*;
+        use crate::outbox::*;
         const A: &str = "std::env::var"; const B: char = '"'; const C: &str = r#"" fjall::open"#;
         fn f<'a>(x: &'a str) -> ::std::io::Result<yrs::Doc> { a.yrs.b(); Vec::<toml::Value>::new() }
         #[cfg(test)]
@@ -247,7 +248,7 @@ fn references_are_read_through_groups_comments_and_test_code() {
             "crate::server",
             "crate::store",
             "crate::store::url::StoreUrl",
-            "crate::session::outbox",
+            "crate::outbox",
             "std::io::Result",
             "yrs::Doc",
             "Vec",

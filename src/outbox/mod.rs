@@ -5,7 +5,9 @@
 //! difference for everything. So a slow reader costs a bounded amount of memory, is not disconnected for being slow, and
 //! loses nothing. Acks are counted, not queued: their number is exact whatever is dropped.
 
-use super::small;
+pub(crate) mod small;
+
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -95,6 +97,8 @@ const BATCH_FRAMES: usize = 64;
 struct Queue {
     /// Where a frame may go at once, while the socket lives.
     socket: Option<Arc<OwnedWriteHalf>>,
+    /// What of `bytes` the gauge knows.
+    told_bytes: usize,
     rest: Option<Bytes>,
     frames: VecDeque<(MemberId, Frame)>,
     bytes: usize,
@@ -116,11 +120,14 @@ impl Queue {
     }
 }
 
+/// The gauge is told of changes from this size on: what waits for less than a socket's turn is nobody's news.
+const TOLD_BYTES: usize = 16 << 10;
+
 /// The outbox of one socket.
-#[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     limits: OutboxLimits,
+    metrics: Arc<Metrics>,
     /// Wakes the reader: it is to take a [`Call`].
     call: Notify,
 }
@@ -135,17 +142,11 @@ pub enum Call {
 }
 
 impl Outbox {
-    /// An empty one.
-    #[must_use]
-    pub fn new(limits: OutboxLimits) -> Outbox {
-        Outbox { queue: Mutex::default(), limits, call: Notify::new() }
-    }
-
     /// An empty one in front of `socket`, which its writer shares.
     #[must_use]
-    pub fn over(socket: Arc<OwnedWriteHalf>, limits: OutboxLimits) -> Outbox {
-        let queue = Queue { socket: Some(socket), ..Queue::default() };
-        Outbox { queue: Mutex::new(queue), limits, call: Notify::new() }
+    pub fn new(socket: Option<Arc<OwnedWriteHalf>>, limits: OutboxLimits, metrics: Arc<Metrics>) -> Outbox {
+        let queue = Queue { socket, ..Queue::default() };
+        Outbox { queue: Mutex::new(queue), limits, metrics, call: Notify::new() }
     }
 
     /// As [`Outbox::push`], but what is small goes straight to the socket if nothing waits: that spares a turn of the writer,
@@ -181,6 +182,7 @@ impl Outbox {
         if fits {
             queue.bytes += weight(frame);
             queue.frames.push_back((member, frame.clone()));
+            self.tell(&mut queue);
             let waker = queue.waker.take();
             drop(queue);
             if let Some(waker) = waker {
@@ -199,6 +201,7 @@ impl Outbox {
             !drops
         });
         queue.bytes -= freed;
+        self.tell(&mut queue);
         queue.frames.shrink_to(BATCH_FRAMES);
         queue.lagging.push(member);
         wake(queue);
@@ -254,6 +257,8 @@ impl Outbox {
     pub fn abandon(&self) {
         let mut queue = self.lock();
         let waker = queue.waker.take();
+        queue.bytes = 0;
+        self.tell(&mut queue);
         *queue = Queue { is_closed: true, waker, ..Queue::default() };
         wake(queue);
         self.call.notify_one();
@@ -298,6 +303,7 @@ impl Outbox {
             batch.push(Item::Frame(frame));
         }
         queue.bytes -= written;
+        self.tell(&mut queue);
         if !batch.is_empty() {
             return Poll::Ready(Next::Batch);
         }
@@ -312,6 +318,14 @@ impl Outbox {
         }
         queue.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Keeps the gauge about right; right when nothing waits.
+    fn tell(&self, queue: &mut Queue) {
+        if queue.bytes.abs_diff(queue.told_bytes) >= TOLD_BYTES || queue.bytes == 0 && queue.told_bytes > 0 {
+            self.metrics.outbox_bytes.inc_by(queue.bytes as i64 - queue.told_bytes as i64);
+            queue.told_bytes = queue.bytes;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -352,7 +366,7 @@ mod tests {
     const ALICE: MemberId = MemberId(1);
 
     fn outbox() -> Outbox {
-        Outbox::new(OutboxLimits { bytes_max: 100, frames_max: 8 })
+        Outbox::new(None, OutboxLimits { bytes_max: 100, frames_max: 8 }, Arc::default())
     }
 
     fn flush(seq: FlushSeq, bytes: usize) -> Frame {
@@ -363,6 +377,25 @@ mod tests {
         let mut batch = Vec::new();
         let next = outbox.next(&mut batch).await;
         (next, batch)
+    }
+
+    #[tokio::test]
+    async fn the_gauge_knows_what_waits() {
+        let metrics = Arc::new(Metrics::new());
+        let limits = OutboxLimits { bytes_max: 100 << 10, frames_max: 8 };
+        let outboxes = [(); 3].map(|()| Outbox::new(None, limits, Arc::clone(&metrics)));
+        outboxes.iter().for_each(|outbox| _ = outbox.push(ALICE, &flush(1, 20 << 10)));
+        outboxes[0].push(ALICE, &flush(2, 1000));
+        assert_eq!(metrics.outbox_bytes.get(), 60 << 10, "less than a step is not told");
+        outboxes[0].abandon();
+        take(&outboxes[1]).await;
+        assert_eq!(metrics.outbox_bytes.get(), 20 << 10);
+        assert_eq!(outboxes[2].push(ALICE, &flush(2, 90 << 10)), Pushed::Taken, "four frames fit whatever their size");
+        assert_eq!(metrics.outbox_bytes.get(), 110 << 10);
+        for seq in 3..6 {
+            outboxes[2].push(ALICE, &flush(seq, 50 << 10));
+        }
+        assert_eq!(metrics.outbox_bytes.get(), 0, "it overflowed");
     }
 
     #[tokio::test]

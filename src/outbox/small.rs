@@ -1,6 +1,6 @@
 //! Small frames leave as one copied piece, which costs the kernel the least.
 
-use super::outbox::Item;
+use crate::outbox::Item;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::io;
@@ -34,7 +34,7 @@ pub(super) fn write_frame(socket: &OwnedWriteHalf, payload: &[u8]) -> Option<io:
 ///
 /// # Errors
 /// The socket is gone.
-pub(super) fn write_items(socket: &OwnedWriteHalf, items: &[Item]) -> Option<io::Result<Bytes>> {
+pub(crate) fn write_items(socket: &OwnedWriteHalf, items: &[Item]) -> Option<io::Result<Bytes>> {
     PIECE.with_borrow_mut(|piece| {
         piece.clear();
         for item in items {
