@@ -18,8 +18,9 @@ use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Inspector, NoEntry, Routes, Site, SocketHandler, Upgraded,
 };
+use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::Rest;
 use crate::room::{Registry, RoomsConfig};
@@ -138,7 +139,10 @@ impl Server {
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
-        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards));
+        let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
+        let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
+        let inspector = Arc::new(inspector);
+        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, inspector));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -259,10 +263,18 @@ fn sessions(config: &Config) -> SessionsConfig {
 
 /// What HTTP needs of the configuration and of the parts.
 #[must_use]
-pub fn site(config: &Config, metrics: &Arc<Metrics>, shutdown: &Shutdown, dashboards: Arc<dyn Dashboards>) -> Site {
+pub fn site(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+    dashboards: Arc<dyn Dashboards>,
+    inspector: Arc<dyn Inspector>,
+) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,
+        inspector,
+        inspector_on: config.inspector,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             sessions_max: config.sessions_max,

@@ -6,5 +6,6 @@ mod cluster;
 mod config;
 mod hostile;
 mod http;
+mod inspector;
 mod support;
 mod tidy;

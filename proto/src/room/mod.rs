@@ -24,6 +24,7 @@ mod tests;
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
+pub use member::MemberView;
 
 use crate::access::Identity;
 use crate::id::{ClientId, MemberId};
@@ -308,6 +309,29 @@ impl Room {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Bytes of the encoded document.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.document.bytes()
+    }
+
+    /// Whether everything accepted is durable.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.saving.is_saved()
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub fn position(&self) -> LogPosition {
+        self.saving.position()
+    }
+
+    /// Who is here, in the order in which they came.
+    pub fn views(&self) -> impl Iterator<Item = MemberView> {
+        self.members.iter().map(|(id, member)| member.view(*id))
     }
 
     /// What the document holds, per client.

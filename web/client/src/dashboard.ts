@@ -103,7 +103,7 @@ export class Dashboard {
     this.#options = options
     this.id = id
     this.doc = new Y.Doc()
-    const edit = (change: () => void): void => { this.edit(change) }
+    const edit = <T>(change: () => T): T => this.edit(change)
     this.layout = new LayoutModel(this.doc, edit)
     this.widgets = new WidgetsModel(this.doc, this.layout, edit)
     this.filters = new ScopedModel<Filters>(this.doc, 'filters', edit, storage, `ydash:filters:${options.base}:${id}`)

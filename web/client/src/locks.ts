@@ -23,6 +23,8 @@ export class Locks {
 
   readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>({})
   readonly #presence: Presence
+  /** How many parts of this client hold a widget: a dialog and a drag may do so at once. */
+  readonly #holds = new Map<string, number>()
 
   constructor(presence: Presence) {
     this.#presence = presence
@@ -36,27 +38,45 @@ export class Locks {
     return this.#holders.get()[widget] ?? null
   }
 
-  /** Claims a widget; says whether it is this client's. When two claim at the same time, the one that loses hears of it. */
+  /**
+   * Claims a widget; says whether it is this client's. Each success needs its [Locks.release]. When two claim at the same time,
+   * the one that loses hears of it.
+   */
   acquire(widget: string): boolean {
-    const holder = this.holder(widget)
-    if (holder === null) this.#claim(widget)
-    return this.holder(widget)?.isSelf === true
+    if (this.holder(widget) === null) this.#claim(widget)
+    return this.#hold(widget)
   }
 
-  /** Claims a widget that somebody else holds. */
+  /** Claims a widget whoever holds it; to be released as well. */
   takeOver(widget: string): void {
     if (this.holder(widget)?.isSelf !== true) this.#claim(widget)
+    this.#hold(widget)
   }
 
-  /** Lets a widget go. */
+  /** Lets a widget go, unless another part of this client holds it as well. */
   release(widget: string): void {
-    const { [widget]: claim, ...rest } = this.#presence.self.get().locks
-    if (claim !== undefined) this.#presence.setLocks(rest)
+    const holds = this.#holds.get(widget) ?? 0
+    if (holds > 1) this.#holds.set(widget, holds - 1)
+    else this.#drop(widget)
   }
 
   /** Lets everything go. */
   releaseAll(): void {
+    this.#holds.clear()
     this.#presence.setLocks({})
+  }
+
+  #hold(widget: string): boolean {
+    const isSelf = this.holder(widget)?.isSelf === true
+    if (isSelf) this.#holds.set(widget, (this.#holds.get(widget) ?? 0) + 1)
+    return isSelf
+  }
+
+  #drop(...widgets: string[]): void {
+    for (const widget of widgets) this.#holds.delete(widget)
+    const claims = Object.entries(this.#presence.self.get().locks)
+    const kept = claims.filter(([widget]) => !widgets.includes(widget))
+    if (kept.length < claims.length) this.#presence.setLocks(Object.fromEntries(kept))
   }
 
   #claim(widget: string): void {
@@ -84,9 +104,6 @@ export class Locks {
     const isSame = Object.keys(before).length === winners.size && Object.entries(after).every(([widget, holder]) => before[widget] === holder)
     if (!isSame) this.#holders.set(after)
     // A claim that lost is given up, else it would win again when the winner leaves.
-    const lost = Object.keys(self.locks).filter(widget => after[widget]?.isSelf === false)
-    if (lost.length > 0) {
-      this.#presence.setLocks(Object.fromEntries(Object.entries(self.locks).filter(([widget]) => !lost.includes(widget))))
-    }
+    this.#drop(...Object.keys(self.locks).filter(widget => after[widget]?.isSelf === false))
   }
 }

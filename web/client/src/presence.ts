@@ -57,7 +57,8 @@ export interface Self {
 export const COLORS = ['#b91c1c', '#c2410c', '#a16207', '#4d7c0f', '#047857', '#0e7490', '#1d4ed8', '#6d28d9', '#a21caf', '#be123c'] as const
 
 const NAME_MAX = 64
-const KNOWN = new Set(['user', 'cursor', 'selection', 'locks', 'following', 'view'])
+// `cursor` is the caret that editor bindings announce (y-prosemirror, Tiptap, y-codemirror): theirs, and it moves often.
+const KNOWN = new Set(['user', 'pointer', 'cursor', 'selection', 'locks', 'following', 'view'])
 
 /**
  * Everybody who looks at the dashboard.
@@ -104,7 +105,7 @@ export class Presence {
   setCursor(cursor: Cursor | null): void {
     if (isEqual(cursor, this.#cursor)) return
     this.#cursor = cursor
-    this.#pending.set('cursor', cursor)
+    this.#pending.set('pointer', cursor)
     this.#schedule()
   }
 
@@ -147,7 +148,7 @@ export class Presence {
     this.#awareness = awareness
     const { user, selection, locks, following, view, extra } = this.#self.get()
     // What somebody else has set already, such as an editor its caret, stays.
-    awareness.setLocalState({ ...awareness.getLocalState(), ...extra, user, selection, locks, following, view, cursor: this.#cursor })
+    awareness.setLocalState({ ...awareness.getLocalState(), ...extra, user, selection, locks, following, view, pointer: this.#cursor })
     awareness.on('change', this.#read)
     this.#read()
   }
@@ -211,7 +212,7 @@ export class Presence {
         extra: Object.fromEntries(Object.entries(state).filter(([key]) => !KNOWN.has(key))) as Record<string, Json>
       }
       others.push(before === undefined ? other : keepValues(before as never, other as never) as never)
-      const cursor = point(state.cursor)
+      const cursor = point(state.pointer)
       if (cursor !== null) {
         const shown = { ...cursor, clientId, user }
         cursors.push(keepIdentity(cursorOf.get(clientId), shown) as OtherCursor)

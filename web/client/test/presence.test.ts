@@ -46,7 +46,7 @@ describe('presence', () => {
     const [ada, bob] = await three()
     bob.awareness?.setLocalState({
       user: { name: ` ${'x'.repeat(1000)}`, color: 'url(https://example.org)' },
-      cursor: { x: 'left', y: 1 },
+      pointer: { x: 'left', y: 1 },
       locks: { w: 'all' },
       selection: 5
     })
@@ -87,6 +87,19 @@ describe('locks', () => {
     expect(cem.locks.holder('w')).toMatchObject({ isSelf: false })
     ada.locks.release('w')
     await eventually(() => bob.locks.holder('w') === null)
+  })
+
+  it('stay while any part of their holder needs them', async () => {
+    const [ada, bob] = await three()
+    expect(ada.locks.acquire('w') && ada.locks.acquire('w')).toBe(true)
+    ada.locks.release('w')
+    await eventually(() => bob.locks.holder('w') !== null)
+    ada.locks.release('w')
+    await eventually(() => bob.locks.holder('w') === null)
+    ada.locks.release('w')
+    expect(ada.locks.acquire('w')).toBe(true)
+    ada.locks.release('w')
+    expect(ada.locks.holder('w')).toBeNull()
   })
 
   it('are taken over, and the holder hears of it', async () => {

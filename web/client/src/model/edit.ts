@@ -2,7 +2,7 @@ import type * as Y from 'yjs'
 
 /** How the model edits: in one transaction, marked as this client's own. */
 export interface Edit {
-  (change: () => void): void
+  <T>(change: () => T): T
 }
 
 /** An edit in a session that may only read. Ask [Dashboard.access] before offering one. */

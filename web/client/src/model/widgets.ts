@@ -1,7 +1,7 @@
 import * as Y from 'yjs'
 import { type Json, isObject, keepIdentity, patchMap, toJson } from '../json.js'
 import { Listeners, type Readable } from '../readable.js'
-import { type Edit, touchedKeys } from './edit.js'
+import { type Edit, ReadOnlyError, touchedKeys } from './edit.js'
 import type { Box, LayoutModel } from './layout.js'
 
 /** What a dashboard is made of. */
@@ -86,7 +86,7 @@ export class WidgetsModel {
     })
   }
 
-  /** The widget's rich text, for an editor binding (y-prosemirror, Tiptap); made when it is not there yet. */
+  /** The widget's rich text, for an editor binding (y-prosemirror, Tiptap); made when it is not there yet, which takes the right to edit. */
   richText(id: string, key = 'content'): Y.XmlFragment | null {
     return this.#text(id, key, Y.XmlFragment)
   }
@@ -106,12 +106,16 @@ export class WidgetsModel {
     if (!(map instanceof Y.Map)) return null
     const existing: unknown = map.get(key)
     if (existing instanceof Type) return existing
-    let made: T | null = null
-    this.#edit(() => {
-      made = new Type()
-      map.set(key, made)
-    })
-    return made
+    try {
+      return this.#edit(() => {
+        const made = new Type()
+        map.set(key, made)
+        return made
+      })
+    } catch (error) {
+      if (error instanceof ReadOnlyError) return null
+      throw error
+    }
   }
 
   /** The widget as a shared map; what another client wrote as a plain object becomes one. */

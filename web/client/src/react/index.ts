@@ -225,16 +225,18 @@ export function useWidgetLock(widget: string): UseWidgetLock {
     holder,
     isLocked: holder !== null && !holder.isSelf,
     acquire: () => {
-      took.current = true
-      return locks.acquire(widget)
+      // What was lost meanwhile has to be acquired anew.
+      if (!took.current || locks.holder(widget)?.isSelf !== true) took.current = locks.acquire(widget)
+      return took.current
     },
     takeOver: () => {
+      if (took.current && locks.holder(widget)?.isSelf === true) return
       took.current = true
       locks.takeOver(widget)
     },
     release: () => {
+      if (took.current) locks.release(widget)
       took.current = false
-      locks.release(widget)
     }
   }), [locks, widget, holder])
 }
