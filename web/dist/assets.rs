@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"d4d56fdf21446909\"",
+        tag: "\"58cc158edae60ee8\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },

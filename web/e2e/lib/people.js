@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import { eventually } from '../../../tests/interop/lib/wait.js'
 
@@ -23,6 +24,16 @@ export async function launch () {
   return browser
 }
 
+/** While working on the pages (E2E_DIST=1): takes them from web/dist, so that the binary need not be built again. */
+async function serveFromDist (context) {
+  const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
+  await context.route(url => url.protocol === 'http:', async route => {
+    const { pathname } = new URL(route.request().url())
+    const path = `${dist}${{ '/': 'index.html', '/inspector': 'inspector.html' }[pathname] ?? pathname.slice(1)}`
+    return existsSync(path) ? route.fulfill({ path }) : route.continue()
+  })
+}
+
 /** Somebody with a dashboard open. */
 export class Person {
   problems = []
@@ -32,6 +43,7 @@ export class Person {
     const context = await (await launch()).newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options })
     const person = new Person()
     person.context = context
+    if (process.env.E2E_DIST) await serveFromDist(context)
     if (name) await context.addInitScript(name => { sessionStorage.setItem('ydash:name', name) }, name)
     await person.#newPage(`${origin}/#${encodeURIComponent(dashboard)}`)
     t.after(async () => {

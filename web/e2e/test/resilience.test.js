@@ -104,7 +104,12 @@ describe('a server that is killed', () => {
       window.n = 0
       window.savedAt = 0
       dashboard.saveState.subscribe(() => { if (dashboard.saveState.get() === 'saved') window.savedAt = window.n })
-      window.storm = setInterval(() => { dashboard.meta.set({ [`key${window.n}`]: window.n }); window.n++ }, 4)
+      window.storm = setInterval(() => {
+        // In bursts: between them there is time to be saved.
+        if (Date.now() % 300 > 150) return
+        dashboard.meta.set({ [`key${window.n}`]: window.n })
+        window.n++
+      }, 4)
     })
     await eventually(() => ada.page.evaluate(() => window.savedAt > 40))
     await server.stop('SIGKILL')

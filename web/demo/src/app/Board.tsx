@@ -167,12 +167,15 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     const box = latest.current.arranged[id]
     if (box === undefined || !dashboard.locks.acquire(id)) return
     const to = fit({ x: box.x + (by.x ?? 0), y: box.y + (by.y ?? 0), w: box.w + (by.w ?? 0), h: box.h + (by.h ?? 0) })
-    // A step down has to pass whoever stands below, or compacting takes it back.
-    const below = by.y === 1 ? Object.entries(latest.current.arranged).filter(([other, one]) =>
-      other !== id && one.y === box.y + box.h && one.x < box.x + box.w && one.x + one.w > box.x) : []
-    const passed = below.length > 0 ? Math.max(...below.map(([, one]) => one.h)) : to.y - box.y
+    // A step up or down has to pass whoever stands there, or compacting takes it back.
+    const inColumns = Object.entries(latest.current.arranged).filter(([other, one]) => other !== id && one.x < to.x + to.w && one.x + one.w > to.x).map(([, one]) => one)
+    const below = inColumns.filter(one => one.y === box.y + box.h)
+    const above = inColumns.filter(one => one.y + one.h === box.y)
+    const y = by.y === 1 && below.length > 0 ? box.y + Math.max(...below.map(({ h }) => h))
+      : by.y === -1 && above.length > 0 ? Math.max(...above.map(({ y }) => y))
+      : to.y
     const name = dashboard.widgets.get(id)?.title || 'Widget'
-    const isDone = put(id, by.y === 1 ? { ...to, y: box.y + passed } : to)
+    const isDone = put(id, { ...to, y })
     dashboard.locks.release(id)
     const now = dashboard.layout.get(id)
     announce(isDone && now !== undefined
