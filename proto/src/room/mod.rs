@@ -44,7 +44,7 @@ use member::{Held, Lag, Member};
 use ownership::Owners;
 use presence::{Announcer, Introduction, Presence};
 use remote::Company;
-use saving::{Saving, ToAppend, Unsaved, Waiting};
+use saving::{Durable, Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
@@ -196,16 +196,28 @@ impl Room {
             Input::Drained { member } => self.drained(member, effects),
             Input::Left { member } => self.left(now, member, effects),
             Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
-            Input::Appended { position } => self.appended(now, position, effects),
+            Input::Appended { position, before } => self.appended(now, position, before, effects),
             Input::AppendFailed => self.saving.failed(now),
+            Input::AppendLost => {
+                effects.push(Effect::Report(Report::StoreLost));
+                self.saving.refused();
+            }
             Input::Compacted { base } => self.compacted(base, effects),
             Input::Snapshotted { saved } => self.snapshotted(now, saved),
+            Input::SnapshotLost => self.snapshot_lost(now, effects),
+            Input::CheckStore { compare } => {
+                self.saving.check();
+                if compare {
+                    self.company.compare_with_store(effects);
+                }
+            }
             Input::Linked { others } => self.linked(now, others, effects),
             Input::Remote { origin, number, durable, said } => {
                 self.heard(now, origin, number, durable, said, effects);
             }
             Input::RemoteLost => self.lost(now),
             Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::Forgotten => self.forgotten(now),
             Input::StoreRead { read } => self.store_read(now, read, effects),
             Input::Close => {
                 self.is_closing = true;
@@ -237,6 +249,12 @@ impl Room {
         self.keep_company(now, effects);
         self.append(now, effects);
         self.compact(now, effects);
+    }
+
+    /// Whether anything was ever written.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        !self.document.clocks().is_empty()
     }
 
     /// When [`Room::handle_timeout`] is needed next, if nothing else happens.
@@ -742,11 +760,15 @@ impl Room {
         self.nudge(id, &announced.nudges, effects);
         if announced.returned {
             self.nudge_others(now, id, effects);
+        } else if is_young && !announced.nudges.is_empty() {
+            // Here everybody who announces itself is nudged.
+            self.company.somebody_returned(now);
         }
     }
 
     /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
     fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        self.company.somebody_returned(now);
         for (owner, client, clock) in self.presence.nudge_others(now, returned) {
             self.nudge(owner, &[(client, clock)], effects);
         }
@@ -870,20 +892,31 @@ impl Room {
     }
 
     fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let after = self.saving.known();
         let entries = match self.saving.next(now, self.document.clocks()) {
             Some(ToAppend::Entries(entries)) => entries,
             Some(ToAppend::DifferenceFrom(durable)) => {
-                vec![saving::recovery_entry(now, self.document.difference(&durable))]
+                let mut entries = vec![saving::recovery_entry(now, self.document.difference(&durable))];
+                if after.is_none() {
+                    // What lies behind a hole is in no difference.
+                    entries.extend(self.document.orphans().map(|orphan| saving::recovery_entry(now, orphan)));
+                    entries.retain(|entry| entry.update[..] != update::EMPTY_UPDATE);
+                }
+                entries
             }
             None => return,
         };
         self.company.appending();
-        effects.push(Effect::Append { entries });
+        effects.push(Effect::Append { entries, after });
     }
 
-    fn appended(&mut self, now: Timestamp, position: LogPosition, effects: &mut Vec<Effect>) {
-        let batch = self.saving.appended(now, position);
+    fn appended(&mut self, now: Timestamp, position: LogPosition, before: LogPosition, effects: &mut Vec<Effect>) {
+        let known = self.saving.known().unwrap_or(LogPosition::START);
+        let Some(Durable { batch, is_check }) = self.saving.appended(now, position) else { return };
         self.company.appended();
+        if before > known && (is_check || !self.company.has_others()) {
+            self.read_what_others_wrote(now, effects);
+        }
         for (to, count) in batch.acks {
             self.ack(to, true, count, effects);
         }
@@ -937,6 +970,17 @@ impl Room {
         if let Some(begun) = self.snapshot_wanted.take() {
             self.snapshot_in_flight = Some(begun);
             effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+        }
+    }
+
+    /// The store has no use for a snapshot of what it does not have.
+    fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        if let Some(begun) = self.snapshot_in_flight.take()
+            && !self.saving.is_void(begun.covers)
+        {
+            effects.push(Effect::Report(Report::StoreLost));
+            self.saving.lost();
         }
     }
 
