@@ -20,8 +20,10 @@ use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Nodes, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Inspector, NoEntry, Nodes, Routes, Site, SocketHandler,
+    Upgraded,
 };
+use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
@@ -175,7 +177,10 @@ impl Server {
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
-        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, nodes));
+        let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
+        let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
+        let inspector = Arc::new(inspector);
+        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, nodes, inspector));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -317,10 +322,13 @@ pub fn site(
     shutdown: &Shutdown,
     dashboards: Arc<dyn Dashboards>,
     nodes: Arc<dyn Nodes>,
+    inspector: Arc<dyn Inspector>,
 ) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,
+        inspector,
+        inspector_on: config.inspector,
         nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {

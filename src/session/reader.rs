@@ -349,8 +349,11 @@ impl<'a> Reader<'a> {
                 };
             }
             Message::QueryAwareness => return Ok(Some(Input::QueryAwareness { member })),
-            // Stock clients send none; `decode` hands out the last two from servers only.
-            Message::Auth(_) | Message::PermissionDenied(_) | Message::SyncStatus { .. } => return Ok(None),
+            // Stock clients send none; `decode` hands out the last three from servers only.
+            Message::Auth(_)
+            | Message::PermissionDenied(_)
+            | Message::Authenticated { .. }
+            | Message::SyncStatus { .. } => return Ok(None),
             Message::SyncStep2(update) => (update, false),
             Message::Update(update) => (update, true),
         };

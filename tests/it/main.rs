@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod hostile;
 mod http;
+mod inspector;
 mod keeping;
 mod support;
 mod tidy;

@@ -24,6 +24,7 @@ mod tests;
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
+pub use member::MemberView;
 
 use crate::access::Identity;
 use crate::id::{ClientId, MemberId};
@@ -340,6 +341,29 @@ impl Room {
         self.held
     }
 
+    /// Bytes of the encoded document.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.document.bytes()
+    }
+
+    /// Whether everything accepted is durable.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.saving.is_saved()
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub fn position(&self) -> LogPosition {
+        self.saving.position()
+    }
+
+    /// Who is here, in the order in which they came.
+    pub fn views(&self) -> impl Iterator<Item = MemberView> {
+        self.members.iter().map(|(id, member)| member.view(*id))
+    }
+
     /// What the document holds, per client.
     #[must_use]
     pub fn clocks(&self) -> &StateVector {
@@ -388,6 +412,11 @@ impl Room {
         if self.members.len() >= self.limits.members_max {
             effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
+        }
+        // Before it is in sync, so that no application offers an edit that will be refused.
+        if joining.wants_acks && !joining.access.may_edit() {
+            let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
         }
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;

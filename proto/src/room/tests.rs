@@ -271,6 +271,16 @@ fn a_viewers_edits_reach_nobody_and_are_refused() {
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
 }
 
+#[test]
+fn a_viewer_is_told_so_before_anything_else() {
+    let mut room = TestRoom::new();
+    room.join_as(ALICE, Access::ReadOnly);
+    assert_eq!(room.sent(ALICE).first(), Some(&Message::Authenticated { may_edit: false }));
+    room.join(BOB);
+    let sent = room.sent(BOB);
+    assert!(matches!(sent[..], [Message::SyncStep1(_), Message::SyncStep2(_)]), "{sent:?}");
+}
+
 /// A viewer's SyncStep2 was called saved as soon as its content was known, though not durable yet.
 #[test]
 fn what_a_viewer_repeats_is_acked_when_it_is_durable() {

@@ -119,7 +119,7 @@ impl Client {
                 Vec::new()
             }
             Message::Awareness(body) if self.manners.is_aware => self.hear(now, &body),
-            Message::Awareness(_) | Message::SyncStatus { .. } => Vec::new(),
+            Message::Awareness(_) | Message::Authenticated { .. } | Message::SyncStatus { .. } => Vec::new(),
             other => panic!("{other:?} is nothing to send to a client"),
         }
     }
