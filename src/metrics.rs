@@ -155,6 +155,8 @@ label! {
     Route as "route" {
         /// The page and its assets.
         Page = "page",
+        /// What `/inspector` shows.
+        Inspector = "inspector",
         /// `/healthz`.
         Health = "healthz",
         /// `/readyz`.

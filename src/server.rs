@@ -21,9 +21,10 @@ use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, NoEntry, Nodes, Routes, Site,
-    SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, Routes,
+    Site, SocketHandler, Upgraded,
 };
+use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
@@ -176,7 +177,11 @@ impl Server {
         );
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
-        let site = Arc::new(Site { authenticator, ..site(&config, &metrics, &shutdown, dashboards, nodes) });
+        let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
+        let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
+        let inspector = Arc::new(inspector);
+        let site = site(&config, &metrics, &shutdown, dashboards, nodes, inspector);
+        let site = Arc::new(Site { authenticator, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -360,10 +365,13 @@ pub fn site(
     shutdown: &Shutdown,
     dashboards: Arc<dyn Dashboards>,
     nodes: Arc<dyn Nodes>,
+    inspector: Arc<dyn Inspector>,
 ) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,
+        inspector,
+        inspector_on: config.inspector,
         nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {

@@ -82,6 +82,8 @@ knobs! {
         anonymous_access: Option<Access> = "read-write", "ACCESS", value::access;
         /// Origins whose pages may connect, with commas between; empty for all.
         allowed_origins: Vec<Origin> = "", "ORIGIN,..", value::list;
+        /// Whether /inspector answers to browsers on this machine; off where a proxy on this machine stands before ydash.
+        inspector: bool = "true", "BOOL", value::yes_or_no;
     }
     "Keeping" {
         /// Where dashboards are kept: file:DIRECTORY, memory:, or redis://HOST and its kin.

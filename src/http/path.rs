@@ -44,7 +44,7 @@ pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
 
 /// Decodes `%XX`. A percent sign without two hex digits stands for itself, as browsers have it; `None` if the result is not
 /// UTF-8.
-fn decode(encoded: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     if !encoded.contains('%') {
         return Some(Cow::Borrowed(encoded));
     }

@@ -289,6 +289,12 @@ impl Outbox {
         Pushed::Overflowed(first_lost)
     }
 
+    /// Bytes and frames that wait.
+    pub fn waiting(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.bytes, queue.frames.len())
+    }
+
     /// Counts acks.
     pub fn ack(&self, member: MemberId, saved: bool, count: u32) {
         let mut guard = self.lock();

@@ -3,7 +3,7 @@
 //! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
 //! comes back as an input.
 
-use super::handle::ToRoom;
+use super::handle::{RoomView, ToRoom};
 use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
@@ -45,6 +45,9 @@ const SCAN_ASIDE_BYTES: usize = 256 << 10;
 /// How often a busy room's memory is counted: it takes a walk over everything in it.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
+/// Members that an operator is shown of one room.
+const SEATS_SHOWN: usize = 500;
+
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
     member: MemberId,
@@ -83,6 +86,9 @@ pub(super) struct Driver {
     eviction: Eviction,
     append_failing: bool,
     is_uncollected: bool,
+    updates: u64,
+    flushed_bytes: u64,
+    resyncs: u64,
 }
 
 impl Driver {
@@ -109,6 +115,9 @@ impl Driver {
             eviction: Eviction::Idle,
             append_failing: false,
             is_uncollected: false,
+            updates: 0,
+            flushed_bytes: 0,
+            resyncs: 0,
         })
     }
 
@@ -210,6 +219,9 @@ impl Driver {
                 self.answers.insert(request, answer);
                 self.handle(now, Input::Write { request, identity, update });
             }
+            ToRoom::Look { answer } => {
+                let _ = answer.send(self.view()); // As above.
+            }
             ToRoom::Leave => {
                 self.eviction = Eviction::Memory;
                 self.room.leave_when_empty(now);
@@ -226,6 +238,26 @@ impl Driver {
                     });
                 }
             }
+        }
+    }
+
+    fn view(&self) -> RoomView {
+        let seats = self.room.views().take(SEATS_SHOWN).map(|member| {
+            let (bytes, frames) = self.seat(member.id).map_or((0, 0), |seat| seat.outbox.waiting());
+            (member, bytes, frames)
+        });
+        RoomView {
+            members: self.room.members(),
+            seats: seats.collect(),
+            document_bytes: self.room.document_bytes(),
+            memory_bytes: self.room.memory(),
+            clients: self.room.clocks().len(),
+            updates: self.updates,
+            flushed_bytes: self.flushed_bytes,
+            resyncs: self.resyncs,
+            held: self.room.held(),
+            is_saved: self.room.is_saved(),
+            position: self.room.position(),
         }
     }
 
@@ -454,14 +486,17 @@ impl Driver {
                     _ => UpdateSource::Update,
                 };
                 metrics.updates.inc(source);
+                self.updates += 1;
                 return;
             }
             Report::Flushed { bytes, waited } => {
+                self.flushed_bytes += bytes as u64;
                 metrics.flush_bytes.observe(bytes as f64);
                 metrics.flush_seconds.observe(waited.as_secs_f64());
                 return;
             }
             Report::AcceptedFromNode => {
+                self.updates += 1;
                 metrics.updates.inc(UpdateSource::Node);
                 return;
             }
@@ -470,6 +505,7 @@ impl Driver {
                 return;
             }
             Report::Resynced => {
+                self.resyncs += 1;
                 metrics.resyncs.inc();
                 return;
             }

@@ -461,8 +461,13 @@ impl<'a> Reader<'a> {
             }
             Ok(Message::Awareness(body)) => self.read_awareness(body, member).map(Some),
             Ok(Message::QueryAwareness) => Ok(Some(Input::QueryAwareness { member })),
-            // Stock clients send none; `decode` hands out the last two from servers only.
-            Ok(Message::Auth(_) | Message::PermissionDenied(_) | Message::SyncStatus { .. }) => Ok(None),
+            // Stock clients send none; `decode` hands out the last three from servers only.
+            Ok(
+                Message::Auth(_)
+                | Message::PermissionDenied(_)
+                | Message::Authenticated { .. }
+                | Message::SyncStatus { .. },
+            ) => Ok(None),
             Err(FrameError::UnknownType(kind)) => {
                 self.ignore(kind);
                 Ok(None)

@@ -16,7 +16,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::config::{Config, Layers};
 use ydash::http::{
-    self, Dashboards, Destination, Handshake, NoEntry, ReadError, Routes, SocketOptions, Target, Upgraded, WriteError,
+    self, Dashboards, Destination, Handshake, Inspector, NoEntry, ReadError, Routes, SocketOptions, Target, Upgraded,
+    WriteError,
 };
 use ydash::metrics::{Metrics, Refusal};
 use ydash::server;
@@ -355,19 +356,44 @@ async fn probes_tell_life_readiness_and_numbers() {
 }
 
 #[tokio::test]
-async fn the_page_and_what_it_loads_are_in_the_binary() {
+async fn the_pages_and_what_they_load_are_in_the_binary() {
     let site = Site::start(&[]).await;
-    let page = reqwest::get(site.url("/")).await.unwrap();
-    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
-    let page = page.text().await.unwrap();
-    let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
-    let mut loaded = 0;
-    for link in links {
-        assert_eq!(reqwest::get(site.url(link)).await.unwrap().status(), 200, "{link}");
-        loaded += 1;
+    for (path, least) in [("/", 3), ("/inspector", 3)] {
+        let page = reqwest::get(site.url(path)).await.unwrap();
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        let policy = page.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let page = page.text().await.unwrap();
+        let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
+        let mut loaded = 0;
+        for link in links {
+            let file = reqwest::get(site.url(link)).await.unwrap();
+            assert_eq!(file.status(), 200, "{link}");
+            let lasts = file.headers()["cache-control"].to_str().unwrap().contains("immutable");
+            assert_eq!(lasts, link.starts_with("/chunk-"), "{link}");
+            loaded += 1;
+        }
+        assert!(loaded >= least, "{path} loads {loaded} files");
     }
-    assert_eq!(loaded, 2);
+}
+
+#[tokio::test]
+async fn files_of_the_page_travel_compressed_and_only_once() {
+    let site = Site::start(&[]).await;
+    let client = reqwest::Client::new();
+    let plain = client.get(site.url("/app.js")).send().await.unwrap();
+    let tag = plain.headers()["etag"].clone();
+    let plain = plain.bytes().await.unwrap();
+    let packed = client.get(site.url("/app.js")).header("accept-encoding", "br, gzip").send().await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let packed = packed.bytes().await.unwrap();
+    assert!(packed.len() * 2 < plain.len());
+    // What follows the ten bytes of the header is deflate, then a checksum and the length.
+    let inflated = ydash::compress::inflate(&packed[10..packed.len() - 8], plain.len());
+    assert_eq!(inflated.unwrap(), plain);
+    let known = client.get(site.url("/app.js")).header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert!(known.bytes().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -432,7 +458,8 @@ impl Site {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
-        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone(), dashboards.clone()));
+        let known = dashboards.clone();
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, known.clone(), known.clone(), known));
         let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
         let serving = http::serve(
             listener,
@@ -518,6 +545,25 @@ impl Recorded {
             return Err(ReadError::Unavailable);
         }
         Ok(self.texts.lock().unwrap().get(dashboard).cloned().unwrap_or_default())
+    }
+}
+
+/// The operator's view has tests of its own, in front of a whole server.
+impl Inspector for Recorded {
+    fn node(&self) -> Value {
+        Value::Null
+    }
+
+    fn rooms(&self, _: String) -> BoxFuture<'static, Value> {
+        Box::pin(async { Value::Null })
+    }
+
+    fn room(&self, _: DashboardId) -> BoxFuture<'static, Option<Value>> {
+        Box::pin(async { None })
+    }
+
+    fn log(&self, _: DashboardId, _: Option<u128>) -> BoxFuture<'static, Option<Value>> {
+        Box::pin(async { None })
     }
 }
 

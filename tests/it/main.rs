@@ -7,6 +7,7 @@ mod config;
 mod hocuspocus;
 mod hostile;
 mod http;
+mod inspector;
 mod keeping;
 mod support;
 mod tidy;

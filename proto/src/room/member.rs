@@ -2,7 +2,7 @@
 
 use super::input::{Dialect, Joining};
 use crate::access::{Access, Identity};
-use crate::id::ClientId;
+use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
 use std::collections::VecDeque;
@@ -75,7 +75,35 @@ pub(super) struct Member {
     pub(super) asked_at: Option<Timestamp>,
 }
 
+/// One session as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Which session.
+    pub id: MemberId,
+    /// Who, as far as verified.
+    pub identity: Identity,
+    /// What it may do.
+    pub access: Access,
+    /// The Yjs client ids that it owns.
+    pub clients: Vec<ClientId>,
+    /// Updates of it that wait behind a hole.
+    pub held: usize,
+    /// Whether it missed something and waits for one difference.
+    pub is_lagging: bool,
+}
+
 impl Member {
+    pub(super) fn view(&self, id: MemberId) -> MemberView {
+        MemberView {
+            id,
+            identity: self.identity.clone(),
+            access: self.access,
+            clients: self.owns(),
+            held: self.held.len(),
+            is_lagging: self.lag.is_some(),
+        }
+    }
+
     pub(super) fn new(joining: Joining) -> Member {
         Member {
             identity: joining.identity,

@@ -24,13 +24,14 @@ mod tests;
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
+pub use member::MemberView;
 
 use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Ownership, Refusal, ScanError, Source as Trust, StateVector};
+use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, ScanError, Source as Trust, StateVector};
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
@@ -55,6 +56,10 @@ const BUSY_UPDATES: usize = 3;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
+/// A document that has come so close to its limit is nearly full; when full it takes deletions that make it larger by no more.
+const DELETIONS_SHARE: usize = 8;
+/// How long after garbage was collected to make room in a full document it may be again.
+const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
@@ -125,6 +130,9 @@ pub struct Room {
     snapshot_wanted: Option<SnapshotBegun>,
     snapshot_in_flight: Option<SnapshotBegun>,
     snapshot_retry_at: Option<Timestamp>,
+    /// When garbage is to be collected because the document is nearly full; and when it last was.
+    make_room_at: Option<Timestamp>,
+    made_room_at: Option<Timestamp>,
     held: usize,
 }
 
@@ -173,6 +181,8 @@ impl Room {
             snapshot_wanted: None,
             snapshot_in_flight: None,
             snapshot_retry_at: None,
+            make_room_at: None,
+            made_room_at: None,
             held: 0,
         })
     }
@@ -292,6 +302,9 @@ impl Room {
         if let Some(due) = self.company.next_timeout() {
             earlier(due);
         }
+        if let Some(due) = self.make_room_at.filter(|_| !self.document.is_compacting()) {
+            earlier(due);
+        }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
             earlier(since + self.tuning.room_idle);
@@ -336,6 +349,29 @@ impl Room {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Bytes of the encoded document.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.document.bytes()
+    }
+
+    /// Whether everything accepted is durable.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.saving.is_saved()
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub fn position(&self) -> LogPosition {
+        self.saving.position()
+    }
+
+    /// Who is here, in the order in which they came.
+    pub fn views(&self) -> impl Iterator<Item = MemberView> {
+        self.members.iter().map(|(id, member)| member.view(*id))
     }
 
     /// What the document holds, per client.
@@ -386,6 +422,11 @@ impl Room {
         if self.members.len() >= self.limits.members_max {
             effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
+        }
+        // Before it is in sync, so that no application offers an edit that will be refused.
+        if joining.dialect == Dialect::YWebsocket && joining.wants_acks && !joining.access.may_edit() {
+            let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
         }
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
@@ -449,9 +490,9 @@ impl Room {
             Sender::Member(id) => Some(id),
             Sender::Request(..) => None,
         };
-        // A SyncStep2 repeats all deletions: at the limit, too, it may hold nothing new.
         let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
-        if is_full && !self.document.contains(&update, &scan) {
+        if is_full && !self.fits_into_full(&update, &scan) {
+            self.make_room(now);
             self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
             return false;
         }
@@ -465,6 +506,9 @@ impl Room {
         };
         let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
         let progressed = admission.accepted.is_some();
+        if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
+            self.make_room(now);
+        }
         if let Some(accepted) = admission.accepted {
             let by_rest = matches!(sender, Sender::Request(..));
             effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
@@ -511,6 +555,23 @@ impl Room {
             self.wait_for_durable(sender, acks, effects);
         }
         progressed
+    }
+
+    /// What a document at its limit still takes: deletions, which make room, up to some more bytes, since they take some themselves.
+    fn fits_into_full(&self, update: &Bytes, scan: &Scan) -> bool {
+        let limit = self.limits.document_bytes_max + self.limits.document_bytes_max / DELETIONS_SHARE;
+        let only_deletes = !self.document.lacks_structs(scan) && self.document.bytes() + update.len() <= limit;
+        // A SyncStep2 repeats all deletions: it may hold nothing new.
+        only_deletes || self.document.contains(update, scan)
+    }
+
+    /// Has garbage collected, soon, if the document is nearly full and there may be some.
+    fn make_room(&mut self, now: Timestamp) {
+        let limit = self.limits.document_bytes_max;
+        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
+            let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
+            self.make_room_at.get_or_insert(soonest);
+        }
     }
 
     fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
@@ -994,7 +1055,11 @@ impl Room {
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
-        if let Some(parts) = self.document.compaction(wants_snapshot) {
+        let makes_room = self.make_room_at.is_some_and(|at| now >= at);
+        if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
+            if self.make_room_at.take().is_some() {
+                self.made_room_at = Some(now);
+            }
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
                     covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),

@@ -274,6 +274,16 @@ fn a_viewers_edits_reach_nobody_and_are_refused() {
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
 }
 
+#[test]
+fn a_viewer_is_told_so_before_anything_else() {
+    let mut room = TestRoom::new();
+    room.join_as(ALICE, Access::ReadOnly);
+    assert_eq!(room.sent(ALICE).first(), Some(&Message::Authenticated { may_edit: false }));
+    room.join(BOB);
+    let sent = room.sent(BOB);
+    assert!(matches!(sent[..], [Message::SyncStep1(_), Message::SyncStep2(_)]), "{sent:?}");
+}
+
 /// A viewer's SyncStep2 was called saved as soon as its content was known, though not durable yet.
 #[test]
 fn what_a_viewer_repeats_is_acked_when_it_is_durable() {
@@ -1025,6 +1035,51 @@ fn a_full_document_takes_nothing_more_but_knows_what_it_has() {
     assert_eq!(room.acks(), [(ALICE, false, 1)]);
     room.answer(ALICE, &deleted(7, 1));
     assert_eq!(room.acks(), [(ALICE, true, 1)]);
+}
+
+/// Who is told that a document is full has to be able to do something about it.
+#[test]
+fn a_full_document_takes_deletions_and_has_room_again() {
+    let limits = Limits { document_bytes_max: 110, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits.clone());
+    let collects = |room: &mut TestRoom| {
+        let effects = room.take();
+        let parts = effects.iter().find_map(|effect| match effect {
+            Effect::Compact { parts } => Some(parts),
+            _ => None,
+        });
+        let base = parts.map(|parts| crate::document::compact(parts, &limits).state);
+        if base.is_some() {
+            room.input(Input::Compacted { base });
+        }
+        (parts.is_some(), effects.iter().filter(|effect| matches!(effect, Effect::Ack { saved: true, .. })).count())
+    };
+    let delete = |start: u8, len: u8| Bytes::from(vec![0, 1, 7, 1, start, len]);
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(90)));
+    room.timeout();
+    room.appended(1);
+    room.skip();
+    room.edit(ALICE, &typed(7, 90, "more"));
+    room.timeout();
+    assert_eq!(collects(&mut room), (true, 0), "refused, and there might have been garbage");
+
+    room.edit(ALICE, &delete(0, 80));
+    room.timeout();
+    room.appended(2);
+    assert_eq!(collects(&mut room), (false, 1), "not over and over");
+    room.after(MAKE_ROOM_AGAIN);
+    assert_eq!(collects(&mut room), (true, 0));
+    room.edit(ALICE, &typed(7, 90, &"b".repeat(50)));
+    room.timeout();
+    room.appended(3);
+    assert_eq!(collects(&mut room), (false, 1), "there is room again");
+
+    for start in 80..127 {
+        room.edit(ALICE, &delete(start, 1));
+        room.timeout();
+    }
+    assert!(room.room.document.bytes() <= limits.document_bytes_max * 9 / 8, "deletions, too, come to an end");
 }
 
 #[test]

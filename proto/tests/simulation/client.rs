@@ -133,7 +133,10 @@ impl Client {
                 let shown = self.awareness.iter().filter(|(_, known)| known.state.is_some()).map(|(&id, _)| id);
                 vec![self.entries(&shown.collect::<Vec<_>>())]
             }
-            Message::Awareness(_) | Message::SyncStatus { .. } | Message::QueryAwareness => Vec::new(),
+            Message::Awareness(_)
+            | Message::SyncStatus { .. }
+            | Message::Authenticated { .. }
+            | Message::QueryAwareness => Vec::new(),
             other => panic!("{other:?} is nothing to send to a client"),
         }
     }
