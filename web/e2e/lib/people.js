@@ -19,7 +19,9 @@ export async function closeBrowser () {
 export async function launch () {
   browser ??= await chromium.launch({
     executablePath: EXECUTABLE,
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows']
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+      // What comes from web/dist has no address, and may not connect to this machine otherwise.
+      ...process.env.E2E_DIST ? ['--disable-features=LocalNetworkAccessChecks'] : []]
   })
   return browser
 }
