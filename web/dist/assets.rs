@@ -3,14 +3,14 @@
     Asset {
         path: "/app.css",
         content_type: "text/css; charset=utf-8",
-        tag: "\"8c18ea28cbe86b00\"",
+        tag: "\"60e1b4eb8114ff86\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.css")),
     },
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"f45f05a2adf70e38\"",
+        tag: "\"780c15782146dd8f\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -29,11 +29,11 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-HTOOY4UT.js")),
     },
     Asset {
-        path: "/chunk-XDIDFIMN.js",
+        path: "/chunk-QCETVJ7Q.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"f5cb9af9bce54a32\"",
+        tag: "\"75c7a61e4e1b5336\"",
         is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-XDIDFIMN.js")),
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-QCETVJ7Q.js")),
     },
     Asset {
         path: "/chunk-XVLM235T.js",
@@ -73,7 +73,7 @@
     Asset {
         path: "/inspector.css",
         content_type: "text/css; charset=utf-8",
-        tag: "\"f7a79bb35bbef6b5\"",
+        tag: "\"33f6ef75240d2bbf\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/inspector.css")),
     },
