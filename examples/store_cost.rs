@@ -122,7 +122,7 @@ fn append(dashboard: &DashboardId, n: usize) -> Append {
         source: Source::Socket,
         update: update.into(),
     };
-    Append { dashboard: dashboard.clone(), entries: vec![entry] }
+    Append { dashboard: dashboard.clone(), after: None, entries: vec![entry] }
 }
 
 /// Runs the rooms at ten appends a second each; returns the CPU seconds of the process.
@@ -159,7 +159,7 @@ async fn flat_out(writer: &WriterHandle, rounds: usize) -> anyhow::Result<()> {
                 let dashboard = dashboard(room);
                 let mut last = LogPosition::START;
                 for n in 0..rounds {
-                    last = writer.submit(append(&dashboard, n)).await.expect("the store works");
+                    last = writer.submit(append(&dashboard, n)).await.expect("the store works").position;
                 }
                 last
             })

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod metrics;
 pub mod outbox;
 pub mod reading;
+pub mod redis;
 pub mod rest;
 pub mod room;
 pub mod server;

@@ -157,6 +157,8 @@ label! {
         Metrics = "metrics",
         /// An upgrade to a WebSocket.
         Socket = "socket",
+        /// `GET /api/nodes`.
+        Nodes = "nodes",
         /// `GET /api/dashboards/…`.
         Dashboard = "dashboard",
         /// `GET /api/dashboards/…/state`.
@@ -246,9 +248,11 @@ pub struct Metrics {
     pub snapshots: Counter,
     /// Snapshots that the store did not take.
     pub snapshots_failed: Counter,
+    /// Rooms that found that the store had lost what was durable, and put back what they had.
+    pub store_losses: Counter,
     /// Documents compacted.
     pub compactions: Counter,
-    /// Compactions given up: content that yrs would not give back byte-true, or a caught panic.
+    /// Compactions given up: a document that is not whole, or no place for the work in time.
     pub compactions_failed: Counter,
     /// Updates that wait behind a hole.
     pub held_updates: Gauge,
@@ -262,6 +266,18 @@ pub struct Metrics {
     pub bus_garbage: Counter,
     /// Questions to other nodes for what seemed to be missing.
     pub bus_asked: Counter,
+    /// Messages to other nodes that were dropped: the bus was away, or too much waited for it.
+    pub bus_dropped: Counter,
+    /// Bytes published on the bus.
+    pub bus_bytes_published: Counter,
+    /// Bytes heard on the bus, own messages included.
+    pub bus_bytes_heard: Counter,
+    /// Connections of the bus that broke.
+    pub bus_reconnects: Counter,
+    /// 1 while every connection of the bus is there; 0 while one is not, and without a bus.
+    pub bus_up: Gauge,
+    /// Nodes that are believed to live, this one included.
+    pub nodes: Gauge,
     /// Rooms quarantined because they died again right after a reload.
     pub rooms_quarantined: Counter,
     sessions_closed: Family<Labels<1>, Counter>,
@@ -300,6 +316,7 @@ impl Metrics {
             refusals: CounterBy::register(r, "refusals", "What was not taken from clients, by rule"),
             snapshots: counter(r, "snapshots", "Snapshots written"),
             snapshots_failed: counter(r, "snapshots_failed", "Snapshots that the store did not take"),
+            store_losses: counter(r, "store_losses", "Rooms that put back what the store had lost"),
             compactions: counter(r, "compactions", "Documents compacted"),
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
@@ -308,12 +325,19 @@ impl Metrics {
             bus_heard: counter(r, "bus_heard", "Messages heard from other nodes"),
             bus_garbage: counter(r, "bus_garbage", "Messages from other nodes that were skipped"),
             bus_asked: counter(r, "bus_asked", "Questions to other nodes for missing content"),
+            bus_dropped: counter(r, "bus_dropped", "Messages to other nodes that were dropped"),
+            bus_bytes_published: counter(r, "bus_bytes_published", "Bytes published on the bus"),
+            bus_bytes_heard: counter(r, "bus_bytes_heard", "Bytes heard on the bus, own messages included"),
+            bus_reconnects: counter(r, "bus_reconnects", "Connections of the bus that broke"),
+            bus_up: gauge(r, "bus_up", "Whether every connection of the bus is there"),
+            nodes: gauge(r, "nodes", "Nodes believed to live, this one included"),
             rooms_quarantined: counter(r, "rooms_quarantined", "Rooms quarantined after dying again"),
             sessions_closed: family(r, "sessions_closed", "Sessions that ended, by close code"),
             http_requests: family(r, "http_requests", "HTTP requests by route and status"),
             registry,
         };
         metrics.store_up.set(1);
+        metrics.nodes.set(1);
         metrics
     }
 

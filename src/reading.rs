@@ -1,24 +1,19 @@
-//! Reads documents with yrs: a few at a time, each for a limited time, on threads of their own.
+//! Reads documents item by item: a few at a time, and one reading of a dashboard at a time.
 //!
-//! There is content that costs yrs quadratic time: a hundred kilobytes of items that all conflict keep it busy for a
-//! minute, a frame of the largest size for days. No thread can be stopped. So this work never runs on the runtime's
-//! threads, which sessions and the store need, and for which a process waits at its end. Whoever asks is given up on after a
-//! while; the thread goes on, and takes its dashboard's turn and one of the few places with it until it ends. What it
-//! never takes is a room: without yrs a document is kept byte for byte and served all the same.
+//! What is read costs what the document weighs, some seconds for the largest; whatever is in it, the reading ends. So who
+//! wants one waits for a place, not for longer than a while, and never takes a processor that rooms and sessions need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use ydash_proto::id::DashboardId;
 
-/// How long a reading may take, and as long may it wait to begin. 64 MB of ordinary content take some seconds.
+/// How long a reading may wait to begin.
 const WITHIN: Duration = Duration::from_secs(10);
-/// yrs recurses as deep as a document nests.
-const STACK_BYTES: usize = 16 << 20;
 
 /// Where documents are read. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,7 +24,7 @@ pub struct Readers {
     within: Duration,
 }
 
-/// The reading took too long, could not begin, or failed.
+/// The reading could not begin in time, or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the document could not be read in time")]
 pub struct GaveUp;
@@ -47,10 +42,10 @@ impl Readers {
         Readers { places: Arc::new(Semaphore::new(places)), turns: Arc::default(), within }
     }
 
-    /// Runs `work`, which reads `dashboard`.
+    /// Runs `work`, which reads `dashboard`, on a thread that may take its time.
     ///
     /// # Errors
-    /// [`GaveUp`] – do without: the work may still go on, and what comes of it is dropped.
+    /// [`GaveUp`] – do without.
     pub async fn run<T: Send + 'static>(
         &self,
         dashboard: &DashboardId,
@@ -58,14 +53,12 @@ impl Readers {
     ) -> Result<T, GaveUp> {
         let turn = self.acquire(self.turn(dashboard)).await?;
         let place = self.acquire(Arc::clone(&self.places)).await?;
-        let (tell, told) = oneshot::channel();
-        let (readers, id) = (self.clone(), dashboard.clone());
+        let taken = Taken { readers: self.clone(), id: dashboard.clone(), places: Some((turn, place)) };
         let reading = move || {
-            let _taken = Taken { readers, id, places: Some((turn, place)) };
-            let _ = tell.send(work()); // Whoever asked may have given up.
+            let _taken = taken;
+            work()
         };
-        thread::Builder::new().name("ydash-read".into()).stack_size(STACK_BYTES).spawn(reading).map_err(|_| GaveUp)?;
-        timeout(self.within, told).await.map_err(|_| GaveUp)?.map_err(|_| GaveUp)
+        tokio::task::spawn_blocking(reading).await.map_err(|_| GaveUp)
     }
 
     async fn acquire(&self, from: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, GaveUp> {
@@ -110,15 +103,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_takes_too_long_is_given_up_and_takes_nobody_elses_turn() {
+    async fn a_dashboard_is_read_once_at_a_time_and_takes_nobody_elses_turn() {
         let readers = Readers::new(2, Duration::from_millis(50));
         let (end, ends) = mpsc::channel::<()>();
-        let hung = readers.run(&dashboard("hung"), move || ends.recv()).await;
-        assert_eq!(hung.err(), Some(GaveUp));
-        assert_eq!(readers.run(&dashboard("hung"), || 1).await, Err(GaveUp), "one at a time");
+        let (begin, begins) = tokio::sync::oneshot::channel();
+        let reading = tokio::spawn({
+            let readers = readers.clone();
+            let work = move || {
+                begin.send(()).unwrap();
+                let _ = ends.recv();
+            };
+            async move { readers.run(&dashboard("long"), work).await }
+        });
+        begins.await.unwrap();
+        assert_eq!(readers.run(&dashboard("long"), || 1).await, Err(GaveUp), "one at a time");
         assert_eq!(readers.run(&dashboard("other"), || 2).await, Ok(2));
         drop(end);
-        while readers.run(&dashboard("hung"), || 3).await != Ok(3) {}
+        assert_eq!(reading.await.unwrap(), Ok(()));
+        assert_eq!(readers.run(&dashboard("long"), || 3).await, Ok(3));
     }
 
     #[tokio::test]
@@ -127,15 +129,9 @@ mod tests {
         for at in 0..10 {
             assert_eq!(readers.run(&dashboard(&at.to_string()), move || at).await, Ok(at));
         }
-        assert!(
-            readers
-                .run(&dashboard("panics"), || panic!("told to"))
-                .await
-                .is_err_and(|gave_up: GaveUp| gave_up == GaveUp)
-        );
-        while !readers.turns().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let panicked: Result<(), GaveUp> = readers.run(&dashboard("panics"), || panic!("told to")).await;
+        assert_eq!(panicked, Err(GaveUp));
+        assert!(readers.turns().is_empty());
         assert_eq!(readers.places.available_permits(), 2);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
@@ -16,18 +16,21 @@ use crate::allocator::{Peak, return_free_pages};
 use crate::auth::Anonymous;
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
+use crate::cluster::nodes::NodeInfo;
+use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, Inspector, NoEntry, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Inspector, NoEntry, Nodes, Routes, Site, SocketHandler,
+    Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
-use crate::rest::Rest;
+use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
 use crate::session::{Arrival, Entry, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
-use crate::store::{self, OpenError, Store};
+use crate::store::{self, OpenError, Store, StoreLife};
 
 /// A server that has its address and does not serve yet: clients wait in the backlog meanwhile.
 pub struct Server {
@@ -36,9 +39,10 @@ pub struct Server {
     local_address: SocketAddr,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
+    started_at: SystemTime,
     bus: Arc<dyn Bus>,
-    /// Whether other servers use the same store when this one has ended.
-    shares_store: bool,
+    /// Whether other servers of this process use the same store when this one has ended.
+    leaves_store_open: bool,
 }
 
 /// Why there is no server.
@@ -83,16 +87,42 @@ impl Server {
             local_address,
             metrics,
             shutdown,
+            started_at: SystemTime::now(),
             bus: LocalBus::new().node(),
-            shares_store: false,
+            leaves_store_open: false,
         })
     }
 
-    /// Joins other servers: they share `bus`, and must share the store as well, which is theirs to close
-    /// when the last has ended. By default a server is alone, and closes its store.
+    /// Joins other servers over `bus`; they must keep the same dashboards in the same place. By default a server is alone.
     #[must_use]
     pub fn on_bus(self, bus: Arc<dyn Bus>) -> Server {
-        Server { bus, shares_store: true, ..self }
+        Server { bus, ..self }
+    }
+
+    /// Leaves the store to be closed by others in the same process who use it too. By default a server closes its store.
+    #[must_use]
+    pub fn leaving_store_open(self) -> Server {
+        Server { leaves_store_open: true, ..self }
+    }
+
+    /// What it says of itself to other nodes and to whoever runs it.
+    #[must_use]
+    pub fn node_info(&self) -> NodeInfo {
+        let address = self.local_address;
+        let name = match self.config.node_name.as_str() {
+            "" => format!("{}:{}", host_name(), address.port()),
+            name => name.to_owned(),
+        };
+        let started = self.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        NodeInfo {
+            name,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+            // Every interface is no address that anybody could connect to.
+            address: (!address.ip().is_unspecified()).then(|| address.to_string()),
+            rooms: 0,
+            sessions: 0,
+        }
     }
 
     /// Where it can be reached; tells the port when the configuration left it to the system.
@@ -116,7 +146,8 @@ impl Server {
     /// Serves dashboards from `store` until the drain has begun and is over, at the latest by its deadline.
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
-        let Server { config, listener, metrics, shutdown, bus, shares_store, .. } = self;
+        let own = self.node_info();
+        let Server { config, listener, metrics, shutdown, bus, leaves_store_open, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let writer_tasks = TaskTracker::new();
@@ -126,8 +157,15 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
-        let registry =
-            Registry::new(rooms(&config), Arc::clone(&store), writer, bus, Arc::clone(&metrics), tasks.clone());
+        let registry = Registry::new(
+            rooms(&config),
+            Arc::clone(&store),
+            writer,
+            Arc::clone(&bus),
+            Arc::clone(&metrics),
+            tasks.clone(),
+        );
+        let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
         let sessions = Sessions::new(
             sessions(&config),
@@ -142,7 +180,7 @@ impl Server {
         let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
         let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
         let inspector = Arc::new(inspector);
-        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, inspector));
+        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, nodes, inspector));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -154,7 +192,9 @@ impl Server {
         }
         upkeep.abort();
         drop(registry);
-        if !shares_store && let Err(failure) = store.close().await {
+        // After the last room: what it said has been heard, and who is still there goes with the node.
+        bus.close().await;
+        if !leaves_store_open && let Err(failure) = store.close().await {
             warn!(%failure, "store not closed cleanly");
         }
         left
@@ -164,10 +204,15 @@ impl Server {
 /// How often memory and the store are looked at.
 const UPKEEP: Duration = Duration::from_secs(2);
 
+/// How often rooms look after a store that may lose things unnoticed: keys are evicted, or removed by hand.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+
 async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();
+    let mut life = None;
+    let mut looked_at = Instant::now();
     loop {
         ticks.tick().await;
         registry.relieve().await;
@@ -177,14 +222,21 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         }
         let up = store.ping().await;
         metrics.store_up.set(i64::from(up.is_ok()));
-        match up {
-            Ok(()) if !was_up => info!("store is back"),
+        match &up {
+            Ok(_) if !was_up => info!("store is back"),
             Err(failure) if was_up => {
                 error!(%failure, "store is down: members keep editing, newcomers are told to try again")
             }
             _ => {}
         }
-        was_up = metrics.store_up.get() == 1;
+        was_up = up.is_ok();
+        if let Ok(this) = up {
+            let is_another = life.replace(this).is_some_and(|before| before != this);
+            if is_another || this != StoreLife::ONLY && looked_at.elapsed() >= LOOK_AFTER {
+                looked_at = Instant::now();
+                registry.check_store(is_another).await;
+            }
+        }
     }
 }
 
@@ -241,8 +293,9 @@ fn rooms(config: &Config) -> RoomsConfig {
         },
         memory_max: config.room_memory,
         history: config.history,
-        // Clients come back within 2.5 s of a close by themselves; the rest of the deadline is for the last writes.
-        drain_spread: config.drain_deadline / 4,
+        // To other nodes clients come by and by, and the rest of the deadline is for the last writes. A lone node's wait for its
+        // return, and the longer they were turned away, the longer stock clients pause: they leave at once, at the end.
+        drain_spread: config.drain_deadline / if config.bus_redis().is_some() { 4 } else { 40 },
     }
 }
 
@@ -268,6 +321,7 @@ pub fn site(
     metrics: &Arc<Metrics>,
     shutdown: &Shutdown,
     dashboards: Arc<dyn Dashboards>,
+    nodes: Arc<dyn Nodes>,
     inspector: Arc<dyn Inspector>,
 ) -> Site {
     Site {
@@ -275,6 +329,7 @@ pub fn site(
         dashboards,
         inspector,
         inspector_on: config.inspector,
+        nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             sessions_max: config.sessions_max,
@@ -299,15 +354,35 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// How long the first connection of the bus is waited for, so that the first rooms need not hear that they missed something.
+const BUS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What this machine is called.
+fn host_name() -> String {
+    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    told.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "ydash".into())
+}
+
 /// Serves what `config` says until a signal ends it.
 ///
 /// # Errors
 /// [`RunError`] – for the operator; nothing was served.
 pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
-    let store = store::open(&config.store)?;
+    let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
     let address = server.local_address();
+    let server = match config.bus_redis() {
+        Some(url) => {
+            info!(bus = %url, "other nodes are heard over Redis");
+            let bus = RedisBus::start(url.clone(), server.node_info(), Arc::clone(server.metrics()));
+            if !bus.connected(BUS_WITHIN).await {
+                warn!("bus is away: dashboards are served, and other nodes heard when it is back");
+            }
+            server.on_bus(Arc::new(bus))
+        }
+        None => server,
+    };
     info!(%address, store = %config.store, version = env!("CARGO_PKG_VERSION"), "serving");
     println!("ydash serves on http://{address}/ - new WebsocketProvider('ws://{address}', 'my-room', doc)");
     server.serve(store).await;

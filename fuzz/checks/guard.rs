@@ -1,6 +1,7 @@
 //! What must hold for any bytes that meet the guard. Shared by the fuzz target and by the replay of its corpus.
 
 use bytes::Bytes;
+use ydash_proto::document::{Kept, ReadError, TreeError, compact, to_json};
 use ydash_proto::lib0::Reader;
 use ydash_proto::limits::Limits;
 use ydash_proto::update::{
@@ -85,6 +86,7 @@ fn converse(updates: &[Bytes]) {
         let again = doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
         scan(&again, &Limits::default()).expect("yrs writes updates");
     }
+    check_document(&accepted, &merged, knowledge.is_lossy());
     let opened = Knowledge::of(&merged, &[], &limits).expect("accepted updates are updates");
     assert_eq!(opened.held, []);
     assert_eq!(opened.knowledge.clocks(), knowledge.clocks());
@@ -107,6 +109,21 @@ fn converse(updates: &[Bytes]) {
     if let Some(new) = trusted.accepted {
         check_same(&new.bytes, &new.scan);
     }
+}
+
+/// Whatever was accepted is a document that can be shown, or is given up for its price, and shows the same without its garbage.
+fn check_document(parts: &[Bytes], merged: &Bytes, is_lossy: bool) {
+    let shown = to_json(merged);
+    match &shown {
+        // Some of what is lossy serde_json does not read either: half of a surrogate pair, a number without bounds.
+        Ok(json) if !is_lossy => assert!(serde_json::from_str::<serde_json::Value>(json).is_ok(), "{json}"),
+        Ok(_) | Err(ReadError::TooLarge | ReadError::Tree(TreeError::TooCostly)) => {}
+        Err(other) => panic!("{other}"),
+    }
+    let compacted = compact(parts, &Limits::default());
+    assert_eq!(compacted.kept, Kept::Live);
+    assert_eq!(to_json(&compacted.state), shown);
+    assert_eq!(compact(std::slice::from_ref(&compacted.state), &Limits::default()), compacted);
 }
 
 /// Bytes that pass the scan decode in yrs, unless the scan says that they hold what yrs does not read as Yjs does.

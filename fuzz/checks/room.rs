@@ -121,6 +121,8 @@ struct Seat {
     saved: u32,
     refused: u32,
     sent: Vec<Bytes>,
+    /// How many updates were durable when the store lost everything; they are not in `sent` any more.
+    saved_once: usize,
 }
 
 struct Play {
@@ -132,12 +134,16 @@ struct Play {
     next_member: u64,
     next_request: u64,
     unanswered: Vec<(RequestId, Bytes)>,
-    append: Option<Vec<LogEntry>>,
+    append: Option<(Vec<LogEntry>, Option<LogPosition>)>,
     compaction: Option<Vec<Bytes>>,
     snapshot: Option<(LogPosition, Bytes)>,
     stored: Loaded,
     log: Vec<(LogPosition, Bytes)>,
     durable: Replica,
+    /// Everything up to here is lost.
+    lost_up_to: LogPosition,
+    /// Where the log ends.
+    end: LogPosition,
 }
 
 impl Play {
@@ -170,6 +176,8 @@ impl Play {
             stored: Loaded::default(),
             log: Vec::new(),
             durable: Replica::default(),
+            lost_up_to: LogPosition::START,
+            end: LogPosition::START,
         }
     }
 
@@ -216,7 +224,11 @@ impl Play {
                     self.handle(Input::Write { request, identity: Identity::Anonymous, update });
                 }
             }
-            15 if script.below(4) == 0 => self.restart(),
+            15 => match script.below(4) {
+                0 => self.restart(),
+                1 => self.lose(),
+                _ => self.turn(Duration::from_secs(u64::from(script.below(30)))),
+            },
             16 => self.turn(Duration::from_millis(script.byte().unwrap_or(1).into())),
             _ => self.turn(Duration::from_secs(u64::from(script.below(30)))),
         }
@@ -240,6 +252,7 @@ impl Play {
             saved: 0,
             refused: 0,
             sent: Vec::new(),
+            saved_once: 0,
         });
         let joining =
             Joining { member: id, identity: Identity::Anonymous, access, wants_acks: true, wants_echo: false };
@@ -282,10 +295,14 @@ impl Play {
     }
 
     fn appended(&mut self, is_written: bool) {
-        let Some(entries) = self.append.take() else { return };
+        let Some((entries, after)) = self.append.take() else { return };
         if !is_written {
             return self.handle(Input::AppendFailed);
         }
+        if after.is_some_and(|after| self.is_lost(after)) {
+            return self.handle(Input::AppendLost);
+        }
+        let before = self.end;
         for entry in entries {
             // An author has what it wrote; a recovery's authors are not told apart.
             for seat in self.seats.iter_mut().flatten() {
@@ -296,8 +313,9 @@ impl Play {
             self.stored.position.0 += 1;
             self.durable.receive(&entry.update);
             self.log.push((self.stored.position, entry.update));
+            self.end = self.stored.position;
         }
-        self.handle(Input::Appended { position: self.stored.position });
+        self.handle(Input::Appended { position: self.end, before });
     }
 
     fn compacted(&mut self, succeeds: bool) {
@@ -307,6 +325,9 @@ impl Play {
 
     fn snapshotted(&mut self, is_saved: bool) {
         let Some((covers, state)) = self.snapshot.take() else { return };
+        if self.is_lost(covers) {
+            return self.handle(Input::SnapshotLost);
+        }
         if is_saved {
             self.durable.receive(&state);
             self.stored.snapshot = Some(state);
@@ -315,13 +336,29 @@ impl Play {
         self.handle(Input::Snapshotted { saved: is_saved });
     }
 
+    /// The store is emptied. What was acked before was saved then; everything else must be saved anew before it is acked.
+    fn lose(&mut self) {
+        for seat in self.seats.iter_mut().flatten() {
+            let (saved, unsaved) = seat.sent.drain(..).partition::<Vec<_>, _>(|update| self.durable.contains(update));
+            seat.sent = unsaved;
+            seat.saved_once += saved.len();
+        }
+        (self.lost_up_to, self.end) = (self.stored.position, LogPosition::START);
+        (self.stored.snapshot, self.durable) = (None, Replica::default());
+        self.log.clear();
+    }
+
+    fn is_lost(&self, position: LogPosition) -> bool {
+        position > LogPosition::START && position <= self.lost_up_to
+    }
+
     /// The process is lost.
     fn restart(&mut self) {
         (self.append, self.compaction, self.snapshot) = (None, None, None);
         self.unanswered.clear();
         self.seats = Default::default();
         self.stored.log = self.log.iter().map(|(_, update)| update.clone()).collect();
-        self.room = open(self.now, self.stored.clone(), &self.limits);
+        self.room = open(self.now, Loaded { position: self.end, ..self.stored.clone() }, &self.limits);
         let mut found = Replica::default();
         found.receive(&self.room.state());
         found.assert_is(&self.durable.knowledge);
@@ -368,16 +405,15 @@ impl Play {
                 *(if saved { &mut seat.saved } else { &mut seat.refused }) += count;
                 assert!(seat.saved + seat.refused <= seat.frames, "more acks than frames");
                 let durable = seat.sent.iter().filter(|update| self.durable.contains(update)).count();
-                assert!(seat.saved as usize <= durable, "called saved before it was");
+                assert!(seat.saved as usize <= seat.saved_once + durable, "called saved before it was");
             }
             Effect::Answer { request, result } => {
                 let at = self.unanswered.iter().position(|(other, _)| *other == request).expect("answered once");
                 let (_, update) = self.unanswered.swap_remove(at);
                 assert!(result.is_err() || self.durable.contains(&update), "a write is called saved before it is");
             }
-            Effect::Append { entries } => {
-                assert!(!entries.is_empty());
-                assert!(self.append.replace(entries).is_none(), "two appends at once");
+            Effect::Append { entries, after } => {
+                assert!(self.append.replace((entries, after)).is_none(), "two appends at once");
             }
             Effect::Compact { parts } => assert!(self.compaction.replace(parts).is_none(), "two compactions at once"),
             Effect::Snapshot { covers, state } => {
@@ -416,6 +452,7 @@ impl Play {
 
     /// Everything works for a while, everybody reads; then all agree, and so does what is stored.
     fn finish(&mut self) {
+        self.handle(Input::CheckStore { compare: false });
         for _ in 0..12 {
             self.turn(Duration::from_secs(7));
             for at in 0..MEMBERS {

@@ -9,7 +9,7 @@ use core::time::Duration;
 pub struct Limits {
     /// One message from a client, after inflating. Beyond: the socket closes with 1009.
     pub frame_bytes_max: usize,
-    /// One document, encoded. Beyond: the update is refused, the member stays.
+    /// One document, encoded. Beyond: the update is refused, the member stays. Deletions are taken still, and make room.
     pub document_bytes_max: usize,
     /// Clients that one document may know. Beyond: the update is refused.
     pub document_clients_max: usize,

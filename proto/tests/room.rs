@@ -23,7 +23,7 @@ fn a_room_whose_idle_time_is_over_waits_for_its_snapshot_without_spinning() {
     room.handle(now, Input::Write { request: RequestId(1), identity: Identity::default(), update }, &mut effects);
     room.handle_timeout(now, &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Append { .. })));
-    room.handle(now, Input::Appended { position: LogPosition(1) }, &mut effects);
+    room.handle(now, Input::Appended { position: LogPosition(1), before: LogPosition::START }, &mut effects);
 
     effects.clear();
     now = now + tuning.room_idle;

@@ -89,8 +89,8 @@ async fn keeping(config: &Config) -> Vec<Finding> {
             Err(error) => return vec![Broken(format!("{} cannot be reached: {error}", config.store))],
         }
     }
-    let url = config.store.clone();
-    let opened = tokio::task::spawn_blocking(move || store::open(&url)).await;
+    let (url, options) = (config.store.clone(), config.store_config());
+    let opened = tokio::task::spawn_blocking(move || store::open(&url, &options)).await;
     let store: Arc<dyn Store> = match opened {
         Ok(Ok(store)) => store,
         Ok(Err(store::OpenError::Locked { directory })) => {

@@ -20,9 +20,6 @@ use tracing::{info, warn};
 use crate::config::{Config, Knob, Layers, LogFormat};
 use crate::{server, telemetry};
 
-/// The stack of every thread of the runtime. yrs recurses as deep as a document nests; pages are touched only when it does.
-const THREAD_STACK_BYTES: usize = 16 << 20;
-
 /// Runs the process' command and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -152,7 +149,7 @@ fn environment() -> std::collections::BTreeMap<String, String> {
 }
 
 fn runtime() -> std::io::Result<runtime::Runtime> {
-    runtime::Builder::new_multi_thread().enable_all().thread_name("ydash").thread_stack_size(THREAD_STACK_BYTES).build()
+    runtime::Builder::new_multi_thread().enable_all().thread_name("ydash").build()
 }
 
 /// Says at start what is configured and where it came from.

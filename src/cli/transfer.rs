@@ -1,6 +1,7 @@
 //! `ydash export` and `ydash import`: dashboards to a file and back.
 //!
-//! Both open the store themselves, so no server may have it open meanwhile. `-` stands for standard output and input.
+//! Both open the store themselves: a directory that no server has open, or a Redis, also while servers serve from it. `-` stands for
+//! standard output and input.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -106,14 +107,17 @@ fn prepare(layers: &Layers) -> Result<Config, Box<dyn Error>> {
         warn!("{warning}");
     }
     if config.store == StoreUrl::Memory {
-        return Err("memory: keeps nothing between two commands; name a store with --store file:DIRECTORY".into());
+        return Err(
+            "memory: keeps nothing between two commands; name a store with --store file:DIRECTORY or redis://HOST"
+                .into(),
+        );
     }
     Ok(config)
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
-    let url = config.store.clone();
-    Ok(tokio::task::spawn_blocking(move || store::open(&url)).await??)
+    let (url, options) = (config.store.clone(), config.store_config());
+    Ok(tokio::task::spawn_blocking(move || store::open(&url, &options)).await??)
 }
 
 /// Writes beside the file and renames at the end: whoever finds the file finds all of it.

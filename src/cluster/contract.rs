@@ -151,7 +151,8 @@ pub(crate) async fn publishing_alone_or_into_a_full_inbox_never_waits(bench: imp
         }
     };
     timeout(WITHIN, hearing).await.expect("the last one is heard");
-    assert!(heard.contains(&Heard::Lost) || heard.len() == 5_001, "a loss is told: {}", heard.len());
+    // What was said to nobody may be under way still when somebody comes.
+    assert!(heard.contains(&Heard::Lost) || heard.len() >= 5_001, "a loss is told: {}", heard.len());
 }
 
 pub(crate) async fn a_dashboard_is_opened_again_under_the_same_node(bench: impl Bench) {

@@ -44,17 +44,27 @@ impl Inbox {
 
     /// Says that something may be missing.
     pub fn lost(&self) {
-        let mut waiting = self.lock();
-        if waiting.heard.back() != Some(&Heard::Lost) {
-            waiting.heard.push_back(Heard::Lost);
-        }
-        drop(waiting);
-        self.filled.notify_one();
+        self.say_once(Heard::Lost);
     }
 
     /// Says that a node is gone. It is never dropped: there are as many as there are nodes.
     pub fn gone(&self, node: NodeId) {
-        self.lock().heard.push_back(Heard::Gone(node));
+        self.say_once(Heard::Gone(node));
+    }
+
+    /// Says that others took this node for gone. It is never dropped.
+    pub fn forgotten(&self) {
+        self.say_once(Heard::Forgotten);
+    }
+
+    /// What is said repeatedly before the room has taken it moves to the end: however often it is said, the queue is bounded.
+    fn say_once(&self, one: Heard) {
+        let mut waiting = self.lock();
+        if !matches!(waiting.heard.back(), Some(last) if *last == one) {
+            waiting.heard.retain(|other| *other != one);
+            waiting.heard.push_back(one);
+        }
+        drop(waiting);
         self.filled.notify_one();
     }
 
@@ -89,7 +99,7 @@ impl Inbox {
 
 impl Waiting {
     fn lose(&mut self) {
-        self.heard.retain(|one| matches!(one, Heard::Gone(_)));
+        self.heard.retain(|one| matches!(one, Heard::Gone(_) | Heard::Forgotten));
         self.heard.push_back(Heard::Lost);
         self.bytes = 0;
         self.envelopes = 0;
@@ -113,6 +123,20 @@ mod tests {
         inbox.take(&mut heard, 10).await;
         let after = Heard::Envelope(Bytes::from_static(b"after"));
         assert_eq!(heard, [Heard::Gone(NodeId(7)), Heard::Lost, after]);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_again_before_it_is_taken_is_heard_once_and_last() {
+        let inbox = Inbox::default();
+        for _ in 0..10_000 {
+            inbox.gone(NodeId(7));
+            inbox.lost();
+            inbox.forgotten();
+            inbox.lost();
+        }
+        let mut heard = Vec::new();
+        inbox.take(&mut heard, 10).await;
+        assert_eq!(heard, [Heard::Gone(NodeId(7)), Heard::Forgotten, Heard::Lost]);
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ pub(crate) mod contract;
 pub mod envelope;
 mod inbox;
 pub mod local;
+pub mod nodes;
+pub mod redis;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use ydash_proto::id::{DashboardId, NodeId};
 
 pub use inbox::Inbox;
+use nodes::NodeStatus;
 
 /// One node's way to the others. Cheap to share.
 pub trait Bus: Send + Sync + 'static {
@@ -33,6 +36,16 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// Does not fail: a bus that is down says [`Heard::Lost`] when it is back.
     fn subscribe<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Subscription>;
+
+    /// The nodes that are known, this one first; empty for a bus that knows no nodes, only dashboards.
+    fn nodes(&self) -> Vec<NodeStatus> {
+        Vec::new()
+    }
+
+    /// Leaves the bus, after the last subscription has ended: the others know at once.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// The near end of what a bus does for one subscription. It ends when this is dropped.
@@ -56,6 +69,8 @@ pub enum Heard {
     Lost,
     /// Another node has closed the dashboard, or is no more.
     Gone(NodeId),
+    /// Others took this node for gone, and have removed its members' presence. Something may be missing as well.
+    Forgotten,
 }
 
 /// One dashboard's ear and voice on the bus.

@@ -16,9 +16,11 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
-use crate::store::StoreUrl;
+use crate::redis::RedisUrl;
+use crate::store::redis::RedisStoreConfig;
+use crate::store::{StoreConfig, StoreUrl};
 
-pub use value::{LogFormat, Network, Origin};
+pub use value::{BusUrl, LogFormat, Network, Origin};
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "ydash.toml";
@@ -27,6 +29,9 @@ pub const DEFAULT_FILE: &str = "ydash.toml";
 pub const FILE_VARIABLE: &str = "YDASH_CONFIG";
 
 const VARIABLE_PREFIX: &str = "YDASH_";
+
+/// Variables by which others know some knobs. The knob's own wins.
+const FOREIGN_VARIABLES: &[(&str, &str)] = &[("REDIS_STATE_TTL", "redis-private-ttl")];
 
 /// Declares the table: a group, then its knobs with documentation, type, default, how the value is written, and its parser.
 macro_rules! knobs {
@@ -81,7 +86,7 @@ knobs! {
         inspector: bool = "true", "BOOL", value::yes_or_no;
     }
     "Keeping" {
-        /// Where dashboards are kept: file:DIRECTORY or memory:.
+        /// Where dashboards are kept: file:DIRECTORY, memory:, or redis://HOST and its kin.
         store: StoreUrl = "file:./data", "URL", value::parsed;
         /// How long edits of all rooms are collected into one durable write.
         commit_interval: Duration = "40ms", "TIME", value::duration;
@@ -91,6 +96,18 @@ knobs! {
         snapshot_interval: Duration = "60s", "TIME", value::duration;
         /// How long log entries stay that a snapshot covers.
         history: Duration = "7d", "TIME", value::duration;
+        /// How long a user's private document (~user) stays in Redis after its last use; also REDIS_STATE_TTL.
+        redis_private_ttl: Option<Duration> = "30d", "TIME", value::lifetime;
+        /// How long any other dashboard stays in Redis after its last use.
+        redis_shared_ttl: Option<Duration> = "never", "TIME", value::lifetime;
+        /// How many replicas of Redis are to have an edit before it is called saved.
+        redis_wait_replicas: u32 = "0", "N", value::count_or_none;
+    }
+    "Nodes" {
+        /// How nodes hear each other: auto (over the store, if that is Redis), none, or redis://HOST like the store.
+        bus: BusUrl = "auto", "URL", value::parsed;
+        /// What this node is called in lists of nodes; the host's name and the port if it is not said.
+        node_name: String = "", "NAME", value::name;
     }
     "Rooms" {
         /// How long a room without members stays in memory.
@@ -191,6 +208,8 @@ pub enum Source {
     File(PathBuf),
     /// Its variable.
     Environment,
+    /// A variable of another name.
+    ForeignVariable(&'static str),
     /// Its flag.
     Flag,
 }
@@ -203,6 +222,7 @@ impl Source {
             Source::Default => String::new(),
             Source::File(path) => format!("from {}", path.display()),
             Source::Environment => format!("from {}", knob.variable),
+            Source::ForeignVariable(variable) => format!("from {variable}"),
             Source::Flag => format!("from --{}", knob.name),
         }
     }
@@ -303,6 +323,27 @@ impl Config {
         }
     }
 
+    /// The Redis over which this node hears others, if it does.
+    #[must_use]
+    pub fn bus_redis(&self) -> Option<&RedisUrl> {
+        match &self.bus {
+            BusUrl::Auto => self.store.redis(),
+            BusUrl::None => None,
+            BusUrl::Redis(url) => Some(url),
+        }
+    }
+
+    /// What a store is opened with.
+    #[must_use]
+    pub fn store_config(&self) -> StoreConfig {
+        let redis = RedisStoreConfig {
+            private_ttl: self.redis_private_ttl,
+            shared_ttl: self.redis_shared_ttl,
+            wait_replicas: self.redis_wait_replicas,
+        };
+        StoreConfig { redis }
+    }
+
     /// Every knob with its value and origin, secrets masked.
     pub fn settings(&self) -> impl Iterator<Item = (&'static Knob, String, &Source)> {
         KNOBS.iter().zip(&self.settings).map(|(knob, setting)| (knob, masked(&setting.text), &setting.source))
@@ -343,6 +384,13 @@ impl Config {
 
     /// Unknown variables only warn: Kubernetes sets `YDASH_SERVICE_HOST` and others for a service of this name.
     fn apply_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigError> {
+        for (variable, name) in FOREIGN_VARIABLES {
+            let text = environment.get(*variable).filter(|text| !text.is_empty());
+            if let (Some(text), Some(index)) = (text, find(name)) {
+                let place = || ("environment".into(), (*variable).to_owned());
+                self.set(index, text, Source::ForeignVariable(variable), place)?;
+            }
+        }
         let mut warnings = Vec::new();
         for (variable, text) in environment {
             if !variable.starts_with(VARIABLE_PREFIX) || variable == FILE_VARIABLE || text.is_empty() {
@@ -391,6 +439,13 @@ impl Config {
         if self.session_byte_burst < self.frame_bytes_max {
             return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
         }
+        if matches!(self.bus, BusUrl::Redis(_)) && self.store.redis().is_none() {
+            return unfit(format!(
+                "the store `{}` is this node's own, but nodes on a bus must share their store: \
+                 set store to a Redis as well, or bus to none",
+                self.store
+            ));
+        }
         Ok(())
     }
 }
@@ -433,13 +488,20 @@ fn plain(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// `scheme://user:password@host` without the password.
+/// `scheme://user:password@host?…-password=password` without the passwords.
 fn masked(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
-    match rest.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
-        None => text.into(),
-    }
+    let rest = match rest.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{user}:***@{host}"),
+        None => rest.to_owned(),
+    };
+    let Some((place, parameters)) = rest.split_once('?') else { return format!("{scheme}://{rest}") };
+    let mask = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if name.ends_with("password") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    };
+    let parameters: Vec<String> = parameters.split('&').map(mask).collect();
+    format!("{scheme}://{place}?{}", parameters.join("&"))
 }
 
 /// The candidate that is fewest edits away, if that is few for its length.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ydash_proto::access::Access;
 
+use crate::redis::{RedisUrl, RedisUrlError};
+
 /// `60s`, `8ms`, `7d`: a number and its unit, `ms s m h d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -14,6 +16,20 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text).ok_or_else(expected)?;
     let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| String::from("duration is too long"))
+}
+
+/// How long something stays: a duration, a number of seconds as Redis has it, or `never` if it is never removed.
+pub(super) fn lifetime(text: &str) -> Result<Option<Duration>, String> {
+    match text.parse() {
+        Ok(0) => Err("expected a time above zero, or never".into()),
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        Err(_) if text == "never" => Ok(None),
+        Err(_) => match duration(text) {
+            Ok(Duration::ZERO) => Err("expected a time above zero, or never".into()),
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err("expected a duration such as 12h or 30d, a number of seconds, or never".into()),
+        },
+    }
 }
 
 /// `65536`, `64KiB`, `16MiB`, `2GiB`.
@@ -41,6 +57,11 @@ pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| String::from("expected a whole number above zero"))
 }
 
+/// A whole number.
+pub(super) fn count_or_none(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| String::from("expected a whole number"))
+}
+
 /// `true` or `false`.
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
@@ -64,6 +85,13 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn list<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Vec<T>, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(|part| part.parse().map_err(|error: T::Err| format!("{part}: {error}"))).collect()
+}
+
+/// A name for people: one line, not too long.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    const CHARACTERS_MAX: usize = 128;
+    let fits = text.chars().count() <= CHARACTERS_MAX && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(format!("expected at most {CHARACTERS_MAX} characters on one line")) }
 }
 
 /// Whatever its own parser says.
@@ -104,6 +132,32 @@ impl FromStr for LogFormat {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// How this node and others hear each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusUrl {
+    /// Over the store's Redis; not at all with a store that is this node's own.
+    Auto,
+    /// Not at all.
+    None,
+    /// Over this Redis.
+    Redis(RedisUrl),
+}
+
+impl FromStr for BusUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<BusUrl, String> {
+        match text {
+            "auto" => Ok(BusUrl::Auto),
+            "none" => Ok(BusUrl::None),
+            _ if text.contains("://") => {
+                text.parse().map(BusUrl::Redis).map_err(|error: RedisUrlError| error.to_string())
+            }
+            _ => Err("expected auto, none, or a Redis as in redis://127.0.0.1:6379".into()),
         }
     }
 }
@@ -184,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn lifetimes_may_have_no_end() {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        for (text, expected) in [("30d", days(30)), ("2592000", days(30)), ("never", None)] {
+            assert_eq!(lifetime(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "0s", "-1", "soon"] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn sizes_may_have_units() {
         for (text, expected) in [("0", 0), ("65536", 65536), ("64KiB", 65536), ("16MiB", 16 << 20), ("1 GiB", 1 << 30)]
         {
@@ -217,6 +282,16 @@ mod tests {
         assert!(contains("fd00::/8", "fd12::1"));
         for text in ["", "10.0.0.0/33", "::/129", "x/8", "10.0.0.0/"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bus_is_a_redis_or_none() {
+        assert_eq!("auto".parse(), Ok(BusUrl::Auto));
+        assert_eq!("none".parse(), Ok(BusUrl::None));
+        assert_eq!("redis://h".parse(), Ok(BusUrl::Redis("redis://h".parse().unwrap())));
+        for text in ["", "redis", "nats://h", "redis://a,b"] {
+            assert!(text.parse::<BusUrl>().is_err(), "{text}");
         }
     }
 

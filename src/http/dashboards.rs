@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::access::Identity;
+use ydash_proto::document::CreateError;
 use ydash_proto::id::DashboardId;
 
 use crate::http::reply::{Problem, bytes_response, json_response};
@@ -22,8 +23,8 @@ use crate::http::{Site, path};
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
-    /// The document's content as JSON, by the names of its root types.
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<serde_json::Value, ReadError>>;
+    /// The document's content as JSON text, by the names of its root types.
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>>;
 
     /// The document as one Yjs update v1; with `have` (an encoded state vector) only what is missing there.
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>>;
@@ -34,6 +35,14 @@ pub trait Dashboards: Send + Sync + 'static {
         dashboard: DashboardId,
         author: Identity,
         update: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>>;
+
+    /// Begins a dashboard with what JSON says, and returns when it is durable.
+    fn create(
+        &self,
+        dashboard: DashboardId,
+        author: Identity,
+        json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 }
 
@@ -57,6 +66,12 @@ pub enum WriteError {
     /// Not an update v1: answered 400.
     #[error("malformed update")]
     Malformed,
+    /// Not JSON that could be a document: answered 400.
+    #[error(transparent)]
+    Json(CreateError),
+    /// The dashboard has content already: answered 409.
+    #[error("dashboard exists")]
+    Exists,
     /// It builds on updates that the server does not have: answered 409.
     #[error("update behind a hole")]
     Incomplete,
@@ -88,6 +103,12 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Problem {
         match error {
             WriteError::Malformed => Problem::MalformedUpdate,
+            WriteError::Json(why) => Problem::BadRequest(match why {
+                CreateError::NotJson => "the body is not JSON",
+                CreateError::NotAnObject => "a document is an object of root types",
+                CreateError::NotAType => "a root is an object, a list or a text",
+            }),
+            WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
@@ -99,7 +120,7 @@ impl From<WriteError> for Problem {
 /// `GET /api/dashboards/<workspace>/<name>`
 pub(super) async fn read_json(site: Arc<Site>, target: Target) -> Result<Response, Problem> {
     let document = site.dashboards.read_json(target.dashboard).await?;
-    Ok(json_response(StatusCode::OK, &document))
+    Ok(bytes_response(StatusCode::OK, "application/json", document))
 }
 
 /// `GET /api/dashboards/<workspace>/<name>/state`
@@ -118,16 +139,45 @@ where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
+    let (update, _budget) = take_body(&site, &target, body, site.frame_bytes_max).await?;
+    site.dashboards.write_update(target.dashboard, target.identity, update).await?;
+    Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
+}
+
+/// What a new dashboard may be written as: values take several times their text.
+const CREATE_BYTES_MAX: usize = 1 << 20;
+
+/// `PUT /api/dashboards/<workspace>/<name>`
+pub(super) async fn create<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    let bytes_max = CREATE_BYTES_MAX.min(site.frame_bytes_max);
+    let (json, _budget) = take_body(&site, &target, body, bytes_max).await?;
+    site.dashboards.create(target.dashboard, target.identity, json).await?;
+    Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
+}
+
+/// Takes the body of whoever may write.
+async fn take_body<S, B, E>(
+    site: &Site,
+    target: &Target,
+    body: S,
+    bytes_max: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
     if site.draining.is_cancelled() {
         return Err(Problem::Draining);
     }
     if !target.access.may_edit() {
         return Err(Problem::Forbidden);
     }
-    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, site.frame_bytes_max, &site.body_budget));
-    let (update, _budget) = arriving.await.map_err(|_| Problem::Timeout)??;
-    site.dashboards.write_update(target.dashboard, target.identity, update).await?;
-    Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
+    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, bytes_max, &site.body_budget));
+    arriving.await.map_err(|_| Problem::Timeout)?
 }
 
 /// How long a body may take; 16 MiB come in half a minute over 5 Mbit/s.

@@ -7,6 +7,7 @@ mod addresses;
 mod assets;
 mod dashboards;
 mod inspector;
+mod nodes;
 mod path;
 mod proxy;
 mod reply;
@@ -40,6 +41,7 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
 pub use inspector::Inspector;
+pub use nodes::Nodes;
 pub use path::DEFAULT_WORKSPACE;
 pub use serve::{Listener, serve};
 pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
@@ -56,6 +58,8 @@ pub struct Site {
     pub inspector: Arc<dyn Inspector>,
     /// As the knob says.
     pub inspector_on: bool,
+    /// Which nodes REST tells of.
+    pub nodes: Arc<dyn Nodes>,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -97,6 +101,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
     let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
+    let nodes =
+        segment!("api" / "nodes").and(reading()).and(warp::header::headers_cloned()).and(with(site)).map(nodes::list);
 
     let json = dashboard(site, Resource::Document)
         .and(reading())
@@ -104,6 +110,10 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, target, query| {
         answer(Route::State, site, target, |site, target| dashboards::read_state(site, target, query))
     });
+    let create =
+        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Dashboard, site, target, |site, target| dashboards::create(site, target, body))
+        });
     let updates =
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
@@ -129,8 +139,20 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         },
     );
 
-    let api = json.or(state).unify().or(updates).unify().or(inspector).unify();
-    health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
+    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(inspector).unify();
+    health
+        .or(ready)
+        .unify()
+        .or(metrics)
+        .unify()
+        .or(nodes)
+        .unify()
+        .or(api)
+        .unify()
+        .or(page)
+        .unify()
+        .recover(unmatched)
+        .unify()
 }
 
 fn health(_: Arc<Site>) -> Response {

@@ -36,6 +36,8 @@ pub(super) enum Problem {
     MalformedUpdate,
     /// The update builds on updates that the server does not have.
     IncompleteUpdate,
+    /// The dashboard has content already.
+    Exists,
     /// The update would break a limit of the document.
     DocumentLimit(&'static str),
     /// The body, or the document with it, would be too large.
@@ -68,7 +70,7 @@ impl Problem {
             Problem::BadName => Refusal::BadName,
             Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
-            Problem::IncompleteUpdate => Refusal::Held,
+            Problem::IncompleteUpdate | Problem::Exists => Refusal::Held,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
             Problem::TooLarge { .. } => Refusal::FrameTooLarge,
@@ -117,6 +119,7 @@ impl Problem {
             Problem::IncompleteUpdate => {
                 (StatusCode::CONFLICT, "incomplete_update", "the update builds on updates that are not here")
             }
+            Problem::Exists => (StatusCode::CONFLICT, "exists", "the dashboard has content already"),
             Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),
             Problem::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"),

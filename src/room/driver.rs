@@ -4,11 +4,12 @@
 //! comes back as an input.
 
 use super::handle::{RoomView, ToRoom};
-use super::registry::Context;
+use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
 use crate::outbox::{self, Outbox, Pushed};
+use crate::store::Appended;
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
@@ -25,7 +26,6 @@ use tracing::{debug, error, info, warn};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
-use ydash_proto::log::LogPosition;
 use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update;
@@ -71,9 +71,9 @@ pub(super) struct Driver {
     effects: Vec<Effect>,
     answers: HashMap<RequestId, oneshot::Sender<Result<(), WriteRefusal>>>,
     next_request: u64,
-    append: Pending<Option<LogPosition>>,
+    append: Pending<Written<Appended>>,
     compaction: Pending<Option<Compacted>>,
-    snapshot: Pending<bool>,
+    snapshot: Pending<Written<()>>,
     /// What the room hears of other nodes' rooms, and tells them.
     line: Subscription,
     /// What the room was told of others on the line: nothing yet, or whether there are any.
@@ -136,17 +136,17 @@ impl Driver {
             // Every branch is cancel-safe: `recv_many`, `hear` and the boxed futures keep what they have, the timer its deadline.
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, INPUTS_AT_ONCE) => {}
-                Some(position) = &mut self.append => {
+                Some(written) = &mut self.append => {
                     self.append = None.into();
-                    self.appended(position);
+                    self.appended(written);
                 }
                 Some(compacted) = &mut self.compaction => {
                     self.compaction = None.into();
                     self.compacted(compacted);
                 }
-                Some(saved) = &mut self.snapshot => {
+                Some(written) = &mut self.snapshot => {
                     self.snapshot = None.into();
-                    self.snapshotted(saved);
+                    self.snapshotted(written);
                 }
                 () = self.line.hear(&mut heard, INPUTS_AT_ONCE) => {}
                 Some(input) = self.scans.next(), if !self.scans.is_empty() => self.scanned(input),
@@ -161,10 +161,11 @@ impl Driver {
             for message in messages.drain(..) {
                 self.take(now, message);
             }
+            // First, so that a newcomer's question is answered.
+            self.link(now);
             for one in heard.drain(..) {
                 self.hear(now, one);
             }
-            self.link(now);
             if messages.capacity() > INPUTS_AT_ONCE / 4 {
                 messages = Vec::new();
             }
@@ -208,7 +209,10 @@ impl Driver {
                 let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
                 let _ = answer.send(state); // Whoever asked may have gone.
             }
-            ToRoom::Write { identity, update, answer } => {
+            ToRoom::Write { creates: true, answer, .. } if self.room.has_content() => {
+                let _ = answer.send(Err(WriteRefusal::Exists)); // Whoever asked may have gone.
+            }
+            ToRoom::Write { identity, update, answer, .. } => {
                 self.answers.retain(|_, waiting| !waiting.is_closed());
                 self.next_request += 1;
                 let request = RequestId(self.next_request);
@@ -272,6 +276,7 @@ impl Driver {
             Heard::Envelope(bytes) => bytes,
             Heard::Lost => return self.handle(now, Input::RemoteLost),
             Heard::Gone(origin) => return self.handle(now, Input::NodeGone { origin }),
+            Heard::Forgotten => return self.handle(now, Input::Forgotten),
         };
         self.context.metrics.bus_heard.inc();
         match self.open_envelope(&bytes) {
@@ -303,6 +308,7 @@ impl Driver {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         Ok(Some(Input::Remote { origin, number, durable, said }))
@@ -379,8 +385,8 @@ impl Driver {
                     let _ = answer.send(result); // Whoever asked may have gone.
                 }
             }
-            Effect::Append { entries } => {
-                let submission = self.context.append(&self.id, entries);
+            Effect::Append { entries, after } => {
+                let submission = self.context.append(&self.id, after, entries);
                 self.append = Some(submission).into();
             }
             Effect::Compact { parts } => {
@@ -420,21 +426,22 @@ impl Driver {
         self.seats.binary_search_by_key(&member, |seat| seat.member).ok().map(|at| &self.seats[at])
     }
 
-    fn appended(&mut self, position: Option<LogPosition>) {
+    fn appended(&mut self, written: Written<Appended>) {
         let now = self.context.clock.now();
-        let input = match position {
-            Some(position) => {
+        let input = match written {
+            Written::Durable(Appended { position, before }) => {
                 if core::mem::take(&mut self.append_failing) {
                     info!(dashboard = %self.id, "appending again");
                 }
-                Input::Appended { position }
+                Input::Appended { position, before }
             }
-            None => {
+            Written::Failed => {
                 if !core::mem::replace(&mut self.append_failing, true) {
                     warn!(dashboard = %self.id, "append failed; members keep editing, nothing is called saved");
                 }
                 Input::AppendFailed
             }
+            Written::Lost => Input::AppendLost,
         };
         self.handle(now, input);
     }
@@ -442,8 +449,8 @@ impl Driver {
     fn compacted(&mut self, compacted: Option<Compacted>) {
         let metrics = &self.context.metrics;
         match compacted.as_ref().map(|compacted| compacted.kept) {
-            Some(Kept::Live | Kept::AllLossy) => _ = metrics.compactions.inc(),
-            Some(Kept::AllUnread) | None => {
+            Some(Kept::Live) => _ = metrics.compactions.inc(),
+            Some(Kept::All) | None => {
                 metrics.compactions_failed.inc();
                 // Whoever wrote what cannot be collected does not fill the log with it.
                 if !core::mem::replace(&mut self.is_uncollected, true) {
@@ -455,9 +462,14 @@ impl Driver {
         self.handle(now, Input::Compacted { base: compacted.map(|compacted| compacted.state) });
     }
 
-    fn snapshotted(&mut self, saved: bool) {
+    fn snapshotted(&mut self, written: Written<()>) {
         let now = self.context.clock.now();
-        self.handle(now, Input::Snapshotted { saved });
+        let input = match written {
+            Written::Durable(()) => Input::Snapshotted { saved: true },
+            Written::Failed => Input::Snapshotted { saved: false },
+            Written::Lost => Input::SnapshotLost,
+        };
+        self.handle(now, input);
     }
 
     fn report(&mut self, report: Report) {
@@ -497,6 +509,15 @@ impl Driver {
             Report::Diverged => {
                 // That appends fail has been said; without a failure it takes no more than one large edit.
                 debug!("too much waits for the store: it gets one difference");
+                return;
+            }
+            Report::StoreLost => {
+                metrics.store_losses.inc();
+                warn!(dashboard = %self.id, "the store has lost what was durable; all that is known here is put back");
+                return;
+            }
+            Report::FoundInStore => {
+                debug!("the log holds what others wrote: it is read");
                 return;
             }
             Report::ReadOnly => Refusal::ReadOnly,

@@ -24,6 +24,8 @@ pub(super) enum ToRoom {
     Write {
         identity: Identity,
         update: Box<Scanned>,
+        /// Refuse it if there is anything already.
+        creates: bool,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     },
     Look {
@@ -148,8 +150,20 @@ impl RoomHandle {
     /// # Errors
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
     pub async fn write(&self, identity: Identity, update: Scanned) -> Result<(), WriteError> {
+        self.put(identity, update, false).await
+    }
+
+    /// As [`RoomHandle::write`], if the dashboard is empty.
+    ///
+    /// # Errors
+    /// [`WriteError`] – likewise; [`WriteRefusal::Exists`] when there is anything.
+    pub async fn create(&self, identity: Identity, update: Scanned) -> Result<(), WriteError> {
+        self.put(identity, update, true).await
+    }
+
+    async fn put(&self, identity: Identity, update: Scanned, creates: bool) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.send(ToRoom::Write { identity, update: Box::new(update), answer }).await?;
+        self.send(ToRoom::Write { identity, update: Box::new(update), creates, answer }).await?;
         Ok(answered.await.map_err(|_| Ended)??)
     }
 

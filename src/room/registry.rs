@@ -11,7 +11,7 @@ use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
 use crate::reading::Readers;
 use crate::store::writer::WriterHandle;
-use crate::store::{Append, SnapshotOutcome, Store, StoreError};
+use crate::store::{Append, Appended, SnapshotOutcome, Store, StoreError};
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
@@ -29,11 +29,14 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
-use ydash_proto::room::{Loaded, Room, StoreRead, Tuning};
+use ydash_proto::room::{Input, Loaded, Room, StoreRead, Tuning};
 use ydash_proto::time::Timestamp;
 
 /// Messages that wait for one room; beyond, its peers' sockets are not read.
 const INBOX_MESSAGES: usize = 256;
+/// Rooms that look after the store at once, and the pause before the next: 10 000 take ten seconds.
+const CHECKED_AT_ONCE: usize = 100;
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long a dashboard whose room failed twice stays closed.
 const QUARANTINE: Duration = Duration::from_secs(600);
 /// Failures that are remembered.
@@ -72,6 +75,27 @@ pub enum OpenError {
     /// The node is about to end.
     #[error("node is draining")]
     Draining,
+}
+
+/// What became of something that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written<T> {
+    /// It is durable.
+    Durable(T),
+    /// It may not be durable: to be tried again.
+    Failed,
+    /// It was refused: the store has lost what it builds on.
+    Lost,
+}
+
+impl<T> Written<T> {
+    fn of(result: Result<T, StoreError>) -> Written<T> {
+        match result {
+            Ok(written) => Written::Durable(written),
+            Err(StoreError::Lost { .. }) => Written::Lost,
+            Err(_) => Written::Failed,
+        }
+    }
 }
 
 type Slot = Arc<OnceCell<RoomHandle>>;
@@ -239,6 +263,18 @@ impl Registry {
         }
     }
 
+    /// Has every room find out whether the store still holds what is durable; with `compare`, also what other nodes wrote.
+    ///
+    /// Some at a time, so that neither the store nor this node has to do it all at once.
+    pub async fn check_store(&self, compare: bool) {
+        for (n, inbox) in self.inboxes().into_iter().enumerate() {
+            if n % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1 {
+                tokio::time::sleep(CHECK_PAUSE).await;
+            }
+            let _ = inbox.send(ToRoom::Input(Input::CheckStore { compare })).await; // A room that has ended needs no telling.
+        }
+    }
+
     /// Opens nothing any more, has every room flush, save and snapshot, and sends every session elsewhere.
     ///
     /// Returns at once; rooms end one by one as they are settled and empty: wait for the tracker, within a deadline.
@@ -248,11 +284,13 @@ impl Registry {
     }
 
     async fn tell_all(&self, message: impl Fn() -> ToRoom) {
-        let inboxes: Vec<_> =
-            self.context.slots.iter().filter_map(|slot| slot.get().map(|room| room.shared.inbox.clone())).collect();
-        for inbox in inboxes {
+        for inbox in self.inboxes() {
             let _ = inbox.send(message()).await; // A room that has ended needs no telling.
         }
+    }
+
+    fn inboxes(&self) -> Vec<mpsc::Sender<ToRoom>> {
+        self.context.slots.iter().filter_map(|slot| slot.get().map(|room| room.shared.inbox.clone())).collect()
     }
 
     async fn load(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
@@ -318,35 +356,36 @@ impl Context {
         self.slots.remove_if(id, is_unused).is_some() || !self.slots.contains_key(id)
     }
 
-    /// Submits entries; resolves to the position of the last one, or `None` when they may not be durable.
+    /// Submits entries that rely on everything up to `after` being there.
     pub(super) fn append(
         &self,
         id: &DashboardId,
+        after: Option<LogPosition>,
         entries: Vec<LogEntry>,
-    ) -> Pin<Box<dyn Future<Output = Option<LogPosition>> + Send>> {
-        let submission = self.writer.submit(Append { dashboard: id.clone(), entries });
-        Box::pin(async move { submission.await.ok() })
+    ) -> Pin<Box<dyn Future<Output = Written<Appended>> + Send>> {
+        let submission = self.writer.submit(Append { dashboard: id.clone(), after, entries });
+        Box::pin(async move { Written::of(submission.await) })
     }
 
-    /// Writes a snapshot; resolves to whether it, or a better one, is there.
+    /// Writes a snapshot, unless a better one is there.
     pub(super) async fn snapshot(
         self: Arc<Self>,
         id: DashboardId,
         covers: LogPosition,
         state: bytes::Bytes,
         now: Timestamp,
-    ) -> bool {
+    ) -> Written<()> {
         let history = u64::try_from(self.config.history.as_millis()).unwrap_or(u64::MAX);
         let keep_log_since = Timestamp(now.0.saturating_sub(history));
         match self.store.snapshot(&id, covers, state, keep_log_since).await {
             Ok(SnapshotOutcome::Kept | SnapshotOutcome::Superseded) => {
                 self.metrics.snapshots.inc();
-                true
+                Written::Durable(())
             }
             Err(failure) => {
                 self.metrics.snapshots_failed.inc();
                 warn!(dashboard = %id, %failure, "snapshot failed; the log still holds everything");
-                false
+                Written::of(Err(failure))
             }
         }
     }
@@ -361,7 +400,7 @@ impl Context {
         let stored = match self.store.load(&id).await {
             Ok(stored) => stored,
             Err(failure) => {
-                warn!(dashboard = %id, %failure, "store not read for a snapshot; the log still holds everything");
+                warn!(dashboard = %id, %failure, "store not read; what is there stays there");
                 return None;
             }
         };

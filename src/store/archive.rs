@@ -213,7 +213,7 @@ impl Importing {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.waiting);
-        let results = store.append(vec![Append { dashboard: self.dashboard.clone(), entries }]).await;
+        let results = store.append(vec![Append { dashboard: self.dashboard.clone(), after: None, entries }]).await;
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
@@ -321,7 +321,11 @@ mod tests {
     /// Dashboards of every shape: only a log, history with a snapshot in its middle, a trimmed log, only a snapshot.
     async fn filled() -> MemoryStore {
         let store = MemoryStore::new();
-        let log_only = Append { dashboard: id("w/log"), entries: (0..600).map(|n| entry(n, &n.to_string())).collect() };
+        let log_only = Append {
+            dashboard: id("w/log"),
+            after: None,
+            entries: (0..600).map(|n| entry(n, &n.to_string())).collect(),
+        };
         ok(&store, log_only).await;
         for (dashboard, keep) in [("w/history", 0), ("w/trimmed", 5)] {
             for n in 0..300 {
@@ -340,7 +344,7 @@ mod tests {
     }
 
     async fn ok(store: &dyn Store, append: Append) -> LogPosition {
-        store.append(vec![append]).await.remove(0).unwrap()
+        store.append(vec![append]).await.remove(0).unwrap().position
     }
 
     /// Everything about a store but its positions.

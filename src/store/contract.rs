@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
-use super::{Append, LogEntry, LogPosition, SnapshotOutcome, Source, Store, StoreError, Stored};
+use super::{Append, Appended, LogEntry, LogPosition, SnapshotOutcome, Source, Store, StoreError, Stored};
 
 /// One empty store, and what a test may do to it from outside.
 pub(crate) trait Bench: Sized {
@@ -42,6 +42,8 @@ macro_rules! suite {
             an_older_snapshot_never_displaces_a_newer_one,
             a_snapshot_of_the_same_position_is_kept,
             a_snapshot_ahead_of_the_log_is_refused,
+            an_append_that_relies_on_what_is_there_is_kept,
+            an_append_that_relies_on_what_is_gone_is_refused,
             a_snapshot_before_any_entry_is_kept,
             only_covered_entries_before_the_time_are_trimmed,
             concurrent_snapshotters_lose_nothing,
@@ -89,11 +91,21 @@ pub(crate) fn entry(at: u64, update: &str) -> LogEntry {
 
 /// An append of one entry made at time `n`, whose update reads `update n`.
 pub(crate) fn update(dashboard: &str, n: u64) -> Append {
-    Append { dashboard: id(dashboard), entries: vec![entry(n, &format!("update {n}"))] }
+    Append { dashboard: id(dashboard), after: None, entries: vec![entry(n, &format!("update {n}"))] }
 }
 
 async fn append(store: &dyn Store, append: Append) -> LogPosition {
-    store.append(vec![append]).await.remove(0).unwrap()
+    store.append(vec![append]).await.remove(0).unwrap().position
+}
+
+/// An append that relies on a position.
+async fn append_after(
+    store: &dyn Store,
+    dashboard: &str,
+    after: LogPosition,
+    entries: Vec<LogEntry>,
+) -> Result<Appended, StoreError> {
+    store.append(vec![Append { dashboard: id(dashboard), after: Some(after), entries }]).await.remove(0)
 }
 
 async fn snapshot(
@@ -136,9 +148,13 @@ pub(crate) async fn unknown_dashboards_load_empty(bench: impl Bench) {
 
 pub(crate) async fn appends_load_in_their_order(bench: impl Bench) {
     let store = bench.store();
-    append(store, Append { dashboard: id("w/a"), entries: vec![entry(1, "1"), entry(1, "2"), entry(1, "3")] }).await;
-    append(store, Append { dashboard: id("w/a"), entries: vec![entry(0, "4")] }).await;
-    let last = append(store, Append { dashboard: id("w/a"), entries: vec![entry(2, "")] }).await;
+    append(
+        store,
+        Append { dashboard: id("w/a"), after: None, entries: vec![entry(1, "1"), entry(1, "2"), entry(1, "3")] },
+    )
+    .await;
+    append(store, Append { dashboard: id("w/a"), after: None, entries: vec![entry(0, "4")] }).await;
+    let last = append(store, Append { dashboard: id("w/a"), after: None, entries: vec![entry(2, "")] }).await;
     let stored = load(store, "w/a").await;
     assert_eq!(tail(&stored), ["1", "2", "3", "4", ""]);
     assert_eq!((stored.snapshot, stored.position, stored.damaged), (None, last, 0));
@@ -179,16 +195,19 @@ pub(crate) async fn one_batch_serves_many_dashboards(bench: impl Bench) {
     for (n, result) in results.iter().enumerate().take(1000) {
         let stored = load(bench.store(), &format!("w/{n}")).await;
         let last = if n == 7 { &results[1000] } else { result };
-        assert_eq!(stored.position, *last.as_ref().unwrap());
+        assert_eq!(stored.position, last.as_ref().unwrap().position);
         assert_eq!(tail(&stored)[0], format!("update {n}"));
     }
     assert_eq!(tail(&load(bench.store(), "w/7").await), ["update 7", "update 1000"]);
 }
 
 pub(crate) async fn an_append_without_entries_changes_nothing(bench: impl Bench) {
-    let empty = Append { dashboard: id("w/empty"), entries: Vec::new() };
-    let results = bench.store().append(vec![update("w/a", 1), empty, update("w/b", 1)]).await;
-    assert_eq!(*results[1].as_ref().unwrap(), LogPosition::START);
+    let empty = |name: &str| Append { dashboard: id(name), after: None, entries: Vec::new() };
+    let results = bench.store().append(vec![update("w/a", 1), empty("w/empty"), update("w/b", 1)]).await;
+    assert_eq!(*results[1].as_ref().unwrap(), Appended::default());
+    let end = results[0].as_ref().unwrap().position;
+    let results = bench.store().append(vec![empty("w/a")]).await;
+    assert_eq!(*results[0].as_ref().unwrap(), Appended { position: end, before: end });
     assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/a"), id("w/b")]);
     assert!(bench.store().append(Vec::new()).await.is_empty());
 }
@@ -242,9 +261,69 @@ pub(crate) async fn a_snapshot_of_the_same_position_is_kept(bench: impl Bench) {
 pub(crate) async fn a_snapshot_ahead_of_the_log_is_refused(bench: impl Bench) {
     let last = append(bench.store(), update("w/a", 1)).await;
     let ahead = LogPosition(last.0 + 1);
-    let result = bench.store().snapshot(&id("w/a"), ahead, Bytes::from_static(b"state"), NOW).await;
-    assert!(matches!(result, Err(StoreError::AheadOfLog { covers, .. }) if covers == ahead));
+    for dashboard in ["w/a", "w/unknown"] {
+        let result = bench.store().snapshot(&id(dashboard), ahead, Bytes::from_static(b"state"), NOW).await;
+        assert!(matches!(result, Err(StoreError::Lost { known, .. }) if known == ahead), "{result:?}");
+    }
     assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1"]);
+    assert!(load(bench.store(), "w/unknown").await.is_empty());
+}
+
+pub(crate) async fn an_append_that_relies_on_what_is_there_is_kept(mut bench: impl Bench) {
+    let first = append(bench.store(), update("w/a", 1)).await;
+    let second = append_after(bench.store(), "w/a", first, vec![entry(2, "update 2")]).await.unwrap();
+    assert_eq!(second.before, first);
+    // Somebody else was faster: it is kept all the same, and says so.
+    let third = append_after(bench.store(), "w/a", first, vec![entry(3, "update 3")]).await.unwrap();
+    assert_eq!(third.before, second.position);
+    bench.reopen().await;
+    for after in [LogPosition::START, first, second.position, third.position] {
+        let found = append_after(bench.store(), "w/a", after, Vec::new()).await.unwrap();
+        assert_eq!(found, Appended { position: third.position, before: third.position });
+    }
+    // Also when what it relies on is in the snapshot alone.
+    snapshot(bench.store(), "w/a", second.position, "to 2", NOW).await;
+    assert_eq!(log_updates(bench.store(), "w/a").await, ["update 3"]);
+    for after in [first, second.position, third.position] {
+        append_after(bench.store(), "w/a", after, Vec::new()).await.unwrap();
+    }
+    snapshot(bench.store(), "w/a", third.position, "to 3", NOW).await;
+    bench.reopen().await;
+    let fourth = append_after(bench.store(), "w/a", third.position, vec![entry(4, "update 4")]).await.unwrap();
+    assert_eq!(fourth.before, third.position);
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 4"]);
+    let loaded = load(bench.store(), "w/a").await.position;
+    assert!(append_after(bench.store(), "w/a", loaded, Vec::new()).await.is_ok());
+    assert!(append_after(bench.store(), "w/new", LogPosition::START, vec![entry(1, "update 1")]).await.is_ok());
+}
+
+pub(crate) async fn an_append_that_relies_on_what_is_gone_is_refused(mut bench: impl Bench) {
+    let position = append(bench.store(), update("w/a", 1)).await;
+    let ahead = LogPosition(position.0 + 1);
+    let removed = append(bench.store(), update("w/removed", 1)).await;
+    bench.store().remove(&id("w/removed")).await.unwrap();
+    let refused = async |store: &dyn Store, dashboard: &str, after: LogPosition| {
+        for entries in [Vec::new(), vec![entry(2, "behind a hole")]] {
+            let result = append_after(store, dashboard, after, entries).await;
+            assert!(matches!(result, Err(StoreError::Lost { known, .. }) if known == after), "{dashboard}: {result:?}");
+        }
+    };
+    for _ in 0..2 {
+        refused(bench.store(), "w/a", ahead).await;
+        refused(bench.store(), "w/unknown", position).await;
+        refused(bench.store(), "w/removed", removed).await;
+        bench.reopen().await;
+    }
+    assert!(load(bench.store(), "w/unknown").await.is_empty());
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1"]);
+    // A new life of a removed dashboard does not hold what the old one did.
+    append(bench.store(), update("w/removed", 2)).await;
+    refused(bench.store(), "w/removed", removed).await;
+    assert_eq!(tail(&load(bench.store(), "w/removed").await), ["update 2"]);
+    // Relying on nothing, everything can be put back, and relied on from there.
+    let again = append(bench.store(), update("w/a", 3)).await;
+    append_after(bench.store(), "w/a", again, vec![entry(4, "update 4")]).await.unwrap();
+    assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1", "update 3", "update 4"]);
 }
 
 pub(crate) async fn a_snapshot_before_any_entry_is_kept(bench: impl Bench) {
@@ -379,7 +458,7 @@ pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {
     for state in [random, regular] {
         let mut large = entry(1, "");
         large.update = state.clone();
-        let covers = append(bench.store(), Append { dashboard: id("w/a"), entries: vec![large] }).await;
+        let covers = append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: vec![large] }).await;
         assert!(load(bench.store(), "w/a").await.tail == std::slice::from_ref(&state));
         bench.store().snapshot(&id("w/a"), covers, state.clone(), NOW).await.unwrap();
         bench.reopen().await;
@@ -477,7 +556,7 @@ pub(crate) async fn logs_are_paged_with_all_their_fields(bench: impl Bench) {
             update: Bytes::from(vec![n as u8; n as usize]),
         })
         .collect();
-    let last = append(bench.store(), Append { dashboard: id("w/a"), entries: entries.clone() }).await;
+    let last = append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: entries.clone() }).await;
     let mut read = Vec::new();
     let mut after = LogPosition::START;
     loop {

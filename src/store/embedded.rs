@@ -31,7 +31,8 @@ use super::record::{
     decode_snapshot_covers, encode_snapshot,
 };
 use super::{
-    Append, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, SnapshotOutcome, Store, StoreError, Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, SnapshotOutcome, Store, StoreError,
+    StoreLife, Stored,
 };
 
 /// The layout of the directory.
@@ -115,7 +116,7 @@ impl Store for EmbeddedStore {
         Box::pin(self.read("load a dashboard", move |view| load(view, &dashboard)))
     }
 
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>> {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, StoreError>>> {
         Box::pin(async move {
             let len = batch.len();
             let (answer, answered) = oneshot::channel();
@@ -177,8 +178,9 @@ impl Store for EmbeddedStore {
         Box::pin(self.read("check the store", check))
     }
 
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.ask(|answer| Job::Ping { answer }))
+    /// The directory is locked: nothing that was synced is lost while it is open.
+    fn ping(&self) -> BoxFuture<'_, Result<StoreLife, StoreError>> {
+        Box::pin(async move { self.ask(|answer| Job::Ping { answer }).await.map(|()| StoreLife::ONLY) })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -484,7 +486,7 @@ mod tests {
     contract::suite!(EmbeddedBench);
 
     async fn append(store: &dyn Store, append: Append) -> LogPosition {
-        store.append(vec![append]).await.remove(0).unwrap()
+        store.append(vec![append]).await.remove(0).unwrap().position
     }
 
     #[tokio::test]
@@ -554,7 +556,7 @@ mod tests {
     async fn a_removal_larger_than_a_batch_is_finished_in_the_background() {
         let mut bench = EmbeddedBench::new().await;
         let entries = vec![entry(1, "x"); 2 * SWEEP_ENTRIES_MAX + 5];
-        append(bench.store(), Append { dashboard: id("w/a"), entries }).await;
+        append(bench.store(), Append { dashboard: id("w/a"), after: None, entries }).await;
         bench.store().remove(&id("w/a")).await.unwrap();
         assert!(bench.store().load(&id("w/a")).await.unwrap().is_empty());
         // A new life begins before the old one is swept, and does not see it.
@@ -579,7 +581,7 @@ mod tests {
                 for n in 0..50 {
                     let update = format!("{round} {n} {}", "x".repeat(1000));
                     let entries = vec![entry(n, &update); 100];
-                    covers = append(bench.store(), Append { dashboard: id(dashboard), entries }).await;
+                    covers = append(bench.store(), Append { dashboard: id(dashboard), after: None, entries }).await;
                 }
                 let state = Bytes::from(vec![1; 9000]);
                 bench.store().snapshot(&id(dashboard), covers, state, Timestamp(u64::MAX)).await.unwrap();
@@ -610,7 +612,7 @@ mod tests {
         };
         for _ in 0..20 {
             let entries = (0..1000).map(|n| entry(n, &noise())).collect();
-            append(bench.store(), Append { dashboard: id("w/a"), entries }).await;
+            append(bench.store(), Append { dashboard: id("w/a"), after: None, entries }).await;
         }
         append(bench.store(), update("w/b", 1)).await;
         bench.store.as_ref().unwrap().slot.flush_for_test();

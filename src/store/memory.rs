@@ -15,8 +15,8 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
 use super::{
-    Append, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, SnapshotOutcome, Store, StoreError,
-    Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, SnapshotOutcome, Store,
+    StoreError, StoreLife, Stored,
 };
 
 /// Dashboards in memory. Clones share them.
@@ -32,12 +32,17 @@ struct Shared {
     end: u128,
     set_aside: u64,
     closed: bool,
+    life: u64,
 }
 
 #[derive(Default)]
 struct Dashboard {
     snapshot: Option<Snapshot>,
     log: BTreeMap<LogPosition, Logged>,
+    /// The last position that was given out.
+    end: LogPosition,
+    /// Positions after the first and up to the second were given out and are gone.
+    lost: Vec<(LogPosition, LogPosition)>,
 }
 
 struct Snapshot {
@@ -91,6 +96,24 @@ impl MemoryStore {
         snapshot.map(|snapshot| snapshot.damaged = true).is_some()
     }
 
+    /// Loses everything, as a server without persistence does when it is restarted.
+    pub fn lose_everything(&self) {
+        let mut shared = self.lock();
+        shared.dashboards.clear();
+        shared.life += 1;
+    }
+
+    /// Loses the log after a position and any snapshot that covers more, as a server that is restored from an older copy.
+    pub fn lose_after(&self, dashboard: &DashboardId, position: LogPosition) {
+        let mut shared = self.lock();
+        shared.life += 1;
+        let Some(dashboard) = shared.dashboards.get_mut(dashboard) else { return };
+        dashboard.log.retain(|at, _| *at <= position);
+        dashboard.snapshot.take_if(|snapshot| snapshot.covers > position);
+        dashboard.lost.push((position, dashboard.end));
+        dashboard.end = position;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().expect("nothing panics while it holds the dashboards")
     }
@@ -111,7 +134,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>> {
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, StoreError>>> {
         Box::pin(async move {
             // One fault decides about the batch, as one failing disk would.
             let first = batch.first().map(|append| append.dashboard.clone());
@@ -198,10 +221,10 @@ impl Store for MemoryStore {
         })
     }
 
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn ping(&self) -> BoxFuture<'_, Result<StoreLife, StoreError>> {
         Box::pin(async move {
             self.faults.pass(Step::Ping, None).await?;
-            self.open().map(|_| ())
+            self.open().map(|shared| StoreLife(shared.life))
         })
     }
 
@@ -215,25 +238,37 @@ impl Store for MemoryStore {
 }
 
 impl Shared {
-    fn append(&mut self, append: Append) -> Result<LogPosition, StoreError> {
+    fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
         if let Some(entry) = append.entries.iter().find(|entry| entry.update.len() > RECORD_BYTES_MAX) {
             return Err(StoreError::TooLarge { bytes: entry.update.len() });
         }
+        if let Some(known) = append.after {
+            self.expect(&append.dashboard, known)?;
+        }
+        let before = self.dashboards.get(&append.dashboard).map(|dashboard| dashboard.end).unwrap_or_default();
         if append.entries.is_empty() {
-            return Ok(LogPosition::START);
+            return Ok(Appended { position: before, before });
         }
         let dashboard = self.dashboards.entry(append.dashboard).or_default();
         for entry in append.entries {
             self.end += 1;
-            dashboard.log.insert(LogPosition(self.end), Logged { entry, damaged: false });
+            dashboard.end = LogPosition(self.end);
+            dashboard.log.insert(dashboard.end, Logged { entry, damaged: false });
         }
-        Ok(LogPosition(self.end))
+        Ok(Appended { position: dashboard.end, before })
+    }
+
+    /// Makes sure that everything up to a position is there.
+    fn expect(&self, id: &DashboardId, known: LogPosition) -> Result<(), StoreError> {
+        let dashboard = self.dashboards.get(id);
+        let end = dashboard.map(|dashboard| dashboard.end).unwrap_or_default();
+        let is_lost = |(after, to): &(LogPosition, LogPosition)| *after < known && known <= *to;
+        let is_there = dashboard.is_some_and(|there| !there.lost.iter().any(is_lost) && there.holds(known));
+        if known == LogPosition::START || is_there { Ok(()) } else { Err(StoreError::Lost { known, end }) }
     }
 
     fn snapshot(&mut self, id: &DashboardId, covers: LogPosition, state: Bytes) -> Result<SnapshotOutcome, StoreError> {
-        if covers.0 > self.end {
-            return Err(StoreError::AheadOfLog { covers, end: LogPosition(self.end) });
-        }
+        self.expect(id, covers)?;
         let dashboard = self.dashboards.entry(id.clone()).or_default();
         if dashboard.snapshot.as_ref().is_some_and(|kept| !kept.damaged && kept.covers > covers) {
             return Ok(SnapshotOutcome::Superseded);
@@ -301,6 +336,11 @@ impl Dashboard {
             }
         }
         stored
+    }
+
+    /// Whether an entry is in the log, or in the snapshot.
+    fn holds(&self, position: LogPosition) -> bool {
+        self.log.contains_key(&position) || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covers >= position)
     }
 
     fn after(&self, position: LogPosition) -> impl Iterator<Item = (&LogPosition, &Logged)> {

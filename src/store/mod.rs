@@ -1,7 +1,7 @@
 //! Keeping dashboards: a log of accepted updates and a snapshot for each, behind one trait.
 //!
-//! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk. All of them
-//! pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
+//! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk, [`mod@redis`] is
+//! what several nodes share. All of them pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
 //! those of all rooms together. [`archive`] carries dashboards from one store to another.
 //!
 //! What every store promises:
@@ -9,6 +9,7 @@
 //! - An append that was answered with a position is durable and is in every later load.
 //! - An append that was answered with an error may be in later loads or not: the caller repeats it, and Yjs updates may be
 //!   applied twice.
+//! - Should it lose what was durable all the same, it says so to whoever relies on it, rather than append behind a hole.
 //! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
@@ -16,6 +17,7 @@ pub mod archive;
 pub mod embedded;
 pub mod memory;
 mod record;
+pub mod redis;
 
 mod url;
 pub mod writer;
@@ -51,9 +53,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Appends entries to the logs of many dashboards; each is durable when its position is returned.
     ///
-    /// Answers one result per [`Append`], in their order, with the position of its last entry. The entries of one [`Append`]
-    /// are kept together or not at all, in their order. One without entries gets [`LogPosition::START`].
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<LogPosition, StoreError>>>;
+    /// Answers one result per [`Append`], in their order. The entries of one [`Append`] are kept together or not at all, in
+    /// their order. One without entries appends nothing, and answers the same: so a caller finds out whether what it relies on
+    /// is still there.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] – what [`Append::after`] relies on is gone: append everything that is known, relying on nothing.
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, StoreError>>>;
 
     /// Keeps `state` as the snapshot that stands for the log up to and including `covers`.
     ///
@@ -61,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     /// the next snapshot. [`Timestamp::default`] keeps the whole log as history.
     ///
     /// # Errors
-    /// [`StoreError::AheadOfLog`] – `covers` was never given out by this store: a bug of the caller.
+    /// [`StoreError::Lost`] – the store does not have what stood at `covers`, or never had it: as for [`Store::append`].
     fn snapshot<'a>(
         &'a self,
         dashboard: &'a DashboardId,
@@ -95,7 +101,9 @@ pub trait Store: Send + Sync + 'static {
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>>;
 
     /// Whether the store works: cheap enough for a readiness probe. Tries to recover from an earlier failure.
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    ///
+    /// Answers which life of the store this is: while it is the same, nothing durable can have been lost.
+    fn ping(&self) -> BoxFuture<'_, Result<StoreLife, StoreError>>;
 
     /// Finishes what has begun and lets go of files and connections. Later calls fail with [`StoreError::Closed`].
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -106,8 +114,29 @@ pub trait Store: Send + Sync + 'static {
 pub struct Append {
     /// The dashboard.
     pub dashboard: DashboardId,
+    /// The last position that the caller knows to be durable: nothing is appended unless the store still holds everything up to
+    /// there. `None` relies on nothing.
+    pub after: Option<LogPosition>,
     /// What to append, in order.
     pub entries: Vec<LogEntry>,
+}
+
+/// What became of an [`Append`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of its last entry. The end of the log if it had none.
+    pub position: LogPosition,
+    /// Where the log ended before. Beyond [`Append::after`], it holds entries that the caller has not heard of.
+    pub before: LogPosition,
+}
+
+/// One of the lives of a store: it changes when the store was restarted, or could not be watched for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreLife(pub u64);
+
+impl StoreLife {
+    /// Of a store that can lose nothing while it is open.
+    pub const ONLY: StoreLife = StoreLife(0);
 }
 
 /// What a store holds of a dashboard, as far as needed to open it.
@@ -217,12 +246,13 @@ pub enum StoreError {
         /// Its size.
         bytes: usize,
     },
-    /// A snapshot claims to cover a position that was never given out. Trying again is useless.
-    #[error("snapshot covers position {covers}, the log ends at {end}")]
-    AheadOfLog {
-        /// What it claims to cover.
-        covers: LogPosition,
-        /// The last position given out.
+    /// The store does not have what was durable before, or never had it: it was restored from an older copy, emptied, or has
+    /// failed over to a server that lagged behind. Trying the same again is useless; appending what is known is not.
+    #[error("store has lost what was durable: position {known} is not there, the log ends at {end}")]
+    Lost {
+        /// What the caller relied on.
+        known: LogPosition,
+        /// Where the log ends, as far as that can be told.
         end: LogPosition,
     },
     /// The store was closed, as at shutdown.
@@ -273,13 +303,22 @@ pub enum OpenError {
     },
 }
 
-/// Opens the store that a URL names. Blocks while it reads what the last process left unfinished.
+/// What a store is opened with besides its URL.
+#[derive(Clone, Debug, Default)]
+pub struct StoreConfig {
+    /// How dashboards are kept in Redis.
+    pub redis: self::redis::RedisStoreConfig,
+}
+
+/// Opens the store that a URL names. Blocks while it reads what the last process left unfinished. Redis need not be there yet:
+/// until it is, dashboards cannot be opened.
 ///
 /// # Errors
 /// [`OpenError`] – names the directory and what is wrong with it; the server cannot start.
-pub fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open(url: &StoreUrl, config: &StoreConfig) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
         StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
         StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
+        StoreUrl::Redis(url) => Arc::new(self::redis::RedisStore::new(url.clone(), config.redis.clone())),
     })
 }

@@ -1,8 +1,10 @@
-//! How a store is named in the configuration: `file:DIRECTORY` or `memory:`.
+//! How a store is named in the configuration: `file:DIRECTORY`, `memory:`, or a Redis.
 
 use core::fmt;
 use core::str::FromStr;
 use std::path::PathBuf;
+
+use crate::redis::{RedisUrl, RedisUrlError};
 
 /// Which store to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,13 +13,15 @@ pub enum StoreUrl {
     Directory(PathBuf),
     /// `memory:` – nothing survives the process.
     Memory,
+    /// `redis://…`, `redis-sentinel://…`, `redis-cluster://…`, and the same with `rediss` – what several nodes share.
+    Redis(RedisUrl),
 }
 
 /// Why a text names no store. The text is not repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
     /// No known scheme.
-    #[error("store must be `file:DIRECTORY` or `memory:`")]
+    #[error("store must be `file:DIRECTORY`, `memory:` or `redis://HOST`")]
     Scheme,
     /// `file:` without a directory.
     #[error("store `file:` needs a directory, as in `file:/var/lib/ydash`")]
@@ -28,6 +32,20 @@ pub enum StoreUrlError {
     /// `memory:` takes nothing after the colon.
     #[error("store `memory:` takes nothing after the colon")]
     MemoryPath,
+    /// A Redis that is none.
+    #[error("{0}")]
+    Redis(#[from] RedisUrlError),
+}
+
+impl StoreUrl {
+    /// The Redis that it is, which other nodes can use as well.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisUrl> {
+        match self {
+            StoreUrl::Redis(url) => Some(url),
+            StoreUrl::Directory(_) | StoreUrl::Memory => None,
+        }
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -49,6 +67,7 @@ impl FromStr for StoreUrl {
                 }
                 Ok(StoreUrl::Directory(PathBuf::from(directory)))
             }
+            Some((scheme, _)) if scheme.starts_with("redis") => Ok(StoreUrl::Redis(url.parse()?)),
             _ => Err(StoreUrlError::Scheme),
         }
     }
@@ -59,6 +78,7 @@ impl fmt::Display for StoreUrl {
         match self {
             StoreUrl::Directory(directory) => write!(f, "file:{}", directory.display()),
             StoreUrl::Memory => f.write_str("memory:"),
+            StoreUrl::Redis(url) => write!(f, "{url}"),
         }
     }
 }
@@ -82,6 +102,10 @@ mod tests {
             ("", Err(StoreUrlError::Scheme)),
             ("data", Err(StoreUrlError::Scheme)),
             ("ftp://x", Err(StoreUrlError::Scheme)),
+            ("redis://h/1", Ok(StoreUrl::Redis("redis://h:6379/1".parse().unwrap()))),
+            ("rediss-cluster://h", Ok(StoreUrl::Redis("rediss-cluster://h:6379".parse().unwrap()))),
+            ("redis://", Err(StoreUrlError::Redis(RedisUrlError::NoHost))),
+            ("redisx://h", Err(StoreUrlError::Redis(RedisUrlError::Scheme))),
         ] {
             assert_eq!(url.parse(), expected, "{url}");
         }
@@ -89,7 +113,7 @@ mod tests {
 
     #[test]
     fn display_parses_back() {
-        for url in ["memory:", "file:data", "file:/var/lib/ydash"] {
+        for url in ["memory:", "file:data", "file:/var/lib/ydash", "redis-sentinel://h:1/0?master=m"] {
             assert_eq!(url.parse::<StoreUrl>().unwrap().to_string(), url);
         }
     }

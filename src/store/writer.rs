@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Append, LogPosition, Store, StoreError};
+use super::{Append, Appended, Store, StoreError};
 
 /// How appends are gathered.
 #[derive(Clone, Debug)]
@@ -94,15 +94,15 @@ impl WriterHandle {
 
 /// An append on its way.
 ///
-/// Resolves to its position when it is durable, to [`StoreError::Closed`] if the writer is gone.
+/// Resolves to where it stands when it is durable, to [`StoreError::Closed`] if the writer is gone.
 #[derive(Debug)]
 #[must_use = "the append goes on, but nobody learns whether it is durable"]
 pub struct Submitted {
-    answered: oneshot::Receiver<Result<LogPosition, StoreError>>,
+    answered: oneshot::Receiver<Result<Appended, StoreError>>,
 }
 
 impl Future for Submitted {
-    type Output = Result<LogPosition, StoreError>;
+    type Output = Result<Appended, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.answered).poll(cx).map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
@@ -112,7 +112,7 @@ impl Future for Submitted {
 struct Submission {
     append: Append,
     submitted_at: Instant,
-    answer: oneshot::Sender<Result<LogPosition, StoreError>>,
+    answer: oneshot::Sender<Result<Appended, StoreError>>,
 }
 
 async fn run(

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use ydash::cluster::envelope::Envelope;
 use ydash::cluster::local::LocalBus;
+use ydash::cluster::nodes::NodeInfo;
+use ydash::cluster::redis::RedisBus;
 use ydash::cluster::{Bus, Subscription, Wire};
 use ydash::config::{Config, Layers};
 use ydash::metrics::Metrics;
@@ -30,12 +32,43 @@ use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, GetString, Options, ReadTxn, StateVector, Text, Transact, Update};
 
+use crate::support::redis::Server as RedisServer;
+
 /// What must come, comes within this: more than one exchange of state vectors.
 const WITHIN: Duration = Duration::from_secs(30);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edits_and_presence_cross_in_one_hop() {
-    let cluster = Cluster::new();
+/// Makes a test of each scenario for each bus.
+macro_rules! over_each_bus {
+    ($($scenario:ident,)*) => {
+        mod local {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(super::Cluster::local()).await;
+            })*
+        }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(super::Cluster::redis()).await;
+            })*
+        }
+    };
+}
+
+over_each_bus! {
+    edits_and_presence_cross_in_one_hop,
+    a_lone_server_says_nothing,
+    what_the_bus_loses_doubles_and_reorders_heals,
+    a_node_that_vanishes_takes_its_presence_with_it,
+    garbage_on_the_bus_is_counted_and_skipped,
+    nodes_that_snapshot_the_same_dashboard_lose_nothing,
+    what_a_node_could_not_append_before_it_died_is_appended_by_those_who_heard,
+    what_another_node_has_not_saved_is_not_called_saved,
+    who_moves_to_another_node_before_the_first_has_noticed_takes_its_id_along,
+}
+
+async fn edits_and_presence_cross_in_one_hop(cluster: Cluster) {
     let nodes = [cluster.node(&[]), cluster.node(&[]), cluster.node(&[])];
     let clients = [nodes[0].join(1).await, nodes[1].join(2).await, nodes[2].join(3).await];
     for client in &clients {
@@ -52,9 +85,7 @@ async fn edits_and_presence_cross_in_one_hop() {
     eventually("it left everywhere", || clients[1..].iter().all(|client| client.sees() == [2, 3])).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lone_server_says_nothing() {
-    let cluster = Cluster::new();
+async fn a_lone_server_says_nothing(cluster: Cluster) {
     let node = cluster.node(&[]);
     let clients = [node.join(1).await, node.join(2).await];
     clients[0].show(1, "{}");
@@ -64,9 +95,7 @@ async fn a_lone_server_says_nothing() {
     assert_eq!(cluster.weather.handed.load(Ordering::Relaxed), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_bus_loses_doubles_and_reorders_heals() {
-    let cluster = Cluster::new();
+async fn what_the_bus_loses_doubles_and_reorders_heals(cluster: Cluster) {
     let nodes = [cluster.node(&[]), cluster.node(&[]), cluster.node(&[])];
     let clients = [nodes[0].join(1).await, nodes[1].join(2).await, nodes[2].join(3).await];
     cluster.weather.set(Sky::Storm);
@@ -86,9 +115,7 @@ async fn what_the_bus_loses_doubles_and_reorders_heals() {
     eventually("everybody sees everybody", || clients.iter().all(|client| client.sees() == [1, 2, 3])).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_vanishes_takes_its_presence_with_it() {
-    let cluster = Cluster::new();
+async fn a_node_that_vanishes_takes_its_presence_with_it(cluster: Cluster) {
     let (stays, goes) = (cluster.node(&[]), cluster.node(&[]));
     let (watcher, ghost) = (stays.join(1).await, goes.join(2).await);
     watcher.show(1, "{}");
@@ -97,18 +124,15 @@ async fn a_node_that_vanishes_takes_its_presence_with_it() {
     goes.kill();
     eventually("the ghost is gone", || watcher.sees() == [1]).await;
     // Its client comes back on the node that is left, with the clock that everybody has seen removed.
-    let returned = stays.join(2).await;
-    returned.show(2, "{}");
+    let _returned = stays.come_back(ghost.doc.clone(), 2, 2).await;
     eventually("it is seen again", || watcher.sees() == [1, 2]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_on_the_bus_is_counted_and_skipped() {
-    let cluster = Cluster::new();
+async fn garbage_on_the_bus_is_counted_and_skipped(cluster: Cluster) {
     let nodes = [cluster.node(&[]), cluster.node(&[])];
     let clients = [nodes[0].join(1).await, nodes[1].join(2).await];
     eventually("both have settled in", || clients.iter().all(|client| client.acks() == 1)).await;
-    let intruder = cluster.bus.node();
+    let intruder = cluster.bus.node(Arc::default());
     let line = intruder.subscribe(&dashboard()).await;
     let said = |said| Envelope { origin: NodeId(9), number: 1, durable: 0, said }.encode();
     let no_update = said(Said::Update(Bytes::from_static(&[9, 9, 9])));
@@ -128,15 +152,31 @@ async fn garbage_on_the_bus_is_counted_and_skipped() {
     eventually("edits cross", || same(&clients, 2)).await;
 }
 
-/// The bus is silent, so neither node hears of what the other appends. A snapshot that covered it would lose it at the next load.
+async fn nodes_that_snapshot_the_same_dashboard_lose_nothing(cluster: Cluster) {
+    let nodes = [cluster.node(&EAGER), cluster.node(&EAGER)];
+    snapshots_lose_nothing(cluster, nodes, 60).await;
+}
+
+/// The same, with one of the two late at each step of its way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_snapshot_the_same_dashboard_lose_nothing() {
-    let cluster = Cluster::new();
-    let eager = ["--snapshot-interval=20ms", "--history=0s"];
-    let nodes = [cluster.node(&eager), cluster.node(&eager)];
+async fn a_node_that_snapshots_late_at_any_step_loses_nothing() {
+    let steps = [Step::Load, Step::Loaded, Step::Append, Step::Appended];
+    for step in steps.into_iter().chain([Step::Snapshot, Step::SnapshotKept, Step::Trimmed]) {
+        let cluster = Cluster::local();
+        let late = cluster.store.reopened();
+        late.faults().delay(step, Duration::from_millis(25));
+        let nodes = [cluster.node(&EAGER), cluster.node_over(late, &EAGER)];
+        snapshots_lose_nothing(cluster, nodes, 40).await;
+    }
+}
+
+/// Snapshots all the time, with nothing kept behind them.
+const EAGER: [&str; 2] = ["--snapshot-interval=20ms", "--history=0s"];
+
+/// The bus is silent, so neither node hears of what the other appends. A snapshot that covered it would lose it at the next load.
+async fn snapshots_lose_nothing(cluster: Cluster, nodes: [Node; 2], rounds: usize) {
     let clients = [nodes[0].join(1).await, nodes[1].join(2).await];
     cluster.weather.set(Sky::Silence);
-    let rounds = 60;
     for _ in 0..rounds {
         for client in &clients {
             client.type_text("x");
@@ -145,19 +185,18 @@ async fn nodes_that_snapshot_the_same_dashboard_lose_nothing() {
     }
     for node in &nodes {
         let snapshots = node.metrics.snapshots.get();
-        assert!(snapshots > 5, "{snapshots} snapshots");
+        assert!(snapshots > 3, "{snapshots} snapshots");
     }
     eventually_async("the store has everything", || async { cluster.stored().await.len() == 2 * rounds }).await;
     drop(clients);
     nodes.into_iter().for_each(Node::kill);
-    let fresh = Cluster { store: cluster.store.reopened(), ..Cluster::new() }.node(&[]);
+    let fresh = Cluster { store: cluster.store.reopened(), ..Cluster::local() }.node(&[]);
     let client = fresh.join(9).await;
     eventually("a reload has everything", || client.text().len() == 2 * rounds).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_node_could_not_append_before_it_died_is_appended_by_those_who_heard() {
-    let mut cluster = Cluster::new();
+async fn what_a_node_could_not_append_before_it_died_is_appended_by_those_who_heard(cluster: Cluster) {
+    let mut cluster = cluster;
     let heir = cluster.node(&[]);
     // The same dashboards behind switches of their own.
     let theirs = cluster.store.reopened();
@@ -174,9 +213,8 @@ async fn what_a_node_could_not_append_before_it_died_is_appended_by_those_who_he
     eventually_async("the heir has", || async { cluster.stored().await == "dear heirs" }).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_node_has_not_saved_is_not_called_saved() {
-    let mut cluster = Cluster::new();
+async fn what_another_node_has_not_saved_is_not_called_saved(cluster: Cluster) {
+    let mut cluster = cluster;
     let second = cluster.node(&[]);
     let theirs = cluster.store.reopened();
     let shared = core::mem::replace(&mut cluster.store, theirs);
@@ -198,6 +236,27 @@ async fn what_another_node_has_not_saved_is_not_called_saved() {
     assert_eq!(cluster.stored().await, "mine");
 }
 
+/// A laptop that changes its network: the old socket is not closed, and says nothing any more.
+async fn who_moves_to_another_node_before_the_first_has_noticed_takes_its_id_along(cluster: Cluster) {
+    let nodes = [cluster.node(&[]), cluster.node(&[])];
+    let watchers = [nodes[0].join(1).await, nodes[1].join(2).await];
+    let traveller = nodes[0].join(3).await;
+    traveller.show(1, "{}");
+    traveller.type_text("at home ");
+    for watcher in &watchers {
+        eventually("it is seen", || watcher.sees() == [3] && watcher.text() == "at home ").await;
+    }
+    traveller.cut_off();
+    traveller.type_text("on the way ");
+    let moved = nodes[1].come_back(traveller.doc.clone(), 3, 2).await;
+    moved.type_text("there");
+    for watcher in &watchers {
+        eventually("what it wrote is there", || watcher.text() == "at home on the way there").await;
+        eventually("it is seen where it is", || watcher.sees() == [3] && watcher.clock_of(3) == moved.clock_of(3))
+            .await;
+    }
+}
+
 fn dashboard() -> DashboardId {
     DashboardId::parse("default/shared").unwrap()
 }
@@ -209,30 +268,77 @@ fn same(clients: &[Client], len: usize) -> bool {
 
 /// Servers that share a store and a bus with weather.
 struct Cluster {
-    bus: LocalBus,
+    bus: Way,
     store: MemoryStore,
     weather: Arc<Weather>,
 }
 
+/// Over what the servers hear each other.
+enum Way {
+    Local(LocalBus),
+    Redis { url: String, _server: Arc<RedisServer> },
+}
+
+impl Way {
+    fn node(&self, metrics: Arc<Metrics>) -> Arc<dyn Bus> {
+        match self {
+            Way::Local(bus) => bus.node(),
+            Way::Redis { url, .. } => {
+                let own = NodeInfo {
+                    name: "node".into(),
+                    version: "0".into(),
+                    started: 0,
+                    address: None,
+                    rooms: 0,
+                    sessions: 0,
+                };
+                let bus = RedisBus::start(url.parse().unwrap(), own, Arc::clone(&metrics));
+                let began = Instant::now();
+                while metrics.bus_up.get() == 0 {
+                    assert!(began.elapsed() < WITHIN, "no connection to {url}");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Arc::new(bus)
+            }
+        }
+    }
+}
+
 impl Cluster {
-    fn new() -> Cluster {
-        Cluster { bus: LocalBus::new(), store: MemoryStore::new(), weather: Arc::default() }
+    fn local() -> Cluster {
+        Cluster::over(Way::Local(LocalBus::new()))
+    }
+
+    fn redis() -> Cluster {
+        let server = RedisServer::shared();
+        let url = format!("{}?prefix=test-{:x}", server.url(), fastrand::u64(..));
+        Cluster::over(Way::Redis { url, _server: server })
+    }
+
+    fn over(bus: Way) -> Cluster {
+        Cluster { bus, store: MemoryStore::new(), weather: Arc::default() }
     }
 
     /// A server on a runtime of its own, so that it can vanish.
     fn node(&self, flags: &[&str]) -> Node {
+        self.node_over(self.store.clone(), flags)
+    }
+
+    /// As [`Cluster::node`], with a way of its own to what the store keeps.
+    fn node_over(&self, store: MemoryStore, flags: &[&str]) -> Node {
         let flags = flags.iter().map(|flag| flag.trim_start_matches("--").split_once('=').unwrap());
         let flags = [("listen", "127.0.0.1:0")].into_iter().chain(flags);
         let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (config, _) = Config::load(&Layers { flags, ..Layers::default() }).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let bus = Arc::new(Outdoors { bus: self.bus.node(), weather: Arc::clone(&self.weather) });
         let server = {
             let _inside = runtime.enter();
-            Server::bind(Arc::new(config)).unwrap().on_bus(bus)
+            let server = Server::bind(Arc::new(config)).unwrap();
+            let bus = self.bus.node(Arc::clone(server.metrics()));
+            server.on_bus(Arc::new(Outdoors { bus, weather: Arc::clone(&self.weather) })).leaving_store_open()
         };
         let (address, metrics) = (server.local_address(), Arc::clone(server.metrics()));
-        runtime.spawn(server.serve(Arc::new(self.store.clone())));
+        runtime.spawn(server.serve(Arc::new(store)));
         Node { address, metrics, runtime: Some(runtime) }
     }
 
@@ -247,6 +353,8 @@ impl Cluster {
     }
 }
 
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
 struct Node {
     address: SocketAddr,
     metrics: Arc<Metrics>,
@@ -260,9 +368,18 @@ impl Node {
     }
 
     async fn join_as(&self, doc: Doc, client: u64) -> Client {
+        Client::start(doc, client, None, self.connect().await)
+    }
+
+    /// Joins as stock clients do that have shown themselves before: they say so at `clock` before they have read anything.
+    async fn come_back(&self, doc: Doc, client: u64, clock: u32) -> Client {
+        Client::start(doc, client, Some(clock), self.connect().await)
+    }
+
+    async fn connect(&self) -> Socket {
         let url = format!("ws://{}/ws/default/shared?acks=1", self.address);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        Client::start(doc, client, socket)
+        socket
     }
 
     /// Ends it as `kill -9` would: no goodbye, no flush.
@@ -285,6 +402,8 @@ struct Client {
     client: u64,
     seen: Arc<Mutex<Seen>>,
     outgoing: mpsc::UnboundedSender<Bytes>,
+    /// Whether its network is gone: the socket stays open, and nothing goes or comes.
+    is_cut_off: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -294,19 +413,22 @@ struct Seen {
 }
 
 impl Client {
-    fn start<S>(doc: Doc, client: u64, socket: S) -> Client
-    where
-        S: futures_util::Stream<Item = Result<Frame, tokio_tungstenite::tungstenite::Error>>
-            + futures_util::Sink<Frame, Error = tokio_tungstenite::tungstenite::Error>
-            + Send
-            + 'static,
-    {
+    fn start(doc: Doc, client: u64, shown_at: Option<u32>, socket: Socket) -> Client {
         let (mut sink, mut stream) = socket.split();
         let (outgoing, mut queue) = mpsc::unbounded_channel::<Bytes>();
         let seen = Arc::new(Mutex::new(Seen::default()));
         outgoing.send(encode::sync_step1(&doc.transact().state_vector().encode_v1())).unwrap();
+        if let Some(clock) = shown_at {
+            seen.lock().unwrap().presence.insert(client, (clock, true));
+            outgoing.send(encode::awareness([(client, clock, &b"{}"[..])])).unwrap();
+        }
+        let (is_cut_off, mut cut_off) = watch::channel(false);
+        let silenced = cut_off.clone();
         tokio::spawn(async move {
             while let Some(frame) = queue.recv().await {
+                if *silenced.borrow() {
+                    continue;
+                }
                 if sink.send(Frame::Binary(frame)).await.is_err() {
                     return;
                 }
@@ -314,7 +436,14 @@ impl Client {
         });
         let (replica, watching, answers) = (doc.clone(), Arc::clone(&seen), outgoing.clone());
         tokio::spawn(async move {
-            while let Some(Ok(frame)) = stream.next().await {
+            loop {
+                let frame = tokio::select! {
+                    biased;
+                    Ok(_) = cut_off.wait_for(|is_it| *is_it) => None,
+                    frame = stream.next() => Some(frame),
+                };
+                let Some(frame) = frame else { return std::future::pending().await };
+                let Some(Ok(frame)) = frame else { return };
                 let Frame::Binary(frame) = frame else { continue };
                 match wire::decode_from_server(&frame).unwrap() {
                     Message::SyncStep1(have) => {
@@ -336,7 +465,7 @@ impl Client {
                 }
             }
         });
-        Client { doc, client, seen, outgoing }
+        Client { doc, client, seen, outgoing, is_cut_off }
     }
 
     /// Writes at the end.
@@ -352,6 +481,15 @@ impl Client {
     fn show(&self, clock: u32, state: &str) {
         self.seen.lock().unwrap().presence.insert(self.client, (clock, state != "null"));
         self.outgoing.send(encode::awareness([(self.client, clock, state.as_bytes())])).unwrap();
+    }
+
+    fn cut_off(&self) {
+        self.is_cut_off.send_replace(true);
+    }
+
+    /// The clock at which somebody was seen last.
+    fn clock_of(&self, client: u64) -> u32 {
+        self.seen.lock().unwrap().presence.get(&client).map_or(0, |(clock, _)| *clock)
     }
 
     fn text(&self) -> String {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use ydash::config::{Config, ConfigError, Knob, Layers, Source};
-use ydash::store::{Append, LogEntry, StoreUrl};
+use ydash::store::{Append, LogEntry, StoreConfig, StoreUrl};
 use ydash_proto::access::Access;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
@@ -104,6 +104,32 @@ fn every_knob_has_one_name_in_three_spellings() {
 }
 
 #[test]
+fn a_variable_that_others_know_counts_unless_the_own_one_is_set() {
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    let ttl = |environment: &[(&str, &str)]| Config::load(&layers(None, environment, &[])).unwrap().0;
+    assert_eq!(ttl(&[]).redis_private_ttl, days(30));
+    for (text, expected) in [("86400", days(1)), ("2d", days(2)), ("never", None), ("", days(30))] {
+        assert_eq!(ttl(&[("REDIS_STATE_TTL", text)]).redis_private_ttl, expected, "{text}");
+    }
+    let both = ttl(&[("REDIS_STATE_TTL", "86400"), ("YDASH_REDIS_PRIVATE_TTL", "3d")]);
+    assert_eq!((both.redis_private_ttl, both.redis_shared_ttl), (days(3), None));
+    assert!(ttl(&[("REDIS_STATE_TTL", "86400")]).table().contains("from REDIS_STATE_TTL"));
+    let error = Config::load(&layers(None, &[("REDIS_STATE_TTL", "soon")], &[])).unwrap_err().to_string();
+    assert!(error.contains("`REDIS_STATE_TTL`"), "{error}");
+}
+
+#[test]
+fn passwords_are_not_told() {
+    let url = "redis-sentinel://me:s3cret@a,b/0?master=m&sentinel-user=u&sentinel-password=s3cret&prefix=p";
+    let (config, _) = Config::load(&layers(None, &[], &[("store", url)])).unwrap();
+    let told = config.table();
+    assert!(told.contains("me:***@a,b/0?master=m&sentinel-user=u&sentinel-password=***&prefix=p"), "{told}");
+    assert!(!told.contains("s3cret") && !config.store.to_string().contains("s3cret"));
+    let error = Config::load(&layers(None, &[], &[("store", "redis://me:s3cret@")])).unwrap_err().to_string();
+    assert!(!error.contains("s3cret"), "{error}");
+}
+
+#[test]
 fn other_than_loopback_needs_insecure() {
     for address in ["0.0.0.0:1234", "[::]:1234", "192.0.2.1:80"] {
         let error = Config::load(&layers(None, &[], &[("listen", address)])).unwrap_err().to_string();
@@ -149,6 +175,21 @@ fn help_names_every_knob_and_command() {
         assert!(told.contains(command), "{command}");
     }
     assert!(ydash(&["--version"]).stdout.starts_with(b"ydash "));
+}
+
+#[test]
+fn a_bus_needs_a_store_that_nodes_share() {
+    let load = |flags: &[(&str, &str)]| Config::load(&layers(None, &[], flags)).map(|(config, _)| config);
+    let on = |config: &Config| config.bus_redis().map(ToString::to_string);
+    assert_eq!(on(&load(&[]).unwrap()), None);
+    let shared = ("store", "redis://h:1");
+    assert_eq!(on(&load(&[shared]).unwrap()).as_deref(), Some("redis://h:1/0"));
+    assert_eq!(on(&load(&[shared, ("bus", "none")]).unwrap()), None);
+    assert_eq!(on(&load(&[shared, ("bus", "redis://h:2")]).unwrap()).as_deref(), Some("redis://h:2/0"));
+    for own in ["memory:", "file:data"] {
+        let refused = load(&[("store", own), ("bus", "redis://h")]).unwrap_err();
+        assert!(matches!(&refused, ConfigError::Unfit(why) if why.contains("must share")), "{refused}");
+    }
 }
 
 #[test]
@@ -211,7 +252,7 @@ fn an_archive_carries_dashboards_to_another_store() {
 fn fill(directory: &Path) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = ydash::store::open(&StoreUrl::Directory(directory.to_owned())).unwrap();
+        let store = ydash::store::open(&StoreUrl::Directory(directory.to_owned()), &StoreConfig::default()).unwrap();
         let entry = |update: &'static [u8]| LogEntry {
             at: Timestamp(1),
             author: None,
@@ -219,8 +260,11 @@ fn fill(directory: &Path) {
             source: ydash::store::Source::Rest,
             update: update.into(),
         };
-        let append =
-            |name| Append { dashboard: DashboardId::new("default", name).unwrap(), entries: vec![entry(b"\x00\x00")] };
+        let append = |name| Append {
+            dashboard: DashboardId::new("default", name).unwrap(),
+            after: None,
+            entries: vec![entry(b"\x00\x00")],
+        };
         for result in store.append(vec![append("a"), append("b")]).await {
             result.unwrap();
         }

@@ -792,19 +792,38 @@ async fn hostile_14_what_a_viewer_sends_is_dropped_and_counted_and_the_viewer_st
     assert!(node.is_alive());
 }
 
-// 9: content that yrs cannot read.
+// 9: content that costs its readers.
 
+/// yrs 0.28.1 reads the second item of the first one for ever: two dashboards of it took JSON from everybody until a restart.
 #[tokio::test]
-async fn hostile_09_content_that_keeps_yrs_busy_for_hours_costs_nobody_else_anything() {
+async fn hostile_09_characters_in_an_array_keep_no_reader_busy() {
+    let arena = Arena::open(&[]).await;
+    let array = [forge::in_root("a", TYPE, &[0]), forge::inside((1, 0), STRING, &var_bytes("😀"))];
+    let mixed = [forge::in_root("a", STRING, &var_bytes("😀")), forge::after((1, 1), ANY, &[1, 125, 1])];
+    let dashboards = [(array, "{\"a\":[[\"😀\"]]}"), (mixed, "{\"a\":\"😀\"}")];
+    for (at, (structs, shown)) in dashboards.iter().cycle().take(8).enumerate() {
+        let mut attacker = Peer::open(&arena.node, &format!("/odd-{at}?acks=1")).await;
+        attacker.send(live(&update((1, 0), structs, &[]))).await;
+        assert_eq!(attacker.statuses(1).await, (1, 0));
+        let answer = reqwest::get(arena.node.http(&format!("/api/dashboards/default/odd-{at}"))).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, *shown));
+    }
+    assert_eq!(reqwest::get(arena.node.http("/api/dashboards/default/elsewhere")).await.unwrap().status(), 200);
+    arena.close().await;
+}
+
+/// Content that costs whoever puts its items in order: yrs some days, if it were asked.
+#[tokio::test]
+async fn hostile_09_content_that_all_conflicts_costs_nobody_else_anything() {
     // Every item conflicts with all before it: each of 20,000 is compared with up to 40,000 others. Clients of the same
-    // document suffer as yrs does; that is between those who share it.
+    // document suffer by it; that is between those who share it.
     let count = 20_000;
     let value = [1, 126];
     let mut structs = vec![forge::in_root("t", ANY, &value)];
     structs.extend((1..count).map(|at| forge::after((9, at - 1), ANY, &value)));
     structs.extend((0..count).map(|at| forge::before((9, count - 1 - at), ANY, &value)));
     let bomb = live(&update((9, 0), &structs, &[]));
-    let arena = Arena::open(&["--snapshot-bytes=4KiB", "--snapshot-interval=1s", "--drain-deadline=5s"]).await;
+    let arena = Arena::open(&["--snapshot-bytes=4KiB", "--snapshot-interval=1s"]).await;
     let mut attacker = Peer::open(&arena.node, "/bombed?acks=1").await;
     attacker.send(bomb).await;
     assert_eq!(attacker.statuses(1).await, (1, 0));
@@ -812,23 +831,31 @@ async fn hostile_09_content_that_keeps_yrs_busy_for_hours_costs_nobody_else_anyt
     for answer in join_all(json).await {
         assert_eq!(answer.unwrap().status(), 500);
     }
-    arena.node.until_metric("ydash_compactions_failed_total", |failed| failed >= 1.0).await;
-    // The room is served and saved as bytes; other documents are read and collected as ever.
-    is_served(&mut attacker).await;
+    arena.node.until_metric("ydash_snapshots_total", |kept| kept >= 2.0).await;
     let mut newcomer = Peer::open(&arena.node, "/bombed").await;
     is_served(&mut newcomer).await;
     assert_eq!(reqwest::get(arena.node.http("/api/dashboards/default/elsewhere")).await.unwrap().status(), 200);
-    arena.node.until_metric("ydash_compactions_total", |collected| collected >= 1.0).await;
-    arena.node.until_metric("ydash_snapshots_total", |kept| kept >= 2.0).await;
-    drop((attacker, newcomer));
+    arena.close().await;
+}
 
-    arena.is_over.store(true, Ordering::Relaxed);
-    let Arena { mut node, crowd, .. } = arena;
-    for pair in crowd {
-        let (_, slowest) = pair.await.expect("no bystander is disturbed");
-        assert!(slowest < NOTICEABLE, "{slowest:?}");
-    }
-    let warnings = node.log().iter().filter(|line| is_loud(line)).count();
-    assert_eq!(warnings, 1, "it is said once: {:#?}", node.log());
-    assert!(node.terminate(Duration::from_secs(8)).await.success(), "what hangs is not waited for");
+/// In yrs 0.28.1, which joins such items from the last to the first, this takes 24 GiB, and the process with it.
+#[tokio::test]
+async fn hostile_09_letters_typed_one_by_one_cost_a_compaction_their_bytes() {
+    let count = 400_000;
+    let mut structs = vec![forge::in_root("t", STRING, &var_bytes("x"))];
+    structs.extend((1..count).map(|at| forge::after((9, at - 1), STRING, &var_bytes("x"))));
+    let letters = live(&update((9, 0), &structs, &[]));
+    let arena = Arena::open(&[]).await;
+    let mut author = Peer::open(&arena.node, "/typed?acks=1").await;
+    author.send(letters).await;
+    assert_eq!(author.statuses(1).await, (1, 0));
+    arena.node.until_metric("ydash_compactions_total", |done| done >= 1.0).await;
+    let compacted = async {
+        while arena.node.state("default/typed").await.len() > count as usize + 100 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), compacted).await.expect("the letters become one item");
+    arena.assert_grown_at_most(200);
+    arena.close().await;
 }

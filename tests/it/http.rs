@@ -170,7 +170,10 @@ async fn pages_of_foreign_origins_are_refused() {
     let request =
         client.post(site.url("/api/dashboards/default/room/updates")).header("origin", "https://evil.example.org");
     assert_eq!(request.body("update").send().await.unwrap().status(), 403);
-    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 4);
+    let request = client.get(site.url("/api/nodes")).header("origin", "https://evil.example.org");
+    assert_eq!(request.send().await.unwrap().status(), 403);
+    assert_eq!(reqwest::get(site.url("/api/nodes")).await.unwrap().status(), 200);
+    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 5);
 }
 
 #[tokio::test]
@@ -253,6 +256,17 @@ async fn dashboards_are_read_and_written() {
     assert_eq!(response.headers()["content-type"], "application/octet-stream");
     assert_eq!(response.bytes().await.unwrap(), "update without [1, 2, 3]");
     assert_eq!(reqwest::get(site.url(&format!("{path}/state"))).await.unwrap().bytes().await.unwrap(), "update");
+}
+
+#[tokio::test]
+async fn a_dashboard_is_created_once() {
+    let site = Site::start(&[]).await;
+    let put = |body: Vec<u8>| reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body(body).send();
+    let status = |sent: Result<reqwest::Response, _>| sent.unwrap().status().as_u16();
+    assert_eq!(status(put(b"{}".to_vec()).await), 201);
+    assert_eq!(status(put(b"{}".to_vec()).await), 409);
+    let site = Site::start(&["--anonymous-access=read-only"]).await;
+    assert_eq!(status(reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body("{}").send().await), 403);
 }
 
 #[tokio::test]
@@ -423,7 +437,8 @@ impl Site {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
-        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone(), dashboards.clone()));
+        let known = dashboards.clone();
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, known.clone(), known.clone(), known));
         let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
         let serving = http::serve(
             listener,
@@ -522,10 +537,16 @@ impl Inspector for Recorded {
     }
 }
 
+impl http::Nodes for Recorded {
+    fn list(&self) -> Value {
+        json!({ "nodes": [] })
+    }
+}
+
 impl Dashboards for Recorded {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<Value, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
         let text = self.text(&dashboard);
-        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) })) })
+        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) }).to_string()) })
     }
 
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
@@ -536,6 +557,13 @@ impl Dashboards for Recorded {
                 None => text,
             }
         })
+    }
+
+    fn create(&self, id: DashboardId, _: Identity, json: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        let mut texts = self.texts.lock().unwrap();
+        let outcome = if texts.contains_key(&id) { Err(WriteError::Exists) } else { Ok(()) };
+        texts.entry(id).or_insert(json);
+        Box::pin(async move { outcome })
     }
 
     fn write_update(&self, id: DashboardId, _: Identity, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {

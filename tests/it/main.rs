@@ -7,5 +7,6 @@ mod config;
 mod hostile;
 mod http;
 mod inspector;
+mod keeping;
 mod support;
 mod tidy;

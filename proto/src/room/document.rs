@@ -1,8 +1,8 @@
 //! The document of a room, as bytes: one encoded state and the updates accepted since.
 //!
-//! Nothing is decoded into items here. Joins and differences are cut from the bytes, so they are lossless (yrs would turn a BigInt
-//! into a Number) and a room costs what its document weighs, not a multiple of it. Garbage is collected by compaction
-//! ([`crate::document::compact`]), which somebody else runs on a thread that may take its time.
+//! Nothing is decoded into items here. Joins and differences are cut from the bytes, so they are lossless and a room costs what its
+//! document weighs, not a multiple of it. Garbage is collected by compaction ([`crate::document::compact`]), which somebody
+//! else runs on a thread that may take its time.
 
 use crate::limits::Limits;
 use crate::update::{self, Accepted, Admission, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
@@ -97,6 +97,11 @@ impl Document {
         self.knowledge.contains(update, scan)
     }
 
+    /// Whether an update brings structs that are not known, whatever it deletes.
+    pub(super) fn lacks_structs(&self, scan: &Scan) -> bool {
+        scan.spans.iter().any(|span| self.knowledge.clocks().get(span.client) < span.end)
+    }
+
     /// Whether something that `held` waits for has come.
     pub(super) fn resolves(&self, held: &update::Held) -> bool {
         self.knowledge.resolves(held)
@@ -115,6 +120,18 @@ impl Document {
     /// Whether the log holds entries that could not be placed: then no snapshot may stand for it.
     pub(super) fn has_orphans(&self) -> bool {
         !self.orphans.is_empty()
+    }
+
+    /// What the log holds and could not be placed.
+    pub(super) fn orphans(&self) -> impl Iterator<Item = Bytes> {
+        self.orphans.iter().cloned()
+    }
+
+    /// How much of this document `other` holds; `None` if it holds all of it.
+    pub(super) fn held_by(&self, other: &Knowledge) -> Option<StateVector> {
+        let has_all =
+            other.clocks().covers(self.clocks()) && self.knowledge.deletes().subtract(other.deletes()).is_empty();
+        (!has_all).then(|| other.clocks().clone())
     }
 
     /// Keeps what the log holds and could not be placed.
@@ -181,6 +198,11 @@ impl Document {
         }
         self.compacting = Some(self.tail.len());
         Some(self.parts())
+    }
+
+    /// Whether anything was accepted since garbage was collected last.
+    pub(super) fn has_grown(&self) -> bool {
+        self.grown > 0
     }
 
     /// Whether a compaction is running.

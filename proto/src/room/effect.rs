@@ -42,6 +42,9 @@ pub enum WriteRefusal {
     /// It would break a limit of the document.
     #[error("{0}")]
     Limit(LimitReached),
+    /// It was to begin a dashboard that has content.
+    #[error("the dashboard exists")]
+    Exists,
 }
 
 /// A rule of documents that an update would break.
@@ -98,6 +101,10 @@ pub enum Report {
     Resynced,
     /// The log waits as one difference: the store has been away for too long to keep every entry.
     Diverged,
+    /// The store has lost what was durable: all that this room has is put back.
+    StoreLost,
+    /// The store holds entries that no room on the bus has told of, as after an import: they are read.
+    FoundInStore,
 }
 
 /// Something to do.
@@ -133,17 +140,19 @@ pub enum Effect {
         /// Durable or refused.
         result: Result<(), WriteRefusal>,
     },
-    /// Append to the log; answered by `Appended` or `AppendFailed`. One is in flight at a time.
+    /// Append to the log; answered by `Appended`, `AppendFailed` or `AppendLost`. One is in flight at a time.
     Append {
-        /// In order.
+        /// In order. None at all only finds out whether the store still holds what is relied on.
         entries: Vec<LogEntry>,
+        /// What is relied on: everything up to here is in the store.
+        after: Option<LogPosition>,
     },
     /// Join these and collect garbage, away from here; answered by `Compacted`. One is in flight at a time.
     Compact {
         /// The state and the updates after it.
         parts: Vec<Bytes>,
     },
-    /// Write a snapshot; answered by `Snapshotted`. One is in flight at a time.
+    /// Write a snapshot; answered by `Snapshotted` or `SnapshotLost`. One is in flight at a time.
     Snapshot {
         /// Every entry up to here is in it.
         covers: LogPosition,

@@ -42,6 +42,8 @@ pub enum Said<U> {
     Awareness(Bytes),
     /// The awareness of all its members: who is not in it is not there.
     Presence(Bytes),
+    /// Somebody came back to it who takes no entry at a clock that it has seen: everybody is to take the next one.
+    Renew,
     /// What it has.
     StateVector {
         /// Its clocks.
@@ -125,11 +127,15 @@ pub enum Input {
     },
     /// The append in flight is durable.
     Appended {
-        /// Where its last entry stands.
+        /// Where its last entry stands; the end of the log if it had none.
         position: LogPosition,
+        /// Where the log ended before.
+        before: LogPosition,
     },
     /// The append in flight failed; it may be tried again.
     AppendFailed,
+    /// The append in flight was refused: the store does not hold any more what it relied on.
+    AppendLost,
     /// The compaction in flight ended; `None` when it failed.
     Compacted {
         /// The joined, garbage-collected state.
@@ -139,6 +145,13 @@ pub enum Input {
     Snapshotted {
         /// Whether it is durable.
         saved: bool,
+    },
+    /// The snapshot in flight was refused: the store does not have the entries that it covers.
+    SnapshotLost,
+    /// Time to find out whether the store still holds what is durable.
+    CheckStore {
+        /// The store was restarted, or reached anew: compare what it holds, unless that can be told from positions.
+        compare: bool,
     },
     /// Other nodes have the dashboard open, or, having had it open, have not any more. The first one says that there are or were.
     Linked {
@@ -163,6 +176,8 @@ pub enum Input {
         /// Which.
         origin: NodeId,
     },
+    /// Other nodes took this one for gone: they have removed its members' presence, and may have missed what it said.
+    Forgotten,
     /// What [`super::Effect::ReadStore`] asked for; `None` when it failed.
     StoreRead {
         /// All of it.

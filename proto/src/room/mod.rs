@@ -31,7 +31,7 @@ use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Ownership, Refusal, ScanError, Source as Trust, StateVector};
+use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, ScanError, Source as Trust, StateVector};
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
@@ -44,7 +44,7 @@ use member::{Held, Lag, Member};
 use ownership::Owners;
 use presence::{Announcer, Introduction, Presence};
 use remote::Company;
-use saving::{Saving, ToAppend, Unsaved, Waiting};
+use saving::{Durable, Saving, ToAppend, Unsaved, Waiting};
 use std::collections::BTreeMap;
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
@@ -56,6 +56,10 @@ const BUSY_UPDATES: usize = 3;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
+/// A document that has come so close to its limit is nearly full; when full it takes deletions that make it larger by no more.
+const DELETIONS_SHARE: usize = 8;
+/// How long after garbage was collected to make room in a full document it may be again.
+const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
@@ -124,6 +128,9 @@ pub struct Room {
     snapshot_wanted: Option<SnapshotBegun>,
     snapshot_in_flight: Option<SnapshotBegun>,
     snapshot_retry_at: Option<Timestamp>,
+    /// When garbage is to be collected because the document is nearly full; and when it last was.
+    make_room_at: Option<Timestamp>,
+    made_room_at: Option<Timestamp>,
     held: usize,
 }
 
@@ -171,6 +178,8 @@ impl Room {
             snapshot_wanted: None,
             snapshot_in_flight: None,
             snapshot_retry_at: None,
+            make_room_at: None,
+            made_room_at: None,
             held: 0,
         })
     }
@@ -196,16 +205,28 @@ impl Room {
             Input::Drained { member } => self.drained(member, effects),
             Input::Left { member } => self.left(now, member, effects),
             Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
-            Input::Appended { position } => self.appended(now, position, effects),
+            Input::Appended { position, before } => self.appended(now, position, before, effects),
             Input::AppendFailed => self.saving.failed(now),
+            Input::AppendLost => {
+                effects.push(Effect::Report(Report::StoreLost));
+                self.saving.refused();
+            }
             Input::Compacted { base } => self.compacted(base, effects),
             Input::Snapshotted { saved } => self.snapshotted(now, saved),
+            Input::SnapshotLost => self.snapshot_lost(now, effects),
+            Input::CheckStore { compare } => {
+                self.saving.check();
+                if compare {
+                    self.company.compare_with_store(effects);
+                }
+            }
             Input::Linked { others } => self.linked(now, others, effects),
             Input::Remote { origin, number, durable, said } => {
                 self.heard(now, origin, number, durable, said, effects);
             }
             Input::RemoteLost => self.lost(now),
             Input::NodeGone { origin } => self.node_gone(now, origin, effects),
+            Input::Forgotten => self.forgotten(now),
             Input::StoreRead { read } => self.store_read(now, read, effects),
             Input::Close => {
                 self.is_closing = true;
@@ -239,6 +260,12 @@ impl Room {
         self.compact(now, effects);
     }
 
+    /// Whether anything was ever written.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        !self.document.clocks().is_empty()
+    }
+
     /// When [`Room::handle_timeout`] is needed next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Timestamp {
@@ -263,6 +290,9 @@ impl Room {
             earlier(due);
         }
         if let Some(due) = self.company.next_timeout() {
+            earlier(due);
+        }
+        if let Some(due) = self.make_room_at.filter(|_| !self.document.is_compacting()) {
             earlier(due);
         }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
@@ -440,9 +470,9 @@ impl Room {
             Sender::Member(id) => Some(id),
             Sender::Request(..) => None,
         };
-        // A SyncStep2 repeats all deletions: at the limit, too, it may hold nothing new.
         let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
-        if is_full && !self.document.contains(&update, &scan) {
+        if is_full && !self.fits_into_full(&update, &scan) {
+            self.make_room(now);
             self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
             return false;
         }
@@ -456,6 +486,9 @@ impl Room {
         };
         let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
         let progressed = admission.accepted.is_some();
+        if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
+            self.make_room(now);
+        }
         if let Some(accepted) = admission.accepted {
             let by_rest = matches!(sender, Sender::Request(..));
             effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
@@ -502,6 +535,23 @@ impl Room {
             self.wait_for_durable(sender, acks, effects);
         }
         progressed
+    }
+
+    /// What a document at its limit still takes: deletions, which make room, up to some more bytes, since they take some themselves.
+    fn fits_into_full(&self, update: &Bytes, scan: &Scan) -> bool {
+        let limit = self.limits.document_bytes_max + self.limits.document_bytes_max / DELETIONS_SHARE;
+        let only_deletes = !self.document.lacks_structs(scan) && self.document.bytes() + update.len() <= limit;
+        // A SyncStep2 repeats all deletions: it may hold nothing new.
+        only_deletes || self.document.contains(update, scan)
+    }
+
+    /// Has garbage collected, soon, if the document is nearly full and there may be some.
+    fn make_room(&mut self, now: Timestamp) {
+        let limit = self.limits.document_bytes_max;
+        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
+            let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
+            self.make_room_at.get_or_insert(soonest);
+        }
     }
 
     fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
@@ -742,11 +792,15 @@ impl Room {
         self.nudge(id, &announced.nudges, effects);
         if announced.returned {
             self.nudge_others(now, id, effects);
+        } else if is_young && !announced.nudges.is_empty() {
+            // Here everybody who announces itself is nudged.
+            self.company.somebody_returned(now);
         }
     }
 
     /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
     fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        self.company.somebody_returned(now);
         for (owner, client, clock) in self.presence.nudge_others(now, returned) {
             self.nudge(owner, &[(client, clock)], effects);
         }
@@ -870,20 +924,31 @@ impl Room {
     }
 
     fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let after = self.saving.known();
         let entries = match self.saving.next(now, self.document.clocks()) {
             Some(ToAppend::Entries(entries)) => entries,
             Some(ToAppend::DifferenceFrom(durable)) => {
-                vec![saving::recovery_entry(now, self.document.difference(&durable))]
+                let mut entries = vec![saving::recovery_entry(now, self.document.difference(&durable))];
+                if after.is_none() {
+                    // What lies behind a hole is in no difference.
+                    entries.extend(self.document.orphans().map(|orphan| saving::recovery_entry(now, orphan)));
+                    entries.retain(|entry| entry.update[..] != update::EMPTY_UPDATE);
+                }
+                entries
             }
             None => return,
         };
         self.company.appending();
-        effects.push(Effect::Append { entries });
+        effects.push(Effect::Append { entries, after });
     }
 
-    fn appended(&mut self, now: Timestamp, position: LogPosition, effects: &mut Vec<Effect>) {
-        let batch = self.saving.appended(now, position);
+    fn appended(&mut self, now: Timestamp, position: LogPosition, before: LogPosition, effects: &mut Vec<Effect>) {
+        let known = self.saving.known().unwrap_or(LogPosition::START);
+        let Some(Durable { batch, is_check }) = self.saving.appended(now, position) else { return };
         self.company.appended();
+        if before > known && (is_check || !self.company.has_others()) {
+            self.read_what_others_wrote(now, effects);
+        }
         for (to, count) in batch.acks {
             self.ack(to, true, count, effects);
         }
@@ -920,7 +985,11 @@ impl Room {
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
-        if let Some(parts) = self.document.compaction(wants_snapshot) {
+        let makes_room = self.make_room_at.is_some_and(|at| now >= at);
+        if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
+            if self.make_room_at.take().is_some() {
+                self.made_room_at = Some(now);
+            }
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
                     covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),
@@ -937,6 +1006,17 @@ impl Room {
         if let Some(begun) = self.snapshot_wanted.take() {
             self.snapshot_in_flight = Some(begun);
             effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+        }
+    }
+
+    /// The store has no use for a snapshot of what it does not have.
+    fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        if let Some(begun) = self.snapshot_in_flight.take()
+            && !self.saving.is_void(begun.covers)
+        {
+            effects.push(Effect::Report(Report::StoreLost));
+            self.saving.lost();
         }
     }
 

@@ -205,13 +205,22 @@ impl Presence {
     /// Whom to make announce itself again for the sake of `returned`: owner, client and clock. Each at most once a second; whose
     /// turn was less than that ago follows with [`Presence::nudge_again`].
     pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId) -> Vec<(MemberId, ClientId, u32)> {
+        self.renew(now, Some(returned));
+        self.nudge_again(now)
+    }
+
+    /// Everybody is to announce itself again: [`Presence::nudge_again`] says whom to make do so.
+    pub(super) fn renew_all(&mut self, now: Timestamp) {
+        self.renew(now, None);
+    }
+
+    fn renew(&mut self, now: Timestamp, except: Option<MemberId>) {
         for known in self.known.values_mut() {
-            if known.state.is_some() && known.owner.is_some_and(|owner| owner != returned) {
+            if known.state.is_some() && known.owner.is_some_and(|owner| Some(owner) != except) {
                 known.renewal = Renewal::Wanted;
             }
         }
         self.next_nudge = Some(now);
-        self.nudge_again(now)
     }
 
     /// As [`Presence::nudge_others`], for whom it left out.

@@ -19,7 +19,11 @@
 //! who lacks something of it, still after a while, asks.
 //!
 //! **Snapshots.** The log holds entries of other nodes that this room may never have heard of. So once it has had company, it
-//! reads the store before each snapshot, takes in what it does not know, and lets the snapshot cover what it has read.
+//! reads the store before each snapshot, takes in what it does not know, and lets the snapshot cover what it has read. A room
+//! without company does so when the log turns out to hold more than it has appended, as after an import.
+//!
+//! **A store that was restarted** may have lost what other nodes appended, which no position of this room's tells. So a room that
+//! has had company reads it then, and appends what this room has and the store has not.
 //!
 //! **Presence.** An entry belongs to the node that first showed it, until that removes it or is gone. A client that comes back on
 //! another node before its old one has noticed gets its id when that node, told of the claim, finds the old session dead.
@@ -29,9 +33,10 @@ use super::input::{Said, Scanned, StoreRead};
 use super::saving::Unsaved;
 use super::{Room, SNAPSHOT_AGAIN, Sender};
 use crate::id::{ClientId, MemberId, NodeId};
+use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, DeleteSet, Ownership, Scan, Source as Trust, StateVector};
+use crate::update::{self, DeleteSet, Knowledge, Ownership, Scan, Source as Trust, StateVector};
 use crate::wire::awareness::Entries;
 use crate::wire::{self, encode};
 use bytes::Bytes;
@@ -42,13 +47,16 @@ use std::collections::BTreeMap;
 const EXCHANGE: Duration = Duration::from_secs(10);
 /// Between two questions of a room; and how long what it seems to lack may still be on its way.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
-/// A node that said nothing for so long is gone: three exchanges went by.
-const SILENT_FOR: Duration = Duration::from_secs(35);
+/// Between two times that others' members are made to announce themselves anew: a storm of reconnects costs each one
+/// announcement a second.
+const RENEW_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a room knows of the others. Made when it first has company.
 #[derive(Debug)]
 pub(super) struct Remote {
     has_others: bool,
+    /// Whether there ever were others, so that the log may hold what they wrote.
+    has_met: bool,
     /// The number of the last message published.
     number: u64,
     /// Everything published up to here is in the store.
@@ -63,12 +71,23 @@ pub(super) struct Remote {
     heard_in_flush: bool,
     /// Members that announced an id which is shown by another node, and at which clock last.
     claims: Vec<(MemberId, ClientId, u32)>,
+    /// When other nodes' members were made to announce themselves anew, and when they will be.
+    renewed_at: Option<Timestamp>,
+    renew_at: Option<Timestamp>,
     asked_at: Option<Timestamp>,
     ask_at: Option<Timestamp>,
     /// What others have and this room, a moment ago, had not.
     doubt: Option<(Timestamp, StateVector)>,
     exchange_at: Timestamp,
     is_reading: bool,
+    /// The log holds what somebody else wrote: to be read at once, and once more if a read was under way.
+    wants_read: bool,
+    /// The read under way began before something changed: it tells too little.
+    is_outdated: bool,
+    /// When a read that failed is tried again.
+    read_again_at: Option<Timestamp>,
+    /// To be found out by the next read: whether the store holds all that this room has.
+    compares: bool,
     /// What a snapshot may cover: the store was read up to there.
     read_up_to: Option<LogPosition>,
 }
@@ -76,7 +95,6 @@ pub(super) struct Remote {
 #[derive(Debug)]
 struct Peer {
     last: u64,
-    heard_at: Timestamp,
     unconfirmed: Vec<(u64, Bytes)>,
 }
 
@@ -86,6 +104,7 @@ impl Remote {
         let number = opened_at.0 << 20;
         Remote {
             has_others: false,
+            has_met: false,
             number,
             durable: number,
             appending: number,
@@ -94,11 +113,17 @@ impl Remote {
             outgoing: Vec::new(),
             heard_in_flush: false,
             claims: Vec::new(),
+            renewed_at: None,
+            renew_at: None,
             asked_at: None,
             ask_at: None,
             doubt: None,
             exchange_at: now,
             is_reading: false,
+            wants_read: false,
+            is_outdated: false,
+            read_again_at: None,
+            compares: false,
             read_up_to: None,
         }
     }
@@ -106,6 +131,21 @@ impl Remote {
     fn ask_soon(&mut self, now: Timestamp) {
         let at = self.asked_at.map_or(now, |asked| now.max(asked + ASK_PAUSE));
         self.ask_at = Some(self.ask_at.map_or(at, |sooner| sooner.min(at)));
+    }
+
+    fn read(&mut self, effects: &mut Vec<Effect>) {
+        if !core::mem::replace(&mut self.is_reading, true) {
+            effects.push(Effect::ReadStore);
+        }
+    }
+
+    /// Reads what is in the store from now on: a read that is under way is repeated.
+    fn read_anew(&mut self, effects: &mut Vec<Effect>) {
+        self.wants_read = true;
+        self.is_outdated = self.is_reading;
+        self.read_again_at = None;
+        self.read_up_to = None;
+        self.read(effects);
     }
 
     fn confirm(&mut self, origin: NodeId, durable: u64) {
@@ -120,8 +160,13 @@ impl Remote {
 
     fn next_timeout(&self) -> Timestamp {
         let doubt = self.doubt.as_ref().map(|(at, _)| *at);
-        let silence = self.peers.values().map(|peer| peer.heard_at + SILENT_FOR);
-        let at = self.ask_at.into_iter().chain(doubt).chain(silence).chain(self.has_others.then_some(self.exchange_at));
+        let at = self
+            .ask_at
+            .into_iter()
+            .chain(self.renew_at)
+            .chain(self.read_again_at)
+            .chain(doubt)
+            .chain(self.has_others.then_some(self.exchange_at));
         at.min().unwrap_or(Timestamp(u64::MAX))
     }
 }
@@ -143,9 +188,9 @@ impl Company {
         self.0.as_ref().is_some_and(|remote| remote.is_reading)
     }
 
-    /// Whether nothing waits for another node to have appended it.
+    /// Whether nothing waits for another node to have appended it, or for word whether it is still there.
     pub(super) fn is_settled(&self) -> bool {
-        self.0.as_ref().is_none_or(|remote| remote.unconfirmed_bytes == 0)
+        self.0.as_ref().is_none_or(|remote| remote.unconfirmed_bytes == 0 && !remote.compares)
     }
 
     /// When [`Room::keep_company`] has something to do.
@@ -172,17 +217,33 @@ impl Company {
         self.0.as_mut().and_then(|remote| remote.read_up_to.take())
     }
 
+    fn set_read_up_to(&mut self, position: Option<LogPosition>) {
+        if let Some(remote) = &mut self.0 {
+            remote.read_up_to = position;
+        }
+    }
+
     /// Whether a snapshot must wait for the store to be read; begins that if need be.
     pub(super) fn must_read(&mut self, effects: &mut Vec<Effect>) -> bool {
         let Some(remote) = &mut self.0 else { return false };
-        if remote.read_up_to.is_some() {
+        if remote.read_up_to.is_some() || !(remote.has_met || remote.wants_read) {
             return false;
         }
-        if !remote.is_reading {
-            remote.is_reading = true;
-            effects.push(Effect::ReadStore);
-        }
+        remote.read(effects);
         true
+    }
+
+    /// Has the store read and compared with what is here, if others may have written to it.
+    pub(super) fn compare_with_store(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(remote) = self.0.as_mut().filter(|remote| remote.has_met) {
+            remote.compares = true;
+            remote.read_anew(effects);
+        }
+    }
+
+    /// Whether other nodes have the dashboard open.
+    pub(super) fn has_others(&self) -> bool {
+        self.0.as_ref().is_some_and(|remote| remote.has_others)
     }
 
     /// Bytes held, roughly.
@@ -197,6 +258,13 @@ impl Company {
         }
     }
 
+    /// Somebody came back to this node who takes no entry at a clock that it has seen, of members of other nodes neither.
+    pub(super) fn somebody_returned(&mut self, now: Timestamp) {
+        if let Some(remote) = self.0.as_mut().filter(|remote| remote.has_others) {
+            remote.renew_at = Some(remote.renewed_at.map_or(now, |at| now.max(at + RENEW_PAUSE)));
+        }
+    }
+
     fn meet(&mut self, now: Timestamp, opened_at: Timestamp) -> &mut Remote {
         self.0.get_or_insert_with(|| Box::new(Remote::new(now, opened_at)))
     }
@@ -206,6 +274,8 @@ impl Room {
     /// The bus says whether other nodes have the dashboard open; or that they had.
     pub(super) fn linked(&mut self, now: Timestamp, others: bool, effects: &mut Vec<Effect>) {
         let remote = self.company.meet(now, self.opened_at);
+        // The first word says that there are or were others.
+        remote.has_met = true;
         if others && !core::mem::replace(&mut remote.has_others, others) {
             self.ask_others(now, effects);
             self.publish_presence(effects);
@@ -220,6 +290,13 @@ impl Room {
         self.company.meet(now, self.opened_at).ask_soon(now);
     }
 
+    /// Other nodes took this one for gone. Their clients take nothing at a clock that they have seen removed, so everybody here is
+    /// made to take the next one.
+    pub(super) fn forgotten(&mut self, now: Timestamp) {
+        self.lost(now);
+        self.presence.renew_all(now);
+    }
+
     /// Another node's room says something.
     pub(super) fn heard(
         &mut self,
@@ -231,10 +308,10 @@ impl Room {
         effects: &mut Vec<Effect>,
     ) {
         let remote = self.company.meet(now, self.opened_at);
+        remote.has_met = true;
         let mut is_late = false;
         match remote.peers.get_mut(&origin) {
             Some(peer) => {
-                peer.heard_at = now;
                 is_late = number <= peer.last;
                 let has_gap = number > peer.last.saturating_add(1);
                 peer.last = peer.last.max(number);
@@ -244,11 +321,15 @@ impl Room {
             }
             None => {
                 // What it said before is unknown, unless it has only just come.
-                remote.peers.insert(origin, Peer { last: number, heard_at: now, unconfirmed: Vec::new() });
+                remote.peers.insert(origin, Peer { last: number, unconfirmed: Vec::new() });
                 remote.ask_soon(now);
             }
         }
         remote.confirm(origin, durable);
+        if self.is_closing && self.members.is_empty() {
+            // What is said now is for those who stay; listening to it, a room in use elsewhere would never be settled.
+            return;
+        }
         match said {
             Said::Update(scanned) => {
                 let unconfirmed = (number > durable).then_some((origin, number));
@@ -258,6 +339,7 @@ impl Room {
             // One that was overtaken would remove who came since.
             Said::Presence(_) if is_late => {}
             Said::Presence(body) => self.heard_awareness(now, origin, &body, true, effects),
+            Said::Renew => self.presence.renew_all(now),
             Said::StateVector { have, deletes, asks } => self.compare(now, &have, deletes, asks, effects),
         }
     }
@@ -267,18 +349,47 @@ impl Room {
         self.adopt(now, |node, _| node == origin, effects);
         self.company.meet(now, self.opened_at).peers.remove(&origin);
         let freed = self.presence.gone(now, origin);
+        if !freed.is_empty()
+            && let Some(remote) = &mut self.company.0
+        {
+            // Whose clients have moved to another node that knew of its end earlier, was not believed when that showed them.
+            remote.ask_soon(now);
+        }
         self.freed(now, &freed, effects);
     }
 
-    /// What the store holds, for the snapshot that waits for it.
+    /// The log holds entries that this room neither appended nor loaded.
+    pub(super) fn read_what_others_wrote(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(Report::FoundInStore));
+        self.company.meet(now, self.opened_at).read_anew(effects);
+    }
+
+    /// What the store holds: for the snapshot that waits for it, or to know it.
     pub(super) fn store_read(&mut self, now: Timestamp, read: Option<StoreRead>, effects: &mut Vec<Effect>) {
         let Some(remote) = &mut self.company.0 else { return };
         remote.is_reading = false;
+        if core::mem::take(&mut remote.is_outdated) {
+            remote.read(effects);
+            return;
+        }
         let Some(StoreRead { updates, position }) = read else {
             self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+            remote.read_again_at = remote.wants_read.then_some(now + SNAPSHOT_AGAIN);
             return;
         };
-        remote.read_up_to = Some(position);
+        remote.wants_read = false;
+        let (has_met, compares) = (remote.has_met, core::mem::take(&mut remote.compares));
+        if has_met {
+            // One that is not due yet reads anew when it is, to cover more.
+            let is_due = self.snapshot_due_at().is_some_and(|at| now >= at);
+            self.company.set_read_up_to(is_due.then_some(position));
+        } else {
+            self.saving.has_read(position);
+        }
+        if compares && let Some(held) = self.document.held_by(&known_of(&updates, &self.limits.for_trusted())) {
+            effects.push(Effect::Report(Report::StoreLost));
+            self.saving.lacks(&held);
+        }
         let mut left = updates;
         loop {
             let mut behind_holes = Vec::new();
@@ -310,16 +421,19 @@ impl Room {
         {
             remote.ask_soon(now);
         }
+        if remote.read_again_at.take_if(|at| now >= *at).is_some() {
+            remote.read(effects);
+        }
         let has_others = remote.has_others;
-        let silent: Vec<NodeId> =
-            remote.peers.iter().filter(|(_, peer)| now.since(peer.heard_at) >= SILENT_FOR).map(|(&id, _)| id).collect();
         let asks = remote.ask_at.take_if(|at| now >= *at).is_some();
+        let renews = remote.renew_at.take_if(|at| now >= *at).is_some();
         let tells = has_others && now >= remote.exchange_at;
         if tells {
             remote.exchange_at = now + EXCHANGE;
         }
-        for origin in silent {
-            self.node_gone(now, origin, effects);
+        if has_others && renews {
+            remote.renewed_at = Some(now);
+            self.publish(Said::Renew, effects);
         }
         if has_others && asks {
             self.ask_others(now, effects);
@@ -347,7 +461,7 @@ impl Room {
 
     /// Publishes which entries of this node's members changed; call it before they are told on this node.
     pub(super) fn publish_awareness(&mut self, effects: &mut Vec<Effect>) {
-        if self.has_others()
+        if self.company.has_others()
             && let Some(body) = self.presence.changed_here()
         {
             self.publish(Said::Awareness(body), effects);
@@ -400,10 +514,6 @@ impl Room {
     /// Appends all that no other node has confirmed: nobody will be here to see to it later.
     pub(super) fn adopt_all(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.adopt(now, |_, _| true, effects);
-    }
-
-    fn has_others(&self) -> bool {
-        self.company.0.as_ref().is_some_and(|remote| remote.has_others)
     }
 
     fn publish(&mut self, said: Said<Bytes>, effects: &mut Vec<Effect>) {
@@ -550,6 +660,28 @@ impl Room {
     }
 }
 
+/// What can be read out of what a store holds.
+fn known_of(updates: &[Scanned], limits: &Limits) -> Knowledge {
+    let mut knowledge = Knowledge::default();
+    let mut left: Vec<(Bytes, Scan)> =
+        updates.iter().map(|scanned| (scanned.update.clone(), scanned.scan.clone())).collect();
+    let mut progressed = true;
+    while progressed && !left.is_empty() {
+        progressed = false;
+        let mut held = Vec::new();
+        for (update, scan) in left {
+            let admission = knowledge.admit(&update, &scan, Trust::Trusted, |_| Ownership::Free, limits);
+            progressed |= admission.accepted.is_some();
+            held.extend(admission.held.and_then(|held| {
+                let scan = update::scan(&held.bytes, limits).ok()?;
+                Some((held.bytes, scan))
+            }));
+        }
+        left = held;
+    }
+    knowledge
+}
+
 fn overlaps(unconfirmed: &Bytes, scan: &Scan, deletes: &DeleteSet) -> bool {
     let other = update::scan_admitted(unconfirmed);
     let shares_clocks = other.spans.iter().any(|theirs| {
@@ -628,6 +760,7 @@ mod tests {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
         said(room, now, Input::Remote { origin, number, durable, said: said_here })
@@ -658,6 +791,55 @@ mod tests {
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })));
         assert!(!published(effects).iter().any(is_update));
         assert!(!here.is_settled(), "the origin has not confirmed it");
+    }
+
+    /// What another node had appended, and the store has lost, stands behind no position of this room's.
+    #[test]
+    fn what_another_node_had_saved_is_put_back_when_the_store_was_restarted() {
+        let mut here = linked_room();
+        let heard = |clock| Said::Update(Box::new(typed(5, clock)));
+        said(&mut here, OPENED, Input::Remote { origin: THERE, number: 1, durable: 0, said: heard(0) });
+        said(&mut here, OPENED, Input::Remote { origin: THERE, number: 2, durable: 1, said: heard(1) });
+        let vector = Said::StateVector { have: StateVector::default(), deletes: 0, asks: false };
+        said(&mut here, OPENED, Input::Remote { origin: THERE, number: 3, durable: 3, said: vector });
+        here.handle_timeout(OPENED + ASK_PAUSE, &mut Vec::new());
+        assert!(here.is_settled());
+        said(&mut here, OPENED, Input::NodeGone { origin: THERE });
+        let mut effects = Vec::new();
+        here.handle(OPENED, Input::CheckStore { compare: true }, &mut effects);
+        here.handle_timeout(OPENED, &mut effects);
+        let is_read = |effect: &Effect| matches!(effect, Effect::ReadStore);
+        assert_eq!(effects.iter().filter(|effect| is_read(effect)).count(), 1, "{effects:?}");
+        assert!(!here.is_settled(), "it must not go before that is known");
+        here.handle(OPENED, Input::Appended { position: LogPosition(1), before: LogPosition(1) }, &mut effects);
+        // It fails at first, and then began before the store was restarted once more.
+        effects.clear();
+        here.handle(OPENED, Input::StoreRead { read: None }, &mut effects);
+        let later = OPENED + SNAPSHOT_AGAIN;
+        here.handle_timeout(later, &mut effects);
+        here.handle(later, Input::CheckStore { compare: true }, &mut effects);
+        here.handle(later, Input::StoreRead { read: Some(StoreRead::default()) }, &mut effects);
+        assert_eq!(effects.iter().filter(|effect| is_read(effect)).count(), 2);
+        here.handle(later, Input::Appended { position: LogPosition(1), before: LogPosition(1) }, &mut effects);
+        effects.clear();
+        let read = StoreRead { updates: vec![typed(5, 0)], position: LogPosition(1) };
+        here.handle(later, Input::StoreRead { read: Some(read.clone()) }, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        let appended = effects.iter().find_map(|effect| match effect {
+            Effect::Append { entries, .. } => entries.first(),
+            _ => None,
+        });
+        let entry = appended.expect("the store lacks something");
+        let scan = update::scan(&entry.update, &Limits::default()).expect("an update");
+        assert_eq!((entry.source, scan.spans[0].start, scan.spans[0].end), (Source::Recovery, 1, 2));
+        here.handle(later, Input::Appended { position: LogPosition(2), before: LogPosition(1) }, &mut effects);
+        // All is there: nothing is appended.
+        effects.clear();
+        here.handle(later, Input::CheckStore { compare: true }, &mut effects);
+        let whole = StoreRead { updates: vec![typed(5, 1), typed(5, 0)], position: LogPosition(2) };
+        here.handle(later, Input::StoreRead { read: Some(whole) }, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { entries, .. } if !entries.is_empty())));
     }
 
     #[test]
@@ -704,7 +886,7 @@ mod tests {
         here.handle(later, Input::NodeGone { origin: THERE }, &mut effects);
         here.handle_timeout(later, &mut effects);
         let appended = effects.iter().find_map(|effect| match effect {
-            Effect::Append { entries } => Some(entries),
+            Effect::Append { entries, .. } => Some(entries),
             _ => None,
         });
         let entries = appended.expect("nobody else will append it");
@@ -722,7 +904,7 @@ mod tests {
     fn a_room_that_had_company_reads_the_store_before_a_snapshot_and_covers_what_it_read() {
         let mut room = linked_room();
         said(&mut room, OPENED, write(typed(5, 0)));
-        said(&mut room, OPENED, Input::Appended { position: LogPosition(7) });
+        said(&mut room, OPENED, Input::Appended { position: LogPosition(7), before: LogPosition::START });
         said(&mut room, OPENED, Input::Linked { others: false });
         let due = OPENED + Tuning::default().snapshot_interval;
         let mut effects = Vec::new();
@@ -743,6 +925,112 @@ mod tests {
             _ => None,
         });
         assert_eq!(covers, Some(LogPosition(9)));
+    }
+
+    /// Other nodes have removed everybody here at the clocks that they had, and their clients take nothing at those any more.
+    #[test]
+    fn who_was_taken_for_gone_is_announced_anew_at_the_next_clock() {
+        const MEMBER: MemberId = MemberId(1);
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let joining = super::super::Joining {
+            member: MEMBER,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        said(&mut here, OPENED, Input::Joined(joining));
+        let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
+        for message in said(&mut here, OPENED, Input::Awareness { member: MEMBER, body: entry(3) }) {
+            deliver(&mut there, OPENED, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5));
+        said(&mut there, OPENED, Input::NodeGone { origin: HERE });
+        assert_eq!(there.presence.states(), 0);
+        let later = OPENED + ASK_PAUSE;
+        let mut effects = Vec::new();
+        here.handle(later, Input::Forgotten, &mut effects);
+        here.handle_timeout(later, &mut effects);
+        let nudge = encode::awareness([(5, 3, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == MEMBER && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+        let mut announced = published(effects);
+        announced.extend(said(&mut here, later, Input::Awareness { member: MEMBER, body: entry(4) }));
+        for message in announced {
+            deliver(&mut there, later, HERE, &message);
+        }
+        assert!(there.presence.is_elsewhere(5), "it is shown again");
+    }
+
+    /// Nodes learn of another's end at different moments, and its clients move meanwhile.
+    #[test]
+    fn who_moved_from_a_node_that_died_is_shown_although_that_was_heard_too_early() {
+        const ELSEWHERE: NodeId = NodeId(3);
+        let mut here = linked_room();
+        let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
+        let heard = |room: &mut Room, now, origin, number, what| {
+            said(room, now, Input::Remote { origin, number, durable: 0, said: what })
+        };
+        heard(&mut here, OPENED, ELSEWHERE, 1, Said::Awareness(entry(3)));
+        let moved = OPENED + ASK_PAUSE * 2;
+        heard(&mut here, moved, THERE, 1, Said::Awareness(entry(4)));
+        let later = moved + ASK_PAUSE * 2;
+        let asked = said(&mut here, later, Input::NodeGone { origin: ELSEWHERE });
+        assert!(!here.presence.is_elsewhere(5));
+        assert!(asked.iter().any(|(_, _, what)| matches!(what, Said::StateVector { asks: true, .. })), "{asked:?}");
+        heard(&mut here, later, THERE, 2, Said::Presence(entry(4)));
+        assert!(here.presence.is_elsewhere(5));
+    }
+
+    /// It has forgotten the others when its socket closed, but not their clocks: also of those on other nodes.
+    #[test]
+    fn for_who_comes_back_members_of_other_nodes_are_announced_anew() {
+        const MEMBER: MemberId = MemberId(1);
+        let (mut here, mut there) = (linked_room(), linked_room());
+        let joining = |member| super::super::Joining {
+            member,
+            identity: crate::access::Identity::Anonymous,
+            access: crate::access::Access::ReadWrite,
+            wants_acks: false,
+            wants_echo: false,
+        };
+        let entry = |client, clock| encode::awareness_payload(&encode::awareness([(client, clock, &b"{}"[..])]));
+        said(&mut there, OPENED, Input::Joined(joining(MEMBER)));
+        for message in said(&mut there, OPENED, Input::Awareness { member: MEMBER, body: entry(5, 3) }) {
+            deliver(&mut here, OPENED, THERE, &message);
+        }
+        let now = OPENED + super::super::YOUNG;
+        said(&mut here, now, Input::Joined(joining(MemberId(7))));
+        let newcomer = said(&mut here, now, Input::Awareness { member: MemberId(7), body: entry(6, 1) });
+        assert!(!newcomer.iter().any(|(_, _, what)| *what == Said::Renew), "it is here for the first time");
+        said(&mut here, now, Input::Left { member: MemberId(7) });
+        said(&mut here, now, Input::Joined(joining(MemberId(8))));
+        let back = said(&mut here, now, Input::Awareness { member: MemberId(8), body: entry(6, 1) });
+        let renew = back.into_iter().find(|(_, _, what)| *what == Said::Renew).expect("others are told");
+        let mut effects = Vec::new();
+        there.handle(
+            now,
+            Input::Remote { origin: HERE, number: renew.0, durable: renew.1, said: Said::Renew },
+            &mut effects,
+        );
+        there.handle_timeout(now, &mut effects);
+        let nudge = encode::awareness([(5, 3, NULL)]);
+        let is_nudge =
+            |effect: &Effect| matches!(effect, Effect::Send { to, frame } if *to == MEMBER && frame.bytes == nudge);
+        assert!(effects.iter().any(is_nudge), "{effects:?}");
+    }
+
+    /// Otherwise a node could not drain while others are busy.
+    #[test]
+    fn a_room_that_closes_and_is_empty_listens_to_nobody() {
+        let (mut here, mut there) = (linked_room(), linked_room());
+        here.handle(OPENED, Input::Close, &mut Vec::new());
+        for message in said(&mut there, OPENED, write(typed(5, 0))) {
+            deliver(&mut here, OPENED, THERE, &message);
+        }
+        assert_eq!(here.clocks().get(5), 0);
+        assert!(here.is_evictable(OPENED));
     }
 
     /// An id that another node shows is nobody's here: not by announcing it, not by editing as it, and an echo of its entry is

@@ -3,6 +3,9 @@
 //! One append is in flight at a time; what is accepted meanwhile goes with the next one. While the store is away, entries are
 //! kept up to a bound; beyond it only the state vector that is known to be durable is remembered, and one difference from
 //! there takes the entries' place.
+//!
+//! Every append says which position it relies on. A store that does not hold it any more refuses: then nothing is durable, the
+//! difference is the whole state, and who waits to hear that something is saved waits for that.
 
 use super::input::RequestId;
 use crate::id::{ClientId, Clock, MemberId};
@@ -66,6 +69,23 @@ struct InFlight {
     difference_up_to: Option<StateVector>,
     /// Whether entries that came after the difference was cut had to be given up too.
     given_up_since: bool,
+    /// Whether it became known meanwhile that the store has lost what it builds on.
+    is_void: bool,
+}
+
+impl InFlight {
+    /// Whether it appends nothing.
+    fn is_check(&self) -> bool {
+        self.batch.entries.is_empty() && self.difference_up_to.is_none()
+    }
+}
+
+/// What an append has made durable.
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) batch: Batch,
+    /// It appended nothing.
+    pub(super) is_check: bool,
 }
 
 /// Who wants to hear when something is durable.
@@ -90,7 +110,13 @@ pub(super) struct Saving {
     in_flight: Option<InFlight>,
     /// Set when entries were given up: what is certainly durable.
     diverged_at: Option<StateVector>,
+    /// The last entry that this room appended, loaded or read.
     position: LogPosition,
+    /// The last position that the store has told of: what the next append relies on.
+    known: Option<LogPosition>,
+    /// Positions up to here were known when the store turned out to have lost what stood there.
+    void_up_to: LogPosition,
+    wants_check: bool,
     retry_at: Option<Timestamp>,
     retry_after: Duration,
     since_snapshot: usize,
@@ -105,6 +131,9 @@ impl Saving {
             in_flight: None,
             diverged_at: None,
             position,
+            known: Some(position),
+            void_up_to: LogPosition::START,
+            wants_check: false,
             retry_at: None,
             retry_after: RETRY_MIN,
             since_snapshot: log_bytes,
@@ -147,7 +176,9 @@ impl Saving {
     /// Lets `waiting` hear when all that was added so far is durable. Returns whether that is so already.
     pub(super) fn when_durable(&mut self, waiting: Waiting) -> bool {
         // A difference in flight holds everything, unless something was given up after it was cut.
-        let is_in_flight = |in_flight: &InFlight| in_flight.difference_up_to.is_some() && !in_flight.given_up_since;
+        let is_in_flight = |in_flight: &InFlight| {
+            in_flight.difference_up_to.is_some() && !in_flight.given_up_since && !in_flight.is_void
+        };
         let lags_behind = self.diverged_at.is_some() && !self.in_flight.as_ref().is_some_and(is_in_flight);
         if !self.unsaved.is_empty() || lags_behind {
             self.unsaved.wait_for(waiting);
@@ -172,44 +203,105 @@ impl Saving {
         if self.in_flight.is_some() || self.retry_at.is_some_and(|at| now < at) {
             return None;
         }
-        if self.unsaved.is_empty() && self.diverged_at.is_none() {
+        self.retry_at = None;
+        let is_check = core::mem::take(&mut self.wants_check);
+        if self.unsaved.is_empty() && self.diverged_at.is_none() && !is_check {
             return None;
         }
-        self.retry_at = None;
         let batch = core::mem::take(&mut self.unsaved);
         let to_append = match &self.diverged_at {
             Some(durable) => ToAppend::DifferenceFrom(durable.clone()),
             None => ToAppend::Entries(one_per_session(&batch.entries)),
         };
         let difference_up_to = self.diverged_at.is_some().then(|| clocks.clone());
-        self.in_flight = Some(InFlight { batch, difference_up_to, given_up_since: false });
+        self.in_flight = Some(InFlight { batch, difference_up_to, given_up_since: false, is_void: false });
         Some(to_append)
     }
 
-    /// The append in flight is durable: who waited for it.
-    pub(super) fn appended(&mut self, now: Timestamp, position: LogPosition) -> Batch {
-        self.position = self.position.max(position);
+    /// What the append in flight relies on.
+    pub(super) fn known(&self) -> Option<LogPosition> {
+        self.known
+    }
+
+    /// The append in flight is durable: who waited for it. `None` if what it builds on turned out to be lost: then they wait on.
+    pub(super) fn appended(&mut self, now: Timestamp, position: LogPosition) -> Option<Durable> {
         self.retry_after = RETRY_MIN;
         self.retry_at = None;
-        self.unsnapshotted_since.get_or_insert(now);
-        match self.in_flight.take() {
-            Some(InFlight { batch, difference_up_to: Some(reached), given_up_since }) => {
-                self.since_snapshot += batch.bytes.max(1);
-                self.diverged_at = given_up_since.then_some(reached);
-                batch
+        let in_flight = self.in_flight.take_if(|in_flight| !in_flight.is_void);
+        let Some(in_flight) = in_flight else {
+            self.put_back();
+            return None;
+        };
+        self.known = Some(position);
+        let is_check = in_flight.is_check();
+        if !is_check {
+            self.position = self.position.max(position);
+            self.unsnapshotted_since.get_or_insert(now);
+            self.since_snapshot += in_flight.batch.bytes.max(1);
+            if let Some(reached) = in_flight.difference_up_to {
+                self.diverged_at = in_flight.given_up_since.then_some(reached);
             }
-            Some(in_flight) => {
-                self.since_snapshot += in_flight.batch.bytes.max(1);
-                in_flight.batch
-            }
-            None => Batch::default(),
         }
+        Some(Durable { batch: in_flight.batch, is_check })
+    }
+
+    /// The store does not have any more what was durable: all of the document is to go there anew.
+    pub(super) fn lost(&mut self) {
+        self.void_up_to = self.void_up_to.max(self.position).max(self.known.unwrap_or_default());
+        self.position = LogPosition::START;
+        self.known = None;
+        self.diverged_at = Some(StateVector::default());
+        self.retry_at = None;
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.is_void = true;
+        }
+    }
+
+    /// The append in flight was refused, because the store has lost what it relied on.
+    pub(super) fn refused(&mut self) {
+        self.lost();
+        self.put_back();
+    }
+
+    /// Whether it is known that what stood at a position is lost.
+    pub(super) fn is_void(&self, position: LogPosition) -> bool {
+        position <= self.void_up_to
+    }
+
+    /// The store was read and holds only so much of the document.
+    pub(super) fn lacks(&mut self, held: &StateVector) {
+        match &mut self.diverged_at {
+            None => self.diverged_at = Some(held.clone()),
+            Some(durable) => {
+                let clocks: Vec<_> = durable.iter().map(|(client, _)| (client, held.get(client))).collect();
+                clocks.into_iter().for_each(|(client, clock)| durable.lower(client, clock));
+            }
+        }
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.is_void = true;
+        }
+    }
+
+    /// The log was read: all of it up to a position is in the document.
+    pub(super) fn has_read(&mut self, position: LogPosition) {
+        self.position = self.position.max(position);
+        self.known = self.known.map(|known| known.max(position));
+    }
+
+    /// Makes sure soon that the store still holds everything; with the next append, if there is one.
+    pub(super) fn check(&mut self) {
+        self.wants_check = true;
     }
 
     /// The append in flight failed: it goes back to the front.
     pub(super) fn failed(&mut self, now: Timestamp) {
         self.retry_at = Some(now + self.retry_after);
         self.retry_after = (self.retry_after * 2).min(RETRY_MAX);
+        self.put_back();
+    }
+
+    /// Puts the append in flight in front of what came after it.
+    fn put_back(&mut self) {
         let Some(InFlight { mut batch, .. }) = self.in_flight.take() else { return };
         let later = core::mem::take(&mut self.unsaved);
         if self.diverged_at.is_some() {
@@ -237,10 +329,11 @@ impl Saving {
 
     /// Whether all that was accepted and is not durable is in the append in flight.
     pub(super) fn is_all_in_flight(&self) -> bool {
-        self.unsaved.entries.is_empty() && self.in_flight.as_ref().is_some_and(|in_flight| !in_flight.given_up_since)
+        let is_whole = |in_flight: &InFlight| !in_flight.given_up_since && !in_flight.is_void;
+        self.unsaved.entries.is_empty() && self.in_flight.as_ref().is_some_and(is_whole)
     }
 
-    /// The last position that is known to be durable.
+    /// Everything in the log up to here is in the document, unless other nodes write to it as well.
     pub(super) fn position(&self) -> LogPosition {
         self.position
     }

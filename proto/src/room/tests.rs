@@ -66,7 +66,8 @@ impl TestRoom {
     }
 
     fn appended(&mut self, position: u128) {
-        self.input(Input::Appended { position: LogPosition(position) });
+        let before = self.room.saving.known().unwrap_or(LogPosition::START);
+        self.input(Input::Appended { position: LogPosition(position), before });
     }
 
     fn after(&mut self, wait: Duration) {
@@ -119,7 +120,7 @@ impl TestRoom {
 
     fn appends(&mut self) -> Vec<Vec<LogEntry>> {
         let appends = self.take().into_iter().filter_map(|effect| match effect {
-            Effect::Append { entries } => Some(entries),
+            Effect::Append { entries, .. } => Some(entries),
             _ => None,
         });
         appends.collect()
@@ -761,6 +762,173 @@ fn everybody_hears_something_every_20_seconds_also_a_lonely_author() {
     }
 }
 
+/// A room that has loaded two characters of client 5 at position 7, and Alice in it.
+fn loaded_room() -> TestRoom {
+    let loaded = Loaded { snapshot: Some(typed(5, 0, "ab")), log: Vec::new(), position: LogPosition(7) };
+    let mut room = TestRoom::open(loaded, Limits::default());
+    room.join(ALICE);
+    room.skip();
+    room
+}
+
+fn relied_on(effects: &[Effect]) -> Vec<(usize, Option<LogPosition>)> {
+    let append = |effect: &Effect| match effect {
+        Effect::Append { entries, after } => Some((entries.len(), *after)),
+        _ => None,
+    };
+    effects.iter().filter_map(append).collect()
+}
+
+#[test]
+fn a_store_that_has_lost_everything_gets_everything_before_anything_is_called_saved() {
+    let mut room = loaded_room();
+    room.edit(ALICE, &typed(7, 0, "x"));
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, Some(LogPosition(7)))]);
+    room.edit(ALICE, &typed(7, 1, "y"));
+    room.input(Input::AppendLost);
+    assert!(room.effects.iter().any(|effect| matches!(effect, Effect::Report(Report::StoreLost))));
+    room.timeout();
+    assert!(!room.effects.iter().any(|effect| matches!(effect, Effect::Ack { .. })));
+    let effects = room.take();
+    assert_eq!(relied_on(&effects), [(1, None)], "without delay, and relying on nothing");
+    let Some(Effect::Append { entries, .. }) = effects.last() else { panic!("{effects:?}") };
+    let mut all = clocks(&entries[0].update);
+    all.sort_unstable();
+    assert_eq!((entries[0].source, all), (Source::Recovery, vec![(5, 0, 2), (7, 0, 2)]));
+    // It may be lost once more, or fail; nothing is called saved, and nothing is forgotten.
+    room.input(Input::AppendLost);
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, None)]);
+    room.input(Input::AppendFailed);
+    room.after(RETRY);
+    let effects = room.take();
+    assert_eq!(relied_on(&effects), [(1, None)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Ack { .. })));
+    room.appended(20);
+    assert_eq!(room.acks(), [(ALICE, true, 2)]);
+    room.edit(ALICE, &typed(7, 2, "z"));
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, Some(LogPosition(20)))]);
+}
+
+const RETRY: Duration = Duration::from_secs(2);
+
+#[test]
+fn an_idle_room_makes_sure_of_the_store_and_appends_nothing() {
+    let mut room = loaded_room();
+    room.input(Input::CheckStore { compare: true });
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(0, Some(LogPosition(7)))]);
+    room.appended(7);
+    room.timeout();
+    assert!(room.take().is_empty() && room.room.is_settled());
+    // While the store is down nobody asks again and again.
+    room.input(Input::CheckStore { compare: false });
+    room.skip();
+    room.input(Input::AppendFailed);
+    room.after(RETRY);
+    room.after(RETRY);
+    assert!(relied_on(&room.take()).is_empty());
+    // An edit makes sure as well.
+    room.input(Input::CheckStore { compare: false });
+    room.edit(ALICE, &typed(7, 0, "x"));
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, Some(LogPosition(7)))]);
+    room.appended(8);
+    room.timeout();
+    assert!(relied_on(&room.take()).is_empty());
+    // And it is no check of an empty room's that something is lost.
+    room.input(Input::CheckStore { compare: false });
+    room.skip();
+    room.input(Input::AppendLost);
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, None)]);
+}
+
+#[test]
+fn who_waits_during_a_check_hears_of_its_own_append() {
+    let mut room = loaded_room();
+    room.input(Input::CheckStore { compare: false });
+    room.skip();
+    room.edit(ALICE, &typed(5, 0, "ab"));
+    room.edit(ALICE, &typed(7, 0, "x"));
+    room.timeout();
+    assert!(room.acks().is_empty(), "the store may not have it any more");
+    room.input(Input::AppendLost);
+    room.timeout();
+    assert!(room.acks().is_empty());
+    room.appended(20);
+    assert_eq!(room.acks(), [(ALICE, true, 2)]);
+}
+
+#[test]
+fn a_snapshot_of_what_the_store_has_lost_puts_everything_back() {
+    let mut room = loaded_room();
+    room.edit(ALICE, &typed(7, 0, "x"));
+    room.skip();
+    room.appended(8);
+    room.skip();
+    room.after(Duration::from_secs(60));
+    room.input(Input::Compacted { base: None });
+    assert!(room.take().iter().any(|effect| matches!(effect, Effect::Snapshot { covers: LogPosition(8), .. })));
+    // An append was on its way: what it brings builds on what is gone.
+    room.edit(ALICE, &typed(7, 1, "y"));
+    room.skip();
+    room.input(Input::SnapshotLost);
+    room.appended(9);
+    assert!(room.acks().is_empty());
+    room.timeout();
+    assert_eq!(relied_on(&room.take()), [(1, None)]);
+    room.appended(20);
+    assert_eq!(room.acks(), [(ALICE, true, 1)]);
+    room.after(Duration::from_secs(60));
+    room.input(Input::Compacted { base: None });
+    assert!(room.take().iter().any(|effect| matches!(effect, Effect::Snapshot { covers: LogPosition(20), .. })));
+    // The loss is known by now: an answer from before tells nothing new.
+    room.input(Input::AppendLost);
+    room.skip();
+    room.appended(30);
+    room.skip();
+    room.input(Input::SnapshotLost);
+    room.timeout();
+    assert!(relied_on(&room.take()).is_empty());
+}
+
+#[test]
+fn what_somebody_else_has_put_into_the_log_is_read_and_shown() {
+    let mut room = loaded_room();
+    room.edit(ALICE, &typed(7, 0, "x"));
+    room.skip();
+    room.input(Input::Appended { position: LogPosition(9), before: LogPosition(8) });
+    let reads = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::ReadStore)).count();
+    assert_eq!(reads(&room.take()), 1, "an import, say");
+    room.input(Input::StoreRead { read: None });
+    room.after(SNAPSHOT_AGAIN);
+    assert_eq!(reads(&room.take()), 1, "tried again");
+    let scanned = |update: Bytes| {
+        let scan = update::scan(&update, &Limits::default()).expect("an update");
+        Scanned { update, scan, frame: None }
+    };
+    let updates = vec![scanned(typed(5, 0, "ab")), scanned(typed(6, 0, "new")), scanned(typed(7, 0, "x"))];
+    room.input(Input::StoreRead { read: Some(StoreRead { updates, position: LogPosition(9) }) });
+    room.timeout();
+    assert_eq!(room.fanned_out().len(), 1);
+    assert_eq!(room.room.clocks().get(6), 3);
+    room.after(Duration::from_secs(60));
+    room.input(Input::Compacted { base: None });
+    let effects = room.take();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Snapshot { covers: LogPosition(9), .. })));
+    assert_eq!(reads(&effects), 0, "read once");
+    room.input(Input::Snapshotted { saved: true });
+    // Without anything of others, no snapshot has to wait for a read.
+    room.edit(ALICE, &typed(7, 1, "y"));
+    room.skip();
+    room.appended(10);
+    room.after(Duration::from_secs(60));
+    assert_eq!(reads(&room.take()), 0);
+}
+
 #[test]
 fn a_snapshot_is_taken_by_size_by_age_and_when_closing() {
     let compacts = |room: &mut TestRoom| room.take().iter().any(|effect| matches!(effect, Effect::Compact { .. }));
@@ -863,6 +1031,51 @@ fn a_full_document_takes_nothing_more_but_knows_what_it_has() {
     assert_eq!(room.acks(), [(ALICE, false, 1)]);
     room.answer(ALICE, &deleted(7, 1));
     assert_eq!(room.acks(), [(ALICE, true, 1)]);
+}
+
+/// Who is told that a document is full has to be able to do something about it.
+#[test]
+fn a_full_document_takes_deletions_and_has_room_again() {
+    let limits = Limits { document_bytes_max: 110, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits.clone());
+    let collects = |room: &mut TestRoom| {
+        let effects = room.take();
+        let parts = effects.iter().find_map(|effect| match effect {
+            Effect::Compact { parts } => Some(parts),
+            _ => None,
+        });
+        let base = parts.map(|parts| crate::document::compact(parts, &limits).state);
+        if base.is_some() {
+            room.input(Input::Compacted { base });
+        }
+        (parts.is_some(), effects.iter().filter(|effect| matches!(effect, Effect::Ack { saved: true, .. })).count())
+    };
+    let delete = |start: u8, len: u8| Bytes::from(vec![0, 1, 7, 1, start, len]);
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(90)));
+    room.timeout();
+    room.appended(1);
+    room.skip();
+    room.edit(ALICE, &typed(7, 90, "more"));
+    room.timeout();
+    assert_eq!(collects(&mut room), (true, 0), "refused, and there might have been garbage");
+
+    room.edit(ALICE, &delete(0, 80));
+    room.timeout();
+    room.appended(2);
+    assert_eq!(collects(&mut room), (false, 1), "not over and over");
+    room.after(MAKE_ROOM_AGAIN);
+    assert_eq!(collects(&mut room), (true, 0));
+    room.edit(ALICE, &typed(7, 90, &"b".repeat(50)));
+    room.timeout();
+    room.appended(3);
+    assert_eq!(collects(&mut room), (false, 1), "there is room again");
+
+    for start in 80..127 {
+        room.edit(ALICE, &delete(start, 1));
+        room.timeout();
+    }
+    assert!(room.room.document.bytes() <= limits.document_bytes_max * 9 / 8, "deletions, too, come to an end");
 }
 
 #[test]

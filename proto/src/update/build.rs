@@ -6,12 +6,12 @@ use super::DeleteSet;
 use crate::id::{ClientId, Clock};
 use crate::lib0::{write_var_bytes, write_var_uint};
 
-pub(super) type Id = (ClientId, Clock);
+pub(crate) type Id = (ClientId, Clock);
 
 /// One client's section: the client, its first clock, its structs.
-pub(super) type Section<'a> = (ClientId, Clock, &'a [Vec<u8>]);
+pub(crate) type Section<'a> = (ClientId, Clock, &'a [Vec<u8>]);
 
-pub(super) fn update(sections: &[Section<'_>], deletes: &[(ClientId, Clock, Clock)]) -> Bytes {
+pub(crate) fn update(sections: &[Section<'_>], deletes: &[(ClientId, Clock, Clock)]) -> Bytes {
     let mut out = Vec::new();
     write_var_uint(&mut out, sections.len() as u64);
     for (client, clock, structs) in sections {
@@ -36,21 +36,21 @@ fn with_len(info: u8, len: Clock) -> Vec<u8> {
     out
 }
 
-pub(super) fn gc(len: Clock) -> Vec<u8> {
+pub(crate) fn gc(len: Clock) -> Vec<u8> {
     with_len(0, len)
 }
 
-pub(super) fn skip(len: Clock) -> Vec<u8> {
+pub(crate) fn skip(len: Clock) -> Vec<u8> {
     with_len(10, len)
 }
 
 /// An item of content `content` in the root type "r".
-pub(super) fn in_root(content: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn in_root(content: u8, bytes: &[u8]) -> Vec<u8> {
     [&[content, 1, 1, b'r'], bytes].concat()
 }
 
 /// An item of content `content` in the type that the item `parent` holds.
-pub(super) fn inside(parent: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn inside(parent: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![content, 0];
     write_id(&mut out, parent);
     out.extend_from_slice(bytes);
@@ -58,7 +58,7 @@ pub(super) fn inside(parent: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An item of content `content` to the right of `origin`.
-pub(super) fn after(origin: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn after(origin: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![content | 0x80];
     write_id(&mut out, origin);
     out.extend_from_slice(bytes);
@@ -66,23 +66,23 @@ pub(super) fn after(origin: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An item of content `content` to the left of `right_origin`.
-pub(super) fn before(right_origin: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn before(right_origin: Id, content: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![content | 0x40];
     write_id(&mut out, right_origin);
     out.extend_from_slice(bytes);
     out
 }
 
-pub(super) fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     write_var_bytes(&mut out, text.as_bytes());
     out
 }
 
-pub(super) const DELETED: u8 = 1;
-pub(super) const STRING: u8 = 4;
-pub(super) const TYPE: u8 = 7;
-pub(super) const ANY: u8 = 8;
+pub(crate) const DELETED: u8 = 1;
+pub(crate) const STRING: u8 = 4;
+pub(crate) const TYPE: u8 = 7;
+pub(crate) const ANY: u8 = 8;
 
 /// The content of a Y.Map.
-pub(super) const MAP: [u8; 1] = [1];
+pub(crate) const MAP: [u8; 1] = [1];

@@ -69,8 +69,13 @@ impl DeleteSet {
     }
 
     /// Whether all of `range` is deleted.
-    pub(super) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
+    pub(crate) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
         self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
+    }
+
+    /// The ranges of one client, ascending.
+    pub(crate) fn of(&self, client: ClientId) -> &[ClockRange] {
+        self.clients.get(&client).map_or(&[], Ranges::as_slice)
     }
 
     /// Adds all of `other`.
@@ -86,7 +91,7 @@ impl DeleteSet {
     }
 
     /// Adds ranges in any order.
-    pub(super) fn extend(&mut self, mut ranges: Vec<(ClientId, ClockRange)>) {
+    pub(crate) fn extend(&mut self, mut ranges: Vec<(ClientId, ClockRange)>) {
         // Stable, because that sort makes use of the runs that updates come in.
         ranges.sort();
         for section in ranges.chunk_by(|one, next| one.0 == next.0) {

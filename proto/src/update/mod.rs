@@ -11,7 +11,8 @@
 //! ranges, and (clock, length) pairs.
 
 #[cfg(test)]
-mod build;
+pub(crate) mod build;
+pub(crate) mod content;
 mod delete_set;
 mod diff;
 mod gate;
@@ -22,7 +23,7 @@ mod order;
 mod ranges;
 mod scan;
 mod state_vector;
-mod structs;
+pub(crate) mod structs;
 mod write;
 
 pub use delete_set::DeleteSet;

@@ -1,34 +1,35 @@
-//! One struct of an update: reading it, and cutting off its beginning.
+//! One struct of an update: reading it, and cutting it.
 //!
 //! Mirrors `readClientsStructRefs` of `yjs/src/utils/encoding.js` and the `Content*.js` files beside it. Everything that a Yjs
 //! client would throw on, or yrs die of, is refused here.
 
 use core::ops::Range;
 
+use super::content::{Content, TextPart};
 use super::scan::ScanError;
 use super::{CLOCK_END_MAX, json};
 use crate::id::{ClientId, Clock};
-use crate::lib0::{Lib0Error, Reader, write_var_bytes, write_var_uint};
+use crate::lib0::{Lib0Error, Reader, write_var_uint};
 
 const INFO_GC: u8 = 0;
 pub(super) const INFO_SKIP: u8 = 10;
-const CONTENT_MASK: u8 = 0x1f;
+pub(crate) const CONTENT_MASK: u8 = 0x1f;
 const HAS_PARENT_SUB: u8 = 0x20;
 const HAS_RIGHT_ORIGIN: u8 = 0x40;
 const HAS_ORIGIN: u8 = 0x80;
 
-const CONTENT_DELETED: u8 = 1;
-const CONTENT_JSON: u8 = 2;
-const CONTENT_BINARY: u8 = 3;
-const CONTENT_STRING: u8 = 4;
-const CONTENT_EMBED: u8 = 5;
-const CONTENT_FORMAT: u8 = 6;
-const CONTENT_TYPE: u8 = 7;
-const CONTENT_ANY: u8 = 8;
-const CONTENT_DOC: u8 = 9;
+pub(crate) const CONTENT_DELETED: u8 = 1;
+pub(crate) const CONTENT_JSON: u8 = 2;
+pub(super) const CONTENT_BINARY: u8 = 3;
+pub(crate) const CONTENT_STRING: u8 = 4;
+pub(super) const CONTENT_EMBED: u8 = 5;
+pub(super) const CONTENT_FORMAT: u8 = 6;
+pub(super) const CONTENT_TYPE: u8 = 7;
+pub(crate) const CONTENT_ANY: u8 = 8;
+pub(super) const CONTENT_DOC: u8 = 9;
 
-const TYPE_XML_ELEMENT: u64 = 3;
-const TYPE_XML_HOOK: u64 = 5;
+pub(super) const TYPE_XML_ELEMENT: u64 = 3;
+pub(super) const TYPE_XML_HOOK: u64 = 5;
 const TYPE_MAX: u64 = 6;
 
 /// The smallest struct: a GC block and its length.
@@ -36,23 +37,23 @@ pub(super) const STRUCT_BYTES_MIN: usize = 2;
 
 /// One clock of one client: what other structs refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id {
-    pub(super) client: ClientId,
-    pub(super) clock: Clock,
+pub(crate) struct Id {
+    pub(crate) client: ClientId,
+    pub(crate) clock: Clock,
 }
 
 /// A struct, as far as the guard cares.
 #[derive(Clone, Debug)]
-pub(super) struct Struct {
-    pub(super) start: Clock,
-    pub(super) end: Clock,
+pub(crate) struct Struct {
+    pub(crate) start: Clock,
+    pub(crate) end: Clock,
     /// Where it lies in the update.
-    pub(super) bytes: Range<usize>,
-    pub(super) kind: Kind,
+    pub(crate) bytes: Range<usize>,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Garbage collected: its length is all that is left of it.
     Gc,
     /// A hole.
@@ -61,22 +62,22 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Item {
-    pub(super) origin: Option<Id>,
-    pub(super) right_origin: Option<Id>,
-    pub(super) parent: Parent,
+pub(crate) struct Item {
+    pub(crate) origin: Option<Id>,
+    pub(crate) right_origin: Option<Id>,
+    pub(crate) parent: Parent,
     /// It says itself that it is the value of a key. One with a neighbour has the neighbour's key, if any.
-    pub(super) has_key: bool,
+    pub(crate) has_key: bool,
     /// Its content is a shared type, to which other items may belong.
-    pub(super) is_type: bool,
+    pub(crate) is_type: bool,
     /// Its content is gone, its place is kept.
-    pub(super) is_deleted: bool,
+    pub(crate) is_deleted: bool,
     /// Where its content begins in the update.
-    content_at: usize,
+    pub(super) content_at: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// That of the origin, or else of the right origin.
     OfNeighbour,
     /// A shared type of the document itself.
@@ -103,7 +104,7 @@ impl Struct {
     }
 
     /// Whether it says of itself that it is deleted.
-    pub(super) fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         matches!(self.kind, Kind::Gc | Kind::Item(Item { is_deleted: true, .. }))
     }
 }
@@ -130,29 +131,13 @@ pub(super) fn read(
         INFO_GC => (reader.var_uint()?, Kind::Gc),
         INFO_SKIP => (reader.var_uint()?, Kind::Skip),
         _ => {
-            let own = Id { client, clock: start };
-            let origin = if info & HAS_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
-            let right_origin = if info & HAS_RIGHT_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
-            let mut parent = Parent::OfNeighbour;
-            let mut has_key = false;
-            if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
-                parent = match reader.var_uint()? {
-                    1 => {
-                        reader.var_str()?;
-                        Parent::Root
-                    }
-                    0 => Parent::Of(read_cause(reader, own)?),
-                    _ => return Err(ScanError::Parent),
-                };
-                has_key = info & HAS_PARENT_SUB != 0;
-                if has_key {
-                    reader.var_str()?;
-                }
-            }
+            let Header { origin, right_origin, parent, key, .. } =
+                read_header(reader, info, Id { client, clock: start })?;
             let content = info & CONTENT_MASK;
             let content_at = reader.pos();
             let len = read_content(reader, content, depth_max, facts)?;
             let (is_type, is_deleted) = (content == CONTENT_TYPE, content == CONTENT_DELETED);
+            let has_key = key.is_some();
             (len, Kind::Item(Item { origin, right_origin, parent, has_key, is_type, is_deleted, content_at }))
         }
     };
@@ -166,19 +151,60 @@ pub(super) fn read(
     Ok(Struct { start, end: end as Clock, bytes: at..reader.pos(), kind })
 }
 
+/// Where an item goes, as it says itself: what comes before its content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header<'a> {
+    pub(crate) origin: Option<Id>,
+    pub(crate) right_origin: Option<Id>,
+    pub(crate) parent: Parent,
+    /// The name of the parent when it is a root.
+    pub(crate) root: &'a str,
+    pub(crate) key: Option<&'a str>,
+}
+
+#[inline]
+fn read_header<'a>(reader: &mut Reader<'a>, info: u8, own: Id) -> Result<Header<'a>, ScanError> {
+    let origin = if info & HAS_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
+    let right_origin = if info & HAS_RIGHT_ORIGIN != 0 { Some(read_cause(reader, own)?) } else { None };
+    let mut header = Header { origin, right_origin, parent: Parent::OfNeighbour, root: "", key: None };
+    if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
+        header.parent = match reader.var_uint()? {
+            1 => {
+                header.root = reader.var_str()?;
+                Parent::Root
+            }
+            0 => Parent::Of(read_cause(reader, own)?),
+            _ => return Err(ScanError::Parent),
+        };
+        if info & HAS_PARENT_SUB != 0 {
+            header.key = Some(reader.var_str()?);
+        }
+    }
+    Ok(header)
+}
+
+/// The header of `own`, which begins at `at` of a scanned update; `None` when it is no item.
+pub(crate) fn header_at(update: &[u8], at: usize, own: Id) -> Option<Header<'_>> {
+    let mut reader = Reader::starting_at(update, at);
+    match reader.u8().expect("scanned as a struct") {
+        INFO_GC | INFO_SKIP => None,
+        info => Some(read_header(&mut reader, info, own).expect("scanned as an item")),
+    }
+}
+
 /// Reads the structs of one span.
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     reader: Reader<'a>,
     client: ClientId,
     clock: Clock,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: Range<usize>) -> Walk<'a> {
+    pub(crate) fn over(update: &'a [u8], client: ClientId, clock: Clock, bytes: Range<usize>) -> Walk<'a> {
         Walk { reader: Reader::starting_at(&update[..bytes.end], bytes.start), client, clock }
     }
 
-    pub(super) fn next(&mut self) -> Option<Struct> {
+    pub(crate) fn next(&mut self) -> Option<Struct> {
         if self.reader.is_empty() {
             return None;
         }
@@ -330,6 +356,11 @@ fn skip_any(reader: &mut Reader<'_>, depth_max: u16, facts: &mut Facts) -> Resul
     }
 }
 
+/// Skips one value of a scanned update.
+pub(crate) fn skip_value(reader: &mut Reader<'_>) {
+    skip_any(reader, u16::MAX, &mut Facts::default()).expect("scanned as a value");
+}
+
 /// How many UTF-16 units `text` takes: the clocks of a string count these.
 fn utf16_len(text: &str) -> u64 {
     // Every character starts with a byte that is no continuation; those of four bytes take two units.
@@ -350,52 +381,61 @@ pub(super) fn write_rest(out: &mut Vec<u8>, update: &[u8], client: ClientId, cut
             write_var_uint(out, u64::from(left));
         }
         Kind::Item(item) => {
-            out.push(info | HAS_ORIGIN);
-            write_id(out, Id { client, clock: from - 1 });
-            if let Some(right_origin) = item.right_origin {
-                write_id(out, right_origin);
-            }
-            let mut reader = Reader::starting_at(&update[..cut.bytes.end], item.content_at);
-            match info & CONTENT_MASK {
-                CONTENT_STRING => {
-                    let text = reader.var_str().expect("scanned as a string");
-                    write_string_rest(out, text, offset);
+            let origin = Id { client, clock: from - 1 };
+            write_header(out, update, cut, item, Some(origin), info & CONTENT_MASK);
+            match cut.content(item, update) {
+                Content::String(text) => {
+                    let mut rest = TextPart::whole(text);
+                    rest.split_off_front(offset);
+                    write_text(out, &rest);
                 }
-                CONTENT_ANY | CONTENT_JSON => {
-                    reader.var_uint().expect("scanned as a count");
+                Content::Any(mut values) | Content::Json(mut values) => {
+                    values.split_off_front(offset);
                     write_var_uint(out, u64::from(left));
-                    for _ in 0..offset {
-                        if info & CONTENT_MASK == CONTENT_ANY {
-                            skip_any(&mut reader, u16::MAX, &mut Facts::default()).expect("scanned as a value");
-                        } else {
-                            reader.var_bytes().expect("scanned as a string");
-                        }
-                    }
-                    out.extend_from_slice(&update[reader.pos()..cut.bytes.end]);
+                    out.extend_from_slice(values.bytes);
                 }
-                CONTENT_DELETED => write_var_uint(out, u64::from(left)),
-                other => unreachable!("content {other} spans one clock and cannot be cut"),
+                Content::Deleted => write_var_uint(out, u64::from(left)),
+                other => unreachable!("{other:?} spans one clock and cannot be cut"),
             }
         }
     }
 }
 
-fn write_string_rest(out: &mut Vec<u8>, text: &str, offset: Clock) {
-    let mut units = 0;
-    for (at, c) in text.char_indices() {
-        if units == u64::from(offset) {
-            return write_var_bytes(out, &text.as_bytes()[at..]);
+/// Appends what comes before the content of an item, or of a part of it that has another origin, for content of another kind.
+pub(crate) fn write_header(
+    out: &mut Vec<u8>,
+    update: &[u8],
+    of: &Struct,
+    item: &Item,
+    other_origin: Option<Id>,
+    content: u8,
+) {
+    let flags = update[of.bytes.start] & !CONTENT_MASK;
+    match other_origin {
+        None => {
+            out.push(flags | content);
+            out.extend_from_slice(&update[of.bytes.start + 1..item.content_at]);
         }
-        units += c.len_utf16() as u64;
-        if units > u64::from(offset) {
-            let rest = &text[at + c.len_utf8()..];
-            write_var_uint(out, (rest.len() + '\u{fffd}'.len_utf8()) as u64);
-            out.extend_from_slice("\u{fffd}".as_bytes());
-            out.extend_from_slice(rest.as_bytes());
-            return;
+        Some(origin) => {
+            out.push(flags | HAS_ORIGIN | content);
+            write_id(out, origin);
+            if let Some(right_origin) = item.right_origin {
+                write_id(out, right_origin);
+            }
         }
     }
-    unreachable!("the cut lies inside the string");
+}
+
+/// Appends what stands for `clocks` that are collected.
+pub(crate) fn write_gc(out: &mut Vec<u8>, clocks: Clock) {
+    out.push(INFO_GC);
+    write_var_uint(out, clocks.into());
+}
+
+fn write_text(out: &mut Vec<u8>, part: &TextPart<'_>) {
+    let pieces = part.pieces();
+    write_var_uint(out, pieces.iter().map(|piece| piece.len() as u64).sum());
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
 }
 
 fn write_id(out: &mut Vec<u8>, id: Id) {

@@ -1,4 +1,4 @@
-//! A store that survives everything: what it holds is what a restarted process finds.
+//! A store that survives every process: what it holds is what a restarted one finds. It may be emptied itself.
 
 use crate::replica::Replica;
 use bytes::Bytes;
@@ -16,7 +16,12 @@ pub(crate) type Written = (ClientId, Clock, Clock);
 pub(crate) struct Store {
     snapshot: Option<(LogPosition, Bytes)>,
     log: Vec<(LogPosition, Bytes)>,
-    end: u128,
+    /// The last position given out.
+    given: u128,
+    /// Where the log ends.
+    end: LogPosition,
+    /// What stood up to here is lost.
+    lost_up_to: LogPosition,
     durable: Replica,
     /// Who wrote what, as the log says.
     pub(crate) written: BTreeMap<u64, Vec<Written>>,
@@ -34,11 +39,28 @@ impl Store {
             } else {
                 self.written.entry(entry.session).or_default().extend(spans);
             }
-            self.end += 1;
-            self.log.push((LogPosition(self.end), entry.update.clone()));
+            self.given += 1;
+            self.end = LogPosition(self.given);
+            self.log.push((self.end, entry.update.clone()));
             self.durable.receive(&entry.update);
         }
-        LogPosition(self.end)
+        self.end
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> LogPosition {
+        self.end
+    }
+
+    /// Loses everything.
+    pub(crate) fn lose(&mut self) {
+        let (given, written, recoveries) = (self.given, core::mem::take(&mut self.written), self.recoveries);
+        *self = Store { given, written, recoveries, lost_up_to: LogPosition(given), ..Store::default() };
+    }
+
+    /// Whether what stood at a position is lost.
+    pub(crate) fn has_lost(&self, position: LogPosition) -> bool {
+        position > LogPosition::START && position <= self.lost_up_to
     }
 
     /// Keeps the snapshot unless a newer one is there, and trims what it covers.
@@ -46,7 +68,7 @@ impl Store {
         if self.snapshot.as_ref().is_some_and(|(newer, _)| *newer > covers) {
             return;
         }
-        assert!(covers <= LogPosition(self.end), "a snapshot of what was never appended");
+        assert!(covers <= self.end, "a snapshot of what was never appended");
         // Collecting garbage also deletes what was put into a deleted type elsewhere.
         self.durable.receive(&state);
         self.snapshot = Some((covers, state));
@@ -57,7 +79,7 @@ impl Store {
         Loaded {
             snapshot: self.snapshot.as_ref().map(|(_, state)| state.clone()),
             log: self.log.iter().map(|(_, update)| update.clone()).collect(),
-            position: LogPosition(self.end),
+            position: self.end,
         }
     }
 

@@ -18,7 +18,7 @@ use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::LogEntry;
 use ydash_proto::log::LogPosition;
-use ydash_proto::room::{Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, Tuning};
+use ydash_proto::room::{Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, StateVector};
 use ydash_proto::wire::{self, Message, encode};
@@ -44,6 +44,8 @@ enum Event {
     Appended,
     Compacted,
     Snapshotted,
+    StoreRead,
+    Check,
     Weather,
 }
 
@@ -79,7 +81,7 @@ struct Host {
     effects: Vec<Effect>,
     seats: Vec<MemberId>,
     due: u64,
-    append: Option<Vec<LogEntry>>,
+    append: Option<(Vec<LogEntry>, Option<LogPosition>)>,
     compaction: Option<Vec<Bytes>>,
     snapshot: Option<(LogPosition, Bytes)>,
     is_closing: bool,
@@ -114,6 +116,12 @@ pub(crate) struct World {
     silenced: BTreeSet<ClientId>,
     /// Nobody comes back any more.
     is_finished: bool,
+    /// The store has lost what the room went with: who edits brings it back, viewers alone cannot.
+    is_bereaved: bool,
+    /// What the store held before losses of which the room has not heard.
+    lost_unnoticed: Vec<Knowledge>,
+    /// The store loses everything now and then.
+    loses: bool,
     /// Authors per flush stay within what gets frames of their own.
     few_authors: bool,
     pub(crate) trace: bool,
@@ -187,6 +195,9 @@ impl World {
             lied_about: BTreeSet::new(),
             silenced: BTreeSet::new(),
             is_finished: false,
+            is_bereaved: false,
+            lost_unnoticed: Vec::new(),
+            loses: seed.is_multiple_of(3),
             few_authors: count <= 8,
             trace: false,
         }
@@ -260,6 +271,11 @@ impl World {
             Event::Appended => self.appended(),
             Event::Compacted => self.compacted(),
             Event::Snapshotted => self.snapshotted(),
+            Event::StoreRead => self.store_read(),
+            Event::Check => {
+                let compare = self.rng.chance(50);
+                self.tell(Input::CheckStore { compare });
+            }
             Event::Weather => self.weather(),
         }
     }
@@ -656,8 +672,16 @@ impl World {
     }
 
     fn evict(&mut self) {
+        let is_hurt = self.is_hurt();
+        self.lost_unnoticed.clear();
         let Some(mut host) = self.host.take() else { return };
         assert!(host.append.is_none() && host.compaction.is_none() && host.snapshot.is_none());
+        if is_hurt {
+            // It went before it was told.
+            assert!(!self.is_calm);
+            self.is_bereaved = true;
+            return;
+        }
         assert!(self.store.durable().clocks() == host.room.clocks(), "evicted before it was saved");
         assert_eq!(self.store.log_len(), 0, "evicted without a snapshot");
         let known = Knowledge::of(&host.room.state(), &[], &self.limits).expect("a state").knowledge;
@@ -718,11 +742,10 @@ impl World {
                     assert!(self.store.durable().contains(&update, &scan), "a write is called saved before it is");
                 }
             }
-            Effect::Append { entries } => {
+            Effect::Append { entries, after } => {
                 let host = host_mut(&mut self.host);
                 assert!(host.append.is_none(), "two appends at once");
-                assert!(!entries.is_empty(), "an append of nothing");
-                host.append = Some(entries);
+                host.append = Some((entries, after));
                 let delay = match self.mood {
                     StoreMood::Well => self.rng.spread(1, 40),
                     StoreMood::Slow | StoreMood::Failing => self.rng.spread(1, 3_000),
@@ -754,8 +777,12 @@ impl World {
                 }
                 self.wake_writer(member);
             }
-            // A room without a bus says nothing and reads nothing again.
-            Effect::Publish { .. } | Effect::ReadStore => unreachable!("no bus"),
+            // After a failure, what it did not hear of may be its own.
+            Effect::ReadStore => {
+                let delay = self.rng.spread(1, 500);
+                self.after(delay, Event::StoreRead);
+            }
+            Effect::Publish { .. } => unreachable!("no bus"),
             Effect::Report(_) => {}
         }
     }
@@ -782,12 +809,10 @@ impl World {
         assert!(self.clients[session.client].manners.wants_acks, "an ack that nobody asked for");
         *(if saved { &mut session.saved } else { &mut session.refused }) += count;
         assert!(session.saved + session.refused <= session.frames, "more acks than frames");
-        let durable = self.store.durable();
-        let before = session.unsaved.len();
-        session
-            .unsaved
-            .retain(|update| !durable.contains(update, &update::scan(update, &Limits::default()).expect("an update")));
-        session.durable += (before - session.unsaved.len()) as u32;
+        // Nothing that the room could know of: what was durable before the loss counts until it has noticed.
+        for durable in self.lost_unnoticed.iter().chain([self.store.durable()]) {
+            count_durable(session, durable);
+        }
         assert!(
             session.saved <= session.durable,
             "{member} was told too early: {:?}",
@@ -798,16 +823,65 @@ impl World {
     }
 
     fn appended(&mut self) {
-        let Some(entries) = self.host.as_mut().and_then(|host| host.append.take()) else { return };
+        let Some((entries, after)) = self.host.as_mut().and_then(|host| host.append.take()) else { return };
         let fails = self.mood == StoreMood::Failing && self.rng.chance(80);
+        let is_refused = after.is_some_and(|after| self.store.has_lost(after));
         // What failed may have been written all the same.
-        let is_written = !fails || self.rng.chance(20);
+        let is_written = !is_refused && (!fails || self.rng.chance(20));
+        let before = self.store.end();
         let position = is_written.then(|| self.store.append(&entries));
-        self.handle(match position {
-            Some(position) if !fails => Input::Appended { position },
+        let input = match position {
+            Some(position) if !fails => Input::Appended { position, before },
+            None if !fails => Input::AppendLost,
             _ => Input::AppendFailed,
-        });
+        };
+        if matches!(input, Input::AppendLost) {
+            self.noticed();
+        }
+        self.handle(input);
         self.settle();
+    }
+
+    fn store_read(&mut self) {
+        if self.host.is_none() {
+            return;
+        }
+        let fails = self.mood == StoreMood::Failing && self.rng.chance(80);
+        let read = (!fails).then(|| {
+            let loaded = self.store.load();
+            let scanned = |update: Bytes| {
+                let scan = update::scan(&update, &Limits::default()).expect("an update");
+                Scanned { update, scan, frame: None }
+            };
+            let updates = loaded.snapshot.into_iter().chain(loaded.log).map(scanned).collect();
+            StoreRead { updates, position: loaded.position }
+        });
+        self.handle(Input::StoreRead { read });
+        self.settle();
+    }
+
+    /// The store is emptied. Whoever looks after it tells the room, now or a little later.
+    fn lose(&mut self) {
+        self.lost_unnoticed.push(self.store.durable().clone());
+        self.store.lose();
+        let delay = if self.rng.chance(50) { 0 } else { self.rng.spread(1, 4_000) };
+        self.after(delay, Event::Check);
+    }
+
+    /// From now on the room knows what is gone. Acks that were on their way are of before.
+    fn noticed(&mut self) {
+        for durable in core::mem::take(&mut self.lost_unnoticed) {
+            self.sessions.values_mut().for_each(|session| count_durable(session, &durable));
+        }
+    }
+
+    /// Whether the store has lost what the room has not put back yet.
+    fn is_hurt(&mut self) -> bool {
+        let Some(host) = &mut self.host else { return false };
+        let known = Knowledge::of(&host.room.state(), &[], &self.limits).expect("a state").knowledge;
+        let durable = self.store.durable();
+        self.store.has_lost(LogPosition(1))
+            && !(durable.clocks().covers(known.clocks()) && known.deletes().subtract(durable.deletes()).is_empty())
     }
 
     fn compacted(&mut self) {
@@ -819,6 +893,11 @@ impl World {
 
     fn snapshotted(&mut self) {
         let Some((covers, state)) = self.host.as_mut().and_then(|host| host.snapshot.take()) else { return };
+        if self.store.has_lost(covers) {
+            self.noticed();
+            self.handle(Input::SnapshotLost);
+            return self.settle();
+        }
         let saved = self.mood != StoreMood::Failing || self.rng.chance(20);
         if saved || self.rng.chance(20) {
             self.store.snapshot(covers, state);
@@ -833,7 +912,8 @@ impl World {
         }
         let pause = self.rng.spread(50, 8_000);
         self.after(pause, Event::Weather);
-        match self.rng.below(14) {
+        match self.rng.below(15) {
+            14 if self.loses => self.lose(),
             0 | 1 => self.mood = StoreMood::Failing,
             2 => self.mood = StoreMood::Slow,
             3..=5 => self.mood = StoreMood::Well,
@@ -878,8 +958,11 @@ impl World {
 
     /// The process is lost, with everything in it.
     fn crash(&mut self) {
+        self.is_bereaved |= self.is_hurt();
+        self.lost_unnoticed.clear();
         let Some(mut host) = self.host.take() else { return };
-        if let Some(entries) = host.append.take()
+        if let Some((entries, after)) = host.append.take()
+            && !after.is_some_and(|after| self.store.has_lost(after))
             && self.rng.chance(50)
         {
             self.store.append(&entries);
@@ -900,6 +983,7 @@ impl World {
     fn calm_down(&mut self) {
         self.is_calm = true;
         self.mood = StoreMood::Well;
+        self.after(0, Event::Check);
         let members: Vec<MemberId> = self.sessions.keys().copied().collect();
         for member in members {
             let Some(session) = self.sessions.get_mut(&member) else { continue };
@@ -934,7 +1018,8 @@ impl World {
             }
             let session = &self.sessions[&member];
             assert!(!session.outbox.lags(), "{member} is told nothing");
-            if client.manners.converges() {
+            let has_more = self.is_bereaved && !client.manners.access.may_edit();
+            if client.manners.converges() && !has_more {
                 client.portrait().assert_is(&expected, &format!("client {} ({member})", client.id));
             }
             if client.manners.wants_acks {
@@ -1012,6 +1097,15 @@ impl World {
         let state = host_mut(&mut self.host).room.state();
         portrait_of(&state).assert_is(&expected, "the store");
     }
+}
+
+/// Counts what of a session's updates is durable by now.
+fn count_durable(session: &mut Session, durable: &Knowledge) {
+    let before = session.unsaved.len();
+    session
+        .unsaved
+        .retain(|update| !durable.contains(update, &update::scan(update, &Limits::default()).expect("an update")));
+    session.durable += (before - session.unsaved.len()) as u32;
 }
 
 fn host_mut(host: &mut Option<Host>) -> &mut Host {

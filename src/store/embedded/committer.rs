@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 
 use super::super::record::{Head, encode_entry};
-use super::super::{Append, LogPosition, SnapshotOutcome, StoreError};
+use super::super::{Append, Appended, LogPosition, SnapshotOutcome, StoreError};
 use super::engine::{Batch, EngineError, Found, View};
 use super::slot::Slot;
 
@@ -26,8 +26,8 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 /// How many positions are reserved at once: one more small record in that many entries.
 const RESERVED_POSITIONS: u64 = 1 << 16;
 
-/// How many heads are remembered, to spare a look-up for every append.
-const HEADS_MAX: usize = 8 << 10;
+/// How many dashboards are remembered, to spare a look-up for every append.
+const DASHBOARDS_MAX: usize = 8 << 10;
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -35,7 +35,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Job {
     Append {
         batch: Vec<Append>,
-        answer: oneshot::Sender<Vec<Result<LogPosition, StoreError>>>,
+        answer: oneshot::Sender<Vec<Result<Appended, StoreError>>>,
     },
     Snapshot {
         snapshot: Snapshot,
@@ -79,13 +79,13 @@ pub(super) struct Committer {
     end: u64,
     /// Positions up to it are reserved on disk; 0 when that is not certain.
     reserved: u64,
-    heads: HashMap<DashboardId, Head>,
+    dashboards: HashMap<DashboardId, Live>,
     sweeps: VecDeque<DashboardId>,
 }
 
 impl Committer {
     pub(super) fn new(slot: Arc<Slot>, jobs: Receiver<Job>, end: u64) -> Committer {
-        Committer { slot, jobs, end, reserved: end, heads: HashMap::new(), sweeps: VecDeque::new() }
+        Committer { slot, jobs, end, reserved: end, dashboards: HashMap::new(), sweeps: VecDeque::new() }
     }
 
     /// Works until it is told to close or everybody who could ask is gone.
@@ -191,7 +191,7 @@ impl Committer {
             });
         }
         for dashboard in &changed.heads {
-            batch.put_head(dashboard, &self.heads[dashboard]);
+            batch.put_head(dashboard, &self.dashboards[dashboard].head);
         }
         for (dashboard, record) in changed.snapshots {
             batch.put_snapshot(&dashboard, record);
@@ -210,21 +210,62 @@ impl Committer {
         batch: &mut Batch<'_>,
         changed: &mut Changed,
         append: &Append,
-    ) -> Result<Result<LogPosition, StoreError>, EngineError> {
-        if append.entries.is_empty() {
-            return Ok(Ok(LogPosition::START));
-        }
+    ) -> Result<Result<Appended, StoreError>, EngineError> {
         // All are encoded before one is put, because they are kept together or not at all.
         let records = match append.entries.iter().map(encode_entry).collect::<Result<Vec<_>, _>>() {
             Ok(records) => records,
             Err(error) => return Ok(Err(error)),
         };
-        let number = self.live_head(view, batch, changed, &append.dashboard)?.number;
-        for record in records {
-            self.end += 1;
-            batch.put_entry(number, self.end, record);
+        if let Some(known) = append.after
+            && let Err(error) = self.expect(view, &append.dashboard, known)?
+        {
+            return Ok(Err(error));
         }
-        Ok(Ok(LogPosition(self.end.into())))
+        if records.is_empty() {
+            let position = LogPosition(self.last_of(view, &append.dashboard)?.into());
+            return Ok(Ok(Appended { position, before: position }));
+        }
+        let mut end = self.end;
+        changed.logs.insert(append.dashboard.clone());
+        let live = self.live(view, batch, changed, &append.dashboard, &mut end)?;
+        let before = live.last;
+        for record in records {
+            end += 1;
+            live.last = end;
+            batch.put_entry(live.head.number, end, record);
+        }
+        self.end = end;
+        Ok(Ok(Appended { position: LogPosition(end.into()), before: LogPosition(before.into()) }))
+    }
+
+    /// Makes sure that a dashboard has everything up to a position.
+    fn expect(
+        &mut self,
+        view: &View<'_>,
+        dashboard: &DashboardId,
+        known: LogPosition,
+    ) -> Result<Result<(), StoreError>, EngineError> {
+        let last = self.last_of(view, dashboard)?;
+        let lost = StoreError::Lost { known, end: LogPosition(last.into()) };
+        let Some(known) = u64::try_from(known.0).ok().filter(|known| *known <= last) else { return Ok(Err(lost)) };
+        let head = match self.dashboards.get(dashboard) {
+            Some(live) => Some(live.head),
+            None => view.head(dashboard)?.filter(|head| !head.is_removed),
+        };
+        // What is trimmed without a snapshot that covers it was an earlier life's.
+        let is_there = |head: Head| known > head.trimmed_to || head.covers.is_some_and(|covers| covers >= known);
+        Ok(if known == 0 || head.is_some_and(is_there) { Ok(()) } else { Err(lost) })
+    }
+
+    /// The last position in a dashboard's log; 0 if it has none.
+    fn last_of(&self, view: &View<'_>, dashboard: &DashboardId) -> Result<u64, EngineError> {
+        match self.dashboards.get(dashboard) {
+            Some(live) => Ok(live.last),
+            None => match view.head(dashboard)?.filter(|head| !head.is_removed) {
+                Some(head) => view.last_position(&head),
+                None => Ok(0),
+            },
+        }
     }
 
     fn snapshot(
@@ -234,14 +275,17 @@ impl Committer {
         changed: &mut Changed,
         snapshot: &mut Snapshot,
     ) -> Result<Result<SnapshotOutcome, StoreError>, EngineError> {
-        let end = self.end;
-        let Some(covers) = u64::try_from(snapshot.covers.0).ok().filter(|covers| *covers <= end) else {
-            let end = LogPosition(end.into());
-            return Ok(Err(StoreError::AheadOfLog { covers: snapshot.covers, end }));
-        };
         let dashboard = &snapshot.dashboard;
-        let head = self.live_head(view, batch, changed, dashboard)?;
+        if let Err(error) = self.expect(view, dashboard, snapshot.covers)? {
+            return Ok(Err(error));
+        }
+        let covers = u64::try_from(snapshot.covers.0).unwrap_or(u64::MAX);
+        let mut end = self.end;
+        let live = self.live(view, batch, changed, dashboard, &mut end)?;
+        live.last = live.last.max(covers);
+        let head = &mut live.head;
         if head.covers > Some(covers) && head.covers != snapshot.displaces {
+            self.end = end;
             return Ok(Ok(SnapshotOutcome::Superseded));
         }
         head.covers = Some(covers);
@@ -258,43 +302,46 @@ impl Committer {
         for (position, record) in &snapshot.aside {
             batch.put_aside(dashboard, *position, record);
         }
+        self.end = end;
         Ok(Ok(SnapshotOutcome::Kept))
     }
 
-    /// The head of a dashboard that is about to be written to; made if there is none.
-    fn live_head(
+    /// A dashboard that is about to be written to; made if there is none, with a number after `end`.
+    fn live(
         &mut self,
         view: &View<'_>,
         batch: &mut Batch<'_>,
         changed: &mut Changed,
         dashboard: &DashboardId,
-    ) -> Result<&mut Head, EngineError> {
-        if !self.heads.contains_key(dashboard) {
-            if self.heads.len() >= HEADS_MAX {
+        end: &mut u64,
+    ) -> Result<&mut Live, EngineError> {
+        if !self.dashboards.contains_key(dashboard) {
+            if self.dashboards.len() >= DASHBOARDS_MAX {
                 // Those that this batch has changed are needed until it is built.
-                self.heads.retain(|id, _| changed.heads.contains(id));
+                self.dashboards.retain(|id, _| changed.heads.contains(id) || changed.logs.contains(id));
             }
-            let head = match view.head(dashboard)? {
-                Some(head) if !head.is_removed && head.number > 0 => head,
+            let live = match view.head(dashboard)? {
+                Some(head) if !head.is_removed && head.number > 0 => Live { head, last: view.last_position(&head)? },
                 other => {
                     changed.heads.insert(dashboard.clone());
                     let mut head = other.unwrap_or_default();
                     if head.number == 0 {
-                        self.end += 1;
-                        head.number = self.end;
+                        *end += 1;
+                        head.number = *end;
                         batch.put_name(head.number, dashboard);
                     }
                     // What an earlier life of the dashboard has left in the log stays hidden.
-                    Head { trimmed_to: self.end, is_removed: false, ..head }
+                    let last = if head.is_removed { 0 } else { head.covers.unwrap_or(0) };
+                    Live { head: Head { trimmed_to: *end, is_removed: false, ..head }, last }
                 }
             };
-            self.heads.insert(dashboard.clone(), head);
+            self.dashboards.insert(dashboard.clone(), live);
         }
-        Ok(self.heads.get_mut(dashboard).expect("inserted above"))
+        Ok(self.dashboards.get_mut(dashboard).expect("inserted above"))
     }
 
     fn remove(&mut self, dashboard: &DashboardId) -> Result<(), StoreError> {
-        self.heads.remove(dashboard);
+        self.dashboards.remove(dashboard);
         let end = self.end;
         let slot = Arc::clone(&self.slot);
         let is_swept = slot.commit("remove a dashboard", |view, batch| {
@@ -311,7 +358,7 @@ impl Committer {
 
     fn sweep_next(&mut self) {
         let Some(dashboard) = self.sweeps.pop_front() else { return };
-        self.heads.remove(&dashboard);
+        self.dashboards.remove(&dashboard);
         let slot = Arc::clone(&self.slot);
         let is_swept = slot.commit("sweep a log", |view, batch| match view.head(&dashboard)? {
             None => Ok(true),
@@ -326,7 +373,7 @@ impl Committer {
     /// After a failure nobody knows what is on disk.
     fn forget_unsaved(&mut self) {
         self.reserved = 0;
-        self.heads.clear();
+        self.dashboards.clear();
     }
 }
 
@@ -355,15 +402,25 @@ fn sweep(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId, mut he
     Ok(is_swept)
 }
 
+/// A dashboard that was written to a while ago.
+#[derive(Clone, Copy)]
+struct Live {
+    head: Head,
+    /// The last position in its log, or what its snapshot covers.
+    last: u64,
+}
+
 /// What a batch overwrites, once for each dashboard however many jobs change it.
 #[derive(Default)]
 struct Changed {
     heads: HashSet<DashboardId>,
+    /// Whose log it appends to.
+    logs: HashSet<DashboardId>,
     snapshots: HashMap<DashboardId, Vec<u8>>,
 }
 
 enum Done {
-    Appended(Vec<Result<LogPosition, StoreError>>),
+    Appended(Vec<Result<Appended, StoreError>>),
     Snapshot(Result<SnapshotOutcome, StoreError>),
 }
 

@@ -80,7 +80,7 @@ impl Witness {
     async fn append(&mut self, len: usize) -> Result<(), StoreError> {
         let text = format!("{:0len$}", self.next);
         self.next += 1;
-        let append = Append { dashboard: id("w/a"), entries: vec![entry(1, &text)] };
+        let append = Append { dashboard: id("w/a"), after: None, entries: vec![entry(1, &text)] };
         self.store.append(vec![append]).await.remove(0)?;
         self.kept.push(text);
         Ok(())
@@ -181,7 +181,7 @@ async fn a_disk_that_is_full_for_tables_heals_too() {
 async fn a_snapshot_that_does_not_fit_leaves_the_old_one() {
     let Some(disk) = SmallDisk::mount(8) else { return };
     let store = EmbeddedStore::open(&disk.store()).unwrap();
-    let covers = store.append(vec![update("w/a", 1)]).await.remove(0).unwrap();
+    let covers = store.append(vec![update("w/a", 1)]).await.remove(0).unwrap().position;
     store.snapshot(&id("w/a"), covers, Bytes::from_static(b"small"), Timestamp(9)).await.unwrap();
     let mut seed = 1u32;
     let noise = (0..9 << 20).map(|_| {

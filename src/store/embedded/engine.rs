@@ -324,6 +324,29 @@ impl View<'_> {
         })
     }
 
+    /// The position of the last entry of a log, or what its snapshot covers.
+    pub(super) fn last_position(&self, head: &Head) -> Result<u64, EngineError> {
+        let covers = head.covers.unwrap_or(0);
+        let (from, to) = (log_key(head.number, head.trimmed_to) + 1, log_key(head.number, u64::MAX));
+        match self.log_range(from, to).next_back().map(|item| item.key().map_err(EngineError::from)) {
+            None => Ok(covers),
+            Some(Ok(key)) => {
+                let key = key.first_chunk().map(|key| u128::from_be_bytes(*key)).ok_or(EngineError::Key)?;
+                Ok(from_log_key(key).1.max(covers))
+            }
+            Some(Err(error)) if error.is_damage() => {
+                let mut last = covers;
+                self.log(head.number, head.trimmed_to, u64::MAX, |found| {
+                    let (Found::Record(position, _) | Found::Damage(position)) = found;
+                    last = last.max(position);
+                    Ok(ControlFlow::<()>::Continue(()))
+                })?;
+                Ok(last)
+            }
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     /// Reads all logs from after one key up to and including another, stepping over blocks that cannot be read.
     fn scan<B>(
         &self,

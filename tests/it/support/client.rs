@@ -1,10 +1,11 @@
 //! A client as y-websocket is one: a document, a presence, and a socket that may come and go.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
-use yrs::{Any, ClientID, Doc, Map, OffsetKind, Options, Out, ReadTxn, StateVector, Transact, Update};
+use yrs::{Any, Array, ClientID, Doc, Map, OffsetKind, Options, Out, ReadTxn, StateVector, Transact, Update};
 
 use ydash_proto::lib0::Reader;
 
@@ -19,6 +20,8 @@ pub(crate) struct Client {
     peer: Option<Peer>,
     /// The clock of its presence.
     presence: u64,
+    /// The others' clocks, and whether they are shown.
+    others: BTreeMap<u64, (u64, bool)>,
     /// Whether the document has been synced over this socket.
     pub(crate) is_synced: bool,
     /// Questions for what the server lacks that were answered, since the socket was opened.
@@ -37,7 +40,17 @@ impl Client {
             offset_kind: OffsetKind::Utf16,
             ..Options::default()
         });
-        Client { id, doc, peer: None, presence: 1, is_synced: false, answers: 0, saved: 0, refused: 0 }
+        Client {
+            id,
+            doc,
+            peer: None,
+            presence: 1,
+            others: BTreeMap::new(),
+            is_synced: false,
+            answers: 0,
+            saved: 0,
+            refused: 0,
+        }
     }
 
     /// A client that is in a room and in sync.
@@ -70,6 +83,13 @@ impl Client {
     /// Drops the socket without a word.
     pub(crate) fn disconnect(&mut self) {
         self.peer = None;
+        // Their clocks are kept: what comes at the same ones is not taken.
+        self.others.values_mut().for_each(|(_, is_shown)| *is_shown = false);
+    }
+
+    /// Who else is here.
+    pub(crate) fn sees(&self) -> Vec<u64> {
+        self.others.iter().filter(|(_, (_, is_shown))| *is_shown).map(|(&id, _)| id).collect()
     }
 
     /// Sets a key of the root map "board", and sends the update when there is a socket.
@@ -90,6 +110,29 @@ impl Client {
             Some(Out::Any(Any::Number(number))) => number.as_i64(),
             _ => None,
         }
+    }
+
+    /// Adds an entry to the root array "log", and sends the update when there is a socket.
+    pub(crate) async fn log(&mut self, entry: &str) {
+        let update = {
+            let log = self.doc.get_or_insert_array("log");
+            let mut txn = self.doc.transact_mut();
+            log.push_back(&mut txn, Any::from(entry));
+            txn.encode_update_v1()
+        };
+        self.send(forge::live(&update)).await;
+    }
+
+    /// The root array "log".
+    pub(crate) fn logged(&self) -> Vec<String> {
+        let log = self.doc.get_or_insert_array("log");
+        let txn = self.doc.transact();
+        log.iter(&txn).map(|entry| entry.to_string(&txn)).collect()
+    }
+
+    /// How many edits of whom the document holds.
+    pub(crate) fn clocks(&self) -> BTreeMap<u64, u32> {
+        self.doc.transact().state_vector().iter().map(|(id, clock)| (id.get(), *clock)).collect()
     }
 
     /// The document's whole content, comparable between clients.
@@ -118,7 +161,7 @@ impl Client {
         if let Some(peer) = &mut self.peer
             && !peer.send(frame).await
         {
-            self.peer = None;
+            self.disconnect();
         }
     }
 
@@ -128,7 +171,7 @@ impl Client {
         let began = Instant::now();
         let Some(frame) = peer.next_within(limit).await else {
             if began.elapsed() < limit {
-                self.peer = None; // It ended: otherwise the time would be up.
+                self.disconnect(); // It ended: otherwise the time would be up.
             }
             return false;
         };
@@ -167,14 +210,29 @@ impl Client {
         }
     }
 
-    /// Stock clients echo every entry that they receive (yjs#732), but not what is said of themselves: then they announce
-    /// themselves anew, at the next clock.
+    /// As y-protocols' `applyAwarenessUpdate`, and stock clients' echo of what was new to them (yjs#732). Who is said to be gone
+    /// and is not announces itself anew, at the next clock.
     async fn take_presence(&mut self, frame: &[u8]) {
-        let entries = forge::entries(frame);
-        if let Some((_, clock, _)) = entries.iter().find(|entry| entry.0 == self.id) {
-            self.presence = clock + 1;
+        let mut has_news = false;
+        let mut is_contradicted = false;
+        for (id, clock, state) in forge::entries(frame) {
+            let is_null = state == "null";
+            if id == self.id {
+                if is_null && clock >= self.presence {
+                    self.presence = clock + 1;
+                    is_contradicted = true;
+                }
+                continue;
+            }
+            let known = self.others.get(&id).copied();
+            if known.is_none_or(|(at, is_shown)| clock > at || clock == at && is_null && is_shown) {
+                self.others.insert(id, (clock, !is_null));
+                has_news = true;
+            }
+        }
+        if is_contradicted {
             self.announce().await;
-        } else if !entries.is_empty() {
+        } else if has_news {
             self.send(frame.to_vec()).await;
         }
     }

@@ -4,5 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod forge;
+pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod peer;
+pub(crate) mod redis;

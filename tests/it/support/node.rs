@@ -36,10 +36,22 @@ impl Node {
 
     /// Starts with the store in `directory`.
     pub(crate) fn start_in(directory: &Path, flags: &[&str]) -> Node {
+        Node::spawn(directory, "127.0.0.1:0", "file:data", flags)
+    }
+
+    /// Starts at an address (port 0: any) over a store that others may use as well.
+    pub(crate) fn start_at(listen: &str, store: &str, flags: &[&str]) -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let mut node = Node::spawn(directory.path(), listen, store, flags);
+        node._directory = Some(directory);
+        node
+    }
+
+    fn spawn(directory: &Path, listen: &str, store: &str, flags: &[&str]) -> Node {
         let mut child = Command::new(binary())
             .current_dir(directory)
             .env_clear()
-            .args(["--listen", "127.0.0.1:0", "--store", "file:data"])
+            .args(["--listen", listen, "--store", store])
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -140,10 +152,15 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by its name: STOP, CONT, …
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Asks it to drain, and waits for its end.
     pub(crate) async fn terminate(&mut self, within: Duration) -> ExitStatus {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self.signal("TERM");
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -1,0 +1,136 @@
+//! What becomes of documents, against what yrs makes of them: as JSON, and when garbage is collected.
+
+mod history;
+
+use bytes::Bytes;
+use history::{CLIENTS, clocks, full_state, play, portrait, reader_of, step};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use ydash_proto::document::{Compacted, Kept, compact, to_json};
+use ydash_proto::limits::Limits;
+use ydash_proto::update::{DeleteSet, Knowledge, StateVector, diff, merge};
+use yrs::types::{AsPrelim, ToJson};
+use yrs::{Any, Doc, GetString, In, Out, ReadTxn, Transact};
+
+/// The document as yrs shows it, the types of its roots inferred by the rules of `to_json`.
+fn shown_by_yrs(state: &Bytes) -> Value {
+    let doc = reader_of(std::slice::from_ref(state));
+    let names: Vec<String> = doc.transact().root_refs().map(|(name, _)| name.to_string()).collect();
+    Value::Object(names.into_iter().map(|name| (name.clone(), root(&doc, &name))).collect::<Map<_, _>>())
+}
+
+fn root(doc: &Doc, name: &str) -> Value {
+    let shape = {
+        let txn = doc.transact();
+        txn.get(name).map(|root: Out| root.as_prelim(&txn))
+    };
+    let is_xml = |items: &[In]| items.iter().all(|item| matches!(item, In::XmlElement(_) | In::XmlText(_)));
+    match shape {
+        Some(In::Text(_)) => {
+            let text = doc.get_or_insert_text(name);
+            text.get_string(&doc.transact()).into()
+        }
+        Some(In::Array(items)) if items.is_empty() || !is_xml(&items) => {
+            let array = doc.get_or_insert_array(name);
+            value(&array.to_json(&doc.transact()))
+        }
+        Some(In::Map(_)) => {
+            let map = doc.get_or_insert_map(name);
+            value(&map.to_json(&doc.transact()))
+        }
+        _ => {
+            let xml = doc.get_or_insert_xml_fragment(name);
+            xml.get_string(&doc.transact()).into()
+        }
+    }
+}
+
+fn value(any: &Any) -> Value {
+    let mut text = String::new();
+    any.to_json(&mut text);
+    let mut value: Value = serde_json::from_str(&text).expect("yrs writes JSON");
+    whole_numbers(&mut value);
+    value
+}
+
+/// Numbers as JavaScript shows them.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|float| float.fract() == 0.0) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
+        Value::Object(values) => values.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_document_is_shown_as_yrs_shows_it(
+        steps in prop::collection::vec(step(CLIENTS), 1..60),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 60),
+    ) {
+        let (_, gate) = play(&steps, &late);
+        let state = merge(&gate.bytes());
+        let shown: Value = serde_json::from_str(&to_json(&state).expect("it is read")).expect("JSON");
+        prop_assert_eq!(shown, shown_by_yrs(&state));
+    }
+}
+
+/// What a document shows and knows, without the deletions that a compaction may add.
+fn seen(updates: &[Bytes]) -> (Value, Vec<String>, StateVector) {
+    let (values, runs, clocks, _) = portrait(&reader_of(updates));
+    (values, runs, clocks)
+}
+
+fn compacted(parts: &[Bytes]) -> Bytes {
+    let Compacted { state, kept } = compact(parts, &Limits::default());
+    assert_eq!(kept, Kept::Live);
+    state
+}
+
+fn deletes(state: &Bytes) -> DeleteSet {
+    Knowledge::of(state, &[], &Limits::default()).expect("an update").knowledge.deletes().clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_compacted_document_is_the_same_and_goes_on_alike(
+        steps in prop::collection::vec(step(CLIENTS), 1..60),
+        late in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (clients, gate) = play(&steps, &late);
+        let all = gate.bytes();
+        let expected = seen(&all);
+        let whole = compacted(&all);
+        prop_assert_eq!(&seen(std::slice::from_ref(&whole)), &expected);
+        prop_assert_eq!(&compacted(std::slice::from_ref(&whole)), &whole, "once is enough");
+        prop_assert!(deletes(&merge(&all)).subtract(&deletes(&whole)).is_empty());
+        // yrs collects as much, having brought the items into order; it knows of deletions that follow from that.
+        let theirs = full_state(&reader_of(&all));
+        prop_assert!(whole.len() <= theirs.len() + 40 * steps.len(), "{} bytes, {} in yrs", whole.len(), theirs.len());
+
+        // Compacted at any time, it goes on with the same updates, and clients that have it otherwise agree with it.
+        let (early, later) = all.split_at(cut.index(all.len() + 1));
+        let mut parts = vec![compacted(early)];
+        parts.extend_from_slice(later);
+        let opened = Knowledge::of(&parts[0], later, &Limits::default()).expect("updates");
+        prop_assert_eq!(&opened.held, &vec![]);
+        prop_assert_eq!(&seen(&parts), &expected);
+        prop_assert_eq!(&seen(&[compacted(&parts)]), &expected);
+        for doc in &clients {
+            let have = clocks(doc);
+            let missing = diff(&whole, &have);
+            prop_assert_eq!(&seen(&[full_state(doc), missing]), &expected);
+            prop_assert_eq!(&seen(&[whole.clone(), full_state(doc)]), &expected);
+        }
+    }
+}

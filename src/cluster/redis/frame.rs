@@ -1,0 +1,275 @@
+//! What is said on a channel of Redis: a small header, and an envelope, a part of one, or a word about who is here.
+//!
+//! ```text
+//! byte 0       version, 1
+//! byte 1       kind
+//! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0..2 and 6.., bodies of kinds 1 and 2 left out: envelopes have their own
+//! bytes 6..14  who says it: node id, little endian
+//! bytes 14..   body
+//! ```
+//!
+//! Redis hands a node its own messages as well: the header tells them apart before anything else is looked at. Channels are open
+//! to whoever reaches the server, so what does not decode is counted and skipped.
+
+use bytes::Bytes;
+use ydash_proto::id::NodeId;
+
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 14;
+
+const ENVELOPE: u8 = 1;
+const PART: u8 = 2;
+const HELLO: u8 = 3;
+const HERE: u8 = 4;
+const BYE: u8 = 5;
+const FORGOTTEN: u8 = 6;
+const HEARTBEAT: u8 = 7;
+
+/// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit
+/// pubsub`), so what is larger goes in parts of this size.
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Parts that one envelope may have: 256 MiB, what [`crate::cluster::envelope`] takes.
+pub(super) const PARTS_MAX: u32 = 256;
+
+/// A heartbeat says what `/api/nodes` shows of a node, which is a few hundred bytes.
+const HEARTBEAT_BYTES_MAX: usize = 4096;
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A room's envelope.
+    Envelope(Bytes),
+    /// A piece of an envelope that is too large for one message.
+    Part(Part),
+    /// "I have this dashboard open; who else has?" On the nodes' channel: "I am here; who else is?"
+    Hello,
+    /// "I have", to whoever asked.
+    Here,
+    /// "I have it no more." On the nodes' channel: "I am leaving."
+    Bye,
+    /// "I took you for gone, and have removed your members' presence."
+    Forgotten(NodeId),
+    /// "I live, and this is what I am": JSON, on the nodes' channel.
+    Heartbeat(Bytes),
+}
+
+/// A piece of an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Differs between the envelopes of one node.
+    pub(super) message: u64,
+    /// Which piece, from 0.
+    pub(super) index: u32,
+    /// How many there are.
+    pub(super) count: u32,
+    pub(super) bytes: Bytes,
+}
+
+/// Why bytes are no frame: count it and go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    /// Published by a later ydash.
+    #[error("version {0} is not known")]
+    LaterVersion(u8),
+    /// Nothing that ydash publishes.
+    #[error("{0}")]
+    Garbage(&'static str),
+}
+
+impl Frame {
+    /// The bytes for the channel.
+    pub(super) fn encode(&self, node: NodeId) -> Vec<u8> {
+        let mut head = [0; 16];
+        let (kind, head_len, body): (u8, usize, &[u8]) = match self {
+            Frame::Envelope(envelope) => (ENVELOPE, 0, envelope),
+            Frame::Part(Part { message, index, count, bytes }) => {
+                head[..8].copy_from_slice(&message.to_le_bytes());
+                head[8..12].copy_from_slice(&index.to_le_bytes());
+                head[12..].copy_from_slice(&count.to_le_bytes());
+                (PART, 16, bytes)
+            }
+            Frame::Hello => (HELLO, 0, &[]),
+            Frame::Here => (HERE, 0, &[]),
+            Frame::Bye => (BYE, 0, &[]),
+            Frame::Forgotten(target) => {
+                head[..8].copy_from_slice(&target.0.to_le_bytes());
+                (FORGOTTEN, 8, &[])
+            }
+            Frame::Heartbeat(said) => (HEARTBEAT, 0, said),
+        };
+        let mut bytes = Vec::with_capacity(HEADER_LEN + head_len + body.len());
+        bytes.extend_from_slice(&[VERSION, kind, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&node.0.to_le_bytes());
+        bytes.extend_from_slice(&head[..head_len]);
+        bytes.extend_from_slice(body);
+        let crc = checksum(&bytes);
+        bytes[2..6].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a message, and who says it. Bodies share the buffer of `bytes`.
+    ///
+    /// # Errors
+    /// Any [`FrameError`]: skip it.
+    pub(super) fn decode(bytes: &Bytes) -> Result<(NodeId, Frame), FrameError> {
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(&version) if version > VERSION => return Err(FrameError::LaterVersion(version)),
+            _ => return Err(FrameError::Garbage("no version")),
+        }
+        let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Garbage("cut"))?;
+        if header[2..6] != checksum(bytes).to_le_bytes() {
+            return Err(FrameError::Garbage("checksum does not match"));
+        }
+        let node = NodeId(u64_at(header, 6).ok_or(FrameError::Garbage("cut"))?);
+        let body = bytes.slice(HEADER_LEN..);
+        let frame = match header[1] {
+            ENVELOPE => Frame::Envelope(body),
+            PART => Frame::Part(Part::decode(&body).ok_or(FrameError::Garbage("not a part"))?),
+            HELLO if body.is_empty() => Frame::Hello,
+            HERE if body.is_empty() => Frame::Here,
+            BYE if body.is_empty() => Frame::Bye,
+            FORGOTTEN if body.len() == 8 => {
+                Frame::Forgotten(NodeId(u64_at(&body, 0).ok_or(FrameError::Garbage("cut"))?))
+            }
+            HEARTBEAT if body.len() <= HEARTBEAT_BYTES_MAX => Frame::Heartbeat(body),
+            _ => return Err(FrameError::Garbage("unknown kind")),
+        };
+        Ok((node, frame))
+    }
+
+    /// An envelope as the frames that carry it: one, unless it is too large for one. `message` is a number of its own.
+    pub(super) fn carry(envelope: Bytes, message: u64) -> Vec<Frame> {
+        if envelope.len() <= BODY_BYTES_MAX {
+            return vec![Frame::Envelope(envelope)];
+        }
+        let count = u32::try_from(envelope.len().div_ceil(BODY_BYTES_MAX)).unwrap_or(u32::MAX);
+        let part = |index: u32| {
+            let from = index as usize * BODY_BYTES_MAX;
+            let bytes = envelope.slice(from..envelope.len().min(from + BODY_BYTES_MAX));
+            Frame::Part(Part { message, index, count, bytes })
+        };
+        (0..count).map(part).collect()
+    }
+}
+
+impl Part {
+    fn decode(body: &Bytes) -> Option<Part> {
+        let (message, index) = (u64_at(body, 0)?, u32_at(body, 8)?);
+        let count = u32_at(body, 12)?;
+        let bytes = body.slice(16..);
+        let is_whole = index + 1 == count || bytes.len() == BODY_BYTES_MAX;
+        let fits = count <= PARTS_MAX && index < count && bytes.len() <= BODY_BYTES_MAX;
+        (fits && is_whole).then_some(Part { message, index, count, bytes })
+    }
+}
+
+/// The checksum of what stands around it; envelopes bring their own.
+fn checksum(bytes: &[u8]) -> u32 {
+    let until = match bytes[1] {
+        ENVELOPE => HEADER_LEN,
+        PART => bytes.len().min(HEADER_LEN + 16),
+        _ => bytes.len(),
+    };
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..2]);
+    hasher.update(&bytes[6..until]);
+    hasher.finalize()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(0x0102_0304_0506_0708);
+
+    fn every_kind() -> [Frame; 7] {
+        let part = Part { message: 5, index: 1, count: 2, bytes: Bytes::from_static(b"end") };
+        [
+            Frame::Envelope(Bytes::from_static(b"words")),
+            Frame::Part(part),
+            Frame::Hello,
+            Frame::Here,
+            Frame::Bye,
+            Frame::Forgotten(NodeId(9)),
+            Frame::Heartbeat(Bytes::from_static(b"{}")),
+        ]
+    }
+
+    /// Change these bytes only together with [`VERSION`].
+    #[test]
+    fn golden_frames() {
+        let hello = [1, 3, 193, 13, 43, 245, 8, 7, 6, 5, 4, 3, 2, 1];
+        assert_eq!(Frame::Hello.encode(NODE), hello);
+        let envelope = Frame::Envelope(Bytes::from_static(b"ab")).encode(NODE);
+        assert_eq!(envelope[..2], [1, ENVELOPE]);
+        assert_eq!(envelope[6..], [8, 7, 6, 5, 4, 3, 2, 1, b'a', b'b']);
+    }
+
+    #[test]
+    fn frames_decode_to_what_they_were() {
+        for frame in every_kind() {
+            assert_eq!(Frame::decode(&frame.encode(NODE).into()), Ok((NODE, frame)));
+        }
+    }
+
+    #[test]
+    fn garbage_is_noticed() {
+        for frame in every_kind() {
+            let bytes = frame.encode(NODE);
+            // Bodies of envelopes are theirs to check.
+            let checked = match &frame {
+                Frame::Envelope(_) => HEADER_LEN,
+                Frame::Part(_) => HEADER_LEN + 16,
+                _ => bytes.len(),
+            };
+            for bit in 0..checked * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Frame::decode(&flipped.into()).is_err(), "bit {bit} of {frame:?}");
+            }
+            for len in 0..HEADER_LEN {
+                assert!(Frame::decode(&Bytes::copy_from_slice(&bytes[..len])).is_err());
+            }
+        }
+        let mut later = Frame::Hello.encode(NODE);
+        later[0] = 7;
+        assert_eq!(Frame::decode(&later.into()), Err(FrameError::LaterVersion(7)));
+    }
+
+    #[test]
+    fn parts_that_cannot_be_are_garbage() {
+        let part = |index, count, len| {
+            let part = Part { message: 1, index, count, bytes: Bytes::from(vec![0; len]) };
+            Frame::decode(&Frame::Part(part).encode(NODE).into())
+        };
+        assert!(part(0, 2, BODY_BYTES_MAX).is_ok());
+        assert!(part(0, 2, 1).is_err(), "only the last one is short");
+        assert!(part(2, 2, 1).is_err());
+        assert!(part(0, PARTS_MAX + 1, BODY_BYTES_MAX).is_err());
+        assert!(part(0, 1, BODY_BYTES_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn only_large_envelopes_are_parted() {
+        assert_eq!(Frame::carry(Bytes::from(vec![1; BODY_BYTES_MAX]), 1).len(), 1);
+        let parts = Frame::carry(Bytes::from(vec![1; BODY_BYTES_MAX + 1]), 1);
+        let lens: Vec<usize> = parts
+            .iter()
+            .map(|part| match part {
+                Frame::Part(part) => part.bytes.len(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lens, [BODY_BYTES_MAX, 1]);
+    }
+}

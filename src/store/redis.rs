@@ -1,0 +1,724 @@
+//! The store in Redis: what several nodes share.
+//!
+//! A dashboard is a stream (its log) and a hash (its snapshot, and what is known of its log), in one slot of a Cluster. Whatever
+//! must happen together is one Lua script on both, so nobody needs a lock, and what nodes do at once happens one after the
+//! other. A sorted set of all names, on one server, is what lists are read from. See docs/STORAGE.md for keys and fields.
+//!
+//! A position is an entry's id in the stream. The upper bits of its sequence number hold the dashboard's *era*: a random number
+//! that is drawn when a dashboard begins, and again when it is found out that some of it was lost. So a position also tells
+//! whether it comes from before such a loss.
+
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tracing::{info, warn};
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use self::entry::{Answer, Id, entries_from, missing, text};
+use super::record::{
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_snapshot,
+    decode_snapshot_covers, encode_entry, encode_snapshot,
+};
+use super::{
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, SnapshotOutcome, Store, StoreError, StoreLife,
+    Stored,
+};
+use crate::redis::{Command, Redis, RedisError, RedisUrl, Script, Value};
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("redis/prelude.lua"), include_str!($file))));
+    };
+}
+
+script!(APPEND, "redis/append.lua");
+script!(SNAPSHOT, "redis/snapshot.lua");
+script!(LOAD, "redis/load.lua");
+script!(PAGE, "redis/page.lua");
+script!(TRIM, "redis/trim.lua");
+script!(REMOVE, "redis/remove.lua");
+script!(LISTED, "redis/listed.lua");
+
+/// What a load brings along in its first answer. What is larger is fetched with the time that it takes.
+const LOAD_BYTES: usize = 4 << 20;
+/// What is read of a log at once.
+const PAGE_ENTRIES: usize = 512;
+const PAGE_BYTES: usize = 4 << 20;
+/// How many pages one snapshot trims at most; the rest is for the next one.
+const TRIM_PAGES_MAX: usize = 64;
+/// Names that are read, or entered, at once.
+const NAMES: usize = 1000;
+/// How long a removed dashboard's log remembers where it ended. Beyond, the server's clock has gone further.
+const TOMBSTONE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a dashboard that is written to is listed anew, should the list have been lost.
+const LIST_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// Encoding more than this takes over a millisecond.
+const ASIDE_BYTES: usize = 256 << 10;
+
+/// How dashboards are kept in Redis.
+#[derive(Clone, Debug)]
+pub struct RedisStoreConfig {
+    /// How long a user's private document (`~user`) stays after its last use; `None` for ever.
+    pub private_ttl: Option<Duration>,
+    /// The same for all others.
+    pub shared_ttl: Option<Duration>,
+    /// How many replicas are to have an append before it counts as durable.
+    pub wait_replicas: u32,
+}
+
+impl Default for RedisStoreConfig {
+    fn default() -> Self {
+        RedisStoreConfig { private_ttl: Some(Duration::from_secs(30 * 24 * 3600)), shared_ttl: None, wait_replicas: 0 }
+    }
+}
+
+/// Dashboards in Redis.
+pub struct RedisStore {
+    redis: Redis,
+    /// Where appends go; connections of their own if they wait for replicas.
+    appends: Redis,
+    config: RedisStoreConfig,
+    is_looked_at: AtomicBool,
+}
+
+/// The keys of one dashboard.
+struct Keys {
+    log: String,
+    state: String,
+    aside: String,
+}
+
+impl RedisStore {
+    /// Connects when it is first used.
+    #[must_use]
+    pub fn new(url: RedisUrl, config: RedisStoreConfig) -> RedisStore {
+        let redis = Redis::new(url.clone());
+        let appends = if config.wait_replicas > 0 { Redis::new(url) } else { redis.clone() };
+        RedisStore { redis, appends, config, is_looked_at: AtomicBool::new(false) }
+    }
+
+    fn keys(&self, dashboard: &DashboardId) -> Keys {
+        let key = |what| self.redis.url().dashboard_key(dashboard, what);
+        Keys { log: key("log"), state: key("state"), aside: key("aside") }
+    }
+
+    /// The sorted set of all names.
+    fn names(&self) -> String {
+        format!("{}:names", self.redis.url().prefix())
+    }
+
+    /// How long a dashboard stays, in milliseconds; 0 for ever.
+    fn ttl(&self, dashboard: &DashboardId) -> u64 {
+        let is_private = dashboard.name().starts_with('~');
+        let ttl = if is_private { self.config.private_ttl } else { self.config.shared_ttl };
+        ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(0))
+    }
+
+    async fn run(&self, doing: &'static str, command: Command) -> Result<Value, StoreError> {
+        self.redis.run(command).await.map_err(|error| failed(doing, error))
+    }
+
+    /// Enters dashboards into the list, unless that was done not long ago. Says for which of them it failed that are not in it.
+    ///
+    /// They are there by now: who lists them finds them, and who finds one gone that is in the list takes it out.
+    async fn enter(&self, written: Vec<(&DashboardId, u64)>) -> HashMap<DashboardId, StoreError> {
+        let now = now();
+        let is_due = |at: u64| now.saturating_sub(at) >= LIST_AGAIN.as_millis() as u64;
+        let mut due: Vec<(&DashboardId, u64)> = written.into_iter().filter(|(_, at)| is_due(*at)).collect();
+        due.sort_unstable();
+        due.dedup_by_key(|(dashboard, _)| *dashboard);
+        let mut failures = HashMap::new();
+        for some in due.chunks(NAMES) {
+            let add = some.iter().fold(Command::new("ZADD").key(&self.names()), |add, (dashboard, _)| {
+                add.arg(0).arg(dashboard.as_str())
+            });
+            match self.run("list a dashboard", add).await {
+                Ok(_) => {
+                    let note = |(dashboard, _): &(&DashboardId, u64)| {
+                        let keys = self.keys(dashboard);
+                        Command::script(&LISTED, &[&keys.log, &keys.state]).arg(now)
+                    };
+                    // What is not noted is listed once more with the next append.
+                    let _ = self.redis.run_all(some.iter().map(note).collect()).await;
+                }
+                Err(error) => {
+                    let unlisted = some.iter().filter(|(_, at)| *at == 0);
+                    failures.extend(unlisted.map(|(dashboard, _)| ((*dashboard).clone(), error.clone())));
+                }
+            }
+        }
+        failures
+    }
+
+    async fn append_all(&self, batch: Vec<Append>) -> Vec<Result<Appended, StoreError>> {
+        let bytes: usize = batch.iter().flat_map(|append| &append.entries).map(|entry| entry.update.len()).sum();
+        type Records = Result<Vec<Vec<u8>>, StoreError>;
+        let encode = |append: Append| {
+            let records: Records = append.entries.iter().map(encode_entry).collect();
+            (append, records)
+        };
+        let encode_all = move |batch: Vec<Append>| batch.into_iter().map(encode).collect::<Vec<_>>();
+        let len = batch.len();
+        let encoded = match aside(bytes, move || encode_all(batch)).await {
+            Ok(encoded) => encoded,
+            Err(error) => return vec![Err(error); len],
+        };
+        let mut results: Vec<Result<Appended, StoreError>> = Vec::with_capacity(len);
+        let (mut sent, mut commands) = (Vec::new(), Vec::new());
+        for (n, (append, records)) in encoded.iter().enumerate() {
+            match records {
+                Ok(records) => {
+                    sent.push(n);
+                    commands.push(self.append_command(append, records));
+                    results.push(Ok(Appended::default()));
+                }
+                Err(error) => results.push(Err(error.clone())),
+            }
+        }
+        let mut written = Vec::new();
+        for (n, answer) in sent.into_iter().zip(self.appends.run_all(commands).await) {
+            let append = &encoded[n].0;
+            results[n] = match answer.map_err(|error| failed(APPENDING, error)).and_then(|value| Wrote::read(&value)) {
+                Ok(Wrote::Done { appended, listed_at }) => {
+                    if !append.entries.is_empty() {
+                        written.push((&append.dashboard, listed_at));
+                    }
+                    Ok(appended)
+                }
+                Ok(Wrote::Lost { end }) => Err(StoreError::Lost { known: append.after.unwrap_or_default(), end }),
+                Err(error) => Err(error),
+            };
+        }
+        let unlisted = self.enter(written).await;
+        if !unlisted.is_empty() {
+            for (result, (append, _)) in results.iter_mut().zip(&encoded) {
+                if let (Ok(_), Some(error)) = (&result, unlisted.get(&append.dashboard)) {
+                    *result = Err(error.clone());
+                }
+            }
+        }
+        results
+    }
+
+    fn append_command(&self, append: &Append, records: &[Vec<u8>]) -> Command {
+        let keys = self.keys(&append.dashboard);
+        let command = Command::script(&APPEND, &[&keys.log, &keys.state])
+            .replicated_to(self.config.wait_replicas)
+            .arg(self.ttl(&append.dashboard))
+            .arg(fastrand::u32(1..))
+            .arg(append.after.map(|after| Id(after).to_string()).unwrap_or_default());
+        records.iter().fold(command, |command, record| command.arg(record.as_slice()))
+    }
+
+    async fn keep_snapshot(
+        &self,
+        dashboard: &DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        keep_log_since: Timestamp,
+    ) -> Result<SnapshotOutcome, StoreError> {
+        const DOING: &str = "write a snapshot";
+        check_len(state.len())?;
+        let record = aside(state.len(), move || encode_snapshot(covers, &state)).await?;
+        let keys = self.keys(dashboard);
+        let command = |damaged: &str| {
+            Command::script(&SNAPSHOT, &[&keys.log, &keys.state, &keys.aside])
+                .arg(self.ttl(dashboard))
+                .arg(fastrand::u32(1..))
+                .arg(Id(covers).to_string())
+                .arg(record.as_slice())
+                .arg(damaged)
+        };
+        let mut damaged = String::new();
+        loop {
+            let answer = Answer::of(self.run(DOING, command(&damaged)).await?, "a snapshot")?;
+            match answer.word()? {
+                "kept" => {
+                    let listed_at = answer.number(2)?;
+                    if let Some(error) = self.enter(vec![(dashboard, listed_at)]).await.remove(dashboard) {
+                        return Err(error);
+                    }
+                    self.trim(dashboard, &keys, covers, keep_log_since).await;
+                    return Ok(SnapshotOutcome::Kept);
+                }
+                "superseded" => {
+                    let kept = text(answer.part(1)?)?.to_owned();
+                    // A damaged one stands for nothing, whatever it says that it covers.
+                    if kept == damaged || !self.is_kept_damaged(&keys).await? {
+                        return Ok(SnapshotOutcome::Superseded);
+                    }
+                    damaged = kept;
+                }
+                "lost" => return Err(StoreError::Lost { known: covers, end: answer.position(1)? }),
+                _ => return Err(missing("a snapshot")),
+            }
+        }
+    }
+
+    async fn is_kept_damaged(&self, keys: &Keys) -> Result<bool, StoreError> {
+        const DOING: &str = "read a snapshot";
+        let len = self.run(DOING, Command::new("HSTRLEN").key(&keys.state).arg("snapshot")).await?;
+        let Value::Int(len) = len else { return Err(missing("HSTRLEN")) };
+        let read = Command::new("HGET").key(&keys.state).arg("snapshot").expecting(usize::try_from(len).unwrap_or(0));
+        let Value::BulkString(record) = self.run(DOING, read).await? else { return Ok(true) };
+        match aside(record.len(), move || decode_snapshot_covers(&record)).await? {
+            Ok(_) => Ok(false),
+            Err(RecordError::Damaged(_)) => Ok(true),
+            Err(later) => Err(later.into_store_error()),
+        }
+    }
+
+    /// Removes covered entries from the log's start up to the first that has to stay. What is left is for the next snapshot.
+    async fn trim(&self, dashboard: &DashboardId, keys: &Keys, covers: LogPosition, keep_log_since: Timestamp) {
+        let mut after = LogPosition::START;
+        for n in 0..TRIM_PAGES_MAX {
+            // With all of the history kept, the first entry says so already.
+            let limit = if n == 0 { 1 } else { PAGE_ENTRIES };
+            let Ok(page) = self.page(&keys.log, after, limit).await else { return };
+            let may_go = |(position, record): &&(LogPosition, Bytes)| {
+                *position <= covers && decode_entry_at(record).map_or_else(is_damage, |at| at < keep_log_since)
+            };
+            let going: Vec<_> = page.iter().take_while(may_go).collect();
+            let Some((last, _)) = going.last() else { return };
+            let damaged = going.iter().filter(|(_, record)| decode_entry_at(record).is_err());
+            let trim = Command::script(&TRIM, &[&keys.log, &keys.state, &keys.aside])
+                .arg(Id(*last).to_string())
+                .arg(Id(LogPosition(last.0 + 1)).to_string());
+            let trim = damaged.fold(trim, |trim, (position, _)| trim.arg(Id(*position).to_string()));
+            if let Err(error) = self.run("trim a log", trim).await {
+                warn!(%dashboard, %error, "log not trimmed; the next snapshot does");
+                return;
+            }
+            if going.len() < page.len() || page.len() < limit {
+                return;
+            }
+            after = *last;
+        }
+    }
+
+    /// At most `limit` entries after a position, as they are stored; fewer if they are large. None means the end.
+    async fn page(&self, log: &str, after: LogPosition, limit: usize) -> Result<Vec<(LogPosition, Bytes)>, StoreError> {
+        if after.0 == u128::MAX || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let read = Command::script(&PAGE, &[log]).arg(Id(after).to_string()).arg(limit).arg(PAGE_BYTES);
+        let answer = Answer::of(self.run("read a log", read.expecting(2 * PAGE_BYTES)).await?, "a log")?;
+        entries_from(answer.parts())
+    }
+
+    async fn load_one(&self, dashboard: &DashboardId) -> Result<Stored, StoreError> {
+        let keys = self.keys(dashboard);
+        let mut damaged_snapshot = false;
+        loop {
+            let what = if damaged_snapshot { "log" } else { "" };
+            let answer = self.load_raw(dashboard, &keys, what).await?;
+            let bytes = answer.len();
+            match aside(bytes, move || Loaded::decode(&answer)).await?? {
+                Loaded::Stored(mut stored) => {
+                    stored.damaged += u32::from(damaged_snapshot);
+                    return Ok(stored);
+                }
+                Loaded::DamagedSnapshot { covers, record } => {
+                    damaged_snapshot = true;
+                    let keep =
+                        Command::new("HSETNX").key(&keys.aside).arg(format!("snapshot {covers}")).arg(&record[..]);
+                    // The next one takes its place; what there was of it is kept for inspection.
+                    let _ = self.run("set a damaged snapshot aside", keep).await;
+                }
+            }
+        }
+    }
+
+    async fn load_raw(&self, dashboard: &DashboardId, keys: &Keys, what: &str) -> Result<Answer, StoreError> {
+        const DOING: &str = "load a dashboard";
+        let load = |bytes_max: usize, expected: usize| {
+            Command::script(&LOAD, &[&keys.log, &keys.state])
+                .arg(self.ttl(dashboard))
+                .arg(bytes_max)
+                .arg(what)
+                .expecting(expected)
+        };
+        let answer = Answer::of(self.run(DOING, load(LOAD_BYTES, LOAD_BYTES)).await?, "a load")?;
+        if answer.word()? != "large" {
+            return Ok(answer);
+        }
+        // It may have grown since.
+        let bytes = usize::try_from(answer.number(1)?).unwrap_or(usize::MAX / 4).saturating_mul(2);
+        Answer::of(self.run(DOING, load(0, bytes)).await?, "a load")
+    }
+
+    async fn read_log(
+        &self,
+        dashboard: &DashboardId,
+        mut after: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<(LogPosition, LogEntry)>, StoreError> {
+        let log = self.keys(dashboard).log;
+        let mut read = Vec::new();
+        while read.len() < limit {
+            let page = self.page(&log, after, (limit - read.len()).min(PAGE_ENTRIES)).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            for (position, record) in page {
+                match decode_entry(&record) {
+                    Ok(entry) => read.push((position, entry)),
+                    Err(RecordError::Damaged(_)) => {}
+                    Err(later) => return Err(later.into_store_error()),
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    async fn list_some(
+        &self,
+        prefix: &str,
+        after: Option<&DashboardId>,
+        limit: usize,
+    ) -> Result<Vec<DashboardId>, StoreError> {
+        const DOING: &str = "list dashboards";
+        let mut listed = Vec::new();
+        let mut from = match after {
+            Some(after) if after.as_str() >= prefix => format!("({after}").into_bytes(),
+            _ => format!("[{prefix}").into_bytes(),
+        };
+        // No UTF-8 holds this byte, so it is beyond every name that starts with the prefix.
+        let to = [b"(", prefix.as_bytes(), b"\xff"].concat();
+        while listed.len() < limit {
+            let count = (limit - listed.len()).clamp(16, NAMES);
+            let read = Command::new("ZRANGEBYLEX").key(&self.names()).arg(&from[..]).arg(&to[..]);
+            let page = Answer::of(self.run(DOING, read.arg("LIMIT").arg(0).arg(count)).await?, "ZRANGEBYLEX")?;
+            let names: Vec<&str> = page.parts().iter().map(text).collect::<Result<_, _>>()?;
+            let Some(last) = names.last() else { break };
+            from = format!("({last}").into_bytes();
+            let is_last = names.len() < count;
+            let dashboards: Vec<_> = names.iter().filter_map(|name| DashboardId::parse(name).ok()).collect();
+            let are_there = self.are_there(&dashboards).await?;
+            let gone: Vec<_> = dashboards.iter().zip(&are_there).filter(|(_, is)| !**is).map(|(id, _)| id).collect();
+            self.take_out(&gone).await?;
+            let there = dashboards.iter().zip(&are_there).filter(|(_, is)| **is).map(|(id, _)| id.clone());
+            listed.extend(there.take(limit - listed.len()));
+            if is_last {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Which of these dashboards have any content.
+    async fn are_there(&self, dashboards: &[DashboardId]) -> Result<Vec<bool>, StoreError> {
+        let ask = |dashboard| {
+            let keys = self.keys(dashboard);
+            [Command::new("EXISTS").key(&keys.state), Command::new("XLEN").key(&keys.log)]
+        };
+        let answers = self.redis.run_all(dashboards.iter().flat_map(ask).collect()).await;
+        let answers: Vec<Value> =
+            answers.into_iter().collect::<Result<_, _>>().map_err(|error| failed("look for dashboards", error))?;
+        Ok(answers.chunks(2).map(|pair| pair.iter().any(|count| matches!(count, Value::Int(1..)))).collect())
+    }
+
+    /// Takes dashboards out of the list that are gone: expired, or lost.
+    ///
+    /// One that comes back at the same moment stays in it: its entry is there before it is listed, so either it is found here
+    /// once it was taken out, or it is listed after that.
+    async fn take_out(&self, gone: &[&DashboardId]) -> Result<(), StoreError> {
+        const DOING: &str = "take dashboards off the list";
+        for some in gone.chunks(NAMES) {
+            let names = self.names();
+            let take = some.iter().fold(Command::new("ZREM").key(&names), |take, id| take.arg(id.as_str()));
+            self.run(DOING, take).await?;
+            let some: Vec<DashboardId> = some.iter().map(|id| (*id).clone()).collect();
+            let are_there = self.are_there(&some).await?;
+            let back: Vec<_> = some.iter().zip(are_there).filter(|(_, is)| *is).map(|(id, _)| id).collect();
+            if !back.is_empty() {
+                let add = back.iter().fold(Command::new("ZADD").key(&names), |add, id| add.arg(0).arg(id.as_str()));
+                self.run(DOING, add).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_one(&self, dashboard: &DashboardId) -> Result<(), StoreError> {
+        const DOING: &str = "remove a dashboard";
+        // Off the list first: what is then written to it anew finds no trace of having been listed.
+        self.run(DOING, Command::new("ZREM").key(&self.names()).arg(dashboard.as_str())).await?;
+        let keys = self.keys(dashboard);
+        let remove = Command::script(&REMOVE, &[&keys.log, &keys.state, &keys.aside]);
+        self.run(DOING, remove.arg(TOMBSTONE.as_millis() as u64)).await.map(drop)
+    }
+
+    async fn check_all(&self) -> Result<CheckReport, StoreError> {
+        const DOING: &str = "check the store";
+        let mut report = CheckReport::default();
+        let url = self.redis.url();
+        // Read off the keys, because the list may lack what it should have.
+        let mut found: BTreeMap<DashboardId, Vec<DamagedRecord>> = BTreeMap::new();
+        let pattern = format!("{}:{{*}}:*", url.prefix());
+        let keys = self.redis.keys(&pattern).await.map_err(|error| failed(DOING, error))?;
+        for key in keys {
+            if let Some(dashboard) = ["log", "state"].iter().find_map(|what| url.dashboard_of_key(&key, what)) {
+                found.entry(dashboard).or_default();
+            } else if let Some(dashboard) = url.dashboard_of_key(&key, "aside") {
+                let len = self.run(DOING, Command::new("HLEN").key(&self.keys(&dashboard).aside)).await?;
+                report.set_aside += if let Value::Int(len) = len { u64::try_from(len).unwrap_or(0) } else { 0 };
+            } else {
+                let why = "not a dashboard's key".to_owned();
+                let dashboard = String::from_utf8_lossy(&key).into_owned();
+                report.report(DamagedRecord { dashboard, position: None, why });
+            }
+        }
+        let dashboards: Vec<DashboardId> = found.into_keys().collect();
+        let mut there = Vec::new();
+        for some in dashboards.chunks(NAMES) {
+            let are_there = self.are_there(some).await?;
+            there.extend(some.iter().zip(are_there).filter(|(_, is)| *is).map(|(id, _)| id));
+        }
+        for dashboard in &there {
+            self.check_one(dashboard, &mut report).await?;
+        }
+        self.repair_list(&there).await?;
+        self.look_at_servers().await;
+        Ok(report)
+    }
+
+    async fn check_one(&self, dashboard: &DashboardId, report: &mut CheckReport) -> Result<(), StoreError> {
+        report.dashboards += 1;
+        let damaged = |position, why: String| DamagedRecord { dashboard: dashboard.to_string(), position, why };
+        let keys = self.keys(dashboard);
+        let snapshot = self.load_raw(dashboard, &keys, "").await?;
+        if !snapshot.is_whole()? {
+            report.report(damaged(None, "its state is missing: evicted, or removed by hand".to_owned()));
+        }
+        if let Some(record) = snapshot.snapshot()? {
+            report.bytes += record.len() as u64;
+            match decode_snapshot(record) {
+                Ok(_) => report.snapshots += 1,
+                Err(error) => report.report(damaged(None, error.to_string())),
+            }
+        }
+        let mut after = LogPosition::START;
+        loop {
+            let page = self.page(&keys.log, after, PAGE_ENTRIES).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            for (position, record) in &page {
+                report.bytes += record.len() as u64;
+                match decode_entry(record) {
+                    Ok(_) => report.entries += 1,
+                    Err(error) => report.report(damaged(Some(*position), error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// Lists what is there and not listed. What is listed and not there, a list takes out by itself.
+    async fn repair_list(&self, there: &[&DashboardId]) -> Result<(), StoreError> {
+        let mut added = 0;
+        for some in there.chunks(NAMES) {
+            let add = some.iter().fold(Command::new("ZADD").key(&self.names()), |add, id| add.arg(0).arg(id.as_str()));
+            if let Value::Int(n) = self.run("repair the list of dashboards", add).await? {
+                added += n;
+            }
+        }
+        if added > 0 {
+            info!(dashboards = added, "dashboards that were not listed are again");
+        }
+        Ok(())
+    }
+
+    /// Warns of settings under which Redis loses what it was given, as far as it tells.
+    async fn look_at_servers(&self) {
+        let Ok(told) = self.redis.run_everywhere(Command::new("INFO")).await else { return };
+        for info in told {
+            let Ok(info) = text(&info) else { continue };
+            let field =
+                |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+            let port = field("tcp_port").unwrap_or_default();
+            if let Some(policy) = field("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+                warn!(port, policy, "Redis may evict dashboards when memory is short: set maxmemory-policy noeviction");
+            }
+            if field("aof_enabled") == Some("0") {
+                warn!(port, "Redis keeps no append-only file: a crash loses edits that were called saved");
+            }
+        }
+    }
+}
+
+impl Store for RedisStore {
+    fn load<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Stored, StoreError>> {
+        Box::pin(self.load_one(dashboard))
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, StoreError>>> {
+        Box::pin(self.append_all(batch))
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        keep_log_since: Timestamp,
+    ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
+        Box::pin(self.keep_snapshot(dashboard, covers, state, keep_log_since))
+    }
+
+    fn log<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        after: LogPosition,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(LogPosition, LogEntry)>, StoreError>> {
+        Box::pin(self.read_log(dashboard, after, limit))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        Box::pin(self.list_some(prefix, after, limit))
+    }
+
+    fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.remove_one(dashboard))
+    }
+
+    /// Also lists what the list lacks.
+    fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
+        Box::pin(self.check_all())
+    }
+
+    /// A new connection may lead to a server that was restarted, or to another one.
+    fn ping(&self) -> BoxFuture<'_, Result<StoreLife, StoreError>> {
+        Box::pin(async move {
+            let pong = self.redis.run_everywhere(Command::new("PING")).await;
+            pong.map_err(|error| failed("reach Redis", error))?;
+            if !self.is_looked_at.swap(true, Ordering::Relaxed) {
+                self.look_at_servers().await;
+            }
+            Ok(StoreLife(self.redis.connections_made()))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.redis.close().await;
+            self.appends.close().await;
+            Ok(())
+        })
+    }
+}
+
+const APPENDING: &str = "append to the log";
+
+/// What an append script answered.
+enum Wrote {
+    Done { appended: Appended, listed_at: u64 },
+    Lost { end: LogPosition },
+}
+
+impl Wrote {
+    fn read(value: &Value) -> Result<Wrote, StoreError> {
+        let answer = Answer::of(value.clone(), "an append")?;
+        match answer.word()? {
+            "ok" => Ok(Wrote::Done {
+                appended: Appended { position: answer.position(1)?, before: answer.position(2)? },
+                listed_at: answer.number(3)?,
+            }),
+            "lost" => Ok(Wrote::Lost { end: answer.position(1)? }),
+            _ => Err(missing("an append")),
+        }
+    }
+}
+
+/// What a load has found.
+enum Loaded {
+    Stored(Stored),
+    /// The log after it is not all that is left: it has to be read from its start.
+    DamagedSnapshot {
+        covers: String,
+        record: Vec<u8>,
+    },
+}
+
+impl Loaded {
+    fn decode(answer: &Answer) -> Result<Loaded, StoreError> {
+        let mut stored = Stored::default();
+        if let Some(record) = answer.snapshot()? {
+            match decode_snapshot(record) {
+                Ok((covers, state)) => {
+                    stored.position = covers;
+                    stored.snapshot = Some((covers, state));
+                }
+                Err(RecordError::Damaged(_)) => {
+                    let covers = text(answer.part(1)?)?.to_owned();
+                    return Ok(Loaded::DamagedSnapshot { covers, record: record.to_vec() });
+                }
+                Err(later) => return Err(later.into_store_error()),
+            }
+        }
+        stored.damaged += u32::from(!answer.is_whole()?);
+        for (position, record) in entries_from(answer.parts().get(4..).unwrap_or_default())? {
+            stored.position = position;
+            match decode_entry_update(&record) {
+                Ok(update) => stored.tail.push(update),
+                Err(RecordError::Damaged(_)) => stored.damaged += 1,
+                Err(later) => return Err(later.into_store_error()),
+            }
+        }
+        Ok(Loaded::Stored(stored))
+    }
+}
+
+impl Answer {
+    /// Of a load: whether the hash is there, if there is anything.
+    fn is_whole(&self) -> Result<bool, StoreError> {
+        Ok(self.number(3)? == 1 || self.parts().len() == 4)
+    }
+
+    /// Of a load: the snapshot.
+    fn snapshot(&self) -> Result<Option<&[u8]>, StoreError> {
+        match (self.part(1)?, self.part(2)?) {
+            (Value::BulkString(covers), _) if covers.is_empty() => Ok(None),
+            (_, Value::BulkString(record)) => Ok(Some(record)),
+            _ => Err(missing("a load")),
+        }
+    }
+}
+
+fn is_damage(error: RecordError) -> bool {
+    matches!(error, RecordError::Damaged(_))
+}
+
+fn failed(doing: &'static str, error: RedisError) -> StoreError {
+    match error {
+        RedisError::Closed => StoreError::Closed,
+        error => StoreError::unavailable(doing, error),
+    }
+}
+
+/// Runs `work` where it may take its time, if it is about much.
+async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    if bytes <= ASIDE_BYTES {
+        return Ok(work());
+    }
+    let working = tokio::task::spawn_blocking(work).await;
+    working.map_err(|panicked| StoreError::unavailable("encode or decode records", panicked))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

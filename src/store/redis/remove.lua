@@ -1,0 +1,8 @@
+-- KEYS: log, state, aside. ARGV: for how long the end of the log stays known.
+
+redis.call('DEL', KEYS[2], KEYS[3])
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', 0)
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+return 1

@@ -1,0 +1,113 @@
+//! Dashboards in Redis, through whole servers: what is kept when Redis goes, comes back, or has forgotten everything; and moving
+//! in and out while servers serve.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use super::support::client::Client;
+use super::support::node::{Node, binary};
+use super::support::redis::Server;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A node alone with its Redis.
+fn node(redis: &Server, flags: &[&str]) -> Node {
+    Node::start_at("127.0.0.1:0", &redis.url(), &[&["--bus", "none"], flags].concat())
+}
+
+async fn eventually(what: &str, is_it: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_it() {
+        assert!(began.elapsed() < WITHIN, "{what}: not within {WITHIN:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn ydash(directory: &Path, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(binary());
+    let Output { status, stdout, stderr } =
+        command.args(arguments).current_dir(directory).env_clear().output().unwrap();
+    (status.success(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_edited_while_redis_was_away_is_saved_when_it_is_back() {
+    let mut redis = Server::start(&["--appendonly", "yes"]);
+    let node = node(&redis, &[]);
+    let mut client = Client::joined(&node, "/ws/w/board?acks=1", 1).await;
+    client.set("before", 1).await;
+    client.until(|client| client.saved == 2).await;
+    redis.kill();
+    client.set("during", 2).await;
+    node.until_metric("ydash_store_up", |up| up == 0.0).await;
+    assert_eq!(client.saved, 2);
+    let mut other = Client::new(2);
+    other.join(&node, "/ws/w/board").await;
+    other.until(|other| other.get("during") == Some(2)).await;
+    redis.restart();
+    client.until(|client| client.saved == 3).await;
+    drop(node);
+    let again = super::keeping::node(&redis, &[]);
+    let newcomer = Client::joined(&again, "/ws/w/board", 3).await;
+    assert_eq!(newcomer.content(), client.content());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_room_puts_back_what_redis_has_forgotten() {
+    let mut redis = Server::start(&[]);
+    let node = node(&redis, &[]);
+    let mut client = Client::joined(&node, "/ws/w/board?acks=1", 1).await;
+    client.set("a", 1).await;
+    client.set("b", 2).await;
+    client.until(|client| client.saved == 3).await;
+    redis.restart();
+    assert_eq!(redis.ask(&["DBSIZE"]), "0");
+    // Nobody edits, and nobody asks.
+    eventually("it is back", || redis.ask(&["XLEN", "ydash:{w/board}:log"]) == "1").await;
+    node.until_metric("ydash_store_losses_total", |losses| losses == 1.0).await;
+    let other = super::keeping::node(&redis, &[]);
+    let newcomer = Client::joined(&other, "/ws/w/board", 2).await;
+    assert_eq!(newcomer.content(), client.content());
+    client.set("c", 3).await;
+    client.until(|client| client.saved == 4).await;
+    assert_eq!(node.metric("ydash_store_losses_total").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dashboards_move_into_redis_and_out_while_a_server_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let (done, told) = ydash(directory.path(), arguments);
+        assert!(done, "{arguments:?}: {told}");
+        told
+    };
+    let mut alone = Node::start_in(directory.path(), &[]);
+    let mut client = Client::joined(&alone, "/ws/w/board?acks=1", 1).await;
+    client.set("moved", 1).await;
+    client.until(|client| client.saved == 2).await;
+    drop(client);
+    alone.terminate(WITHIN).await;
+    run(&["export", "archive", "--store", "file:data"]);
+
+    let redis = Server::start(&[]);
+    let node = node(&redis, &[]);
+    let mut member = Client::joined(&node, "/ws/w/board?acks=1", 2).await;
+    member.set("here", 2).await;
+    member.until(|member| member.saved == 2).await;
+    assert!(run(&["import", "archive", "--store", &redis.url()]).contains("imported 1 dashboards"));
+    member.set("later", 3).await;
+    member.until(|member| member.get("moved") == Some(1)).await;
+
+    let told = run(&["doctor", "--listen", "127.0.0.1:0", "--store", &redis.url()]);
+    assert!(told.contains("1 dashboards") && !told.contains("BROKEN"), "{told}");
+    run(&["export", "again", "--store", &redis.url()]);
+    run(&["import", "again", "--store", "file:other"]);
+    let other = Node::start_at("127.0.0.1:0", &format!("file:{}", directory.path().join("other").display()), &[]);
+    let newcomer = Client::joined(&other, "/ws/w/board", 3).await;
+    assert_eq!(newcomer.content(), member.content());
+
+    let (done, told) =
+        ydash(directory.path(), &["doctor", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"]);
+    assert!(!done && told.contains("BROKEN") && told.contains("127.0.0.1:1"), "{told}");
+}
