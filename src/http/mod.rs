@@ -42,9 +42,8 @@ pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
-pub use path::DEFAULT_WORKSPACE;
 pub use serve::{Listener, serve};
-pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
+pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
 use reply::{Problem, bytes_response, json_response};
 
@@ -72,6 +71,8 @@ pub struct Site {
     pub header_timeout: Duration,
     /// The largest body.
     pub frame_bytes_max: usize,
+    /// The largest stateless message.
+    pub stateless_bytes_max: usize,
     /// Cancelled when the node begins to drain.
     pub draining: CancellationToken,
     /// What bodies may hold, all requests together.
@@ -81,8 +82,8 @@ pub struct Site {
 impl Site {
     /// Asks the authenticator about one dashboard.
     fn admit(&self, dashboard: DashboardId, address: IpAddr) -> Result<Target, Denied> {
-        let Admission { identity, access } =
-            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard })?;
+        let Admission { identity, access, .. } =
+            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token: None })?;
         Ok(Target { dashboard, identity, access })
     }
 
@@ -118,6 +119,10 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
         });
+    let stateless =
+        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Stateless, site, target, |site, target| dashboards::send_stateless(site, target, body))
+        });
 
     let inspector =
         segment!("api" / "inspector" / ..).and(reading()).and(warp::path::tail()).and(query()).and(local(site)).then(
@@ -139,7 +144,7 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         },
     );
 
-    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(inspector).unify();
+    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(stateless).unify().or(inspector).unify();
     health
         .or(ready)
         .unify()
@@ -182,6 +187,7 @@ enum Resource {
     Document,
     State,
     Updates,
+    Stateless,
 }
 
 impl Resource {
@@ -190,6 +196,8 @@ impl Resource {
             (Resource::State, rest)
         } else if let Some(rest) = path.strip_suffix("/updates") {
             (Resource::Updates, rest)
+        } else if let Some(rest) = path.strip_suffix("/stateless") {
+            (Resource::Stateless, rest)
         } else {
             (Resource::Document, path)
         }

@@ -8,7 +8,7 @@ use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::outbox::{self, Outbox, Pushed};
+use crate::outbox::{Outbox, Pushed};
 use crate::store::Appended;
 use bytes::Bytes;
 use core::future::Future;
@@ -57,7 +57,7 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         // Does nothing when the session has ended or was told to; tells it when the room panicked.
-        self.outbox.close(CloseCode::Internal, Duration::ZERO);
+        self.outbox.dismiss(self.member, CloseCode::Internal);
     }
 }
 
@@ -231,10 +231,10 @@ impl Driver {
                 self.handle(now, Input::Close);
                 for seat in &self.seats {
                     // Served to the last: what is edited until then is still passed on, kept and acknowledged.
-                    let (outbox, delay) = (Arc::clone(&seat.outbox), self.context.drain_delay());
+                    let (member, outbox, delay) = (seat.member, Arc::clone(&seat.outbox), self.context.drain_delay());
                     self.context.tracker.spawn(async move {
                         sleep(delay).await;
-                        outbox.close(CloseCode::Restart, Duration::ZERO);
+                        outbox.dismiss(member, CloseCode::Restart);
                     });
                 }
             }
@@ -306,8 +306,12 @@ impl Driver {
             Said::Awareness(body) | Said::Presence(body) if wire::awareness::entries(&body).is_err() => {
                 return Err(EnvelopeError::Garbage("no awareness entries"));
             }
+            Said::Stateless(payload) if core::str::from_utf8(&payload).is_err() => {
+                return Err(EnvelopeError::Garbage("no text"));
+            }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Stateless(payload) => Said::Stateless(payload),
             Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
@@ -377,7 +381,7 @@ impl Driver {
             }
             Effect::Ack { to, saved, count } => {
                 if let Some(seat) = self.seat(to) {
-                    seat.outbox.ack(saved, count);
+                    seat.outbox.ack(to, saved, count);
                 }
             }
             Effect::Answer { request, result } => {
@@ -415,7 +419,7 @@ impl Driver {
             }
             Effect::Close { member, code } => {
                 if let Some(seat) = self.seat(member) {
-                    seat.outbox.close(code, outbox::hold(code));
+                    seat.outbox.dismiss(member, code);
                 }
             }
             Effect::Report(report) => self.report(report),

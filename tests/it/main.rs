@@ -4,6 +4,7 @@
 
 mod cluster;
 mod config;
+mod hocuspocus;
 mod hostile;
 mod http;
 mod inspector;

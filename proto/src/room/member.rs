@@ -1,6 +1,6 @@
 //! One session inside a room.
 
-use super::input::Joining;
+use super::input::{Dialect, Joining};
 use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
@@ -57,6 +57,7 @@ pub(super) struct Member {
     pub(super) wants_acks: bool,
     /// Yjs 14 counts an edit as saved when it comes back; only its ids are longer than 32 bits.
     pub(super) wants_echo: bool,
+    pub(super) dialect: Dialect,
     /// The id that its first single-entry awareness frame announced.
     pub(super) announced: Option<ClientId>,
     /// The id under which it edits, as far as seen.
@@ -109,6 +110,7 @@ impl Member {
             access: joining.access,
             wants_acks: joining.wants_acks,
             wants_echo: joining.wants_echo,
+            dialect: joining.dialect,
             announced: None,
             edits_as: None,
             claims: None,

@@ -1,4 +1,4 @@
-//! The bytes on the wire: WebSocket frames, and in them the messages of the y-websocket dialect.
+//! The bytes on the wire: WebSocket frames, and in them the messages of the y-websocket dialect, or those of [`hocuspocus`].
 //!
 //! One binary WebSocket message is one [`Message`], because stock clients read the first message of a frame and drop the rest.
 //! [`decode`] is what a server makes of a client's frame, [`decode_from_server`] the other way round; [`encode`] writes every
@@ -15,6 +15,7 @@ use close::CloseCode;
 pub mod awareness;
 pub mod close;
 pub mod encode;
+pub mod hocuspocus;
 mod json;
 pub mod websocket;
 
