@@ -70,6 +70,16 @@ describe('the twelve lines', () => {
 })
 
 describe('the example', () => {
+  test('starts a server when there is none', async t => {
+    const probe = createServer().listen(0, '127.0.0.1')
+    await new Promise(resolve => probe.once('listening', resolve))
+    const { port } = probe.address()
+    await new Promise(resolve => probe.close(resolve))
+    const url = await run(t, 'y-websocket', `127.0.0.1:${port}`, { YDASH_STORE: 'memory:' })
+    assert.ok((await fetch(`http://127.0.0.1:${port}/readyz`)).ok)
+    assert.match(await (await fetch(url)).text(), /<h1>Sketch<\/h1>/)
+  })
+
   test('y-websocket: what one draws the other sees, undo takes back only one’s own', async t => {
     const [ada, bob] = await two(t, 'y-websocket')
     const draw = async (page, y) => {
@@ -95,6 +105,26 @@ describe('the example', () => {
     await ada.getByRole('button', { name: 'Undo' }).click()
     await agree(1)
     assert.deepEqual(await strokes(ada), [theirs])
+  })
+
+  test('hocuspocus: cells merge, the total is everybody’s, and saved means saved', async t => {
+    const [ada, bob] = await two(t, 'hocuspocus')
+    const cells = page => page.locator('#lines input').evaluateAll(inputs => inputs.map(input => input.value))
+    await ada.getByRole('button', { name: 'Add a line' }).click()
+    await ada.getByLabel('What').fill('Servers')
+    await bob.getByLabel('Cost').fill('1200')
+    await ada.getByLabel('Who').fill('Ada')
+    await eventually(async () => {
+      for (const page of [ada, bob]) assert.deepEqual(await cells(page), ['Servers', 'Ada', '1200'])
+      return true
+    }, { within: PATIENCE.timeout, what: 'both have the line' })
+    await ada.getByTitle('is here').waitFor(PATIENCE)
+    assert.equal(await ada.locator('#total').textContent(), '1,200')
+    for (const page of [ada, bob]) await page.getByText('saved', { exact: true }).waitFor(PATIENCE)
+    const answer = await fetch(`${server.http}/api/dashboards/default/budget`)
+    assert.equal((await answer.json()).lines[0].cost, 1200)
+    await bob.getByTitle('Remove this line').click()
+    await ada.locator('#lines tr').waitFor({ state: 'detached', ...PATIENCE })
   })
 
   test('tiptap: two write in one text and see each other’s carets', async t => {
