@@ -123,8 +123,8 @@ export class Dashboard {
   /** Opens the connection, and keeps it open from then on. Does nothing when it is open. */
   connect(): void {
     if (this.#isDestroyed) throw new Error(`dashboard ${this.id} is destroyed`)
-    const live = this.#live ??= this.#open()
-    if (!live.connection.provider.shouldConnect) live.connection.connect()
+    this.#live ??= this.#open()
+    this.#live.connection.connect()
   }
 
   /** Goes offline until [Dashboard.connect]; edits go on, and wait. */
