@@ -87,10 +87,14 @@ describe('the package', () => {
     expect(await compile(module, resolution, { 'page.tsx': PAGE })).toBe('')
   })
 
-  it('does what its README says', async () => {
-    const readme = await readFile(join(here, 'README.md'), 'utf8')
-    const [script, page] = [...readme.matchAll(/^```tsx?\n(.*?)^```$/gms)].map(([, code]) => code as string)
-    expect(await compile('esnext', 'bundler', { 'script.ts': script as string, 'react.tsx': `${page}\nexport { App }\n` })).toBe('')
+  it('has the names and types that the READMEs show', async () => {
+    const files: Record<string, string> = {}
+    for (const path of ['README.md', '../../README.md']) {
+      const readme = await readFile(join(here, path), 'utf8')
+      for (const [, type, code] of readme.matchAll(/^```(tsx?)\n(.*?)^```$/gms)) files[`${Object.keys(files).length}.${type}`] = `${code}\nexport {}\n`
+    }
+    expect(Object.keys(files)).toEqual(['0.ts', '1.tsx', '2.ts'])
+    expect(await compile('esnext', 'bundler', files)).toBe('')
   })
 
   it('can be imported without a browser, and keeps no process', async () => {

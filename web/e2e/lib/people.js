@@ -20,7 +20,9 @@ export async function launch () {
   // The promise: two who come at the same time share one browser.
   browser ??= chromium.launch({
     executablePath: EXECUTABLE,
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows']
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+      // What comes from web/dist has no address, and may not connect to this machine otherwise.
+      ...process.env.E2E_DIST ? ['--disable-features=LocalNetworkAccessChecks'] : []]
   })
   return browser
 }
