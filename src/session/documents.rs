@@ -128,18 +128,20 @@ impl Talk for Documents {
         };
         match message {
             ClientMessage::Token { token, version } => {
-                self.token(reader, address, &token, hocuspocus::echoes_presence(version.as_deref())).await
+                let echoes = hocuspocus::echoes_presence(version.as_deref());
+                Box::pin(self.token(reader, address, &token, echoes)).await
             }
             // Not answered: a provider that is there again by then would take it for its own end.
             ClientMessage::Close => {
-                self.forget(address.as_bytes()).await;
+                Box::pin(self.forget(address.as_bytes())).await;
                 Ok(())
             }
             ClientMessage::Ignored(kind) => {
                 reader.ignore(kind);
                 Ok(())
             }
-            message => self.say(reader, address, message, &frame).await,
+            message if self.is_live(address.as_bytes()) => self.say_live(reader, address.as_bytes(), message).await,
+            message => Box::pin(self.say(reader, address, message, &frame)).await,
         }
     }
 
@@ -156,8 +158,8 @@ impl Talk for Documents {
 
     async fn attend(&mut self, reader: &mut Reader<'_>, event: Happened) -> Result<(), End> {
         match event {
-            Happened::Opened(opened) => self.opened(reader, opened).await,
-            Happened::Time => self.look_at_the_time(reader).await,
+            Happened::Opened(opened) => Box::pin(self.opened(reader, opened)).await,
+            Happened::Time => Box::pin(self.look_at_the_time(reader)).await,
         }
     }
 
@@ -165,7 +167,7 @@ impl Talk for Documents {
         let is_it = |document: &Document| matches!(&document.phase, Phase::Live(live) if live.member == member);
         let found = self.documents.iter().find(|(_, document)| is_it(document)).map(|(key, _)| key.clone());
         match found {
-            Some(key) => self.deny(&key, code.reason()).await,
+            Some(key) => Box::pin(self.deny(&key, code.reason())).await,
             None => Ok(()),
         }
     }
@@ -173,7 +175,7 @@ impl Talk for Documents {
     async fn leave(&mut self) {
         for (_, document) in core::mem::take(&mut self.documents) {
             if let Phase::Live(live) = document.phase {
-                self.part(&live).await;
+                Box::pin(self.part(&live)).await;
             }
         }
     }
@@ -395,7 +397,7 @@ impl Documents {
         Ok(())
     }
 
-    /// Anything but a token and a goodbye.
+    /// Anything but a token and a goodbye, about a document that is not open.
     async fn say(
         &mut self,
         reader: &mut Reader<'_>,
@@ -417,8 +419,7 @@ impl Documents {
             return self.wait_for_token(reader, &key, is_question, frame);
         };
         match document.phase {
-            Phase::Live(_) => self.say_live(reader, address.as_bytes(), message).await,
-            Phase::Denied => Ok(()),
+            Phase::Live(_) | Phase::Denied => Ok(()),
             Phase::Waiting { .. } => self.wait_for_token(reader, address.as_bytes(), is_question, frame),
             Phase::Opening { .. } => {
                 // The token was good: nobody who may come in is turned away for being early. The socket is read later.
@@ -438,6 +439,10 @@ impl Documents {
                 }
             }
         }
+    }
+
+    fn is_live(&self, key: &[u8]) -> bool {
+        matches!(self.documents.get(key), Some(Document { phase: Phase::Live(_), .. }))
     }
 
     fn is_opening(&self, key: &[u8]) -> bool {
@@ -504,7 +509,7 @@ impl Documents {
             ClientMessage::BroadcastStateless => {
                 reader.count(Refusal::Forbidden);
                 let closed = hocuspocus::close(address, RULES_BROKEN);
-                self.forget(key).await;
+                Box::pin(self.forget(key)).await;
                 return self.tell(closed);
             }
             ClientMessage::Common(_)

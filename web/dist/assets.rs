@@ -73,7 +73,7 @@
     Asset {
         path: "/inspector.css",
         content_type: "text/css; charset=utf-8",
-        tag: "\"33f6ef75240d2bbf\"",
+        tag: "\"bc7d40a2c2617739\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/inspector.css")),
     },
