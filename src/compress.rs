@@ -1,10 +1,12 @@
-//! Deflate, in the two forms that ydash needs: WebSocket messages (RFC 7692) and stored records.
+//! Deflate, in the forms that ydash needs: WebSocket messages (RFC 7692), stored records, and files for browsers.
 //!
 //! Nothing here trusts a length: inflating always has a bound, and reserves memory only as output appears.
 
 use std::cell::RefCell;
 
+use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::io::Write;
 
 /// What a sync flush ends with, and what RFC 7692 leaves out of every message (section 7.2.1).
 const SYNC_TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -83,6 +85,14 @@ pub fn inflate(data: &[u8], len: usize) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::new();
     let (used, ended) = inflate_into(&mut inflater, data, &mut out, len)?;
     if ended && used == data.len() && out.len() == len { Ok(out) } else { Err(InflateError::Malformed) }
+}
+
+/// Compresses a file as small as can be, in the form that HTTP calls gzip (RFC 1952).
+#[must_use]
+pub fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(data.len() / 3), Compression::best());
+    encoder.write_all(data).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 fn deflate_with(data: &[u8], level: u32, flush: FlushCompress) -> Vec<u8> {

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod compress;
 pub mod config;
 pub mod http;
+pub mod inspect;
 pub mod metrics;
 pub mod outbox;
 pub mod reading;

@@ -107,6 +107,14 @@ label! {
         Unavailable = "unavailable",
         /// The node is draining.
         Draining = "draining",
+        /// A client that showed no token that was good in time.
+        AuthTimeout = "auth_timeout",
+        /// More than may wait for a token.
+        Pending = "pending",
+        /// More documents than one socket may have.
+        SocketDocuments = "socket_documents",
+        /// A stateless message over its limit.
+        Stateless = "stateless",
         /// A socket that said nothing for too long.
         Idle = "idle",
         /// A reader whose socket took nothing for too long.
@@ -147,6 +155,8 @@ label! {
     Route as "route" {
         /// The page and its assets.
         Page = "page",
+        /// What `/inspector` shows.
+        Inspector = "inspector",
         /// `/healthz`.
         Health = "healthz",
         /// `/readyz`.
@@ -163,6 +173,8 @@ label! {
         State = "state",
         /// `POST /api/dashboards/…/updates`.
         Updates = "updates",
+        /// `POST /api/dashboards/…/stateless`.
+        Stateless = "stateless",
         /// Anything else.
         Unknown = "unknown",
     }

@@ -16,7 +16,7 @@ use ydash_proto::access::Identity;
 use ydash_proto::document;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
-use ydash_proto::room::{LimitReached, Scanned, WriteRefusal};
+use ydash_proto::room::{Input, LimitReached, Scanned, WriteRefusal};
 use ydash_proto::update::{self, StateVector};
 
 /// How long a write may wait for the store.
@@ -90,6 +90,15 @@ impl Dashboards for Rest {
             let made = rest.registry.guest_readers().run(&dashboard, move || document::from_json(&json, client)).await;
             let update = made.map_err(|_| WriteError::Unavailable)?.map_err(WriteError::Json)?;
             rest.put(dashboard, author, update.into(), true).await
+        })
+    }
+
+    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        let rest = self.clone();
+        Box::pin(async move {
+            // Opened even if nobody is here: somebody may be on another node.
+            let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+            room.input(Input::Stateless { from: None, payload }).await.map_err(|_| WriteError::Unavailable)
         })
     }
 }

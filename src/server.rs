@@ -1,7 +1,7 @@
 //! The composition root: the only place that knows every part and puts them together.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,23 +9,26 @@ use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+use ydash_proto::id::DashboardId;
 use ydash_proto::room::Tuning;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::allocator::{Peak, return_free_pages};
-use crate::auth::Anonymous;
+use crate::auth::{Admission, Anonymous, Authenticator, Caller};
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
 use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, NoEntry, Nodes, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Dashboards, Destination, Inspector, NoEntry, Nodes, Routes, Site,
+    SocketHandler, Upgraded,
 };
+use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
-use crate::session::{Arrival, Entry, Rates, Sessions, SessionsConfig};
+use crate::session::{Admitted, Arrival, Doorkeeper, Entrance, Entry, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
 use crate::store::{self, OpenError, Store, StoreLife};
@@ -39,6 +42,7 @@ pub struct Server {
     shutdown: Shutdown,
     started_at: SystemTime,
     bus: Arc<dyn Bus>,
+    authenticator: Arc<dyn Authenticator>,
     /// Whether other servers of this process use the same store when this one has ended.
     leaves_store_open: bool,
 }
@@ -79,6 +83,7 @@ impl Server {
         })?;
         let local_address = listener.local_addr().map_err(|source| BindError::Listen { address, source })?;
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
+        let authenticator = Arc::new(Anonymous::new(config.anonymous_access));
         Ok(Server {
             config,
             listener,
@@ -87,6 +92,7 @@ impl Server {
             shutdown,
             started_at: SystemTime::now(),
             bus: LocalBus::new().node(),
+            authenticator,
             leaves_store_open: false,
         })
     }
@@ -123,6 +129,12 @@ impl Server {
         }
     }
 
+    /// Asks somebody else who may enter. By default everybody has the configured `anonymous-access`.
+    #[must_use]
+    pub fn with_authenticator(self, authenticator: Arc<dyn Authenticator>) -> Server {
+        Server { authenticator, ..self }
+    }
+
     /// Where it can be reached; tells the port when the configuration left it to the system.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
@@ -145,7 +157,7 @@ impl Server {
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
         let own = self.node_info();
-        let Server { config, listener, metrics, shutdown, bus, leaves_store_open, .. } = self;
+        let Server { config, listener, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let writer_tasks = TaskTracker::new();
@@ -165,9 +177,15 @@ impl Server {
         );
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
+        let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
+        let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
+        let inspector = Arc::new(inspector);
+        let site = site(&config, &metrics, &shutdown, dashboards, nodes, inspector);
+        let site = Arc::new(Site { authenticator, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
+            Arc::new(Door(Arc::clone(&site))),
             Arc::clone(&metrics),
             tasks.clone(),
             fastrand::u64(1..1 << 52),
@@ -175,7 +193,6 @@ impl Server {
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
-        let site = Arc::new(site(&config, &metrics, &shutdown, dashboards, nodes));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -252,27 +269,48 @@ struct Sockets {
 impl SocketHandler for Sockets {
     fn serve(&self, socket: Upgraded) -> BoxFuture<'static, ()> {
         let Upgraded { io, leftover, handshake, permit } = socket;
-        let entry = match handshake.target {
-            Ok(target) => Ok(Entry { dashboard: target.dashboard, identity: target.identity, access: target.access }),
-            Err(NoEntry::BadName) => {
+        let entrance = match handshake.destination {
+            Destination::Dashboard(target) => Entrance::Dashboard(Entry {
+                dashboard: target.dashboard,
+                identity: target.identity,
+                access: target.access,
+            }),
+            Destination::Documents => Entrance::Documents,
+            Destination::Nowhere(NoEntry::BadName) => {
                 self.metrics.refusals.inc(Refusal::BadName);
-                Err(CloseCode::BadName)
+                Entrance::Nowhere(CloseCode::BadName)
             }
-            Err(NoEntry::Forbidden) => {
+            Destination::Nowhere(NoEntry::Forbidden) => {
                 self.metrics.refusals.inc(Refusal::Forbidden);
-                Err(CloseCode::Forbidden)
+                Entrance::Nowhere(CloseCode::Forbidden)
             }
         };
         let arrival = Arrival {
             io,
             leftover,
             deflate: handshake.deflate,
-            entry,
+            address: handshake.address,
+            entrance,
             wants_acks: handshake.options.acks,
             wants_echo: handshake.options.echo,
             permit: Box::new(permit),
         };
         Box::pin(Arc::clone(&self.sessions).serve(arrival))
+    }
+}
+
+/// Asks HTTP's authenticator about clients that show their token after the handshake, and counts their joins with its.
+struct Door(Arc<Site>);
+
+impl Doorkeeper for Door {
+    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted> {
+        let Admission { identity, access, valid_for } =
+            self.0.authenticator.authenticate(&Caller { address, dashboard, token }).ok()?;
+        Some(Admitted { identity, access, valid_for })
+    }
+
+    fn pause(&self, address: IpAddr) -> Option<Duration> {
+        self.0.addresses.join_again(address, Instant::now()).err()
     }
 }
 
@@ -306,6 +344,7 @@ fn sessions(config: &Config) -> SessionsConfig {
         },
         idle_timeout: config.idle_timeout,
         stuck_timeout: config.idle_timeout,
+        auth_timeout: config.auth_timeout,
     }
 }
 
@@ -317,10 +356,13 @@ pub fn site(
     shutdown: &Shutdown,
     dashboards: Arc<dyn Dashboards>,
     nodes: Arc<dyn Nodes>,
+    inspector: Arc<dyn Inspector>,
 ) -> Site {
     Site {
         authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
         dashboards,
+        inspector,
+        inspector_on: config.inspector,
         nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
@@ -333,6 +375,7 @@ pub fn site(
         trusted_proxies: config.trusted_proxies.clone(),
         header_timeout: config.header_timeout,
         frame_bytes_max: config.frame_bytes_max,
+        stateless_bytes_max: config.stateless_bytes_max,
         draining: shutdown.draining().clone(),
         body_budget: BodyBudget::default(),
     }

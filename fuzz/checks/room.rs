@@ -8,13 +8,17 @@ use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::MemberId;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{self, LogEntry, LogPosition};
-use ydash_proto::room::{Effect, FlushSeq, Frame, FrameKind, Input, Joining, Loaded, RequestId, Room, Scanned, Tuning};
+use ydash_proto::room::{
+    Dialect, Effect, FlushSeq, Frame, FrameKind, Input, Joining, Loaded, RequestId, Room, Scanned, Tuning,
+};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, Ownership, Source, StateVector};
 use ydash_proto::wire::{self, Message};
 
 const MEMBERS: usize = 4;
 const OUTBOX_FRAMES: usize = 6;
+const DIALECTS: [Dialect; 3] =
+    [Dialect::YWebsocket, Dialect::Hocuspocus { echoes: true }, Dialect::Hocuspocus { echoes: false }];
 
 /// Plays `input` as a history: each step is a byte for what happens, one for whom it happens to, and its arguments.
 pub(crate) fn check(input: &[u8]) {
@@ -254,8 +258,14 @@ impl Play {
             sent: Vec::new(),
             saved_once: 0,
         });
-        let joining =
-            Joining { member: id, identity: Identity::Anonymous, access, wants_acks: true, wants_echo: false };
+        let joining = Joining {
+            member: id,
+            identity: Identity::Anonymous,
+            access,
+            wants_acks: true,
+            wants_echo: false,
+            dialect: DIALECTS[at % DIALECTS.len()],
+        };
         self.handle(Input::Joined(joining));
         assert_eq!(self.seats[at].is_none(), is_full, "a room has a bounded number of members");
         self.handle(Input::SyncStep1 { member: id, have: StateVector::default() });
@@ -490,7 +500,7 @@ fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
         FrameKind::State => 0,
         FrameKind::Flush(seq) => seq,
-        FrameKind::Notice => FlushSeq::MAX,
+        FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
 }
 

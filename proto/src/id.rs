@@ -35,9 +35,10 @@ impl fmt::Display for NodeId {
 /// The name of a dashboard: `workspace/name`. Cheap to clone.
 ///
 /// A workspace is 1 to 64 of `A-Z a-z 0-9 . _ -` and does not start with a dot. A name is 1 to 255 bytes of UTF-8 without
-/// control characters and backslashes, in segments parted by `/`; no segment is empty, `.`, `..` or a word that JavaScript
-/// objects inherit (`__proto__`, `constructor`, `prototype`), and none starts or ends with a space. A name that starts with `~`
-/// (a user's private document) or `@` (a channel) is reserved: [`DashboardId::is_reserved`].
+/// control characters and backslashes, in segments parted by `/`; no segment is empty, `.` or `..`, and none starts or ends with
+/// a space. Words that JavaScript objects inherit (`__proto__`, `constructor`) are names like any other: nothing here is looked
+/// up as a property. A name that starts with `~` (a user's private document) or `@` (a channel) is reserved:
+/// [`DashboardId::is_reserved`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DashboardId {
     full: Arc<str>,
@@ -56,6 +57,9 @@ pub enum IdError {
     )]
     Name,
 }
+
+/// The workspace of dashboards that are named without one.
+pub const DEFAULT_WORKSPACE: &str = "default";
 
 const WORKSPACE_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
@@ -82,6 +86,15 @@ impl DashboardId {
     /// As [`DashboardId::new`].
     pub fn parse(full: &str) -> Result<DashboardId, IdError> {
         let (workspace, name) = full.split_once('/').ok_or(IdError::Name)?;
+        DashboardId::new(workspace, name)
+    }
+
+    /// Parses `workspace/name`, or `name` for one in [`DEFAULT_WORKSPACE`].
+    ///
+    /// # Errors
+    /// As [`DashboardId::new`].
+    pub fn parse_short(name: &str) -> Result<DashboardId, IdError> {
+        let (workspace, name) = name.split_once('/').unwrap_or((DEFAULT_WORKSPACE, name));
         DashboardId::new(workspace, name)
     }
 
@@ -125,7 +138,6 @@ impl fmt::Debug for DashboardId {
 fn is_workspace(s: &str) -> bool {
     (1..=WORKSPACE_BYTES_MAX).contains(&s.len())
         && !s.starts_with('.')
-        && !is_inherited_word(s)
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
@@ -133,15 +145,9 @@ fn is_name(s: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&s.len())
         && s.split('/').all(|segment| {
             !matches!(segment, "" | "." | "..")
-                && !is_inherited_word(segment)
                 && segment.trim() == segment
                 && !segment.chars().any(|c| c.is_control() || matches!(c, '\\' | '\u{2028}' | '\u{2029}' | '\u{fffd}'))
         })
-}
-
-/// Keys that resolve to something on any JavaScript object: a consumer that indexes by name would be fooled.
-fn is_inherited_word(s: &str) -> bool {
-    matches!(s, "__proto__" | "constructor" | "prototype")
 }
 
 #[cfg(test)]
@@ -150,8 +156,13 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_taken() {
-        for (workspace, name) in [("default", "my-room"), ("acme.eu", "sales/2026 Q1"), ("a", "ünï"), ("w", "a%2Fb")]
-        {
+        for (workspace, name) in [
+            ("default", "my-room"),
+            ("acme.eu", "sales/2026 Q1"),
+            ("a", "ünï"),
+            ("w", "a%2Fb"),
+            ("constructor", "__proto__"),
+        ] {
             let id = DashboardId::new(workspace, name).expect("in the grammar");
             assert_eq!((id.workspace(), id.name()), (workspace, name));
             assert_eq!(DashboardId::parse(id.as_str()), Ok(id));
@@ -159,27 +170,27 @@ mod tests {
     }
 
     #[test]
+    fn a_short_name_is_in_the_default_workspace() {
+        for (name, expected) in [
+            ("sales", "default/sales"),
+            ("acme/sales", "acme/sales"),
+            ("acme/sales/2026", "acme/sales/2026"),
+            ("__proto__", "default/__proto__"),
+        ] {
+            assert_eq!(DashboardId::parse_short(name).expect("in the grammar").as_str(), expected);
+        }
+        for name in ["", " ", "/a", "a/", "ü/a", "a/ "] {
+            assert!(DashboardId::parse_short(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
     fn hostile_names_are_refused() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for name in [
-            "",
-            "/",
-            "a//b",
-            "..",
-            "a/../b",
-            ".",
-            "\0",
-            "a\u{0}b",
-            "__proto__",
-            "constructor",
-            "a\\b",
-            " a",
-            "a\n",
-            &long,
-        ] {
+        for name in ["", "/", "a//b", "..", "a/../b", ".", "\0", "a\u{0}b", "a\\b", " a", "a\n", &long] {
             assert_eq!(DashboardId::new("default", name), Err(IdError::Name), "{name:?}");
         }
-        for workspace in ["", ".hidden", "a/b", "a b", "ü", "__proto__", &"x".repeat(65)] {
+        for workspace in ["", ".hidden", "a/b", "a b", "ü", &"x".repeat(65)] {
             assert_eq!(DashboardId::new(workspace, "a"), Err(IdError::Workspace), "{workspace:?}");
         }
     }

@@ -9,7 +9,7 @@ use core::time::Duration;
 pub struct Limits {
     /// One message from a client, after inflating. Beyond: the socket closes with 1009.
     pub frame_bytes_max: usize,
-    /// One document, encoded. Beyond: the update is refused, the member stays.
+    /// One document, encoded. Beyond: the update is refused, the member stays. Deletions are taken still, and make room.
     pub document_bytes_max: usize,
     /// Clients that one document may know. Beyond: the update is refused.
     pub document_clients_max: usize,
@@ -35,6 +35,13 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Frames that wait for one socket; as [`Limits::outbox_bytes_max`].
     pub outbox_frames_max: usize,
+    /// Documents, or sessions on them, that one socket of the Hocuspocus dialect has. Beyond: denied, the others stay.
+    pub documents_per_socket_max: usize,
+    /// Bytes that wait on one socket for a token. Beyond: the socket closes, its client begins anew. What waits for documents that
+    /// are being opened counts, too; beyond, the socket is read later.
+    pub pending_bytes_max: usize,
+    /// One stateless message. Beyond: dropped.
+    pub stateless_bytes_max: usize,
     /// Bytes of log entries that wait for the store. Beyond: they become one diff against what is durable.
     pub unsaved_bytes_max: usize,
 }
@@ -64,6 +71,9 @@ impl Default for Limits {
             members_max: 20_000,
             outbox_bytes_max: 1 << 20,
             outbox_frames_max: 1024,
+            documents_per_socket_max: 256,
+            pending_bytes_max: 1 << 20,
+            stateless_bytes_max: 64 << 10,
             unsaved_bytes_max: 4 << 20,
         }
     }

@@ -1,9 +1,10 @@
 //! Who is asking, and what they may do with one dashboard.
 //!
-//! An [`Authenticator`] decides once per socket or request, before anything is loaded. It knows neither HTTP nor rooms: it sees a
+//! An [`Authenticator`] decides per request, and per document on a socket, before anything is loaded. It knows neither HTTP nor rooms: it sees a
 //! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::DashboardId;
@@ -15,6 +16,8 @@ pub struct Caller<'a> {
     pub address: IpAddr,
     /// The dashboard it is about.
     pub dashboard: &'a DashboardId,
+    /// What it shows for itself.
+    pub token: Option<&'a str>,
 }
 
 /// Who the caller is and what it may do with that dashboard.
@@ -24,6 +27,8 @@ pub struct Admission {
     pub identity: Identity,
     /// For this dashboard.
     pub access: Access,
+    /// How long it holds; a client that can is then asked for another token. `None` for the life of the socket.
+    pub valid_for: Option<Duration>,
 }
 
 /// The caller may not touch this dashboard. It says no more: a refusal never tells whether the dashboard exists.
@@ -40,7 +45,7 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied>;
 }
 
-/// Asks nobody for anything: everybody is [`Identity::Anonymous`].
+/// Asks nobody for anything: everybody is [`Identity::Anonymous`], whatever token they show.
 ///
 /// Private documents (`~user`) and channels (`@channel`) belong to identities, so nobody enters them here.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +64,9 @@ impl Anonymous {
 impl Authenticator for Anonymous {
     fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
         match self.access {
-            Some(access) if !caller.dashboard.is_reserved() => Ok(Admission { identity: Identity::Anonymous, access }),
+            Some(access) if !caller.dashboard.is_reserved() => {
+                Ok(Admission { identity: Identity::Anonymous, access, valid_for: None })
+            }
             _ => Err(Denied),
         }
     }
@@ -71,7 +78,7 @@ mod tests {
 
     fn ask(authenticator: Anonymous, name: &str) -> Result<Access, Denied> {
         let dashboard = DashboardId::new("default", name).unwrap();
-        let caller = Caller { address: [127, 0, 0, 1].into(), dashboard: &dashboard };
+        let caller = Caller { address: [127, 0, 0, 1].into(), dashboard: &dashboard, token: Some("any") };
         authenticator.authenticate(&caller).map(|admission| admission.access)
     }
 

@@ -28,6 +28,7 @@ const AWARENESS: u8 = 2;
 const PRESENCE: u8 = 3;
 const STATE_VECTOR: u8 = 4;
 const RENEW: u8 = 5;
+const STATELESS: u8 = 6;
 
 /// A message from one node's room to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ impl Envelope {
             Said::Awareness(body) => (AWARENESS, false, 0, body),
             Said::Presence(body) => (PRESENCE, false, 0, body),
             Said::Renew => (RENEW, false, 0, &[]),
+            Said::Stateless(payload) => (STATELESS, false, 0, payload),
             Said::StateVector { have, deletes, asks } => {
                 vector = have.encode();
                 (STATE_VECTOR, *asks, *deletes, &vector)
@@ -116,6 +118,7 @@ impl Envelope {
             AWARENESS => Said::Awareness(body),
             PRESENCE => Said::Presence(body),
             RENEW if body.is_empty() => Said::Renew,
+            STATELESS => Said::Stateless(body),
             STATE_VECTOR => {
                 let have = StateVector::decode(&body, limits);
                 let have = have.map_err(|_| EnvelopeError::Garbage("not a state vector"))?;
@@ -143,13 +146,14 @@ mod tests {
         Envelope { origin: NodeId(7), number: 300, durable: 299, said }
     }
 
-    fn every_kind() -> [Envelope; 5] {
+    fn every_kind() -> [Envelope; 6] {
         let have: StateVector = [(1, 2), (3, 4)].into_iter().collect();
         [
             envelope(Said::Update(Bytes::from_static(&[0, 0]))),
             envelope(Said::Awareness(Bytes::from_static(&[1, 7, 0, 2, b'{', b'}']))),
             envelope(Said::Presence(Bytes::from_static(&[0]))),
             envelope(Said::Renew),
+            envelope(Said::Stateless(Bytes::from_static(b"hi"))),
             envelope(Said::StateVector { have, deletes: u64::MAX, asks: true }),
         ]
     }

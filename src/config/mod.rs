@@ -82,6 +82,8 @@ knobs! {
         anonymous_access: Option<Access> = "read-write", "ACCESS", value::access;
         /// Origins whose pages may connect, with commas between; empty for all.
         allowed_origins: Vec<Origin> = "", "ORIGIN,..", value::list;
+        /// Whether /inspector answers to browsers on this machine; off where a proxy on this machine stands before ydash.
+        inspector: bool = "true", "BOOL", value::yes_or_no;
     }
     "Keeping" {
         /// Where dashboards are kept: file:DIRECTORY, memory:, or redis://HOST and its kin.
@@ -126,6 +128,10 @@ knobs! {
         document_bytes_max: usize = "64MiB", "SIZE", value::bytes;
         /// One client's presence.
         awareness_state_bytes_max: usize = "4KiB", "SIZE", value::bytes;
+        /// One stateless message.
+        stateless_bytes_max: usize = "64KiB", "SIZE", value::bytes;
+        /// What may wait on one socket for a token, or for its documents to open.
+        pending_bytes_max: usize = "1MiB", "SIZE", value::bytes;
         /// What may wait for one slow reader before it gets a single diff instead.
         outbox_bytes_max: usize = "1MiB", "SIZE", value::bytes;
     }
@@ -148,6 +154,10 @@ knobs! {
         session_byte_burst: usize = "64MiB", "SIZE", value::bytes;
         /// How long a socket may be silent, pongs included.
         idle_timeout: Duration = "60s", "TIME", value::duration;
+        /// Documents on one socket, in the Hocuspocus dialect.
+        documents_per_socket_max: usize = "256", "N", value::count;
+        /// How long a socket of the Hocuspocus dialect may take to show a token that is good.
+        auth_timeout: Duration = "30s", "TIME", value::duration;
         /// How long the head of an HTTP request may take.
         header_timeout: Duration = "10s", "TIME", value::duration;
     }
@@ -317,6 +327,9 @@ impl Config {
             awareness_state_bytes_max: self.awareness_state_bytes_max,
             members_max: self.members_max,
             outbox_bytes_max: self.outbox_bytes_max,
+            stateless_bytes_max: self.stateless_bytes_max,
+            pending_bytes_max: self.pending_bytes_max,
+            documents_per_socket_max: self.documents_per_socket_max,
             ..Limits::default()
         }
     }

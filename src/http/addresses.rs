@@ -24,6 +24,16 @@ pub struct AddressLimits {
     pub join_burst: u32,
 }
 
+impl AddressLimits {
+    /// When the joins of an address will be paid for with one more, or how long until it may join again.
+    fn pay(&self, entry: &Entry, now: Instant) -> Result<Instant, Duration> {
+        let cost = Duration::from_secs(1) / self.join_rate.max(1);
+        let paid_at = entry.joins_paid_at.max(now) + cost;
+        let early = paid_at.checked_duration_since(now + cost * self.join_burst.max(1)).filter(|d| !d.is_zero());
+        early.map_or(Ok(paid_at), Err)
+    }
+}
+
 /// Connections beyond its sessions that an address may hold: pages, REST calls, refused upgrades.
 const PLAIN_CONNECTIONS_MAX: usize = 256;
 
@@ -125,13 +135,7 @@ impl Addresses {
         if entry.sessions >= limits.sessions_per_address_max {
             return Err(Crowded::Address { sessions_max: limits.sessions_per_address_max });
         }
-        let cost = Duration::from_secs(1) / limits.join_rate.max(1);
-        let paid_at = entry.joins_paid_at.max(now) + cost;
-        if let Some(early) =
-            paid_at.checked_duration_since(now + cost * limits.join_burst.max(1)).filter(|d| !d.is_zero())
-        {
-            return Err(Crowded::Joins { retry_after: early });
-        }
+        let paid_at = limits.pay(entry, now).map_err(|retry_after| Crowded::Joins { retry_after })?;
         if self.sessions.fetch_add(1, Ordering::Relaxed) >= limits.sessions_max {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(Crowded::Process { sessions_max: limits.sessions_max });
@@ -140,6 +144,17 @@ impl Addresses {
         entry.sessions += 1;
         drop(table);
         Ok(SessionPermit { addresses: Arc::clone(self), address })
+    }
+
+    /// Counts a join on a socket that is open already.
+    ///
+    /// # Errors
+    /// How long to wait before the next attempt.
+    pub fn join_again(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let mut table = self.table();
+        let entry = table.entry(counted(address), now);
+        entry.joins_paid_at = self.limits.pay(entry, now)?;
+        Ok(())
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -1,45 +1,65 @@
-//! The page at `/` and what it loads, built into the binary.
+//! The pages and what they load, built into the binary.
 
-use warp::http::header::{self, HeaderValue};
+use std::sync::LazyLock;
+
+use warp::http::header::{self, HeaderMap, HeaderValue};
 use warp::http::{Response as HttpResponse, StatusCode};
 use warp::reply::Response;
 
-/// One file of the page.
+use crate::compress;
+
+/// One file of a page.
 struct Asset {
     path: &'static str,
     content_type: &'static str,
+    /// A hash of the content, as an entity tag.
+    tag: &'static str,
+    /// Whether the path names the content: it never changes under this path.
+    is_hashed: bool,
     bytes: &'static [u8],
 }
 
-/// Every file, by the path it is served under. They are built from web/demo and committed, so that no build here needs Node.
-const ASSETS: &[Asset] = &[
-    Asset { path: "/", content_type: "text/html; charset=utf-8", bytes: include_bytes!("../../web/dist/index.html") },
-    Asset {
-        path: "/app.js",
-        content_type: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../../web/dist/app.js"),
-    },
-    Asset {
-        path: "/style.css",
-        content_type: "text/css; charset=utf-8",
-        bytes: include_bytes!("../../web/dist/style.css"),
-    },
-];
+/// Every file, by the path it is served under. They are built from `web/`, list included, and committed, so that no build here
+/// needs Node.
+const ASSETS: &[Asset] = include!("../../web/dist/assets.rs");
 
-/// What the page may do: its own scripts and sockets, nothing from elsewhere, and nobody frames it.
+/// The files as browsers ask for them, made when the first one does.
+static COMPRESSED: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| ASSETS.iter().map(|asset| compress::gzip(asset.bytes)).collect());
+
+/// What the pages may do: their own scripts, styles and sockets, nothing inline, nothing from elsewhere, and nobody frames them.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
      frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
 
 /// The file under `path`, or nothing.
-pub(super) fn answer(path: &str) -> Option<Response> {
-    let asset = ASSETS.iter().find(|asset| asset.path == path)?;
-    let mut response = HttpResponse::new(asset.bytes.into());
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    // Names carry no hash, and a binary's upgrade must show at the next reload.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+pub(super) fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let at = ASSETS.iter().position(|asset| asset.path == path)?;
+    let asset = &ASSETS[at];
+    let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == asset.tag);
+    let takes_gzip = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|codings| codings.to_str().ok())
+        .is_some_and(|codings| codings.split(',').any(|coding| coding.trim() == "gzip"));
+    let mut response = if is_known {
+        HttpResponse::new("".into())
+    } else if takes_gzip {
+        HttpResponse::new(COMPRESSED[at].as_slice().into())
+    } else {
+        HttpResponse::new(asset.bytes.into())
+    };
+    *response.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let answer = response.headers_mut();
+    if takes_gzip && !is_known {
+        answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    answer.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    answer.insert(header::ETAG, HeaderValue::from_static(asset.tag));
+    // Other names stay the same over a binary's upgrade, which must show at the next reload.
+    let lasts = if asset.is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static(lasts));
+    answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    answer.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     Some(response)
 }

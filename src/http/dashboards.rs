@@ -1,4 +1,4 @@
-//! The dashboards over REST: read as JSON, read as Yjs bytes, write an update.
+//! The dashboards over REST: read as JSON, read as Yjs bytes, write an update, send a message to who is there.
 //!
 //! A write is an update like any other: it goes through the room, and is answered 200 when it is durable. What rooms can do is
 //! behind [`Dashboards`], so that nothing below knows HTTP.
@@ -44,6 +44,9 @@ pub trait Dashboards: Send + Sync + 'static {
         author: Identity,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
+
+    /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
+    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>>;
 }
 
 /// Why a dashboard is not shown.
@@ -139,7 +142,9 @@ where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    let (update, _budget) = take_body(&site, &target, body, site.frame_bytes_max).await?;
+    may_edit(&target)?;
+    let limit = ("frame-bytes-max", site.frame_bytes_max);
+    let (update, _budget) = take_body(&site, body, limit).await?;
     site.dashboards.write_update(target.dashboard, target.identity, update).await?;
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
 }
@@ -153,18 +158,39 @@ where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    let bytes_max = CREATE_BYTES_MAX.min(site.frame_bytes_max);
-    let (json, _budget) = take_body(&site, &target, body, bytes_max).await?;
+    may_edit(&target)?;
+    let limit = ("frame-bytes-max", CREATE_BYTES_MAX.min(site.frame_bytes_max));
+    let (json, _budget) = take_body(&site, body, limit).await?;
     site.dashboards.create(target.dashboard, target.identity, json).await?;
     Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
 }
 
-/// Takes the body of whoever may write.
+/// `POST /api/dashboards/<workspace>/<name>/stateless`
+///
+/// Who may look may say something, as on a socket.
+pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+where
+    S: Stream<Item = Result<B, E>> + Send,
+    B: Buf,
+{
+    let limit = ("stateless-bytes-max", site.stateless_bytes_max);
+    let (payload, _budget) = take_body(&site, body, limit).await?;
+    if core::str::from_utf8(&payload).is_err() {
+        return Err(Problem::BadRequest("a stateless message is UTF-8"));
+    }
+    site.dashboards.send_stateless(target.dashboard, payload).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
+}
+
+fn may_edit(target: &Target) -> Result<(), Problem> {
+    if target.access.may_edit() { Ok(()) } else { Err(Problem::Forbidden) }
+}
+
+/// Takes a body of at most so many bytes; `limit` says which knob it is.
 async fn take_body<S, B, E>(
     site: &Site,
-    target: &Target,
     body: S,
-    bytes_max: usize,
+    limit: (&'static str, usize),
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
@@ -173,10 +199,7 @@ where
     if site.draining.is_cancelled() {
         return Err(Problem::Draining);
     }
-    if !target.access.may_edit() {
-        return Err(Problem::Forbidden);
-    }
-    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, bytes_max, &site.body_budget));
+    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, limit, &site.body_budget));
     arriving.await.map_err(|_| Problem::Timeout)?
 }
 
@@ -196,10 +219,10 @@ impl Default for BodyBudget {
     }
 }
 
-/// Collects a body of at most `bytes_max`. Memory is taken as bytes arrive, so a slow client holds little.
+/// Collects a body of at most so many bytes. Memory is taken as bytes arrive, so a slow client holds little.
 async fn collect<S, B, E>(
     body: S,
-    bytes_max: usize,
+    (limit, bytes_max): (&'static str, usize),
     budget: &BodyBudget,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
 where
@@ -212,7 +235,7 @@ where
     while let Some(chunk) = body.next().await {
         let mut chunk = chunk.map_err(|_| Problem::BadRequest("the body broke off"))?;
         if chunk.remaining() > bytes_max - collected.len() {
-            return Err(Problem::TooLarge { limit: "frame-bytes-max", bytes: bytes_max });
+            return Err(Problem::TooLarge { limit, bytes: bytes_max });
         }
         let wanted = (collected.len() + chunk.remaining()).div_ceil(1024).min(BODY_BUDGET_KIB);
         let missing = wanted - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -285,9 +308,9 @@ mod tests {
     async fn a_body_over_the_limit_is_not_collected() {
         let chunks = || futures_util::stream::iter((0..4).map(|_| Ok::<_, ()>(Bytes::from_static(&[7; 1000]))));
         let budget = BodyBudget::default();
-        let (body, held) = collect(chunks(), 4000, &budget).await.unwrap();
+        let (body, held) = collect(chunks(), ("frame-bytes-max", 4000), &budget).await.unwrap();
         assert_eq!((body.len(), held.map(|permit| permit.num_permits())), (4000, Some(4)));
-        let refused = collect(chunks(), 3999, &budget).await.map(|_| ());
+        let refused = collect(chunks(), ("frame-bytes-max", 3999), &budget).await.map(|_| ());
         assert_eq!(refused, Err(Problem::TooLarge { limit: "frame-bytes-max", bytes: 3999 }));
         assert_eq!(budget.0.available_permits(), BODY_BUDGET_KIB);
     }

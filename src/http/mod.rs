@@ -6,6 +6,7 @@
 mod addresses;
 mod assets;
 mod dashboards;
+mod inspector;
 mod nodes;
 mod path;
 mod proxy;
@@ -39,10 +40,10 @@ use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
+pub use inspector::Inspector;
 pub use nodes::Nodes;
-pub use path::DEFAULT_WORKSPACE;
 pub use serve::{Listener, serve};
-pub use socket::{Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
+pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
 use reply::{Problem, bytes_response, json_response};
 
@@ -52,6 +53,10 @@ pub struct Site {
     pub authenticator: Arc<dyn Authenticator>,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
+    /// What `/inspector` shows, and whether it shows anything.
+    pub inspector: Arc<dyn Inspector>,
+    /// As the knob says.
+    pub inspector_on: bool,
     /// Which nodes REST tells of.
     pub nodes: Arc<dyn Nodes>,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
@@ -66,6 +71,8 @@ pub struct Site {
     pub header_timeout: Duration,
     /// The largest body.
     pub frame_bytes_max: usize,
+    /// The largest stateless message.
+    pub stateless_bytes_max: usize,
     /// Cancelled when the node begins to drain.
     pub draining: CancellationToken,
     /// What bodies may hold, all requests together.
@@ -75,8 +82,8 @@ pub struct Site {
 impl Site {
     /// Asks the authenticator about one dashboard.
     fn admit(&self, dashboard: DashboardId, address: IpAddr) -> Result<Target, Denied> {
-        let Admission { identity, access } =
-            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard })?;
+        let Admission { identity, access, .. } =
+            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token: None })?;
         Ok(Target { dashboard, identity, access })
     }
 
@@ -112,12 +119,32 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
             answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
         });
+    let stateless =
+        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
+            answer(Route::Stateless, site, target, |site, target| dashboards::send_stateless(site, target, body))
+        });
 
-    let page = reading().and(warp::path::full()).and_then(|path: warp::path::FullPath| async move {
-        assets::answer(path.as_str()).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
-    });
+    let inspector =
+        segment!("api" / "inspector" / ..).and(reading()).and(warp::path::tail()).and(query()).and(local(site)).then(
+            |path: warp::path::Tail, query, site: Arc<Site>, is_local: bool| async move {
+                let answer = if is_local {
+                    inspector::answer(Arc::clone(&site), path.as_str().to_owned(), query).await
+                } else {
+                    Err(Problem::NotLocal)
+                };
+                on(Route::Inspector, answer.unwrap_or_else(|problem| site.refuse(problem)))
+            },
+        );
+    let page = reading().and(warp::path::full()).and(warp::header::headers_cloned()).and(local(site)).and_then(
+        |path: warp::path::FullPath, headers: HeaderMap, site: Arc<Site>, is_local: bool| async move {
+            if path.as_str() == "/inspector" && !is_local {
+                return Ok(on(Route::Inspector, site.refuse(Problem::NotLocal)));
+            }
+            assets::answer(path.as_str(), &headers).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
+        },
+    );
 
-    let api = create.or(json).unify().or(state).unify().or(updates).unify();
+    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(stateless).unify().or(inspector).unify();
     health
         .or(ready)
         .unify()
@@ -160,6 +187,7 @@ enum Resource {
     Document,
     State,
     Updates,
+    Stateless,
 }
 
 impl Resource {
@@ -168,6 +196,8 @@ impl Resource {
             (Resource::State, rest)
         } else if let Some(rest) = path.strip_suffix("/updates") {
             (Resource::Updates, rest)
+        } else if let Some(rest) = path.strip_suffix("/stateless") {
+            (Resource::Stateless, rest)
         } else {
             (Resource::Document, path)
         }
@@ -190,6 +220,18 @@ fn dashboard(
         .map(|tail: warp::path::Tail, headers: HeaderMap, address: ClientAddress, site: Arc<Site>| {
             let target = find(&site, Resource::of(tail.as_str()).1, &headers, address);
             (site, target)
+        })
+        .untuple_one()
+}
+
+/// The site, and whether a browser on this machine asks.
+fn local(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>, bool), Error = Rejection> + Clone + use<> {
+    warp::header::headers_cloned()
+        .and(warp::ext::get::<ClientAddress>())
+        .and(with(site))
+        .map(|headers: HeaderMap, address: ClientAddress, site: Arc<Site>| {
+            let is_local = site.inspector_on && inspector::is_local(address.0, &headers);
+            (site, is_local)
         })
         .untuple_one()
 }

@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use ydash_proto::id::{DashboardId, IdError};
-
-/// The workspace of dashboards that are named without one.
-pub const DEFAULT_WORKSPACE: &str = "default";
+use ydash_proto::id::{DEFAULT_WORKSPACE, DashboardId, IdError};
 
 /// The dashboard that an upgrade on `path` means.
 ///
@@ -22,6 +19,11 @@ pub(super) fn socket_dashboard(path: &str) -> Result<DashboardId, IdError> {
         Some((workspace, name)) => dashboard(workspace, name),
         None => dashboard(DEFAULT_WORKSPACE, path.strip_prefix('/').unwrap_or(path)),
     }
+}
+
+/// Whether an upgrade on `path` is for the Hocuspocus dialect. Its clients take slashes off the end of their URL, or do not.
+pub(super) fn is_hocuspocus(path: &str) -> bool {
+    path.strip_prefix("/hocuspocus").is_some_and(|rest| rest.bytes().all(|b| b == b'/'))
 }
 
 /// Joins a workspace and a name that are still percent-encoded.
@@ -42,7 +44,7 @@ pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
 
 /// Decodes `%XX`. A percent sign without two hex digits stands for itself, as browsers have it; `None` if the result is not
 /// UTF-8.
-fn decode(encoded: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     if !encoded.contains('%') {
         return Some(Cow::Borrowed(encoded));
     }
@@ -84,16 +86,29 @@ mod tests {
             ("/ws/alone", "default/ws/alone"),
             ("/100%", "default/100%"),
             ("/%zz", "default/%zz"),
+            ("/__proto__", "default/__proto__"),
         ] {
             assert_eq!(socket_dashboard(path).unwrap().as_str(), expected, "{path}");
         }
     }
 
     #[test]
+    fn one_path_is_the_hocuspocus_endpoint() {
+        for (path, is_it) in [
+            ("/hocuspocus", true),
+            ("/hocuspocus/", true),
+            ("/hocuspocus/room", false),
+            ("/hocuspocuses", false),
+            ("/ws/default/hocuspocus", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_hocuspocus(path), is_it, "{path}");
+        }
+    }
+
+    #[test]
     fn path_tricks_are_refused() {
-        for path in
-            ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/__proto__"]
-        {
+        for path in ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/b%0ac"] {
             assert!(socket_dashboard(path).is_err(), "{path}");
         }
     }

@@ -30,6 +30,8 @@ pub(super) enum Problem {
     BadName,
     /// The caller may not do this with this dashboard.
     Forbidden,
+    /// Only the operator on this machine may see this.
+    NotLocal,
     /// The body is no Yjs update v1.
     MalformedUpdate,
     /// The update builds on updates that the server does not have.
@@ -66,7 +68,7 @@ impl Problem {
             Problem::BadHandshake(_) | Problem::WebSocketVersion => Refusal::BadHandshake,
             Problem::Origin => Refusal::Origin,
             Problem::BadName => Refusal::BadName,
-            Problem::Forbidden => Refusal::Forbidden,
+            Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
             Problem::IncompleteUpdate | Problem::Exists => Refusal::Held,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
@@ -108,6 +110,9 @@ impl Problem {
             Problem::Origin => (StatusCode::FORBIDDEN, "origin", "pages of this origin may not connect"),
             Problem::BadName => (StatusCode::NOT_FOUND, "bad_name", "no dashboard can have this name"),
             Problem::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "no access to this dashboard"),
+            Problem::NotLocal => {
+                (StatusCode::FORBIDDEN, "forbidden", "only browsers on the server's own machine may see this")
+            }
             Problem::MalformedUpdate => {
                 (StatusCode::BAD_REQUEST, "malformed_update", "the body is not a Yjs update v1")
             }

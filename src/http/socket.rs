@@ -46,12 +46,23 @@ pub struct Upgraded<I = TcpStream> {
 pub struct Handshake {
     /// Where the client is; behind a trusted proxy the address that the proxy saw. Never log it above DEBUG.
     pub address: IpAddr,
-    /// Where the session goes, or why it must be refused.
-    pub target: Result<Target, NoEntry>,
+    /// Where the session goes.
+    pub destination: Destination,
     /// What the URL asked for.
     pub options: SocketOptions,
     /// Whether permessage-deflate was agreed on, without context takeover in either direction (RFC 7692).
     pub deflate: bool,
+}
+
+/// What a path means to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// One dashboard.
+    Dashboard(Target),
+    /// The endpoint of the Hocuspocus dialect, whose messages name their documents.
+    Documents,
+    /// Nothing that may be entered. (Hocuspocus' clients may connect to any path: their first message tells.)
+    Nowhere(NoEntry),
 }
 
 /// A session's dashboard and what it may do there.
@@ -162,8 +173,8 @@ pub(super) fn shake_hands<B>(
         acks: path::query_value(query, "acks") == Some("1"),
         echo: path::query_value(query, "echo") == Some("1"),
     };
-    let target = target(request.uri().path(), address, site);
-    Ok((response, Handshake { address, target, options, deflate: deflate.is_some() }, permit))
+    let destination = destination(request.uri().path(), address, site);
+    Ok((response, Handshake { address, destination, options, deflate: deflate.is_some() }, permit))
 }
 
 /// Refuses pages of origins that are not on the list; an empty list allows all.
@@ -179,9 +190,17 @@ pub(super) fn check_origin(headers: &HeaderMap, allowed: &[Origin]) -> Result<()
     }
 }
 
-fn target(path: &str, address: IpAddr, site: &Site) -> Result<Target, NoEntry> {
-    let dashboard = path::socket_dashboard(path).map_err(|_| NoEntry::BadName)?;
-    site.admit(dashboard, address).map_err(|_| NoEntry::Forbidden)
+fn destination(path: &str, address: IpAddr, site: &Site) -> Destination {
+    if path::is_hocuspocus(path) {
+        return Destination::Documents;
+    }
+    match path::socket_dashboard(path) {
+        Ok(dashboard) => match site.admit(dashboard, address) {
+            Ok(target) => Destination::Dashboard(target),
+            Err(_) => Destination::Nowhere(NoEntry::Forbidden),
+        },
+        Err(_) => Destination::Nowhere(NoEntry::BadName),
+    }
 }
 
 fn accept_key<B>(request: &Request<B>) -> Result<SecWebsocketAccept, Problem> {

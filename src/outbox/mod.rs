@@ -1,5 +1,7 @@
 //! What waits to be written to one socket: bounded in bytes and frames, shared by the sessions on it.
 //!
+//! A socket has one session, or, once [divided](Outbox::divide), any number: each with the address that goes in front of its frames.
+//!
 //! A room never waits for a socket. When a session's frames outgrow the bound, all of them that wait are dropped, the room is
 //! told which flush was the first one lost, and what it sends meanwhile is ignored; once the socket has drained, the session gets one
 //! difference for everything. So a slow reader costs a bounded amount of memory, is not disconnected for being slow, and
@@ -18,6 +20,7 @@ use tokio::sync::Notify;
 use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
 use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::{encode, tag};
 
 /// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
 /// (y-websocket <= 3.0); holding slows them down.
@@ -56,8 +59,8 @@ pub enum Pushed {
 pub enum Next {
     /// Frames, in order; acks come as messages of type 8.
     Batch,
-    /// Sessions that lagged: everything is written, they can be told the difference.
-    Drained(Vec<MemberId>),
+    /// A session that lagged: everything is written, it can be told the difference.
+    Drained(MemberId),
     /// Say goodbye and end.
     Close(CloseCode, Duration),
     /// The socket is gone.
@@ -69,8 +72,12 @@ pub enum Next {
 pub enum Item {
     /// What the socket did not take of a frame, framed already.
     Rest(Bytes),
+    /// The address in front of what comes next, on a socket with several sessions.
+    Behind(Bytes),
     /// A message.
     Frame(Frame),
+    /// A message with its address.
+    Said(Bytes),
     /// So many acks of one kind.
     Acks {
         /// Durable or refused.
@@ -86,9 +93,14 @@ pub enum Item {
 
 /// Room for so many frames stays with an idle session.
 const FRAMES_KEPT: usize = 4;
-/// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, a question) must fit
-/// into an empty outbox, or it would overflow again and again.
-const FRAMES_ALWAYS: usize = 4;
+/// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, up to three small ones)
+/// must fit into an empty outbox, or it would overflow again and again.
+const FRAMES_ALWAYS: usize = 5;
+
+/// States that may wait for the sessions of a divided socket whatever their size; beyond, they count like other frames.
+const STATES_ALWAYS: usize = 4;
+/// Bytes of what was [said](Outbox::say) that may wait: it is never dropped.
+const SAID_BYTES_MAX: usize = 256 << 10;
 
 /// How many frames the writer takes at once.
 const BATCH_FRAMES: usize = 64;
@@ -111,9 +123,81 @@ struct Queue {
     is_closed: bool,
     /// Set while the writer has nothing to do: whoever gives it something takes this.
     waker: Option<Waker>,
+    wants_probe: bool,
+    several: Option<Box<Several>>,
+}
+
+/// What a divided socket has beside.
+#[derive(Debug, Default)]
+struct Several {
+    /// Sorted by member.
+    sessions: Vec<Session>,
+    said: VecDeque<Bytes>,
+    said_bytes: usize,
+    dismissed: Vec<(MemberId, CloseCode)>,
+}
+
+#[derive(Debug)]
+struct Session {
+    member: MemberId,
+    address: Bytes,
+    saved: u32,
+    refused: u32,
+    /// SyncStep1 that were written.
+    questions: u64,
+}
+
+impl Several {
+    fn session(&mut self, member: MemberId) -> Option<&mut Session> {
+        let at = self.sessions.binary_search_by_key(&member, |session| session.member).ok()?;
+        Some(&mut self.sessions[at])
+    }
 }
 
 impl Queue {
+    /// What goes in front of `frame` for `member`, or `None` when it is nothing for this socket.
+    fn address(&self, member: MemberId, frame: &Frame) -> Option<&[u8]> {
+        match &self.several {
+            // Only the dialect that divides sockets has a message for it.
+            None => (frame.kind != FrameKind::Stateless).then_some(&[]),
+            Some(several) => {
+                let at = several.sessions.binary_search_by_key(&member, |session| session.member).ok()?;
+                // Sockets with several sessions have a heartbeat of their own.
+                (frame.bytes != encode::keep_alive()).then_some(&several.sessions[at].address)
+            }
+        }
+    }
+
+    /// Whether another state may wait. Those of one session are shared with others; those of several add up.
+    fn has_room_for_state(&self, member: MemberId, bytes: usize, bytes_max: usize) -> bool {
+        if self.several.is_none() {
+            return !self.has_state(member);
+        }
+        let (mut count, mut sum) = (0, bytes);
+        for (owner, waiting) in self.frames.iter().filter(|(_, waiting)| waiting.kind == FrameKind::State) {
+            if *owner == member {
+                return false;
+            }
+            count += 1;
+            sum += waiting.bytes.len();
+        }
+        count < STATES_ALWAYS || sum <= bytes_max
+    }
+
+    fn drop_frames(&mut self, member: MemberId, mut each: impl FnMut(&Frame)) {
+        let mut freed = 0;
+        self.frames.retain(|(owner, waiting)| {
+            let drops = *owner == member;
+            if drops {
+                each(waiting);
+                freed += weight(waiting);
+            }
+            !drops
+        });
+        self.bytes -= freed;
+        self.frames.shrink_to(BATCH_FRAMES);
+    }
+
     /// Whether a state waits for `member`. A second one would say it all again, and states count for nothing in `bytes`.
     fn has_state(&self, member: MemberId) -> bool {
         self.frames.iter().any(|(owner, waiting)| *owner == member && waiting.kind == FrameKind::State)
@@ -137,6 +221,8 @@ pub struct Outbox {
 pub enum Call {
     /// Find out whether the peer lives: it has been pinged.
     Probe,
+    /// A room does not want one of the socket's sessions.
+    Dismissed(MemberId, CloseCode),
     /// Somebody else has ended the session; the peer is told why, or is gone.
     Ended,
 }
@@ -155,7 +241,8 @@ impl Outbox {
     pub fn deliver(&self, member: MemberId, frame: &Frame) -> Pushed {
         let mut queue = self.lock();
         if queue.waker.is_some()
-            && let Some(Ok(rest)) = queue.socket.as_ref().and_then(|socket| small::write_frame(socket, &frame.bytes))
+            && let (Some(socket), Some(address)) = (&queue.socket, queue.address(member, frame))
+            && let Some(Ok(rest)) = small::write_frame(socket, address, &frame.bytes)
         {
             if !rest.is_empty() {
                 queue.rest = Some(rest);
@@ -176,9 +263,13 @@ impl Outbox {
         if queue.is_closed || queue.close.is_some() || !queue.lagging.is_empty() && queue.lagging.contains(&member) {
             return Pushed::Taken;
         }
+        if queue.address(member, frame).is_none() {
+            return Pushed::Taken;
+        }
         let fits = (queue.bytes + weight(frame) <= self.limits.bytes_max || queue.frames.len() < FRAMES_ALWAYS)
             && queue.frames.len() < self.limits.frames_max
-            && !(frame.kind == FrameKind::State && queue.has_state(member));
+            && (frame.kind != FrameKind::State
+                || queue.has_room_for_state(member, frame.bytes.len(), self.limits.bytes_max));
         if fits {
             queue.bytes += weight(frame);
             queue.frames.push_back((member, frame.clone()));
@@ -191,29 +282,90 @@ impl Outbox {
             return Pushed::Taken;
         }
         let mut first_lost = lost(frame);
-        let mut freed = 0;
-        queue.frames.retain(|(owner, waiting)| {
-            let drops = *owner == member;
-            if drops {
-                first_lost = first_lost.min(lost(waiting));
-                freed += self::weight(waiting);
-            }
-            !drops
-        });
-        queue.bytes -= freed;
+        queue.drop_frames(member, |waiting| first_lost = first_lost.min(lost(waiting)));
         self.tell(&mut queue);
-        queue.frames.shrink_to(BATCH_FRAMES);
         queue.lagging.push(member);
         wake(queue);
         Pushed::Overflowed(first_lost)
     }
 
+    /// Bytes and frames that wait.
+    pub fn waiting(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.bytes, queue.frames.len())
+    }
+
     /// Counts acks.
-    pub fn ack(&self, saved: bool, count: u32) {
-        let mut queue = self.lock();
-        let counter = if saved { &mut queue.saved } else { &mut queue.refused };
+    pub fn ack(&self, member: MemberId, saved: bool, count: u32) {
+        let mut guard = self.lock();
+        let queue = &mut *guard;
+        let (saved_count, refused_count) = match &mut queue.several {
+            None => (&mut queue.saved, &mut queue.refused),
+            Some(several) => match several.session(member) {
+                Some(session) => (&mut session.saved, &mut session.refused),
+                None => return, // It has left: whoever has its address by now counts on acks of its own.
+            },
+        };
+        let counter = if saved { saved_count } else { refused_count };
         *counter = counter.saturating_add(count);
+        wake(guard);
+    }
+
+    /// Makes this a socket for several sessions, and forgets what waited for the one it had.
+    pub fn divide(&self) {
+        let mut queue = self.lock();
+        queue.frames = VecDeque::new();
+        (queue.bytes, queue.saved, queue.refused) = (0, 0, 0);
+        queue.lagging = Vec::new();
+        queue.several = Some(Box::default());
+        self.tell(&mut queue);
+    }
+
+    /// Whether the socket is one for several sessions.
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.lock().several.is_some()
+    }
+
+    /// Lets a session in whose frames go out behind `address`.
+    pub fn enroll(&self, member: MemberId, address: Bytes) {
+        let mut queue = self.lock();
+        let Some(several) = &mut queue.several else { return };
+        let at = several.sessions.partition_point(|session| session.member < member);
+        several.sessions.insert(at, Session { member, address, saved: 0, refused: 0, questions: 0 });
+    }
+
+    /// Forgets a session and all that waits for it.
+    pub fn withdraw(&self, member: MemberId) {
+        let mut queue = self.lock();
+        queue.drop_frames(member, |_| ());
+        self.tell(&mut queue);
+        queue.lagging.retain(|other| *other != member);
+        if let Some(several) = &mut queue.several {
+            several.sessions.retain(|session| session.member != member);
+            several.dismissed.retain(|(other, _)| *other != member);
+        }
+    }
+
+    /// Puts a whole message into the queue, before all frames. It is never dropped. Says whether it fits.
+    #[must_use]
+    pub fn say(&self, message: Bytes) -> bool {
+        let mut queue = self.lock();
+        let Some(several) = &mut queue.several else { return true };
+        if several.said_bytes + message.len() > SAID_BYTES_MAX {
+            return false;
+        }
+        several.said_bytes += message.len();
+        several.said.push_back(message);
         wake(queue);
+        true
+    }
+
+    /// How many SyncStep1 were written to a session.
+    #[must_use]
+    pub fn questions(&self, member: MemberId) -> u64 {
+        let mut queue = self.lock();
+        queue.several.as_mut().and_then(|several| several.session(member)).map_or(0, |session| session.questions)
     }
 
     /// Has the writer ping the peer.
@@ -225,15 +377,28 @@ impl Outbox {
 
     /// Pings the peer and has the reader end the session unless it answers soon.
     pub fn probe(&self) {
-        self.ping();
+        let mut queue = self.lock();
+        (queue.ping, queue.wants_probe) = (true, true);
+        wake(queue);
         self.call.notify_one();
     }
 
     /// Waits until the reader is wanted. Cancel-safe.
     pub async fn called(&self) -> Call {
-        self.call.notified().await;
-        let queue = self.lock();
-        if queue.is_closed || queue.close.is_some() { Call::Ended } else { Call::Probe }
+        loop {
+            self.call.notified().await;
+            let mut queue = self.lock();
+            if queue.is_closed || queue.close.is_some() {
+                return Call::Ended;
+            }
+            if let Some((member, code)) = queue.several.as_mut().and_then(|several| several.dismissed.pop()) {
+                self.call.notify_one(); // There may be more.
+                return Call::Dismissed(member, code);
+            }
+            if core::mem::take(&mut queue.wants_probe) {
+                return Call::Probe;
+            }
+        }
     }
 
     /// Answers a ping; of several that wait only the newest is answered (RFC 6455 §5.5.3).
@@ -251,6 +416,24 @@ impl Outbox {
         }
         wake(queue);
         self.call.notify_one();
+    }
+
+    /// Ends one session. On a divided socket that leaves the others alone, if the reason concerns that session's document only.
+    pub fn dismiss(&self, member: MemberId, code: CloseCode) {
+        let mut queue = self.lock();
+        if let Some(several) = &mut queue.several {
+            if several.session(member).is_none() {
+                return;
+            }
+            if code == CloseCode::RoomFull {
+                several.dismissed.push((member, code));
+                drop(queue);
+                self.call.notify_one();
+                return;
+            }
+        }
+        drop(queue);
+        self.close(code, hold(code));
     }
 
     /// Drops everything: the socket is gone.
@@ -290,17 +473,30 @@ impl Outbox {
         if let Some(payload) = queue.pong.take() {
             batch.push(Item::Pong(payload));
         }
-        for (saved, count) in [(true, core::mem::take(&mut queue.saved)), (false, core::mem::take(&mut queue.refused))]
-        {
-            if count > 0 {
-                batch.push(Item::Acks { saved, count });
-            }
-        }
         let count = queue.frames.len().min(BATCH_FRAMES);
         let mut written = 0;
-        for (_, frame) in queue.frames.drain(..count) {
-            written += weight(&frame);
-            batch.push(Item::Frame(frame));
+        let Queue { saved, refused, frames, several, .. } = &mut *queue;
+        match several {
+            None => {
+                put_acks(batch, None, saved, refused);
+                for (_, frame) in frames.drain(..count) {
+                    written += weight(&frame);
+                    batch.push(Item::Frame(frame));
+                }
+            }
+            Some(several) => {
+                several.said_bytes = 0;
+                batch.extend(core::mem::take(&mut several.said).into_iter().map(Item::Said));
+                for session in &mut several.sessions {
+                    put_acks(batch, Some(&session.address), &mut session.saved, &mut session.refused);
+                }
+                for (member, frame) in frames.drain(..count) {
+                    written += weight(&frame);
+                    let Some(session) = several.session(member) else { continue };
+                    session.questions += u64::from(frame.bytes.starts_with(&[tag::SYNC, tag::SYNC_STEP_1]));
+                    batch.extend([Item::Behind(session.address.clone()), Item::Frame(frame)]);
+                }
+            }
         }
         queue.bytes -= written;
         self.tell(&mut queue);
@@ -314,7 +510,8 @@ impl Outbox {
             return Poll::Ready(Next::Close(code, after));
         }
         if !queue.lagging.is_empty() {
-            return Poll::Ready(Next::Drained(core::mem::take(&mut queue.lagging)));
+            // One by one: what follows an overflow needs an empty outbox.
+            return Poll::Ready(Next::Drained(queue.lagging.remove(0)));
         }
         queue.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -342,11 +539,20 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
     }
 }
 
+fn put_acks(batch: &mut Vec<Item>, address: Option<&Bytes>, saved: &mut u32, refused: &mut u32) {
+    for (saved, count) in [(true, core::mem::take(saved)), (false, core::mem::take(refused))] {
+        if count > 0 {
+            batch.extend(address.cloned().map(Item::Behind));
+            batch.push(Item::Acks { saved, count });
+        }
+    }
+}
+
 /// A state is shared by everybody who joins: it costs its reader nothing of its own.
 fn weight(frame: &Frame) -> usize {
     match frame.kind {
         FrameKind::State => 0,
-        FrameKind::Flush(_) | FrameKind::Notice => frame.bytes.len(),
+        FrameKind::Flush(_) | FrameKind::Notice | FrameKind::Stateless => frame.bytes.len(),
     }
 }
 
@@ -354,14 +560,13 @@ fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
         FrameKind::State => 0,
         FrameKind::Flush(seq) => seq,
-        FrameKind::Notice => FlushSeq::MAX,
+        FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     const ALICE: MemberId = MemberId(1);
 
@@ -390,9 +595,9 @@ mod tests {
         outboxes[0].abandon();
         take(&outboxes[1]).await;
         assert_eq!(metrics.outbox_bytes.get(), 20 << 10);
-        assert_eq!(outboxes[2].push(ALICE, &flush(2, 90 << 10)), Pushed::Taken, "four frames fit whatever their size");
+        assert_eq!(outboxes[2].push(ALICE, &flush(2, 90 << 10)), Pushed::Taken, "a few frames fit whatever their size");
         assert_eq!(metrics.outbox_bytes.get(), 110 << 10);
-        for seq in 3..6 {
+        for seq in 3..7 {
             outboxes[2].push(ALICE, &flush(seq, 50 << 10));
         }
         assert_eq!(metrics.outbox_bytes.get(), 0, "it overflowed");
@@ -401,12 +606,12 @@ mod tests {
     #[tokio::test]
     async fn an_overflow_drops_what_waits_and_names_the_first_lost_flush() {
         let outbox = outbox();
-        for seq in 4..8 {
+        for seq in 3..8 {
             assert_eq!(outbox.push(ALICE, &flush(seq, 20)), Pushed::Taken);
         }
-        assert_eq!(outbox.push(ALICE, &flush(8, 60)), Pushed::Overflowed(4));
+        assert_eq!(outbox.push(ALICE, &flush(8, 60)), Pushed::Overflowed(3));
         assert_eq!(outbox.push(ALICE, &flush(9, 10)), Pushed::Taken, "ignored while it lags");
-        assert_eq!(take(&outbox).await, (Next::Drained(vec![ALICE]), vec![]));
+        assert_eq!(take(&outbox).await, (Next::Drained(ALICE), vec![]));
         assert_eq!(outbox.push(ALICE, &flush(10, 10)), Pushed::Taken);
         assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(10, 10))]));
     }
@@ -427,7 +632,7 @@ mod tests {
         let outbox = outbox();
         let state = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::State };
         let notice = Frame { bytes: Bytes::from(vec![0; 1000]), kind: FrameKind::Notice };
-        for frame in [&state, &notice, &notice] {
+        for frame in [&state, &notice, &notice, &notice] {
             assert_eq!(outbox.push(ALICE, frame), Pushed::Taken);
         }
         assert_eq!(outbox.push(ALICE, &flush(1, 1)), Pushed::Taken);
@@ -446,14 +651,140 @@ mod tests {
     #[tokio::test]
     async fn acks_survive_an_overflow() {
         let outbox = outbox();
-        outbox.ack(true, 2);
-        for seq in 1..5 {
+        outbox.ack(ALICE, true, 2);
+        for seq in 1..=5 {
             outbox.push(ALICE, &flush(seq, 20));
         }
-        outbox.ack(true, 1);
-        outbox.ack(false, 1);
-        assert_eq!(outbox.push(ALICE, &flush(5, 90)), Pushed::Overflowed(1));
-        let acks = vec![Item::Acks { saved: true, count: 3 }, Item::Acks { saved: false, count: 1 }];
-        assert_eq!(take(&outbox).await, (Next::Batch, acks));
+        outbox.ack(ALICE, true, 1);
+        outbox.ack(ALICE, false, 1);
+        assert_eq!(outbox.push(ALICE, &flush(6, 90)), Pushed::Overflowed(1));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![acks(true, 3), acks(false, 1)]));
+    }
+
+    const BOB: MemberId = MemberId(2);
+
+    fn acks(saved: bool, count: u32) -> Item {
+        Item::Acks { saved, count }
+    }
+
+    fn behind(address: &'static str) -> Item {
+        Item::Behind(address.into())
+    }
+
+    /// For Alice behind "a" and Bob behind "b".
+    fn divided() -> Outbox {
+        let outbox = outbox();
+        outbox.push(MemberId(9), &flush(1, 10));
+        outbox.divide();
+        outbox.enroll(BOB, "b".into());
+        outbox.enroll(ALICE, "a".into());
+        outbox
+    }
+
+    #[tokio::test]
+    async fn each_session_of_a_divided_socket_has_its_address_and_acks() {
+        let outbox = divided();
+        outbox.push(BOB, &flush(1, 10));
+        outbox.push(ALICE, &flush(2, 10));
+        outbox.push(MemberId(3), &flush(3, 10));
+        for (member, saved, count) in [(ALICE, true, 2), (BOB, false, 1), (MemberId(3), true, 1)] {
+            outbox.ack(member, saved, count);
+        }
+        assert!(outbox.say("said".into()));
+        let expected = vec![
+            Item::Said("said".into()),
+            behind("a"),
+            acks(true, 2),
+            behind("b"),
+            acks(false, 1),
+            behind("b"),
+            Item::Frame(flush(1, 10)),
+            behind("a"),
+            Item::Frame(flush(2, 10)),
+        ];
+        assert_eq!(take(&outbox).await, (Next::Batch, expected));
+    }
+
+    #[tokio::test]
+    async fn who_withdrew_leaves_nothing_behind_for_the_next_one_with_its_address() {
+        let outbox = divided();
+        outbox.push(ALICE, &flush(1, 10));
+        outbox.ack(ALICE, true, 1);
+        outbox.push(BOB, &flush(1, 10));
+        outbox.withdraw(ALICE);
+        outbox.push(ALICE, &flush(2, 10));
+        outbox.ack(ALICE, true, 1);
+        outbox.dismiss(ALICE, CloseCode::Internal);
+        outbox.enroll(MemberId(3), "a".into());
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![behind("b"), Item::Frame(flush(1, 10))]));
+    }
+
+    /// Together they stay within the bound of the socket, and each is told the difference in its turn.
+    #[tokio::test]
+    async fn sessions_that_overflow_drain_one_by_one() {
+        let outbox = divided();
+        for seq in 1..=5 {
+            assert_eq!(outbox.push(ALICE, &flush(seq, 20)), Pushed::Taken);
+        }
+        assert_eq!(outbox.push(BOB, &flush(1, 20)), Pushed::Overflowed(1), "the others' frames stay");
+        assert_eq!(outbox.push(ALICE, &flush(6, 20)), Pushed::Overflowed(1));
+        assert_eq!(take(&outbox).await, (Next::Drained(BOB), vec![]));
+        assert_eq!(outbox.push(BOB, &flush(2, 1000)), Pushed::Taken);
+        assert_eq!(take(&outbox).await.0, Next::Batch);
+        assert_eq!(take(&outbox).await, (Next::Drained(ALICE), vec![]));
+    }
+
+    #[tokio::test]
+    async fn states_of_many_documents_are_bounded() {
+        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
+        outbox.divide();
+        let state = Frame { bytes: Bytes::from(vec![0; 400]), kind: FrameKind::State };
+        let mut taken = 0;
+        for member in 1..=20 {
+            outbox.enroll(MemberId(member), "x".into());
+            taken += usize::from(outbox.push(MemberId(member), &state) == Pushed::Taken);
+        }
+        assert_eq!(taken, STATES_ALWAYS);
+        let small = Frame { bytes: Bytes::from(vec![0; 4]), kind: FrameKind::State };
+        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
+        outbox.divide();
+        for member in 1..=20 {
+            outbox.enroll(MemberId(member), "x".into());
+            assert_eq!(outbox.push(MemberId(member), &small), Pushed::Taken, "small ones go out together");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_is_bounded_and_questions_are_counted_when_they_leave() {
+        let outbox = divided();
+        let question = Frame { bytes: Bytes::from_static(&[0, 0, 1, 0]), kind: FrameKind::Notice };
+        outbox.push(ALICE, &question);
+        assert_eq!(outbox.questions(ALICE), 0);
+        take(&outbox).await;
+        assert_eq!((outbox.questions(ALICE), outbox.questions(BOB)), (1, 0));
+        let said = Bytes::from(vec![0; SAID_BYTES_MAX / 2]);
+        assert!(outbox.say(said.clone()) && outbox.say(said.clone()) && !outbox.say(said.slice(..1)));
+        take(&outbox).await;
+        assert!(outbox.say(said));
+    }
+
+    #[tokio::test]
+    async fn a_full_room_dismisses_one_session_and_a_failed_one_ends_the_socket() {
+        let outbox = divided();
+        outbox.probe();
+        outbox.dismiss(ALICE, CloseCode::RoomFull);
+        assert_eq!(outbox.called().await, Call::Dismissed(ALICE, CloseCode::RoomFull));
+        assert_eq!(outbox.called().await, Call::Probe);
+        outbox.dismiss(BOB, CloseCode::Internal);
+        assert_eq!(outbox.called().await, Call::Ended);
+    }
+
+    #[tokio::test]
+    async fn an_undivided_socket_gets_no_stateless_messages() {
+        let outbox = outbox();
+        let stateless = Frame { bytes: Bytes::from_static(&[5, 0]), kind: FrameKind::Stateless };
+        outbox.push(ALICE, &stateless);
+        outbox.push(ALICE, &flush(1, 1));
+        assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(1, 1))]));
     }
 }

@@ -3,12 +3,12 @@
 //! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
 //! comes back as an input.
 
-use super::handle::ToRoom;
+use super::handle::{RoomView, ToRoom};
 use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
-use crate::outbox::{self, Outbox, Pushed};
+use crate::outbox::{Outbox, Pushed};
 use crate::store::Appended;
 use bytes::Bytes;
 use core::future::Future;
@@ -45,6 +45,9 @@ const SCAN_ASIDE_BYTES: usize = 256 << 10;
 /// How often a busy room's memory is counted: it takes a walk over everything in it.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
+/// Members that an operator is shown of one room.
+const SEATS_SHOWN: usize = 500;
+
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
     member: MemberId,
@@ -54,7 +57,7 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         // Does nothing when the session has ended or was told to; tells it when the room panicked.
-        self.outbox.close(CloseCode::Internal, Duration::ZERO);
+        self.outbox.dismiss(self.member, CloseCode::Internal);
     }
 }
 
@@ -83,6 +86,9 @@ pub(super) struct Driver {
     eviction: Eviction,
     append_failing: bool,
     is_uncollected: bool,
+    updates: u64,
+    flushed_bytes: u64,
+    resyncs: u64,
 }
 
 impl Driver {
@@ -109,6 +115,9 @@ impl Driver {
             eviction: Eviction::Idle,
             append_failing: false,
             is_uncollected: false,
+            updates: 0,
+            flushed_bytes: 0,
+            resyncs: 0,
         })
     }
 
@@ -210,6 +219,9 @@ impl Driver {
                 self.answers.insert(request, answer);
                 self.handle(now, Input::Write { request, identity, update });
             }
+            ToRoom::Look { answer } => {
+                let _ = answer.send(self.view()); // As above.
+            }
             ToRoom::Leave => {
                 self.eviction = Eviction::Memory;
                 self.room.leave_when_empty(now);
@@ -219,13 +231,33 @@ impl Driver {
                 self.handle(now, Input::Close);
                 for seat in &self.seats {
                     // Served to the last: what is edited until then is still passed on, kept and acknowledged.
-                    let (outbox, delay) = (Arc::clone(&seat.outbox), self.context.drain_delay());
+                    let (member, outbox, delay) = (seat.member, Arc::clone(&seat.outbox), self.context.drain_delay());
                     self.context.tracker.spawn(async move {
                         sleep(delay).await;
-                        outbox.close(CloseCode::Restart, Duration::ZERO);
+                        outbox.dismiss(member, CloseCode::Restart);
                     });
                 }
             }
+        }
+    }
+
+    fn view(&self) -> RoomView {
+        let seats = self.room.views().take(SEATS_SHOWN).map(|member| {
+            let (bytes, frames) = self.seat(member.id).map_or((0, 0), |seat| seat.outbox.waiting());
+            (member, bytes, frames)
+        });
+        RoomView {
+            members: self.room.members(),
+            seats: seats.collect(),
+            document_bytes: self.room.document_bytes(),
+            memory_bytes: self.room.memory(),
+            clients: self.room.clocks().len(),
+            updates: self.updates,
+            flushed_bytes: self.flushed_bytes,
+            resyncs: self.resyncs,
+            held: self.room.held(),
+            is_saved: self.room.is_saved(),
+            position: self.room.position(),
         }
     }
 
@@ -274,8 +306,12 @@ impl Driver {
             Said::Awareness(body) | Said::Presence(body) if wire::awareness::entries(&body).is_err() => {
                 return Err(EnvelopeError::Garbage("no awareness entries"));
             }
+            Said::Stateless(payload) if core::str::from_utf8(&payload).is_err() => {
+                return Err(EnvelopeError::Garbage("no text"));
+            }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Stateless(payload) => Said::Stateless(payload),
             Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
@@ -345,7 +381,7 @@ impl Driver {
             }
             Effect::Ack { to, saved, count } => {
                 if let Some(seat) = self.seat(to) {
-                    seat.outbox.ack(saved, count);
+                    seat.outbox.ack(to, saved, count);
                 }
             }
             Effect::Answer { request, result } => {
@@ -383,7 +419,7 @@ impl Driver {
             }
             Effect::Close { member, code } => {
                 if let Some(seat) = self.seat(member) {
-                    seat.outbox.close(code, outbox::hold(code));
+                    seat.outbox.dismiss(member, code);
                 }
             }
             Effect::Report(report) => self.report(report),
@@ -450,14 +486,17 @@ impl Driver {
                     _ => UpdateSource::Update,
                 };
                 metrics.updates.inc(source);
+                self.updates += 1;
                 return;
             }
             Report::Flushed { bytes, waited } => {
+                self.flushed_bytes += bytes as u64;
                 metrics.flush_bytes.observe(bytes as f64);
                 metrics.flush_seconds.observe(waited.as_secs_f64());
                 return;
             }
             Report::AcceptedFromNode => {
+                self.updates += 1;
                 metrics.updates.inc(UpdateSource::Node);
                 return;
             }
@@ -466,6 +505,7 @@ impl Driver {
                 return;
             }
             Report::Resynced => {
+                self.resyncs += 1;
                 metrics.resyncs.inc();
                 return;
             }

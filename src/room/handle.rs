@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use ydash_proto::access::Identity;
 use ydash_proto::id::{DashboardId, MemberId};
-use ydash_proto::room::{Input, Joining, Scanned, WriteRefusal};
+use ydash_proto::log::LogPosition;
+use ydash_proto::room::{Input, Joining, MemberView, Scanned, WriteRefusal};
 use ydash_proto::update::StateVector;
 
 /// What goes into a room's inbox. Small: the channel keeps its blocks.
@@ -27,10 +28,40 @@ pub(super) enum ToRoom {
         creates: bool,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     },
+    Look {
+        answer: oneshot::Sender<RoomView>,
+    },
     /// The rooms together outgrew their memory: leave as soon as nobody is here.
     Leave,
     /// The node drains: flush, save, snapshot, and send everybody elsewhere.
     Drain,
+}
+
+/// A live room as an operator sees it. Counters begin with the room.
+#[derive(Debug)]
+pub struct RoomView {
+    /// How many are here.
+    pub members: usize,
+    /// The first of them, with bytes and frames that wait in their outboxes.
+    pub seats: Vec<(MemberView, usize, usize)>,
+    /// The encoded document.
+    pub document_bytes: usize,
+    /// All that the room holds.
+    pub memory_bytes: usize,
+    /// Client ids that the document knows.
+    pub clients: usize,
+    /// Updates accepted.
+    pub updates: u64,
+    /// Bytes of flushes, counted once however many received them.
+    pub flushed_bytes: u64,
+    /// Slow members brought up to date by one difference.
+    pub resyncs: u64,
+    /// Updates that wait behind a hole.
+    pub held: usize,
+    /// Whether everything accepted is durable.
+    pub is_saved: bool,
+    /// Where the log ends.
+    pub position: LogPosition,
 }
 
 /// The room ended: it failed, or the node drains. Open the dashboard again.
@@ -68,6 +99,7 @@ impl core::fmt::Debug for ToRoom {
             ToRoom::Input(_) => "Input",
             ToRoom::Read { .. } => "Read",
             ToRoom::Write { .. } => "Write",
+            ToRoom::Look { .. } => "Look",
             ToRoom::Leave => "Leave",
             ToRoom::Drain => "Drain",
         })

@@ -8,5 +8,5 @@ mod handle;
 mod registry;
 
 pub use clock::Clock;
-pub use handle::{Ended, RoomHandle, WriteError};
+pub use handle::{Ended, RoomHandle, RoomView, WriteError};
 pub use registry::{OpenError, Registry, RoomsConfig};

@@ -6,7 +6,7 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, scan_trusted};
-use super::handle::{RoomHandle, Shared, ToRoom};
+use super::handle::{RoomHandle, RoomView, Shared, ToRoom};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
 use crate::reading::Readers;
@@ -23,7 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span, warn};
 use ydash_proto::id::{DashboardId, NodeId};
@@ -193,6 +193,51 @@ impl Registry {
     #[must_use]
     pub fn rooms(&self) -> usize {
         self.context.slots.len()
+    }
+
+    /// The live rooms whose names contain `part`, by name, at most `limit` of them, and how many there are in all.
+    #[must_use]
+    pub fn live(&self, part: &str, limit: usize) -> (Vec<DashboardId>, usize) {
+        let is_meant = |id: &DashboardId| id.as_str().contains(part);
+        let mut found: Vec<DashboardId> = self
+            .context
+            .slots
+            .iter()
+            .filter(|slot| slot.initialized() && is_meant(slot.key()))
+            .map(|slot| slot.key().clone())
+            .collect();
+        let total = found.len();
+        found.sort_unstable();
+        found.truncate(limit);
+        (found, total)
+    }
+
+    /// What a live room has to say about itself; `None` if it is not live, or too busy. Does not keep it alive.
+    pub async fn look(&self, id: &DashboardId) -> Option<RoomView> {
+        let inbox = self.context.slots.get(id)?.get()?.shared.inbox.clone();
+        let (answer, answered) = oneshot::channel();
+        inbox.try_send(ToRoom::Look { answer }).ok()?;
+        drop(inbox);
+        answered.await.ok()
+    }
+
+    /// Entries of a dashboard's log, as [`Store::log`] has them.
+    ///
+    /// # Errors
+    /// [`StoreError`] – nothing can be said about the log.
+    pub async fn log(
+        &self,
+        id: &DashboardId,
+        after: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<(LogPosition, LogEntry)>, StoreError> {
+        self.context.store.log(id, after, limit).await
+    }
+
+    /// Which node this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.context.node()
     }
 
     /// Where those who are no room read documents.

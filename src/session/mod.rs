@@ -1,11 +1,16 @@
-//! One connected client: a reader and a writer around a [`RoomHandle`](crate::room::RoomHandle) and an [`Outbox`].
+//! One connected client: a reader and a writer around an [`Outbox`] and the [rooms](crate::room::RoomHandle) that it is in.
+//!
+//! In the y-websocket dialect that is one room for good, named by the path. In the Hocuspocus dialect messages name their documents,
+//! which come and go, and each is let in by itself ([`Doorkeeper`]).
 //!
 //! A session knows frames and rooms. It never touches storage, the bus or HTTP. The reader checks every message before the room
 //! sees it (framing, size, rate, the scan), and waits when the room is busy, which is the backpressure towards the peer. The writer
 //! empties the outbox. Neither holds a buffer while the socket is quiet.
 
 mod deflate;
+mod documents;
 mod reader;
+mod rooms;
 mod writer;
 
 use crate::metrics::{Metrics, Refusal};
@@ -14,15 +19,21 @@ use crate::room::{OpenError, Registry};
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
+use documents::Documents;
+use reader::{OneDocument, Reader, Refused};
+use rooms::Rooms;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
-use ydash_proto::room::Joining;
+use ydash_proto::room::{Dialect, Joining};
 use ydash_proto::wire::close::CloseCode;
 
 /// A client that has shaken hands.
@@ -33,14 +44,47 @@ pub struct Arrival {
     pub leftover: Bytes,
     /// Whether permessage-deflate was agreed on.
     pub deflate: bool,
-    /// Where it goes, or why it may not.
-    pub entry: Result<Entry, CloseCode>,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// Where it goes.
+    pub entrance: Entrance,
     /// Whether it wants a message of type 8 per update.
     pub wants_acks: bool,
     /// Whether it wants its own updates back when they are durable.
     pub wants_echo: bool,
     /// Dropped when the session ends.
     pub permit: Box<dyn Send>,
+}
+
+/// Where a client goes.
+#[derive(Clone, Debug)]
+pub enum Entrance {
+    /// To one dashboard.
+    Dashboard(Entry),
+    /// To those that its messages name, in the Hocuspocus dialect.
+    Documents,
+    /// Nowhere, unless its first message is in the Hocuspocus dialect: then the path meant nothing.
+    Nowhere(CloseCode),
+}
+
+/// Decides about clients that name a dashboard and show a token after the handshake.
+pub trait Doorkeeper: Send + Sync + 'static {
+    /// Who the client is and what it may do there; `None` when it may not enter.
+    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted>;
+
+    /// How long an address that joins too often has to wait; otherwise a join is counted.
+    fn pause(&self, address: IpAddr) -> Option<Duration>;
+}
+
+/// Who may enter, as what and for how long.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// As far as verified.
+    pub identity: Identity,
+    /// For the dashboard.
+    pub access: Access,
+    /// When another token is needed.
+    pub valid_for: Option<Duration>,
 }
 
 /// A dashboard and what the session may do there.
@@ -78,12 +122,15 @@ pub struct SessionsConfig {
     pub idle_timeout: Duration,
     /// A socket that takes nothing for so long is closed.
     pub stuck_timeout: Duration,
+    /// How long a client may take to show a token that is good.
+    pub auth_timeout: Duration,
 }
 
 /// Serves sessions.
 pub struct Sessions {
     config: SessionsConfig,
     registry: Registry,
+    doorkeeper: Arc<dyn Doorkeeper>,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     next_member: AtomicU64,
@@ -98,6 +145,7 @@ impl Sessions {
     pub fn new(
         config: SessionsConfig,
         registry: Registry,
+        doorkeeper: Arc<dyn Doorkeeper>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
         first_member: u64,
@@ -105,6 +153,7 @@ impl Sessions {
         Sessions {
             config,
             registry,
+            doorkeeper,
             metrics,
             tracker,
             next_member: AtomicU64::new(first_member),
@@ -114,53 +163,78 @@ impl Sessions {
 
     /// Serves one client until its socket is closed.
     pub async fn serve(self: Arc<Self>, arrival: Arrival) {
-        let member = MemberId(self.next_member.fetch_add(1, Ordering::Relaxed));
+        let member = self.next_member();
         let span = debug_span!("session", %member);
         self.serve_as(member, arrival).instrument(span).await;
     }
 
+    fn next_member(&self) -> MemberId {
+        MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
+    }
+
     async fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) {
-        let Arrival { io, leftover, deflate, entry, wants_acks, wants_echo, permit } = arrival;
+        let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, permit } = arrival;
         let limits = OutboxLimits {
             bytes_max: self.config.limits.outbox_bytes_max,
             frames_max: self.config.limits.outbox_frames_max,
         };
-        let (read_half, write_half) = io.into_split();
+        let (mut read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
         let outbox = Arc::new(Outbox::new(Some(Arc::clone(&write_half)), limits, Arc::clone(&self.metrics)));
-        let entered = match entry {
+        let rooms = Arc::new(Rooms::default());
+        let entered = match entrance {
             // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
-            Ok(entry) => match self.registry.open(&entry.dashboard).await {
+            Entrance::Dashboard(entry) => match self.registry.open(&entry.dashboard).await {
                 Ok(room) => {
-                    let joining =
-                        Joining { member, identity: entry.identity, access: entry.access, wants_acks, wants_echo };
+                    let joining = Joining {
+                        member,
+                        identity: entry.identity,
+                        access: entry.access,
+                        wants_acks,
+                        wants_echo,
+                        dialect: Dialect::YWebsocket,
+                    };
+                    rooms.insert(member, room.clone());
                     let joined = room.join(joining, Arc::clone(&outbox)).await;
-                    joined.map(|()| room).map_err(|_| CloseCode::Internal)
+                    joined.map(|()| Some(room)).map_err(|_| CloseCode::Internal)
                 }
                 Err(failure) => Err(self.refuse_open(&failure)),
             },
-            Err(code) => Err(code),
+            Entrance::Documents => {
+                outbox.divide();
+                Ok(None)
+            }
+            Entrance::Nowhere(code) => Err(code),
         };
         let writer = writer::Writer {
             io: write_half,
             outbox: Arc::clone(&outbox),
-            room: entered.as_ref().ok().cloned(),
+            rooms: Arc::clone(&rooms),
             deflated: deflate.then(|| Arc::clone(&self.deflated)),
             stuck_timeout: self.config.stuck_timeout,
             metrics: Arc::clone(&self.metrics),
         };
         let writing = self.tracker.spawn(writer.run().in_current_span());
-        let mut reader = reader::Reader::new(&self.config, Arc::clone(&outbox), Arc::clone(&self.metrics), deflate);
-        match entered {
-            Ok(room) => {
-                reader.run(read_half, leftover, &room, member).await;
-                room.leave(member).await;
+        let mut reader = Reader::new(&self.config, Arc::clone(&outbox), Arc::clone(&self.metrics), deflate);
+        let io = &mut read_half;
+        let greeting = match entered {
+            Ok(Some(room)) => {
+                let greeting = reader.run(io, leftover, None, &mut OneDocument::new(&room, member)).await;
+                rooms.remove(member);
+                greeting.map(|greeting| (Bytes::new(), Some(greeting)))
             }
+            Ok(None) => Some((leftover, None)),
             Err(code) => {
                 debug!(%code, "session refused");
-                outbox.close(code, REFUSAL_HOLD);
-                reader.discard(read_half).await;
+                let mut refused = Refused { code, patience: Instant::now() + REFUSAL_HOLD };
+                let greeting = reader.run(io, leftover, None, &mut refused).await;
+                greeting.map(|greeting| (Bytes::new(), Some(greeting)))
             }
+        };
+        if let Some((leftover, greeting)) = greeting {
+            // Boxed, so that sockets with one document do not carry what this takes.
+            let documents = Documents::new(Arc::clone(&self), rooms, outbox, address);
+            Box::pin(serve_documents(reader, io, leftover, greeting, documents)).await;
         }
         // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.
         let _ = writing.await;
@@ -184,4 +258,14 @@ impl Sessions {
             }
         }
     }
+}
+
+async fn serve_documents(
+    mut reader: Reader<'_>,
+    io: &mut OwnedReadHalf,
+    leftover: Bytes,
+    greeting: Option<Bytes>,
+    mut documents: Documents,
+) {
+    reader.run(io, leftover, greeting, &mut documents).await;
 }

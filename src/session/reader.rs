@@ -1,9 +1,11 @@
-//! The reading half of a session: bytes from the socket become inputs of the room, after every check that needs no room.
+//! The reading half of a socket: bytes become messages, and messages inputs of rooms, after every check that needs no room.
+//!
+//! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::SessionsConfig;
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Call, Outbox};
+use crate::outbox::{Call, Outbox, REFUSAL_HOLD, hold};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -24,7 +26,7 @@ use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, StateVector};
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::websocket::{Decoder, Event, MessageKind, Options, Role};
-use ydash_proto::wire::{self, FrameError, Message};
+use ydash_proto::wire::{self, FrameError, Message, hocuspocus};
 
 /// What one read takes at most. The buffer belongs to the thread, so an idle session has none.
 const READ_BYTES: usize = 64 << 10;
@@ -43,24 +45,133 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Why a session ends.
-enum End {
+/// Why a talk ends.
+pub(super) enum End {
     /// The socket is gone, or the peer said goodbye.
     Gone,
-    /// We say why.
-    Close(CloseCode),
+    /// We say why, at last after so long.
+    Close(CloseCode, Duration),
     /// Somebody else, the room mostly, has ended it and says why.
     Told,
+    /// The peer speaks Hocuspocus: this message is its first.
+    Greeted(Bytes),
+}
+
+impl End {
+    /// For this reason, held as long as it takes.
+    pub(super) fn with(code: CloseCode) -> End {
+        End::Close(code, hold(code))
+    }
+}
+
+/// What the messages on a socket are about.
+pub(super) trait Talk {
+    /// Something that happens beside the socket.
+    type Event;
+
+    /// Takes one binary message.
+    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<(), End>;
+
+    /// Waits for something beside the socket. Cancel-safe.
+    async fn wait(&mut self) -> Self::Event;
+
+    /// Sees to what [`Talk::wait`] waited for.
+    async fn attend(&mut self, reader: &mut Reader<'_>, event: Self::Event) -> Result<(), End>;
+
+    /// A room does not want one of the socket's members.
+    async fn dismissed(&mut self, reader: &mut Reader<'_>, member: MemberId, code: CloseCode) -> Result<(), End>;
+
+    /// The talk is over: members leave their rooms.
+    async fn leave(&mut self);
+}
+
+/// One member of one room.
+pub(super) struct OneDocument<'a> {
+    room: &'a RoomHandle,
+    member: MemberId,
+    questions: TokenBucket,
+    is_first: bool,
+}
+
+impl<'a> OneDocument<'a> {
+    pub(super) fn new(room: &'a RoomHandle, member: MemberId) -> OneDocument<'a> {
+        OneDocument { room, member, questions: question_bucket(Timestamp(0)), is_first: true }
+    }
+}
+
+impl Talk for OneDocument<'_> {
+    type Event = core::convert::Infallible;
+
+    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<(), End> {
+        if core::mem::take(&mut self.is_first) && hocuspocus::is_greeting(&message) {
+            return Err(End::Greeted(message));
+        }
+        let Some(input) = reader.read_message(message, self.member, &mut self.questions).await? else { return Ok(()) };
+        self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
+    }
+
+    async fn wait(&mut self) -> Self::Event {
+        core::future::pending().await
+    }
+
+    async fn attend(&mut self, _: &mut Reader<'_>, event: Self::Event) -> Result<(), End> {
+        match event {}
+    }
+
+    async fn dismissed(&mut self, _: &mut Reader<'_>, _: MemberId, _: CloseCode) -> Result<(), End> {
+        Err(End::Told)
+    }
+
+    async fn leave(&mut self) {
+        self.room.leave(self.member).await;
+    }
+}
+
+/// A peer that is refused, unless its first message shows that the path meant nothing: it speaks Hocuspocus.
+pub(super) struct Refused {
+    pub(super) code: CloseCode,
+    pub(super) patience: Instant,
+}
+
+impl Talk for Refused {
+    type Event = ();
+
+    async fn take(&mut self, _: &mut Reader<'_>, message: Bytes) -> Result<(), End> {
+        Err(match hocuspocus::is_greeting(&message) {
+            true => End::Greeted(message),
+            false => End::Close(self.code, REFUSAL_HOLD),
+        })
+    }
+
+    async fn wait(&mut self) {
+        sleep_until(self.patience).await;
+    }
+
+    async fn attend(&mut self, _: &mut Reader<'_>, (): ()) -> Result<(), End> {
+        Err(End::Close(self.code, Duration::ZERO)) // It has been held.
+    }
+
+    async fn dismissed(&mut self, _: &mut Reader<'_>, _: MemberId, _: CloseCode) -> Result<(), End> {
+        Err(End::Told)
+    }
+
+    async fn leave(&mut self) {}
+}
+
+/// The budget of one document's SyncStep1 on one socket.
+pub(super) fn question_bucket(now: Timestamp) -> TokenBucket {
+    TokenBucket::new(QUESTIONS_BURST, QUESTIONS_PER_SECOND, now)
 }
 
 pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
+    /// What was read together with a greeting and is not taken yet.
+    backlog: Vec<Event>,
     decoder: Decoder,
     messages: TokenBucket,
     bytes: TokenBucket,
-    questions: TokenBucket,
     started: Instant,
     heard_at: Instant,
     deadline: Option<Instant>,
@@ -80,6 +191,7 @@ impl<'a> Reader<'a> {
             config,
             outbox,
             metrics,
+            backlog: Vec::new(),
             decoder: Decoder::new(Options {
                 role: Role::Server,
                 message_bytes_max: config.limits.frame_bytes_max,
@@ -87,7 +199,6 @@ impl<'a> Reader<'a> {
             }),
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
-            questions: TokenBucket::new(QUESTIONS_BURST, QUESTIONS_PER_SECOND, Timestamp(0)),
             started: now,
             heard_at: now,
             deadline: None,
@@ -95,34 +206,51 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads until the session ends; the outbox knows the reason by then.
-    pub(super) async fn run(&mut self, mut io: OwnedReadHalf, leftover: Bytes, room: &RoomHandle, member: MemberId) {
-        let end = match self.serve(&mut io, leftover, room, member).await {
+    /// Reads until the talk ends; the outbox knows the reason by then. `greeting` is a message that was read before.
+    ///
+    /// Returns the greeting of a peer that turned out to speak Hocuspocus: its socket goes on.
+    pub(super) async fn run<T: Talk>(
+        &mut self,
+        io: &mut OwnedReadHalf,
+        leftover: Bytes,
+        greeting: Option<Bytes>,
+        talk: &mut T,
+    ) -> Option<Bytes> {
+        let end = match self.serve(io, leftover, greeting, talk).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
         match end {
-            End::Gone => self.outbox.abandon(),
-            End::Close(code) => {
-                self.outbox.close(code, crate::outbox::hold(code));
-                self.say_no_more(io, room, member).await;
+            End::Gone => {
+                self.outbox.abandon();
+                talk.leave().await;
             }
-            End::Told => self.say_no_more(io, room, member).await,
+            End::Close(code, hold) => {
+                self.outbox.close(code, hold);
+                self.say_no_more(io, talk).await;
+            }
+            End::Told => self.say_no_more(io, talk).await,
+            End::Greeted(greeting) => {
+                self.outbox.divide();
+                talk.leave().await;
+                return Some(greeting);
+            }
         }
+        None
     }
 
-    /// The member is not heard any more, so it leaves the room before its socket is closed.
-    async fn say_no_more(&mut self, io: OwnedReadHalf, room: &RoomHandle, member: MemberId) {
-        room.leave(member).await;
+    /// The members are not heard any more, so they leave their rooms before the socket is closed.
+    async fn say_no_more<T: Talk>(&mut self, io: &mut OwnedReadHalf, talk: &mut T) {
+        talk.leave().await;
         self.discard(io).await;
     }
 
     /// Throws away what the peer sends until it hangs up, so that the close frame is not lost to a reset.
-    pub(super) async fn discard(&mut self, mut io: OwnedReadHalf) {
+    async fn discard(&mut self, io: &mut OwnedReadHalf) {
         let outbox = Arc::clone(&self.outbox);
         let drained = async {
             loop {
-                if !matches!(read(&mut io, |_| ()).await, Ok(Some(()))) {
+                if !matches!(read(io, |_| ()).await, Ok(Some(()))) {
                     return;
                 }
             }
@@ -141,16 +269,19 @@ impl<'a> Reader<'a> {
         outbox.abandon();
     }
 
-    async fn serve(
+    async fn serve<T: Talk>(
         &mut self,
         io: &mut OwnedReadHalf,
         leftover: Bytes,
-        room: &RoomHandle,
-        member: MemberId,
+        greeting: Option<Bytes>,
+        talk: &mut T,
     ) -> Result<core::convert::Infallible, End> {
-        let mut events = Vec::new();
+        if let Some(greeting) = greeting {
+            talk.take(self, greeting).await?;
+        }
+        let mut events = core::mem::take(&mut self.backlog);
         let leftover_ok = self.decode(&leftover, &mut events);
-        self.take_all(events, room, member).await?;
+        self.take_all(events, talk).await?;
         leftover_ok?;
         let patience = sleep_until(self.heard_at + self.config.idle_timeout / 2);
         tokio::pin!(patience);
@@ -171,13 +302,20 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 call = &mut called => {
-                    if call == Call::Ended {
-                        return Err(End::Told);
+                    match call {
+                        Call::Ended => return Err(End::Told),
+                        Call::Probe => {
+                            let deadline = Instant::now() + PROBE_TIMEOUT;
+                            self.deadline = Some(deadline);
+                            patience.as_mut().reset(deadline);
+                        }
+                        Call::Dismissed(member, code) => talk.dismissed(self, member, code).await?,
                     }
-                    let deadline = Instant::now() + PROBE_TIMEOUT;
-                    self.deadline = Some(deadline);
-                    patience.as_mut().reset(deadline);
                     called.set(outbox.called());
+                    continue;
+                }
+                event = talk.wait() => {
+                    talk.attend(self, event).await?;
                     continue;
                 }
             };
@@ -186,9 +324,9 @@ impl<'a> Reader<'a> {
             if events.len() == 1
                 && let Some(event) = events.pop()
             {
-                self.take(event, room, member).await?;
+                self.take(event, talk).await?;
             } else {
-                self.take_all(events, room, member).await?;
+                self.take_all(events, talk).await?;
             }
             decoded?;
         }
@@ -200,7 +338,7 @@ impl<'a> Reader<'a> {
         let idle = self.config.idle_timeout;
         if self.deadline.is_some_and(|deadline| now >= deadline) || now >= self.heard_at + idle {
             self.metrics.refusals.inc(Refusal::Idle);
-            return Err(End::Close(CloseCode::Idle));
+            return Err(End::with(CloseCode::Idle));
         }
         let halfway = self.heard_at + idle / 2;
         if now < halfway {
@@ -228,14 +366,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn take_all(&mut self, events: Vec<Event>, room: &RoomHandle, member: MemberId) -> Result<(), End> {
-        for event in events {
-            self.take(event, room, member).await?;
+    async fn take_all<T: Talk>(&mut self, events: Vec<Event>, talk: &mut T) -> Result<(), End> {
+        let mut events = events.into_iter();
+        while let Some(event) = events.next() {
+            let taken = self.take(event, talk).await;
+            if matches!(taken, Err(End::Greeted(_))) {
+                self.backlog = events.collect();
+                return taken;
+            }
+            taken?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, event: Event, room: &RoomHandle, member: MemberId) -> Result<(), End> {
+    async fn take<T: Talk>(&mut self, event: Event, talk: &mut T) -> Result<(), End> {
         let (payload, compressed) = match event {
             Event::Message { kind: MessageKind::Binary, payload, compressed } => (payload, compressed),
             Event::Message { kind: MessageKind::Text, .. } => {
@@ -250,7 +394,7 @@ impl<'a> Reader<'a> {
                 self.throttle(0).await;
                 return Ok(());
             }
-            Event::Close { .. } => return Err(End::Close(CloseCode::Normal)),
+            Event::Close { .. } => return Err(End::with(CloseCode::Normal)),
         };
         self.metrics.frames_received.inc();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
@@ -264,8 +408,7 @@ impl<'a> Reader<'a> {
         } else {
             payload
         };
-        let Some(input) = self.read_message(frame, member).await? else { return Ok(()) };
-        room.input(input).await.map_err(|_| End::Close(CloseCode::Internal))
+        talk.take(self, frame).await
     }
 
     /// Waits until the session's rate allows one more message of so many bytes.
@@ -284,7 +427,7 @@ impl<'a> Reader<'a> {
         let inflated = if payload.len() > LARGE_MESSAGE / 8 {
             tokio::task::spawn_blocking(move || compress::inflate_bounded(&payload, max))
                 .await
-                .map_err(|_| End::Close(CloseCode::Internal))?
+                .map_err(|_| End::with(CloseCode::Internal))?
         } else {
             compress::inflate_bounded(&payload, max)
         };
@@ -299,74 +442,104 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Turns a frame into what the room is told; `None` when that is nothing.
-    async fn read_message(&mut self, frame: Bytes, member: MemberId) -> Result<Option<Input>, End> {
-        let limits = &self.config.limits;
-        let message = match wire::decode(&frame) {
-            Ok(message) => message,
+    /// Turns a message of the y-websocket dialect into what the room is told; `None` when that is nothing.
+    async fn read_message(
+        &mut self,
+        frame: Bytes,
+        member: MemberId,
+        questions: &mut TokenBucket,
+    ) -> Result<Option<Input>, End> {
+        match wire::decode(&frame) {
+            Ok(Message::SyncStep1(have)) => self.read_question(have, member, questions).await.map(Some),
+            Ok(Message::SyncStep2(update)) => {
+                let update = self.scan(update, None).await?;
+                Ok(Some(Input::Update { member, update }))
+            }
+            Ok(Message::Update(update)) => {
+                let update = self.scan(update, Some(frame)).await?;
+                Ok(Some(Input::Update { member, update }))
+            }
+            Ok(Message::Awareness(body)) => self.read_awareness(body, member).map(Some),
+            Ok(Message::QueryAwareness) => Ok(Some(Input::QueryAwareness { member })),
+            // Stock clients send none; `decode` hands out the last three from servers only.
+            Ok(
+                Message::Auth(_)
+                | Message::PermissionDenied(_)
+                | Message::Authenticated { .. }
+                | Message::SyncStatus { .. },
+            ) => Ok(None),
             Err(FrameError::UnknownType(kind)) => {
-                // Ignored, as stock servers do: a client may speak more than we know.
-                if !core::mem::replace(&mut self.unknown_logged, true) {
-                    debug!(kind, "unknown message type");
-                }
-                self.metrics.refusals.inc(Refusal::UnknownMessage);
-                return Ok(None);
+                self.ignore(kind);
+                Ok(None)
             }
             Err(failure) => {
                 debug!(%failure, "frame refused");
-                return Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame));
+                Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
             }
+        }
+    }
+
+    /// Counts a message that is not understood. It is no offence, as with stock servers: a client may speak more than we know.
+    pub(super) fn ignore(&mut self, kind: u64) {
+        if !core::mem::replace(&mut self.unknown_logged, true) {
+            debug!(kind, "unknown message type");
+        }
+        self.metrics.refusals.inc(Refusal::UnknownMessage);
+    }
+
+    /// A SyncStep1.
+    pub(super) async fn read_question(
+        &mut self,
+        have: Bytes,
+        member: MemberId,
+        budget: &mut TokenBucket,
+    ) -> Result<Input, End> {
+        let limits = &self.config.limits;
+        let decoded = if have.len() > LARGE_MESSAGE {
+            let limits = limits.clone();
+            tokio::task::spawn_blocking(move || StateVector::decode(&have, &limits))
+                .await
+                .map_err(|_| End::with(CloseCode::Internal))?
+        } else {
+            StateVector::decode(&have, limits)
         };
-        let (update, is_live) = match message {
-            Message::SyncStep1(have) => {
-                let decoded = if have.len() > LARGE_MESSAGE {
-                    let (have, limits) = (have.clone(), limits.clone());
-                    tokio::task::spawn_blocking(move || StateVector::decode(&have, &limits))
-                        .await
-                        .map_err(|_| End::Close(CloseCode::Internal))?
-                } else {
-                    StateVector::decode(&have, limits)
-                };
-                return match decoded {
-                    Ok(have) => {
-                        wait_for(&mut self.questions, self.started, 1, &self.metrics).await;
-                        Ok(Some(Input::SyncStep1 { member, have }))
-                    }
-                    Err(failure) => {
-                        debug!(%failure, "state vector refused");
-                        Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
-                    }
-                };
+        match decoded {
+            Ok(have) => {
+                wait_for(budget, self.started, 1, &self.metrics).await;
+                Ok(Input::SyncStep1 { member, have })
             }
-            Message::Awareness(body) => {
-                self.metrics.awareness.inc();
-                return match wire::awareness::entries(&body) {
-                    Ok(_) => Ok(Some(Input::Awareness { member, body })),
-                    Err(failure) => {
-                        debug!(%failure, "awareness refused");
-                        Err(self.refuse(Refusal::MalformedAwareness, CloseCode::BadFrame))
-                    }
-                };
+            Err(failure) => {
+                debug!(%failure, "state vector refused");
+                Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
             }
-            Message::QueryAwareness => return Ok(Some(Input::QueryAwareness { member })),
-            // Stock clients send none; `decode` hands out the last two from servers only.
-            Message::Auth(_) | Message::PermissionDenied(_) | Message::SyncStatus { .. } => return Ok(None),
-            Message::SyncStep2(update) => (update, false),
-            Message::Update(update) => (update, true),
-        };
+        }
+    }
+
+    /// Awareness entries.
+    pub(super) fn read_awareness(&mut self, body: Bytes, member: MemberId) -> Result<Input, End> {
+        self.metrics.awareness.inc();
+        match wire::awareness::entries(&body) {
+            Ok(_) => Ok(Input::Awareness { member, body }),
+            Err(failure) => {
+                debug!(%failure, "awareness refused");
+                Err(self.refuse(Refusal::MalformedAwareness, CloseCode::BadFrame))
+            }
+        }
+    }
+
+    /// An update: a SyncStep2, or a live one in its message.
+    pub(super) async fn scan(&mut self, update: Bytes, message: Option<Bytes>) -> Result<Box<Scanned>, End> {
+        let limits = &self.config.limits;
         let scan = if update.len() > LARGE_MESSAGE {
             let (update, limits) = (update.clone(), limits.clone());
             tokio::task::spawn_blocking(move || update::scan(&update, &limits))
                 .await
-                .map_err(|_| End::Close(CloseCode::Internal))?
+                .map_err(|_| End::with(CloseCode::Internal))?
         } else {
             update::scan(&update, limits)
         };
         match scan {
-            Ok(scan) => {
-                let frame = is_live.then_some(frame);
-                Ok(Some(Input::Update { member, update: Box::new(Scanned { update, scan, frame }) }))
-            }
+            Ok(scan) => Ok(Box::new(Scanned { update, scan, frame: message })),
             Err(failure) => {
                 debug!(%failure, "update refused");
                 Err(self.refuse(Refusal::MalformedUpdate, CloseCode::BadFrame))
@@ -374,17 +547,34 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn refuse(&self, refusal: Refusal, code: CloseCode) -> End {
-        self.metrics.refusals.inc(refusal);
-        End::Close(code)
+    /// Waits until `budget`, counted from the session's beginning, has one more.
+    pub(super) async fn spend(&self, budget: &mut TokenBucket) {
+        wait_for(budget, self.started, 1, &self.metrics).await;
     }
+
+    /// The time that budgets are told.
+    pub(super) fn now(&self) -> Timestamp {
+        elapsed(self.started)
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal, code: CloseCode) -> End {
+        self.count(refusal);
+        End::with(code)
+    }
+
+    pub(super) fn count(&self, refusal: Refusal) {
+        self.metrics.refusals.inc(refusal);
+    }
+}
+
+fn elapsed(started: Instant) -> Timestamp {
+    Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Waits until `bucket` has `n` tokens for a session that began at `started`.
 async fn wait_for(bucket: &mut TokenBucket, started: Instant, n: u32, metrics: &Metrics) {
     let mut was_slowed = false;
-    let now = || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    while let Err(wait) = bucket.take(now(), n) {
+    while let Err(wait) = bucket.take(elapsed(started), n) {
         if !core::mem::replace(&mut was_slowed, true) {
             metrics.refusals.inc(Refusal::Rate);
         }

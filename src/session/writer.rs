@@ -1,12 +1,13 @@
 //! The writing half of a session: empties the outbox with as few system calls as it takes.
 //!
 //! What is small leaves as one copied piece ([`small`]). Large payloads are shared between sessions and
-//! never copied: a header of a few bytes goes in front of each, and all that waits leaves in one vectored write.
+//! never copied: a header of a few bytes goes in front of each, and the address of its session on a socket that has several; all that
+//! waits leaves in one vectored write.
 
-use super::deflate::DeflatedStates;
+use super::deflate::{DeflatedStates, stored};
+use super::rooms::Rooms;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::{Item, Next, Outbox, small};
-use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::time::Duration;
 use std::io::{self, IoSlice};
@@ -15,8 +16,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
 use ydash_proto::room::{FrameKind, Input};
 use ydash_proto::wire::close::CloseCode;
-use ydash_proto::wire::encode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
+use ydash_proto::wire::{encode, hocuspocus};
 
 /// Slices in one system call (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 256;
@@ -24,7 +25,7 @@ const SLICES_MAX: usize = 256;
 pub(super) struct Writer {
     pub(super) io: Arc<OwnedWriteHalf>,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) room: Option<RoomHandle>,
+    pub(super) rooms: Arc<Rooms>,
     /// Where compressed states are shared; `None` when the peer did not agree to compression.
     pub(super) deflated: Option<Arc<DeflatedStates>>,
     pub(super) stuck_timeout: Duration,
@@ -34,6 +35,8 @@ pub(super) struct Writer {
 struct Part {
     header: [u8; 10],
     header_len: usize,
+    /// What goes in front of the payload in the same message.
+    address: Bytes,
     payload: Bytes,
 }
 
@@ -43,12 +46,20 @@ const BATCH_KEPT: usize = 4;
 impl Part {
     /// Bytes that are framed already.
     fn rest(payload: Bytes) -> Part {
-        Part { header: [0; 10], header_len: 0, payload }
+        Part { header: [0; 10], header_len: 0, address: Bytes::new(), payload }
     }
 
-    fn new(opcode: Opcode, payload: Bytes, compressed: bool) -> Part {
-        let (header, header_len) = header(opcode, payload.len(), true, compressed);
-        Part { header, header_len, payload }
+    fn new(opcode: Opcode, payload: Bytes) -> Part {
+        Part::message(opcode, Bytes::new(), payload, false)
+    }
+
+    fn message(opcode: Opcode, address: Bytes, payload: Bytes, compressed: bool) -> Part {
+        let (header, header_len) = header(opcode, address.len() + payload.len(), true, compressed);
+        Part { header, header_len, address, payload }
+    }
+
+    fn len(&self) -> usize {
+        self.header_len + self.address.len() + self.payload.len()
     }
 }
 
@@ -74,12 +85,10 @@ impl Writer {
                         }
                     }
                 }
-                Next::Drained(members) => {
-                    let Some(room) = &self.room else { continue };
-                    for member in members {
-                        if room.input(Input::Drained { member }).await.is_err() {
-                            self.outbox.close(CloseCode::Internal, Duration::ZERO);
-                        }
+                Next::Drained(member) => {
+                    let Some(room) = self.rooms.of(member) else { continue };
+                    if room.input(Input::Drained { member }).await.is_err() {
+                        self.outbox.dismiss(member, CloseCode::Internal);
                     }
                 }
                 Next::Close(code, after) => {
@@ -101,25 +110,30 @@ impl Writer {
             return if rest.is_empty() { Ok(()) } else { self.write_all(&[Part::rest(rest)]).await };
         }
         let mut parts = Vec::with_capacity(items.len());
+        let mut address = Bytes::new();
         for item in items.drain(..) {
             match item {
                 Item::Rest(bytes) => parts.push(Part::rest(bytes)),
+                Item::Behind(prefix) => address = prefix,
                 Item::Frame(frame) => {
+                    let address = core::mem::take(&mut address);
                     let deflated = match &self.deflated {
                         Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
                         _ => None,
                     };
                     parts.push(match deflated {
-                        Some(bytes) => Part::new(Opcode::Binary, bytes, true),
-                        None => Part::new(Opcode::Binary, frame.bytes, false),
+                        Some(bytes) => Part::message(Opcode::Binary, stored(&address), bytes, true),
+                        None => Part::message(Opcode::Binary, address, frame.bytes, false),
                     });
                 }
+                Item::Said(message) => parts.push(Part::new(Opcode::Binary, message)),
                 Item::Acks { saved, count } => {
-                    let ack = encode::sync_status(saved);
-                    parts.extend((0..count).map(|_| Part::new(Opcode::Binary, ack.clone(), false)));
+                    let (address, ack) = (core::mem::take(&mut address), encode::sync_status(saved));
+                    let ack = || Part::message(Opcode::Binary, address.clone(), ack.clone(), false);
+                    parts.extend((0..count).map(|_| ack()));
                 }
-                Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new(), false)),
-                Item::Pong(payload) => parts.push(Part::new(Opcode::Pong, payload, false)),
+                Item::Ping => parts.push(Part::new(Opcode::Ping, Bytes::new())),
+                Item::Pong(payload) => parts.push(Part::new(Opcode::Pong, payload)),
             }
         }
         self.write_all(&parts).await
@@ -133,10 +147,10 @@ impl Writer {
                 let mut count = 0;
                 let mut skip = offset;
                 for part in &parts[first..] {
-                    if count + 2 > SLICES_MAX {
+                    if count + 3 > SLICES_MAX {
                         break;
                     }
-                    for bytes in [&part.header[..part.header_len], &part.payload[..]] {
+                    for bytes in [&part.header[..part.header_len], &part.address[..], &part.payload[..]] {
                         if skip < bytes.len() {
                             slices[count] = IoSlice::new(&bytes[skip..]);
                             count += 1;
@@ -151,7 +165,7 @@ impl Writer {
                     written += offset;
                     offset = 0;
                     while first < parts.len() {
-                        let len = parts[first].header_len + parts[first].payload.len();
+                        let len = parts[first].len();
                         if written < len {
                             offset = written;
                             break;
@@ -171,14 +185,15 @@ impl Writer {
     }
 
     async fn say_goodbye(&self, code: CloseCode, after: Duration) -> io::Result<()> {
-        if code.is_permanent() {
+        let is_divided = self.outbox.is_divided();
+        if code.is_permanent() && !is_divided {
             // Clients before 3.1 know no permanent close code, but they print this.
             let denied = encode::permission_denied(code.reason());
-            self.write_all(&[Part::new(Opcode::Binary, denied, false)]).await?;
+            self.write_all(&[Part::new(Opcode::Binary, denied)]).await?;
         }
         sleep(after).await;
-        let payload = close_payload(code.code(), code.reason());
-        self.write_all(&[Part::new(Opcode::Close, payload, false)]).await
+        let (code, reason) = if is_divided { hocuspocus::close_event(code) } else { (code.code(), code.reason()) };
+        self.write_all(&[Part::new(Opcode::Close, close_payload(code, reason))]).await
     }
 }
 
@@ -207,7 +222,7 @@ mod tests {
         let writer = Writer {
             io,
             outbox: Arc::clone(&outbox),
-            room: None,
+            rooms: Arc::default(),
             deflated: None,
             stuck_timeout: Duration::from_secs(60),
             metrics,

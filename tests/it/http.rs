@@ -15,7 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::config::{Config, Layers};
-use ydash::http::{self, Dashboards, Handshake, NoEntry, ReadError, Routes, SocketOptions, Upgraded, WriteError};
+use ydash::http::{
+    self, Dashboards, Destination, Handshake, Inspector, NoEntry, ReadError, Routes, SocketOptions, Target, Upgraded,
+    WriteError,
+};
 use ydash::metrics::{Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
@@ -29,7 +32,7 @@ async fn a_stock_client_opens_a_socket() {
         tokio_tungstenite::connect_async(site.ws("/ws/acme/sales%2F2026?acks=1&token=x")).await.unwrap();
     assert_eq!(response.status(), 101);
     let (handshake, leftover) = site.session().await;
-    let target = handshake.target.unwrap();
+    let target = target(handshake.destination).unwrap();
     assert_eq!(target.dashboard.as_str(), "acme/sales/2026");
     assert_eq!((target.identity, target.access), (Identity::Anonymous, Access::ReadWrite));
     assert_eq!(handshake.options, SocketOptions { acks: true, echo: false });
@@ -42,7 +45,16 @@ async fn a_stock_client_opens_a_socket() {
 async fn any_other_path_is_a_room_in_the_default_workspace() {
     let mut site = Site::start(&[]).await;
     let (_client, _) = tokio_tungstenite::connect_async(site.ws("/team/my-room")).await.unwrap();
-    assert_eq!(site.session().await.0.target.unwrap().dashboard.as_str(), "default/team/my-room");
+    assert_eq!(target(site.session().await.0.destination).unwrap().dashboard.as_str(), "default/team/my-room");
+}
+
+#[tokio::test]
+async fn one_path_is_for_documents_that_are_named_by_messages() {
+    let mut site = Site::start(&["--anonymous-access=none"]).await;
+    for path in ["/hocuspocus", "/hocuspocus/", "/hocuspocus?a=b"] {
+        let (_client, _) = tokio_tungstenite::connect_async(site.ws(path)).await.unwrap();
+        assert_eq!(site.session().await.0.destination, Destination::Documents, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -64,8 +76,7 @@ async fn bad_names_open_and_are_marked_for_refusal() {
         ("/ws/a/%2e%2e", NoEntry::BadName),
         ("/a%00b", NoEntry::BadName),
         ("/%ff", NoEntry::BadName),
-        ("/__proto__", NoEntry::BadName),
-        ("/ws/default/constructor", NoEntry::BadName),
+        ("/ws/default/a%5cb", NoEntry::BadName),
         (&long, NoEntry::BadName),
         ("/~alice", NoEntry::Forbidden),
         ("/ws/acme/@approvals", NoEntry::Forbidden),
@@ -73,7 +84,7 @@ async fn bad_names_open_and_are_marked_for_refusal() {
     ] {
         let (answer, _socket) = site.exchange(&handshake(path, "")).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
-        assert_eq!(site.session().await.0.target, Err(why), "{path}");
+        assert_eq!(target(site.session().await.0.destination), Err(why), "{path}");
     }
 }
 
@@ -81,7 +92,7 @@ async fn bad_names_open_and_are_marked_for_refusal() {
 async fn without_anonymous_access_nobody_enters() {
     let mut site = Site::start(&["--anonymous-access=none"]).await;
     let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
-    assert_eq!(site.session().await.0.target, Err(NoEntry::Forbidden));
+    assert_eq!(target(site.session().await.0.destination), Err(NoEntry::Forbidden));
     assert_eq!(site.get("/api/dashboards/default/room").await.0, 403);
 }
 
@@ -89,7 +100,7 @@ async fn without_anonymous_access_nobody_enters() {
 async fn read_only_access_reaches_sessions_and_writes() {
     let mut site = Site::start(&["--anonymous-access=read-only"]).await;
     let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
-    assert_eq!(site.session().await.0.target.unwrap().access, Access::ReadOnly);
+    assert_eq!(target(site.session().await.0.destination).unwrap().access, Access::ReadOnly);
     assert_eq!(site.get("/api/dashboards/default/room").await.0, 200);
     assert_eq!(site.post("/api/dashboards/default/room/updates", b"update").await.0, 403);
 }
@@ -257,6 +268,18 @@ async fn dashboards_are_read_and_written() {
 }
 
 #[tokio::test]
+async fn stateless_messages_are_sent_to_who_is_there() {
+    let site = Site::start(&["--anonymous-access=read-only", "--stateless-bytes-max=10B"]).await;
+    let path = "/api/dashboards/acme/sales/stateless";
+    assert_eq!(site.post(path, "fünf".as_bytes()).await, (202, json!({ "sent": true })));
+    assert_eq!(site.get("/api/dashboards/acme/sales").await, (200, json!({ "content": "fünf" })));
+    assert_eq!(site.post(path, b"\xff").await.0, 400);
+    let (status, answer) = site.post(path, &[b'x'; 11]).await;
+    assert_eq!((status, &answer["limit"]["name"]), (413, &json!("stateless-bytes-max")));
+    assert_eq!(site.get(path).await.0, 405);
+}
+
+#[tokio::test]
 async fn a_dashboard_is_created_once() {
     let site = Site::start(&[]).await;
     let put = |body: Vec<u8>| reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body(body).send();
@@ -282,7 +305,7 @@ async fn what_cannot_be_done_is_said_in_json() {
         (site.get("/nothing").await, 404, "not_found"),
         (site.post("/healthz", b"").await, 405, "method_not_allowed"),
         (site.get("/api/dashboards/acme").await, 404, "bad_name"),
-        (site.get("/api/dashboards/acme/__proto__").await, 404, "bad_name"),
+        (site.get("/api/dashboards/acme/a%5cb").await, 404, "bad_name"),
         (site.get("/api/dashboards/acme/~alice").await, 403, "forbidden"),
         (site.post("/api/dashboards/acme/@approvals/updates", b"x").await, 403, "forbidden"),
         (site.get("/api/dashboards/acme/a/state?sv=!").await, 400, "bad_request"),
@@ -333,19 +356,44 @@ async fn probes_tell_life_readiness_and_numbers() {
 }
 
 #[tokio::test]
-async fn the_page_and_what_it_loads_are_in_the_binary() {
+async fn the_pages_and_what_they_load_are_in_the_binary() {
     let site = Site::start(&[]).await;
-    let page = reqwest::get(site.url("/")).await.unwrap();
-    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
-    let page = page.text().await.unwrap();
-    let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
-    let mut loaded = 0;
-    for link in links {
-        assert_eq!(reqwest::get(site.url(link)).await.unwrap().status(), 200, "{link}");
-        loaded += 1;
+    for (path, least) in [("/", 3), ("/inspector", 3)] {
+        let page = reqwest::get(site.url(path)).await.unwrap();
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        let policy = page.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let page = page.text().await.unwrap();
+        let links = page.split(['"']).filter(|part| part.starts_with('/') && part.contains('.'));
+        let mut loaded = 0;
+        for link in links {
+            let file = reqwest::get(site.url(link)).await.unwrap();
+            assert_eq!(file.status(), 200, "{link}");
+            let lasts = file.headers()["cache-control"].to_str().unwrap().contains("immutable");
+            assert_eq!(lasts, link.starts_with("/chunk-"), "{link}");
+            loaded += 1;
+        }
+        assert!(loaded >= least, "{path} loads {loaded} files");
     }
-    assert_eq!(loaded, 2);
+}
+
+#[tokio::test]
+async fn files_of_the_page_travel_compressed_and_only_once() {
+    let site = Site::start(&[]).await;
+    let client = reqwest::Client::new();
+    let plain = client.get(site.url("/app.js")).send().await.unwrap();
+    let tag = plain.headers()["etag"].clone();
+    let plain = plain.bytes().await.unwrap();
+    let packed = client.get(site.url("/app.js")).header("accept-encoding", "br, gzip").send().await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let packed = packed.bytes().await.unwrap();
+    assert!(packed.len() * 2 < plain.len());
+    // What follows the ten bytes of the header is deflate, then a checksum and the length.
+    let inflated = ydash::compress::inflate(&packed[10..packed.len() - 8], plain.len());
+    assert_eq!(inflated.unwrap(), plain);
+    let known = client.get(site.url("/app.js")).header("if-none-match", tag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert!(known.bytes().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -410,7 +458,8 @@ impl Site {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
-        let site = Arc::new(server::site(&config, &metrics, &shutdown, dashboards.clone(), dashboards.clone()));
+        let known = dashboards.clone();
+        let site = Arc::new(server::site(&config, &metrics, &shutdown, known.clone(), known.clone(), known));
         let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
         let serving = http::serve(
             listener,
@@ -464,6 +513,15 @@ impl Site {
 }
 
 /// A session that says hi and then stays until its client leaves.
+/// The dashboard that a path means.
+fn target(destination: Destination) -> Result<Target, NoEntry> {
+    match destination {
+        Destination::Dashboard(target) => Ok(target),
+        Destination::Nowhere(why) => Err(why),
+        Destination::Documents => panic!("not a path of this dialect"),
+    }
+}
+
 fn record(mut socket: Upgraded, recorder: mpsc::UnboundedSender<(Handshake, Bytes)>) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let _permit = socket.permit;
@@ -490,6 +548,25 @@ impl Recorded {
     }
 }
 
+/// The operator's view has tests of its own, in front of a whole server.
+impl Inspector for Recorded {
+    fn node(&self) -> Value {
+        Value::Null
+    }
+
+    fn rooms(&self, _: String) -> BoxFuture<'static, Value> {
+        Box::pin(async { Value::Null })
+    }
+
+    fn room(&self, _: DashboardId) -> BoxFuture<'static, Option<Value>> {
+        Box::pin(async { None })
+    }
+
+    fn log(&self, _: DashboardId, _: Option<u128>) -> BoxFuture<'static, Option<Value>> {
+        Box::pin(async { None })
+    }
+}
+
 impl http::Nodes for Recorded {
     fn list(&self) -> Value {
         json!({ "nodes": [] })
@@ -510,6 +587,11 @@ impl Dashboards for Recorded {
                 None => text,
             }
         })
+    }
+
+    fn send_stateless(&self, id: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+        self.texts.lock().unwrap().insert(id, payload);
+        Box::pin(async { Ok(()) })
     }
 
     fn create(&self, id: DashboardId, _: Identity, json: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {

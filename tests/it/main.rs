@@ -4,8 +4,10 @@
 
 mod cluster;
 mod config;
+mod hocuspocus;
 mod hostile;
 mod http;
+mod inspector;
 mod keeping;
 mod support;
 mod tidy;

@@ -97,6 +97,11 @@ impl Document {
         self.knowledge.contains(update, scan)
     }
 
+    /// Whether an update brings structs that are not known, whatever it deletes.
+    pub(super) fn lacks_structs(&self, scan: &Scan) -> bool {
+        scan.spans.iter().any(|span| self.knowledge.clocks().get(span.client) < span.end)
+    }
+
     /// Whether something that `held` waits for has come.
     pub(super) fn resolves(&self, held: &update::Held) -> bool {
         self.knowledge.resolves(held)
@@ -193,6 +198,11 @@ impl Document {
         }
         self.compacting = Some(self.tail.len());
         Some(self.parts())
+    }
+
+    /// Whether anything was accepted since garbage was collected last.
+    pub(super) fn has_grown(&self) -> bool {
+        self.grown > 0
     }
 
     /// Whether a compaction is running.

@@ -17,6 +17,8 @@ pub enum FrameKind {
     Flush(FlushSeq),
     /// Goes again with the difference that follows an overflow, or is worth nothing later: dropping it costs nothing.
     Notice,
+    /// A text of the application. Only the Hocuspocus dialect has a message for it; who lags does not get it.
+    Stateless,
 }
 
 /// One message for a socket, in the y-websocket dialect's bytes.

@@ -7,6 +7,20 @@ use crate::log::LogPosition;
 use crate::update::{Scan, StateVector};
 use bytes::Bytes;
 
+/// Whose manners a member's client has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// y-websocket: it is asked for what it has as soon as it joins.
+    #[default]
+    YWebsocket,
+    /// HocuspocusProvider: it is asked in turn with each question of its own, since it expects one ack for each.
+    Hocuspocus {
+        /// Whether it sends back every awareness entry that it takes. Versions before 4.5 do. Later ones do not tell either that
+        /// they were made to take the next clock, unless they are asked.
+        echoes: bool,
+    },
+}
+
 /// One who joins.
 #[derive(Clone, Debug)]
 pub struct Joining {
@@ -20,6 +34,8 @@ pub struct Joining {
     pub wants_acks: bool,
     /// Whether it asked for its own updates to come back when they are durable.
     pub wants_echo: bool,
+    /// What it speaks.
+    pub dialect: Dialect,
 }
 
 /// An update that the scan found plausible.
@@ -42,6 +58,8 @@ pub enum Said<U> {
     Awareness(Bytes),
     /// The awareness of all its members: who is not in it is not there.
     Presence(Bytes),
+    /// A text of the application for all members, UTF-8.
+    Stateless(Bytes),
     /// Somebody came back to it who takes no entry at a clock that it has seen: everybody is to take the next one.
     Renew,
     /// What it has.
@@ -86,6 +104,29 @@ pub enum Input {
         member: MemberId,
         /// What.
         update: Box<Scanned>,
+    },
+    /// A member sent a SyncStep2 for which it expects no ack: it answers a question that was put to it out of turn.
+    Answer {
+        /// Who.
+        member: MemberId,
+        /// What.
+        update: Box<Scanned>,
+    },
+    /// What a member may do has changed.
+    Readmitted {
+        /// Who.
+        member: MemberId,
+        /// Who it is, as far as verified.
+        identity: Identity,
+        /// What it may do from here on.
+        access: Access,
+    },
+    /// A text of the application for all members but the sender.
+    Stateless {
+        /// Who sends it; `None` when it came by REST.
+        from: Option<MemberId>,
+        /// What; UTF-8.
+        payload: Bytes,
     },
     /// A member sent awareness entries, as [`crate::wire::awareness::entries`] reads them; what it does not read is ignored.
     Awareness {

@@ -1,8 +1,8 @@
 //! One session inside a room.
 
-use super::input::Joining;
+use super::input::{Dialect, Joining};
 use crate::access::{Access, Identity};
-use crate::id::ClientId;
+use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
 use std::collections::VecDeque;
@@ -57,6 +57,7 @@ pub(super) struct Member {
     pub(super) wants_acks: bool,
     /// Yjs 14 counts an edit as saved when it comes back; only its ids are longer than 32 bits.
     pub(super) wants_echo: bool,
+    pub(super) dialect: Dialect,
     /// The id that its first single-entry awareness frame announced.
     pub(super) announced: Option<ClientId>,
     /// The id under which it edits, as far as seen.
@@ -74,13 +75,42 @@ pub(super) struct Member {
     pub(super) asked_at: Option<Timestamp>,
 }
 
+/// One session as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Which session.
+    pub id: MemberId,
+    /// Who, as far as verified.
+    pub identity: Identity,
+    /// What it may do.
+    pub access: Access,
+    /// The Yjs client ids that it owns.
+    pub clients: Vec<ClientId>,
+    /// Updates of it that wait behind a hole.
+    pub held: usize,
+    /// Whether it missed something and waits for one difference.
+    pub is_lagging: bool,
+}
+
 impl Member {
+    pub(super) fn view(&self, id: MemberId) -> MemberView {
+        MemberView {
+            id,
+            identity: self.identity.clone(),
+            access: self.access,
+            clients: self.owns(),
+            held: self.held.len(),
+            is_lagging: self.lag.is_some(),
+        }
+    }
+
     pub(super) fn new(joining: Joining) -> Member {
         Member {
             identity: joining.identity,
             access: joining.access,
             wants_acks: joining.wants_acks,
             wants_echo: joining.wants_echo,
+            dialect: joining.dialect,
             announced: None,
             edits_as: None,
             claims: None,

@@ -22,15 +22,16 @@ mod saving;
 mod tests;
 
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
-pub use input::{Input, Joining, RequestId, Said, Scanned, StoreRead};
+pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
+pub use member::MemberView;
 
-use crate::access::Identity;
+use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Ownership, Refusal, ScanError, Source as Trust, StateVector};
+use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, ScanError, Source as Trust, StateVector};
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
@@ -55,6 +56,10 @@ const BUSY_UPDATES: usize = 3;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
+/// A document that has come so close to its limit is nearly full; when full it takes deletions that make it larger by no more.
+const DELETIONS_SHARE: usize = 8;
+/// How long after garbage was collected to make room in a full document it may be again.
+const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
@@ -104,6 +109,8 @@ pub struct Room {
     document: Document,
     /// Boxed, because a tree has room for eleven wherever it has one, and most rooms have one or two.
     members: BTreeMap<MemberId, Box<Member>>,
+    /// Members that are not shown yet who is here, sorted. Few, and not for long.
+    unaware: Vec<MemberId>,
     owners: Owners,
     presence: Presence,
     flush: Flush,
@@ -123,6 +130,9 @@ pub struct Room {
     snapshot_wanted: Option<SnapshotBegun>,
     snapshot_in_flight: Option<SnapshotBegun>,
     snapshot_retry_at: Option<Timestamp>,
+    /// When garbage is to be collected because the document is nearly full; and when it last was.
+    make_room_at: Option<Timestamp>,
+    made_room_at: Option<Timestamp>,
     held: usize,
 }
 
@@ -153,6 +163,7 @@ impl Room {
             tuning,
             document,
             members: BTreeMap::new(),
+            unaware: Vec::new(),
             owners: Owners::default(),
             presence: Presence::default(),
             flush: Flush::default(),
@@ -170,6 +181,8 @@ impl Room {
             snapshot_wanted: None,
             snapshot_in_flight: None,
             snapshot_retry_at: None,
+            make_room_at: None,
+            made_room_at: None,
             held: 0,
         })
     }
@@ -179,7 +192,13 @@ impl Room {
         match input {
             Input::Joined(joining) => self.joined(joining, effects),
             Input::SyncStep1 { member, have } => self.sync_step1(member, &have, effects),
-            Input::Update { member, update } => self.update(now, Sender::Member(member), *update, effects),
+            Input::Update { member, update } => self.update(now, member, *update, 1, effects),
+            Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
+            Input::Readmitted { member, identity, access } => self.readmitted(member, identity, access, effects),
+            Input::Stateless { from, payload } => {
+                self.stateless(from, &payload, effects);
+                self.publish_stateless(payload, effects);
+            }
             Input::Awareness { member, body } => {
                 if let Ok(entries) = wire::awareness::entries(&body) {
                     self.announced_elsewhere(member, entries.clone(), effects);
@@ -188,6 +207,7 @@ impl Room {
             }
             Input::QueryAwareness { member } => {
                 if self.members.contains_key(&member) {
+                    self.make_aware(member);
                     self.send_presence(member, effects);
                 }
             }
@@ -282,6 +302,9 @@ impl Room {
         if let Some(due) = self.company.next_timeout() {
             earlier(due);
         }
+        if let Some(due) = self.make_room_at.filter(|_| !self.document.is_compacting()) {
+            earlier(due);
+        }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
             earlier(since + self.tuning.room_idle);
@@ -328,6 +351,29 @@ impl Room {
         self.held
     }
 
+    /// Bytes of the encoded document.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.document.bytes()
+    }
+
+    /// Whether everything accepted is durable.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.saving.is_saved()
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub fn position(&self) -> LogPosition {
+        self.saving.position()
+    }
+
+    /// Who is here, in the order in which they came.
+    pub fn views(&self) -> impl Iterator<Item = MemberView> {
+        self.members.iter().map(|(id, member)| member.view(*id))
+    }
+
     /// What the document holds, per client.
     #[must_use]
     pub fn clocks(&self) -> &StateVector {
@@ -368,7 +414,7 @@ impl Room {
     }
 
     fn joined(&mut self, joining: Joining, effects: &mut Vec<Effect>) {
-        let id = joining.member;
+        let Joining { member: id, dialect, .. } = joining;
         if self.is_closing {
             effects.push(Effect::Close { member: id, code: CloseCode::Restart });
             return;
@@ -377,39 +423,54 @@ impl Room {
             effects.push(Effect::Close { member: id, code: CloseCode::RoomFull });
             return;
         }
+        // Before it is in sync, so that no application offers an edit that will be refused.
+        if joining.dialect == Dialect::YWebsocket && joining.wants_acks && !joining.access.may_edit() {
+            let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
+        }
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
-        // Ask first: the answer brings what was edited offline.
-        self.ask(id, effects);
-        if self.presence.states() > 0 {
-            self.send_presence(id, effects);
+        let at = self.unaware.partition_point(|other| *other < id);
+        self.unaware.insert(at, id);
+        // One that echoes is shown who is here when it has been asked for its edits: its answer tells what it said before it had
+        // read anything, its own announcement, from echoes.
+        match dialect {
+            Dialect::YWebsocket => {
+                self.ask(id, effects);
+                self.introduce(id, effects);
+            }
+            Dialect::Hocuspocus { echoes: false } => self.introduce(id, effects),
+            Dialect::Hocuspocus { echoes: true } => {}
         }
     }
 
     fn sync_step1(&mut self, id: MemberId, have: &StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         if let Some(lag) = &mut member.lag {
-            lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it.
+            lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
         }
+        let takes_turns = member.dialect != Dialect::YWebsocket;
         let frame = self.document.sync_step2(have);
         effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        // Behind the state: an overflow that began before it would not know that it was lost, too.
+        if takes_turns {
+            self.ask(id, effects);
+        }
+        self.introduce(id, effects);
     }
 
-    fn update(&mut self, now: Timestamp, sender: Sender<'_>, scanned: Scanned, effects: &mut Vec<Effect>) {
-        if let Sender::Member(id) = sender {
-            let Some(member) = self.members.get_mut(&id) else { return };
-            member.has_answered |= scanned.frame.is_none();
-            if !member.access.may_edit() {
-                self.read_only(id, &scanned, effects);
-                return;
-            }
-            if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
-                member.wants_echo = true;
-            }
+    fn update(&mut self, now: Timestamp, id: MemberId, scanned: Scanned, acks: u32, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.has_answered |= scanned.frame.is_none();
+        if !member.access.may_edit() {
+            self.read_only(id, &scanned, acks, effects);
+            return;
         }
-        let acks = u32::from(matches!(sender, Sender::Member(_)));
-        if self.offer(now, sender, scanned, acks, None, effects) {
+        if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
+            member.wants_echo = true;
+        }
+        if self.offer(now, Sender::Member(id), scanned, acks, None, effects) {
             self.retry_held(now, false, effects);
         }
     }
@@ -429,9 +490,9 @@ impl Room {
             Sender::Member(id) => Some(id),
             Sender::Request(..) => None,
         };
-        // A SyncStep2 repeats all deletions: at the limit, too, it may hold nothing new.
         let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
-        if is_full && !self.document.contains(&update, &scan) {
+        if is_full && !self.fits_into_full(&update, &scan) {
+            self.make_room(now);
             self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
             return false;
         }
@@ -445,6 +506,9 @@ impl Room {
         };
         let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
         let progressed = admission.accepted.is_some();
+        if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
+            self.make_room(now);
+        }
         if let Some(accepted) = admission.accepted {
             let by_rest = matches!(sender, Sender::Request(..));
             effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
@@ -493,6 +557,23 @@ impl Room {
         progressed
     }
 
+    /// What a document at its limit still takes: deletions, which make room, up to some more bytes, since they take some themselves.
+    fn fits_into_full(&self, update: &Bytes, scan: &Scan) -> bool {
+        let limit = self.limits.document_bytes_max + self.limits.document_bytes_max / DELETIONS_SHARE;
+        let only_deletes = !self.document.lacks_structs(scan) && self.document.bytes() + update.len() <= limit;
+        // A SyncStep2 repeats all deletions: it may hold nothing new.
+        only_deletes || self.document.contains(update, scan)
+    }
+
+    /// Has garbage collected, soon, if the document is nearly full and there may be some.
+    fn make_room(&mut self, now: Timestamp) {
+        let limit = self.limits.document_bytes_max;
+        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
+            let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
+            self.make_room_at.get_or_insert(soonest);
+        }
+    }
+
     fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
         effects.push(Effect::Report(Report::Limit(limit)));
         match sender {
@@ -529,14 +610,29 @@ impl Room {
     }
 
     /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
-    fn read_only(&mut self, id: MemberId, scanned: &Scanned, effects: &mut Vec<Effect>) {
+    fn read_only(&mut self, id: MemberId, scanned: &Scanned, acks: u32, effects: &mut Vec<Effect>) {
         let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
         if is_known {
-            self.wait_for_durable(Sender::Member(id), 1, effects);
+            self.wait_for_durable(Sender::Member(id), acks, effects);
         } else {
             effects.push(Effect::Report(Report::ReadOnly));
-            self.ack(id, false, 1, effects);
+            self.ack(id, false, acks, effects);
         }
+    }
+
+    /// Who may edit from here on is asked for what was refused before.
+    fn readmitted(&mut self, id: MemberId, identity: Identity, access: Access, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let was_viewer = !member.access.may_edit();
+        (member.identity, member.access) = (identity, access);
+        if was_viewer && access.may_edit() {
+            self.ask(id, effects);
+        }
+    }
+
+    fn stateless(&self, from: Option<MemberId>, payload: &[u8], effects: &mut Vec<Effect>) {
+        let frame = Frame { bytes: wire::hocuspocus::stateless(payload), kind: FrameKind::Stateless };
+        effects.push(Effect::FanOut { frame, except: from.into_iter().collect() });
     }
 
     /// The first update of one client that was taken from a session makes that client id its own, unless it has one by awareness.
@@ -704,7 +800,7 @@ impl Room {
 
     fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let introduction = match (member.announced, member.has_answered) {
+        let introduction = match (member.announced, member.has_answered || member.claims.is_some()) {
             (Some(_), _) => Introduction::Done,
             (None, false) => Introduction::First,
             (None, true) => Introduction::Late,
@@ -751,7 +847,30 @@ impl Room {
         if !clocks.is_empty() {
             let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
             effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+            self.ask_presence(to, effects);
         }
+    }
+
+    /// Asks a client for its presence that would not tell that it was made to take the next clock.
+    fn ask_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+        let dialect = self.members.get(&to).map(|member| member.dialect);
+        if dialect == Some(Dialect::Hocuspocus { echoes: false }) {
+            let frame = Frame { bytes: encode::query_awareness(), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to, frame });
+        }
+    }
+
+    /// Shows a member who is here, once.
+    fn introduce(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
+        if self.make_aware(to) && self.presence.states() > 0 {
+            self.send_presence(to, effects);
+        }
+    }
+
+    /// From here on a member hears of everybody's changes. Says whether it did not before.
+    fn make_aware(&mut self, id: MemberId) -> bool {
+        let at = self.unaware.binary_search(&id);
+        at.map(|at| self.unaware.remove(at)).is_ok()
     }
 
     fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
@@ -779,13 +898,18 @@ impl Room {
         let Some(have) = member.lag.as_mut().and_then(Lag::drained) else { return };
         member.lag = None;
         let nudges = self.presence.unanswered(&member.owns());
+        let is_shown = member.announced.is_some() || member.claims.is_some();
         // It holds what is collected, too; that goes to everybody once more with the flush.
         let frame = self.document.sync_step2(&have);
         effects.push(Effect::Report(Report::Resynced));
         effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        self.make_aware(id);
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
         effects.push(Effect::Send { to: id, frame: Frame { bytes, kind: FrameKind::Notice } });
+        if nudges.is_empty() && is_shown {
+            self.ask_presence(id, effects); // For its own goodbye may be among them.
+        }
         self.nudge(id, &nudges, effects);
         // The question may have been dropped with the rest; a second one costs one small answer.
         self.ask(id, effects);
@@ -793,6 +917,7 @@ impl Room {
 
     fn left(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
+        self.make_aware(id);
         let owned = member.owns();
         self.presence.leave(id, &owned, now);
         self.owners.release(now, &owned, id);
@@ -859,7 +984,13 @@ impl Room {
         let Some((bytes, author)) = self.presence.take_dirty() else { return };
         self.awareness_at = Some(now);
         let frame = Frame { bytes, kind: FrameKind::Notice };
-        effects.push(Effect::FanOut { frame, except: author.into_iter().collect() });
+        let mut except = self.unaware.clone();
+        if let Some(author) = author
+            && let Err(at) = except.binary_search(&author)
+        {
+            except.insert(at, author);
+        }
+        effects.push(Effect::FanOut { frame, except });
     }
 
     fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -924,7 +1055,11 @@ impl Room {
 
     fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
-        if let Some(parts) = self.document.compaction(wants_snapshot) {
+        let makes_room = self.make_room_at.is_some_and(|at| now >= at);
+        if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
+            if self.make_room_at.take().is_some() {
+                self.made_room_at = Some(now);
+            }
             if wants_snapshot {
                 self.snapshot_wanted = Some(SnapshotBegun {
                     covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),

@@ -339,6 +339,9 @@ impl Room {
             // One that was overtaken would remove who came since.
             Said::Presence(_) if is_late => {}
             Said::Presence(body) => self.heard_awareness(now, origin, &body, true, effects),
+            // Told once or not at all: a bus may double what it carries.
+            Said::Stateless(_) if is_late => {}
+            Said::Stateless(payload) => self.stateless(None, &payload, effects),
             Said::Renew => self.presence.renew_all(now),
             Said::StateVector { have, deletes, asks } => self.compare(now, &have, deletes, asks, effects),
         }
@@ -527,6 +530,11 @@ impl Room {
         effects.push(Effect::Publish { number: remote.number, durable: remote.durable, said });
     }
 
+    /// Passes a text on to the members of other nodes; who does not hear it has missed it.
+    pub(super) fn publish_stateless(&mut self, payload: Bytes, effects: &mut Vec<Effect>) {
+        self.publish(Said::Stateless(payload), effects);
+    }
+
     fn publish_presence(&mut self, effects: &mut Vec<Effect>) {
         let body = self.presence.shown_here();
         self.publish(Said::Presence(body), effects);
@@ -697,7 +705,7 @@ fn overlaps(unconfirmed: &Bytes, scan: &Scan, deletes: &DeleteSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Input, Loaded, Tuning};
+    use super::super::{Dialect, Input, Loaded, Tuning};
     use super::*;
     use crate::limits::Limits;
     use crate::wire::awareness::NULL;
@@ -760,6 +768,7 @@ mod tests {
             }
             Said::Awareness(body) => Said::Awareness(body),
             Said::Presence(body) => Said::Presence(body),
+            Said::Stateless(payload) => Said::Stateless(payload),
             Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
@@ -938,6 +947,7 @@ mod tests {
             access: crate::access::Access::ReadWrite,
             wants_acks: false,
             wants_echo: false,
+            dialect: Dialect::YWebsocket,
         };
         said(&mut here, OPENED, Input::Joined(joining));
         let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
@@ -994,6 +1004,7 @@ mod tests {
             access: crate::access::Access::ReadWrite,
             wants_acks: false,
             wants_echo: false,
+            dialect: Dialect::YWebsocket,
         };
         let entry = |client, clock| encode::awareness_payload(&encode::awareness([(client, clock, &b"{}"[..])]));
         said(&mut there, OPENED, Input::Joined(joining(MEMBER)));
@@ -1045,6 +1056,7 @@ mod tests {
             access: crate::access::Access::ReadWrite,
             wants_acks: false,
             wants_echo: false,
+            dialect: super::super::Dialect::default(),
         };
         said(&mut room, OPENED, Input::Joined(joining));
         let entry = |clock, state: &[u8]| encode::awareness_payload(&encode::awareness([(5, clock, state)]));

@@ -1,7 +1,6 @@
 //! The rules of a room, each by itself: inputs in, effects out. `proto/tests/simulation` plays them together.
 
 use super::*;
-use crate::access::Access;
 use crate::lib0::write_var_uint;
 use crate::wire::Message;
 
@@ -39,9 +38,13 @@ impl TestRoom {
 
     /// Joins, wants acks, and says what stock clients say at first.
     fn join_as(&mut self, member: MemberId, access: Access) {
-        let identity = Identity::Anonymous;
-        self.input(Input::Joined(Joining { member, identity, access, wants_acks: true, wants_echo: false }));
+        self.join_in(Dialect::YWebsocket, member, access);
         self.input(Input::SyncStep1 { member, have: StateVector::default() });
+    }
+
+    fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
+        let identity = Identity::Anonymous;
+        self.input(Input::Joined(Joining { member, identity, access, wants_acks: true, wants_echo: false, dialect }));
     }
 
     fn input(&mut self, input: Input) {
@@ -271,6 +274,16 @@ fn a_viewers_edits_reach_nobody_and_are_refused() {
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
 }
 
+#[test]
+fn a_viewer_is_told_so_before_anything_else() {
+    let mut room = TestRoom::new();
+    room.join_as(ALICE, Access::ReadOnly);
+    assert_eq!(room.sent(ALICE).first(), Some(&Message::Authenticated { may_edit: false }));
+    room.join(BOB);
+    let sent = room.sent(BOB);
+    assert!(matches!(sent[..], [Message::SyncStep1(_), Message::SyncStep2(_)]), "{sent:?}");
+}
+
 /// A viewer's SyncStep2 was called saved as soon as its content was known, though not durable yet.
 #[test]
 fn what_a_viewer_repeats_is_acked_when_it_is_durable() {
@@ -356,6 +369,7 @@ fn a_question_during_the_lag_is_answered_by_the_difference() {
         access: Access::ReadWrite,
         wants_acks: false,
         wants_echo: false,
+        dialect: Dialect::YWebsocket,
     };
     room.input(Input::Joined(joining));
     room.edit(ALICE, &typed(7, 3, "d"));
@@ -1023,6 +1037,51 @@ fn a_full_document_takes_nothing_more_but_knows_what_it_has() {
     assert_eq!(room.acks(), [(ALICE, true, 1)]);
 }
 
+/// Who is told that a document is full has to be able to do something about it.
+#[test]
+fn a_full_document_takes_deletions_and_has_room_again() {
+    let limits = Limits { document_bytes_max: 110, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits.clone());
+    let collects = |room: &mut TestRoom| {
+        let effects = room.take();
+        let parts = effects.iter().find_map(|effect| match effect {
+            Effect::Compact { parts } => Some(parts),
+            _ => None,
+        });
+        let base = parts.map(|parts| crate::document::compact(parts, &limits).state);
+        if base.is_some() {
+            room.input(Input::Compacted { base });
+        }
+        (parts.is_some(), effects.iter().filter(|effect| matches!(effect, Effect::Ack { saved: true, .. })).count())
+    };
+    let delete = |start: u8, len: u8| Bytes::from(vec![0, 1, 7, 1, start, len]);
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(90)));
+    room.timeout();
+    room.appended(1);
+    room.skip();
+    room.edit(ALICE, &typed(7, 90, "more"));
+    room.timeout();
+    assert_eq!(collects(&mut room), (true, 0), "refused, and there might have been garbage");
+
+    room.edit(ALICE, &delete(0, 80));
+    room.timeout();
+    room.appended(2);
+    assert_eq!(collects(&mut room), (false, 1), "not over and over");
+    room.after(MAKE_ROOM_AGAIN);
+    assert_eq!(collects(&mut room), (true, 0));
+    room.edit(ALICE, &typed(7, 90, &"b".repeat(50)));
+    room.timeout();
+    room.appended(3);
+    assert_eq!(collects(&mut room), (false, 1), "there is room again");
+
+    for start in 80..127 {
+        room.edit(ALICE, &delete(start, 1));
+        room.timeout();
+    }
+    assert!(room.room.document.bytes() <= limits.document_bytes_max * 9 / 8, "deletions, too, come to an end");
+}
+
 #[test]
 fn a_room_has_a_bounded_number_of_members() {
     let mut room = TestRoom::with_limits(Limits { members_max: 1, ..Limits::default() });
@@ -1030,4 +1089,135 @@ fn a_room_has_a_bounded_number_of_members() {
     room.take();
     room.join(BOB);
     assert!(matches!(room.take()[..], [Effect::Close { member: BOB, code: CloseCode::RoomFull }]));
+}
+
+const HOCUSPOCUS: Dialect = Dialect::Hocuspocus { echoes: true };
+const QUIET: Dialect = Dialect::Hocuspocus { echoes: false };
+
+fn question(clocks: &[u8]) -> Message {
+    Message::SyncStep1(Bytes::copy_from_slice(clocks))
+}
+
+/// protocol.md 2.7, 3: a provider counts one SyncStep2 for each SyncStep1 of its own, and expects the question for it.
+#[test]
+fn hocuspocus_clients_are_asked_in_turn_with_each_question_of_theirs() {
+    let mut room = TestRoom::new();
+    room.join_in(HOCUSPOCUS, ALICE, Access::ReadWrite);
+    assert_eq!(room.sent(ALICE), []);
+    for _ in 0..2 {
+        room.input(Input::SyncStep1 { member: ALICE, have: StateVector::default() });
+        assert_eq!(room.sent(ALICE), [Message::SyncStep2(Bytes::from_static(&[0, 0])), question(&[0])]);
+    }
+}
+
+#[test]
+fn a_hocuspocus_client_that_joins_sees_who_is_there_before_it_asks() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 1, "{}")]);
+    room.skip();
+    room.join_in(QUIET, BOB, Access::ReadWrite);
+    assert_eq!(room.sent(BOB), [Message::Awareness(body(&[(7, 1, "{}")]))]);
+    // One that would echo it is asked before, and hears of no change until then.
+    room.join_in(HOCUSPOCUS, CAROL, Access::ReadWrite);
+    room.announce(ALICE, &[(7, 2, "{}")]);
+    room.after(Duration::from_secs(1));
+    assert_eq!(room.fanned_out(), [(Message::Awareness(body(&[(7, 2, "{}")])), vec![ALICE, CAROL])]);
+    for shown in [Some(Message::Awareness(body(&[(7, 2, "{}")]))), None] {
+        room.input(Input::SyncStep1 { member: CAROL, have: StateVector::default() });
+        let mut expected = vec![Message::SyncStep2(Bytes::from_static(&[0, 0])), question(&[0])];
+        expected.extend(shown);
+        assert_eq!(room.sent(CAROL), expected);
+    }
+}
+
+/// A client that came back while its old session was thought to live claimed its id, then echoed somebody else's entry before it had
+/// answered anything: the echo took the claim's place, and nobody saw the client until its next renewal.
+#[test]
+fn an_echo_does_not_replace_the_claim_to_an_own_id() {
+    let mut room = TestRoom::new();
+    for (member, id) in [(ALICE, 7), (BOB, 8)] {
+        room.join(member);
+        room.announce(member, &[(id, 3, "{}")]);
+    }
+    room.join_in(HOCUSPOCUS, CAROL, Access::ReadWrite);
+    room.announce(CAROL, &[(7, 3, "{}")]);
+    room.announce(CAROL, &[(8, 3, "{}")]);
+    room.skip();
+    room.input(Input::Left { member: ALICE });
+    assert_eq!(room.sent(CAROL), [Message::Awareness(body(&[(7, 3, "null")]))], "it is made to take the next clock");
+}
+
+/// An answer that the client does not count is taken like any other, and acknowledged to nobody.
+#[test]
+fn an_answer_out_of_turn_is_taken_without_an_ack() {
+    let mut room = TestRoom::new();
+    room.join(BOB);
+    room.join_in(HOCUSPOCUS, ALICE, Access::ReadWrite);
+    room.skip();
+    let update = typed(7, 0, "abc");
+    let scan = update::scan(&update, &Limits::default()).expect("an update");
+    let scanned = Scanned { update: update.clone(), scan, frame: None };
+    room.input(Input::Answer { member: ALICE, update: Box::new(scanned.clone()) });
+    room.timeout();
+    assert!(room.take().iter().any(|effect| matches!(effect, Effect::FanOut { .. })));
+    room.appended(1);
+    room.input(Input::Answer { member: ALICE, update: Box::new(scanned) });
+    assert!(!room.take().iter().any(|effect| matches!(effect, Effect::Ack { .. })));
+    room.answer(ALICE, &update);
+    assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: true, count: 1 }]));
+}
+
+/// HocuspocusProvider 4.5 and later takes the next clock in silence: asked for everybody's state, it tells its own.
+#[test]
+fn who_tells_a_new_clock_only_when_asked_is_asked() {
+    for (dialect, asks) in [(HOCUSPOCUS, false), (QUIET, true)] {
+        let mut room = TestRoom::new();
+        room.join(BOB);
+        room.join_in(dialect, ALICE, Access::ReadWrite);
+        room.announce(ALICE, &[(7, 4, "{}")]);
+        room.input(Input::Left { member: ALICE });
+        room.skip();
+        // It comes back with the clock at which everybody has seen it go.
+        room.join_in(dialect, ALICE, Access::ReadWrite);
+        room.announce(ALICE, &[(7, 4, "{}")]);
+        let mut expected = vec![Message::Awareness(body(&[(7, 4, "null")]))];
+        expected.extend(asks.then_some(Message::QueryAwareness));
+        assert_eq!(room.sent(ALICE), expected);
+    }
+}
+
+#[test]
+fn access_changes_in_a_live_session() {
+    let mut room = TestRoom::new();
+    room.join_in(HOCUSPOCUS, ALICE, Access::ReadOnly);
+    room.edit(ALICE, &typed(7, 0, "abc"));
+    assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
+    let readmitted = |access| Input::Readmitted { member: ALICE, identity: Identity::User("alice".into()), access };
+    room.input(readmitted(Access::ReadWrite));
+    assert_eq!(room.sent(ALICE), [question(&[0])], "it is asked for what was refused");
+    room.answer(ALICE, &typed(7, 0, "abc"));
+    room.timeout();
+    let author = room.take().into_iter().find_map(|effect| match effect {
+        Effect::Append { entries, .. } => entries[0].author.clone(),
+        _ => None,
+    });
+    assert_eq!(author.as_deref(), Some("alice"));
+    room.input(readmitted(Access::ReadOnly));
+    room.edit(ALICE, &typed(7, 3, "d"));
+    assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
+}
+
+#[test]
+fn a_stateless_message_goes_to_all_but_its_sender() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join_in(HOCUSPOCUS, BOB, Access::ReadOnly);
+    room.skip();
+    for from in [Some(BOB), None] {
+        room.input(Input::Stateless { from, payload: Bytes::from_static(b"hi") });
+        let [Effect::FanOut { frame, except }] = &room.take()[..] else { panic!("one frame for all") };
+        assert_eq!((&frame.bytes[..], frame.kind), (&b"\x05\x02hi"[..], FrameKind::Stateless));
+        assert_eq!(*except, from.into_iter().collect::<Vec<_>>());
+    }
 }

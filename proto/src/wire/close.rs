@@ -41,6 +41,8 @@ pub enum CloseCode {
     Overloaded,
     /// The client kept sending faster than its rate. 1013.
     RateExceeded,
+    /// The connection has to begin anew: too much waited for a token, or the token ran out. 1013.
+    Reset,
     /// A message that no client of the dialect sends. 4400, permanent.
     BadFrame,
     /// May not open this dashboard, or may not any longer. 4403, permanent.
@@ -60,7 +62,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 19] = [
+    pub const ALL: [CloseCode; 20] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -73,6 +75,7 @@ impl CloseCode {
         CloseCode::TooManySessions,
         CloseCode::Overloaded,
         CloseCode::RateExceeded,
+        CloseCode::Reset,
         CloseCode::BadFrame,
         CloseCode::Forbidden,
         CloseCode::BadName,
@@ -97,7 +100,8 @@ impl CloseCode {
             | CloseCode::RoomFull
             | CloseCode::TooManySessions
             | CloseCode::Overloaded
-            | CloseCode::RateExceeded => 1013,
+            | CloseCode::RateExceeded
+            | CloseCode::Reset => 1013,
             CloseCode::BadFrame => 4400,
             CloseCode::Forbidden => 4403,
             CloseCode::BadName => 4404,
@@ -124,6 +128,7 @@ impl CloseCode {
             CloseCode::TooManySessions => "too many connections from here, try again",
             CloseCode::Overloaded => "server is busy, try again",
             CloseCode::RateExceeded => "rate limit exceeded, try again",
+            CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => "no such dashboard",

@@ -104,6 +104,17 @@ pub fn permission_denied(reason: &str) -> Bytes {
     frame(&[], &[tag::AUTH, tag::PERMISSION_DENIED], reason.as_bytes())
 }
 
+/// The scopes of [`authenticated`], as Hocuspocus has them.
+pub(super) const READ_WRITE: &str = "read-write";
+pub(super) const READ_ONLY: &str = "readonly";
+
+/// What the session may do. Only to clients that opted in; stock providers of y-websocket pass over it.
+#[must_use]
+pub fn authenticated(may_edit: bool) -> Bytes {
+    let scope = if may_edit { READ_WRITE } else { READ_ONLY };
+    frame(&[], &[tag::AUTH, tag::AUTHENTICATED], scope.as_bytes())
+}
+
 /// Whether everything that the client sent is durable. Only to clients that opted in: y-websocket 4 misreads what it does not
 /// know.
 #[must_use]

@@ -1,4 +1,4 @@
-//! The bytes on the wire: WebSocket frames, and in them the messages of the y-websocket dialect.
+//! The bytes on the wire: WebSocket frames, and in them the messages of the y-websocket dialect, or those of [`hocuspocus`].
 //!
 //! One binary WebSocket message is one [`Message`], because stock clients read the first message of a frame and drop the rest.
 //! [`decode`] is what a server makes of a client's frame, [`decode_from_server`] the other way round; [`encode`] writes every
@@ -15,6 +15,7 @@ use close::CloseCode;
 pub mod awareness;
 pub mod close;
 pub mod encode;
+pub mod hocuspocus;
 mod json;
 pub mod websocket;
 
@@ -40,6 +41,8 @@ pub mod tag {
 
     /// Under [`AUTH`]: a reason.
     pub const PERMISSION_DENIED: u8 = 0;
+    /// Under [`AUTH`]: what the session may do, in Hocuspocus' numbers and words.
+    pub const AUTHENTICATED: u8 = 2;
 }
 
 /// One message of the y-websocket dialect.
@@ -59,6 +62,11 @@ pub enum Message {
     Auth(Bytes),
     /// From a server: the reason why it will not serve.
     PermissionDenied(String),
+    /// From a server, to clients that opted in: what the session may do.
+    Authenticated {
+        /// `"read-write"` or `"readonly"`.
+        may_edit: bool,
+    },
     /// From a server, to clients that opted in: whether all edits they sent are durable.
     SyncStatus {
         /// `true`: durable; `false`: not kept.
@@ -116,6 +124,11 @@ pub fn decode_from_server(frame: &Bytes) -> Result<Message, FrameError> {
     decode_as(frame, |kind, reader| match kind {
         tag::AUTH => match reader.var_uint()? {
             0 => Ok(Message::PermissionDenied(reader.var_str()?.to_owned())),
+            2 => match reader.var_str()? {
+                encode::READ_WRITE => Ok(Message::Authenticated { may_edit: true }),
+                encode::READ_ONLY => Ok(Message::Authenticated { may_edit: false }),
+                _ => Err(FrameError::UnknownStatus(2)),
+            },
             unknown => Err(FrameError::UnknownStatus(unknown)),
         },
         tag::SYNC_STATUS => match reader.var_uint()? {
@@ -175,6 +188,7 @@ mod tests {
             Message::QueryAwareness => encode::query_awareness(),
             Message::Auth(body) => [&[tag::AUTH], &body[..]].concat().into(),
             Message::PermissionDenied(reason) => encode::permission_denied(reason),
+            Message::Authenticated { may_edit } => encode::authenticated(*may_edit),
             Message::SyncStatus { saved } => encode::sync_status(*saved),
         }
     }
@@ -215,6 +229,12 @@ mod tests {
         assert_eq!(denied, hex("02 00 02 6e 6f"));
         assert_eq!(decode_from_server(&denied), Ok(Message::PermissionDenied("no".to_owned())));
         assert_eq!(decode(&denied), Ok(Message::Auth(hex("00 02 6e 6f"))));
+        let read_only = encode::authenticated(false);
+        assert_eq!(read_only, hex("02 02 08 72 65 61 64 6f 6e 6c 79"));
+        assert_eq!(decode_from_server(&read_only), Ok(Message::Authenticated { may_edit: false }));
+        let read_write = encode::authenticated(true);
+        assert_eq!(read_write, hex("02 02 0a 72 65 61 64 2d 77 72 69 74 65"));
+        assert_eq!(decode_from_server(&read_write), Ok(Message::Authenticated { may_edit: true }));
         for saved in [true, false] {
             let status = encode::sync_status(saved);
             assert_eq!(status, if saved { hex("08 01") } else { hex("08 00") });

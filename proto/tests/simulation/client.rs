@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use ydash_proto::access::Access;
 use ydash_proto::id::ClientId;
+use ydash_proto::room::Dialect;
 use ydash_proto::update::{DeleteSet, StateVector};
 use ydash_proto::wire::{self, Message, awareness, encode};
 use yrs::types::ToJson;
@@ -23,6 +24,7 @@ const OUTDATED_AFTER: u64 = 30_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manners {
     pub(crate) access: Access,
+    pub(crate) dialect: Dialect,
     pub(crate) wants_acks: bool,
     /// Sends every awareness entry that it takes back to the server, as y-websocket up to 3.1 does.
     pub(crate) echoes: bool,
@@ -57,6 +59,8 @@ pub(crate) struct Client {
     made: Arc<Mutex<Vec<Bytes>>>,
     awareness: BTreeMap<ClientId, Known>,
     count: u64,
+    /// What HocuspocusProvider calls its unsynced changes.
+    pub(crate) unsynced: u32,
     /// When its own timer last gave somebody up whose renewals were late.
     pub(crate) gave_up_at: u64,
 }
@@ -78,6 +82,7 @@ impl Client {
             made,
             awareness: BTreeMap::new(),
             count: 0,
+            unsynced: 0,
             gave_up_at: 0,
         };
         if manners.is_shown {
@@ -88,7 +93,8 @@ impl Client {
     }
 
     /// What goes out when the socket opens, before anything is read.
-    pub(crate) fn open(&self) -> Vec<Bytes> {
+    pub(crate) fn open(&mut self) -> Vec<Bytes> {
+        self.unsynced = 1;
         let mut frames = vec![encode::sync_step1(&self.clocks().encode())];
         if self.state().is_some() {
             frames.push(self.entries(&[self.id]));
@@ -119,7 +125,18 @@ impl Client {
                 Vec::new()
             }
             Message::Awareness(body) if self.manners.is_aware => self.hear(now, &body),
-            Message::Awareness(_) | Message::SyncStatus { .. } => Vec::new(),
+            Message::SyncStatus { saved: true } => {
+                self.unsynced = self.unsynced.saturating_sub(1);
+                Vec::new()
+            }
+            Message::QueryAwareness if self.manners.is_aware => {
+                let shown = self.awareness.iter().filter(|(_, known)| known.state.is_some()).map(|(&id, _)| id);
+                vec![self.entries(&shown.collect::<Vec<_>>())]
+            }
+            Message::Awareness(_)
+            | Message::SyncStatus { .. }
+            | Message::Authenticated { .. }
+            | Message::QueryAwareness => Vec::new(),
             other => panic!("{other:?} is nothing to send to a client"),
         }
     }
@@ -130,6 +147,7 @@ impl Client {
         let made = core::mem::take(&mut *self.made.lock().expect("one thread"));
         let update = made.into_iter().next()?;
         assert_eq!(self.replica.receive(&update).len(), 1, "an own edit follows on what is known");
+        self.unsynced += 1;
         Some(encode::update(&update))
     }
 
@@ -230,7 +248,9 @@ impl Client {
         if changed.is_empty() {
             return Vec::new();
         }
-        if self.manners.echoes {
+        if self.manners.dialect == (Dialect::Hocuspocus { echoes: false }) {
+            Vec::new()
+        } else if self.manners.echoes {
             vec![self.entries(&changed)]
         } else if speaks_up {
             vec![self.entries(&[self.id])]

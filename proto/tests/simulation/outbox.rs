@@ -87,7 +87,7 @@ impl Outbox {
 fn weight(frame: &Frame) -> usize {
     match frame.kind {
         FrameKind::State => 0,
-        FrameKind::Flush(_) | FrameKind::Notice => frame.bytes.len(),
+        FrameKind::Flush(_) | FrameKind::Notice | FrameKind::Stateless => frame.bytes.len(),
     }
 }
 
@@ -95,6 +95,6 @@ fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
         FrameKind::State => 0,
         FrameKind::Flush(seq) => seq,
-        FrameKind::Notice => FlushSeq::MAX,
+        FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
 }

@@ -18,9 +18,12 @@ use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::LogEntry;
 use ydash_proto::log::LogPosition;
-use ydash_proto::room::{Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning};
+use ydash_proto::room::{
+    Dialect, Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning,
+};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, StateVector};
+use ydash_proto::wire::hocuspocus::Turns;
 use ydash_proto::wire::{self, Message, encode};
 
 const PROBE_TIMEOUT: u64 = 5_000;
@@ -65,6 +68,9 @@ struct Session {
     /// The client's end is gone.
     is_dead: bool,
     frames: u32,
+    /// Questions that were written to it, and which of its answers count.
+    questions: u64,
+    turns: Turns,
     saved: u32,
     refused: u32,
     durable: u32,
@@ -164,10 +170,17 @@ impl World {
             let is_hostile = n == 1 && has_hostile;
             let access = if n > 1 && rng.chance(20) { Access::ReadOnly } else { Access::ReadWrite };
             let is_aware = is_hostile || rng.chance(85);
+            // Not drawn from the stream that everything else is drawn from: seeds that once found something stay what they were.
+            let dialect = match (seed + n as u64) % 5 {
+                0 => Dialect::Hocuspocus { echoes: true },
+                1 => Dialect::Hocuspocus { echoes: false },
+                _ => Dialect::YWebsocket,
+            };
             let manners = Manners {
                 access,
-                wants_acks: rng.chance(60),
-                echoes: rng.chance(80),
+                dialect,
+                wants_acks: rng.chance(60) || dialect != Dialect::YWebsocket,
+                echoes: rng.chance(80) && dialect != Dialect::Hocuspocus { echoes: false },
                 is_aware,
                 is_shown: is_aware && (is_hostile || rng.chance(80)),
                 edits: access.may_edit() || rng.chance(50),
@@ -303,7 +316,8 @@ impl World {
                 let frame = self.clients[client].change_state(now);
                 self.say(client, frame);
             }
-            16 => {
+            // Asking again, HocuspocusProvider forgets how many of its edits are not acknowledged yet.
+            16 if manners.dialect == Dialect::YWebsocket => {
                 let have = self.clients[client].clocks();
                 self.say(client, encode::sync_step1(&have.encode()));
             }
@@ -410,6 +424,8 @@ impl World {
                 is_over: false,
                 is_dead: false,
                 frames: 0,
+                questions: 0,
+                turns: Turns::default(),
                 saved: 0,
                 refused: 0,
                 durable: 0,
@@ -425,6 +441,7 @@ impl World {
             access: manners.access,
             wants_acks: manners.wants_acks,
             wants_echo: false,
+            dialect: manners.dialect,
         };
         self.tell(Input::Joined(joining));
         if manners.is_shown && self.clients[client].state().is_none() {
@@ -458,6 +475,7 @@ impl World {
             let Some((_, frame)) = session.up.pop_front() else { return };
             let (update, is_live) = match wire::decode(&frame).expect("clients speak the dialect") {
                 Message::SyncStep1(have) => {
+                    session.turns.client_asked();
                     let have = StateVector::decode(&have, &self.limits).expect("a state vector");
                     self.tell(Input::SyncStep1 { member, have });
                     continue;
@@ -474,11 +492,16 @@ impl World {
                 Message::Update(update) => (update, true),
                 other => panic!("{other:?}"),
             };
-            session.frames += 1;
-            session.unsaved.push(update.clone());
+            let speaks_hocuspocus = self.clients[session.client].manners.dialect != Dialect::YWebsocket;
+            let counts = is_live || !speaks_hocuspocus || session.turns.client_answered(session.questions);
             let scan = update::scan(&update, &self.limits).expect("clients write updates");
             let frame = is_live.then_some(frame);
-            self.tell(Input::Update { member, update: Box::new(Scanned { update, scan, frame }) });
+            if counts {
+                session.frames += 1;
+                session.unsaved.push(update.clone());
+            }
+            let update = Box::new(Scanned { update, scan, frame });
+            self.tell(if counts { Input::Update { member, update } } else { Input::Answer { member, update } });
         }
     }
 
@@ -503,6 +526,21 @@ impl World {
             for answer in self.clients[client].receive(now, &frame) {
                 self.say(client, answer);
             }
+            self.check_unsynced(client, &frame);
+        }
+    }
+
+    /// A Hocuspocus client that has no unsynced changes has none that could still be lost.
+    fn check_unsynced(&self, client: usize, frame: &Bytes) {
+        let client = &self.clients[client];
+        if client.manners.dialect != Dialect::YWebsocket
+            && client.manners.converges()
+            && frame.starts_with(&[wire::tag::SYNC_STATUS])
+            && client.unsynced == 0
+        {
+            let durable = self.store.durable().clocks().get(client.id);
+            let own = client.clocks().get(client.id);
+            assert!(durable >= own, "client {} thinks {own} of its edits are saved, {durable} are", client.id);
         }
     }
 
@@ -519,7 +557,10 @@ impl World {
                 let at = session.down.back().map_or(0, |(at, _)| *at).max(now + session.delay + jitter);
                 for item in items {
                     match item {
-                        Item::Frame(frame) => session.down.push_back((at, frame.bytes)),
+                        Item::Frame(frame) => {
+                            session.questions += u64::from(frame.bytes.starts_with(&[0, 0]));
+                            session.down.push_back((at, frame.bytes));
+                        }
                         Item::Acks { saved, count } => {
                             (0..count).for_each(|_| session.down.push_back((at, encode::sync_status(saved))));
                         }
@@ -1027,6 +1068,9 @@ impl World {
                 // Of who comes back while its old session is thought to live, more may wait than may be held.
                 if client.manners.access.may_edit() && self.limits.held_updates_max > 8 {
                     assert_eq!(session.refused, 0, "refused {member} {:?}", client.manners);
+                    if client.manners.dialect != Dialect::YWebsocket {
+                        assert_eq!(client.unsynced, 0, "unsynced changes of {member} {:?}", client.manners);
+                    }
                 }
             }
             if client.manners.is_aware {

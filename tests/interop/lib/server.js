@@ -1,6 +1,7 @@
 // The server under test: a process of our own, or the one that YDASH_URL names.
 
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +10,10 @@ import { fileURLToPath } from 'node:url'
 import { eventually } from './wait.js'
 
 const BINARY = process.env.YDASH_BIN ?? fileURLToPath(new URL('../../../target/release/ydash', import.meta.url))
+/** `examples/controlled_server.rs`; `cargo test` builds it, too. */
+const CONTROLLED = process.env.YDASH_CONTROLLED_BIN ?? ['release', 'debug']
+  .map(profile => fileURLToPath(new URL(`../../../target/${profile}/examples/controlled_server`, import.meta.url)))
+  .find(existsSync)
 const EXTERNAL = process.env.YDASH_URL?.replace(/\/+$/, '')
 
 /** Why a test that must start, stop or configure the server cannot run; `false` when it can. */
@@ -20,6 +25,7 @@ export class Server {
   #output = ''
   #port
   #args
+  #binary = BINARY
 
   /** Starts a process with an empty memory store, unless `store` says otherwise. */
   static async start ({ store = 'memory:', args = [], port } = {}) {
@@ -28,6 +34,22 @@ export class Server {
     server.#port = port ?? await freePort()
     await server.restart()
     return server
+  }
+
+  /** A process that asks for tokens, and whose store goes down and up at a word. */
+  static async controlled () {
+    if (!CONTROLLED) throw new Error('cargo build --example controlled_server')
+    const server = new Server()
+    server.#binary = CONTROLLED
+    server.#args = []
+    server.#port = await freePort()
+    await server.restart()
+    return server
+  }
+
+  /** Tells a controlled server what to do. */
+  say (line) {
+    this.#process.stdin.write(`${line}\n`)
   }
 
   /** The server for tests that only talk to it: the external one if there is one. */
@@ -52,8 +74,8 @@ export class Server {
 
   /** Starts the process again on the same port, after `stop`. */
   async restart () {
-    const child = spawn(BINARY, ['--listen', `127.0.0.1:${this.#port}`, ...this.#args], {
-      stdio: ['ignore', 'pipe', 'pipe']
+    const child = spawn(this.#binary, ['--listen', `127.0.0.1:${this.#port}`, ...this.#args], {
+      stdio: [this.#binary === BINARY ? 'ignore' : 'pipe', 'pipe', 'pipe']
     })
     let exit = null
     child.on('error', error => { exit = error.message })
@@ -66,8 +88,8 @@ export class Server {
     await eventually(async () => {
       if (exit !== null) return true
       return (await fetch(`${this.http}/healthz`)).ok
-    }, { within: 15_000, what: `${BINARY} answers /healthz` })
-    if (exit !== null) throw new Error(`${BINARY} ended at once (${exit}):\n${this.#output}`)
+    }, { within: 15_000, what: `${this.#binary} answers /healthz` })
+    if (exit !== null) throw new Error(`${this.#binary} ended at once (${exit}):\n${this.#output}`)
   }
 
   /** Ends the process and waits until it is gone. Harmless when it is gone already, or not ours. */

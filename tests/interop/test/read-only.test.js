@@ -33,6 +33,7 @@ describe('read-only', { skip: needsOwnServer }, () => {
     client.send(syncStep1())
     client.send(syncStep2(state)) // nothing new: what every client answers unasked
     await eventually(() => client.count(SAVED) === 1)
+    assert.equal(client.frames[0].toString('latin1'), '\x02\x02\x08readonly')
     const doc = new latest.Y.Doc()
     doc.getText('text').insert(0, 'graffiti')
     client.send(update(latest.Y.encodeStateAsUpdate(doc)))

@@ -1,0 +1,638 @@
+//! The documents of one socket in the Hocuspocus dialect: each is let in by a token, opened, joined and left by itself.
+//!
+//! A document is waited for until its token has come, opened beside the others, and a member of its room from then on; what its client
+//! says meanwhile waits here, within bounds. One that was denied stays so until another token comes: everything else about it is
+//! ignored. What concerns a single document never ends the socket, unless its client can only be helped by coming back.
+
+use super::reader::{End, Reader, Talk, question_bucket};
+use super::rooms::Rooms;
+use super::{Admitted, Sessions};
+use crate::metrics::Refusal;
+use crate::outbox::{Outbox, REFUSAL_HOLD};
+use crate::room::{OpenError, RoomHandle};
+use bytes::Bytes;
+use core::pin::Pin;
+use core::time::Duration;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tracing::debug;
+use ydash_proto::id::{DashboardId, MemberId};
+use ydash_proto::rate::TokenBucket;
+use ydash_proto::room::{Dialect, Input, Joining};
+use ydash_proto::time::Timestamp;
+use ydash_proto::wire::Message;
+use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::hocuspocus::{
+    self, ADDRESS_BYTES_MAX, Address, ClientMessage, HEARTBEAT, Incoming, TOKEN_BYTES_MAX, Turns,
+};
+
+/// How often every socket gets a sign of life. Providers reconnect after 30 s without a message (`messageReconnectTimeout`).
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// How long a token may follow a document's first question. Versions 3 and 4 send theirs before it; 2 sends none if it has none.
+const TOKEN_GRACE: Duration = Duration::from_millis(200);
+/// Between two attempts to open a document while the store is away.
+const OPEN_AGAIN: Duration = Duration::from_millis(700);
+/// How long before a token runs out the client is asked for another, at most.
+const RENEW_BEFORE: Duration = Duration::from_secs(30);
+/// What a waiting message costs beside its bytes.
+const WAITING_OVERHEAD: usize = 64;
+/// How often documents may be opened on one socket: so many at once for each that may be open, then so many a second.
+const OPENS_BURST_FACTOR: usize = 2;
+const OPENS_PER_SECOND: u32 = 50;
+
+/// What the application is told when an authenticator says no: Hocuspocus' own word.
+const DENIED: &str = "permission-denied";
+const TOO_MANY: &str = "documents_per_socket_max reached";
+const RULES_BROKEN: &str = "Reset Connection";
+
+/// The documents of one socket.
+pub(super) struct Documents {
+    sessions: Arc<Sessions>,
+    rooms: Arc<Rooms>,
+    outbox: Arc<Outbox>,
+    address: IpAddr,
+    /// By address as it comes.
+    documents: HashMap<Bytes, Document>,
+    opening: FuturesUnordered<JoinHandle<Opened>>,
+    attempts: u64,
+    /// Bytes that wait in all documents together.
+    waiting: usize,
+    opens: TokenBucket,
+    began: Instant,
+    was_admitted: bool,
+    heartbeat_at: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+struct Document {
+    address: Address,
+    phase: Phase,
+    queue: VecDeque<Bytes>,
+}
+
+enum Phase {
+    /// Somebody speaks of it without having shown a token.
+    Waiting { since: Instant, asked_at: Option<Instant> },
+    /// A token was good for it.
+    Opening { attempt: u64, admitted: Admitted, echoes: bool },
+    /// A member of its room.
+    Live(Box<Live>),
+    /// No token was good for it so far.
+    Denied,
+}
+
+struct Live {
+    member: MemberId,
+    room: RoomHandle,
+    admitted: Admitted,
+    expires_at: Option<Instant>,
+    ask_token_at: Option<Instant>,
+    /// When to show who is here to a client that has not asked anything.
+    introduce_at: Option<Instant>,
+    turns: Turns,
+    questions: TokenBucket,
+}
+
+/// How an attempt to open a document ended.
+pub(super) struct Opened {
+    key: Bytes,
+    attempt: u64,
+    outcome: Result<RoomHandle, OpenError>,
+}
+
+/// What a [`Documents`] waits for beside the socket.
+pub(super) enum Happened {
+    Opened(Opened),
+    Time,
+}
+
+impl Talk for Documents {
+    type Event = Happened;
+
+    async fn take(&mut self, reader: &mut Reader<'_>, frame: Bytes) -> Result<(), End> {
+        let (address, message) = match hocuspocus::decode(&frame) {
+            Ok(Incoming::Liveness) => return Ok(()),
+            Ok(Incoming::Addressed { address, .. }) if address.len() > ADDRESS_BYTES_MAX => {
+                return Err(reader.refuse(Refusal::BadName, CloseCode::BadFrame));
+            }
+            Ok(Incoming::Addressed { address, message }) => (address, message),
+            Err(failure) => {
+                debug!(%failure, "frame refused");
+                return Err(reader.refuse(Refusal::GarbageFrame, CloseCode::BadFrame));
+            }
+        };
+        match message {
+            ClientMessage::Token { token, version } => {
+                self.token(reader, address, &token, hocuspocus::echoes_presence(version.as_deref())).await
+            }
+            // Not answered: a provider that is there again by then would take it for its own end.
+            ClientMessage::Close => {
+                self.forget(address.as_bytes()).await;
+                Ok(())
+            }
+            ClientMessage::Ignored(kind) => {
+                reader.ignore(kind);
+                Ok(())
+            }
+            message => self.say(reader, address, message, &frame).await,
+        }
+    }
+
+    async fn wait(&mut self) -> Happened {
+        // Both are cancel-safe: what was opened stays in its handle, the timer keeps its deadline.
+        tokio::select! {
+            Some(opened) = self.opening.next(), if !self.opening.is_empty() => match opened {
+                Ok(opened) => Happened::Opened(opened),
+                Err(_) => Happened::Time, // It panicked; its document waits for the deadline.
+            },
+            () = &mut self.timer => Happened::Time,
+        }
+    }
+
+    async fn attend(&mut self, reader: &mut Reader<'_>, event: Happened) -> Result<(), End> {
+        match event {
+            Happened::Opened(opened) => self.opened(reader, opened).await,
+            Happened::Time => self.look_at_the_time(reader).await,
+        }
+    }
+
+    async fn dismissed(&mut self, _: &mut Reader<'_>, member: MemberId, code: CloseCode) -> Result<(), End> {
+        let is_it = |document: &Document| matches!(&document.phase, Phase::Live(live) if live.member == member);
+        let found = self.documents.iter().find(|(_, document)| is_it(document)).map(|(key, _)| key.clone());
+        match found {
+            Some(key) => self.deny(&key, code.reason()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn leave(&mut self) {
+        for (_, document) in core::mem::take(&mut self.documents) {
+            if let Phase::Live(live) = document.phase {
+                self.part(&live).await;
+            }
+        }
+    }
+}
+
+impl Documents {
+    pub(super) fn new(sessions: Arc<Sessions>, rooms: Arc<Rooms>, outbox: Arc<Outbox>, address: IpAddr) -> Documents {
+        let now = Instant::now();
+        let burst = sessions.config.limits.documents_per_socket_max.saturating_mul(OPENS_BURST_FACTOR);
+        Documents {
+            rooms,
+            outbox,
+            address,
+            documents: HashMap::new(),
+            opening: FuturesUnordered::new(),
+            attempts: 0,
+            waiting: 0,
+            opens: TokenBucket::new(u32::try_from(burst).unwrap_or(u32::MAX), OPENS_PER_SECOND, Timestamp(0)),
+            began: now,
+            was_admitted: false,
+            heartbeat_at: now + HEARTBEAT_EVERY,
+            timer: Box::pin(sleep_until(now + sessions.config.auth_timeout.min(HEARTBEAT_EVERY))),
+            sessions,
+        }
+    }
+
+    /// A client shows its token for the first time, or another one.
+    async fn token(&mut self, reader: &mut Reader<'_>, address: &str, token: &Bytes, echoes: bool) -> Result<(), End> {
+        let key = match self.documents.get_key_value(address.as_bytes()) {
+            Some((key, _)) => key.clone(),
+            None => match self.introduce(reader, address)? {
+                Some(key) => key,
+                None => return Ok(()),
+            },
+        };
+        let document = self.documents.get_mut(&key).expect("found or made above");
+        let dashboard = match DashboardId::parse_short(document.address.document()) {
+            Ok(dashboard) => dashboard,
+            Err(_) => {
+                reader.count(Refusal::BadName);
+                return self.deny(&key, CloseCode::BadName.reason()).await;
+            }
+        };
+        let admitted = match core::str::from_utf8(token) {
+            Ok(token) if token.len() <= TOKEN_BYTES_MAX => {
+                self.sessions.doorkeeper.admit(self.address, &dashboard, Some(token).filter(|token| !token.is_empty()))
+            }
+            _ => None,
+        };
+        let Some(admitted) = admitted else {
+            reader.count(Refusal::Forbidden);
+            return self.deny(&key, DENIED).await;
+        };
+        match &mut document.phase {
+            Phase::Live(live) => {
+                let is_other = live.admitted.identity != admitted.identity || live.admitted.access != admitted.access;
+                (live.expires_at, live.ask_token_at) = lifetime(&admitted);
+                live.admitted = admitted;
+                let Admitted { identity, access, .. } = live.admitted.clone();
+                let (member, room) = (live.member, live.room.clone());
+                let answer = hocuspocus::authenticated(&document.address, access);
+                if is_other {
+                    let readmitted = Input::Readmitted { member, identity, access };
+                    room.input(readmitted).await.map_err(|_| End::with(CloseCode::Internal))?;
+                }
+                self.reschedule();
+                self.tell(answer)
+            }
+            Phase::Opening { admitted: before, .. } => {
+                *before = admitted;
+                Ok(())
+            }
+            Phase::Waiting { .. } | Phase::Denied => self.open(reader, key, dashboard, admitted, echoes).await,
+        }
+    }
+
+    /// Makes room for a document that was not spoken of before. `None` when there is none.
+    fn introduce(&mut self, reader: &mut Reader<'_>, address: &str) -> Result<Option<Bytes>, End> {
+        let address = Address::new(address);
+        let max = self.sessions.config.limits.documents_per_socket_max;
+        if self.documents.len() >= max {
+            // Version 2 does not say that it gave a document up.
+            let is_denied = |document: &Document| matches!(document.phase, Phase::Denied);
+            let denied = self.documents.iter().find(|(_, document)| is_denied(document)).map(|(key, _)| key.clone());
+            denied.and_then(|key| self.documents.remove(&key));
+        }
+        if self.documents.len() >= max {
+            reader.count(Refusal::SocketDocuments);
+            self.tell(hocuspocus::permission_denied(&address, TOO_MANY))?;
+            return Ok(None);
+        }
+        let key = Bytes::copy_from_slice(address.as_str().as_bytes());
+        let phase = Phase::Waiting { since: Instant::now(), asked_at: None };
+        self.documents.insert(key.clone(), Document { address, phase, queue: VecDeque::new() });
+        self.reschedule();
+        Ok(Some(key))
+    }
+
+    async fn open(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: Bytes,
+        dashboard: DashboardId,
+        admitted: Admitted,
+        echoes: bool,
+    ) -> Result<(), End> {
+        reader.spend(&mut self.opens).await;
+        while let Some(pause) = self.sessions.doorkeeper.pause(self.address) {
+            reader.count(Refusal::JoinRate);
+            sleep(pause).await;
+        }
+        // What was closed again before it was open is still on its way.
+        while self.opening.len() >= self.sessions.config.limits.documents_per_socket_max {
+            self.one_opened(reader).await?;
+        }
+        self.attempts += 1;
+        let attempt = self.attempts;
+        let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
+        document.phase = Phase::Opening { attempt, admitted, echoes };
+        self.begin(key, attempt, dashboard);
+        self.reschedule();
+        Ok(())
+    }
+
+    /// Opens a document beside the others, for as long as it may take while the store is away.
+    fn begin(&self, key: Bytes, attempt: u64, dashboard: DashboardId) {
+        let (registry, outbox) = (self.sessions.registry.clone(), Arc::clone(&self.outbox));
+        let patience = Instant::now() + self.sessions.config.auth_timeout;
+        // A task of its own, since opening that is given up halfway would leave its slot in the registry.
+        self.opening.push(self.sessions.tracker.spawn(async move {
+            let outcome = loop {
+                match registry.open(&dashboard).await {
+                    Err(OpenError::Store(_) | OpenError::Memory) if Instant::now() < patience && !outbox.is_gone() => {
+                        sleep(OPEN_AGAIN + Duration::from_millis(fastrand::u64(0..600))).await;
+                    }
+                    outcome => break outcome,
+                }
+            };
+            Opened { key, attempt, outcome }
+        }));
+    }
+
+    /// Waits for the next document that is open.
+    async fn one_opened(&mut self, reader: &mut Reader<'_>) -> Result<(), End> {
+        match self.opening.next().await {
+            Some(Ok(opened)) => Box::pin(self.opened(reader, opened)).await,
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
+    async fn opened(&mut self, reader: &mut Reader<'_>, opened: Opened) -> Result<(), End> {
+        let Opened { key, attempt, outcome } = opened;
+        let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
+        let Phase::Opening { attempt: current, admitted, echoes } = &document.phase else { return Ok(()) };
+        if *current != attempt {
+            return Ok(()); // Closed and opened again since.
+        }
+        let (admitted, echoes) = (admitted.clone(), *echoes);
+        let room = match outcome {
+            Ok(room) => room,
+            Err(failure) => {
+                let code = self.sessions.refuse_open(&failure);
+                return match failure {
+                    OpenError::Draining => Err(End::with(code)),
+                    OpenError::Store(_) | OpenError::Memory => Err(End::Close(code, REFUSAL_HOLD)),
+                    // Nothing that coming back would help with, for a while.
+                    OpenError::Damaged | OpenError::Quarantined => self.deny(&key, code.reason()).await,
+                };
+            }
+        };
+        let member = self.sessions.next_member();
+        let joining = Joining {
+            member,
+            identity: admitted.identity.clone(),
+            access: admitted.access,
+            wants_acks: true,
+            wants_echo: false,
+            dialect: Dialect::Hocuspocus { echoes },
+        };
+        self.outbox.enroll(member, document.address.prefix().clone());
+        let authenticated = hocuspocus::authenticated(&document.address, admitted.access);
+        self.tell(authenticated)?;
+        if room.join(joining, Arc::clone(&self.outbox)).await.is_err() {
+            // It ended in between: once more.
+            self.outbox.withdraw(member);
+            self.begin(key, attempt, room.id().clone());
+            return Ok(());
+        }
+        self.was_admitted = true;
+        self.rooms.insert(member, room.clone());
+        let (expires_at, ask_token_at) = lifetime(&admitted);
+        let live = Live {
+            member,
+            room,
+            admitted,
+            expires_at,
+            ask_token_at,
+            introduce_at: echoes.then(|| Instant::now() + TOKEN_GRACE),
+            turns: Turns::default(),
+            questions: question_bucket(reader.now()),
+        };
+        let document = self.documents.get_mut(&key).expect("it was here before the room was joined");
+        document.phase = Phase::Live(Box::new(live));
+        self.reschedule();
+        self.replay(reader, &key).await
+    }
+
+    /// Says what waited until the document was open.
+    async fn replay(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Result<(), End> {
+        while let Some(document) = self.documents.get_mut(key)
+            && let Phase::Live(_) = document.phase
+            && let Some(frame) = document.queue.pop_front()
+        {
+            self.waiting -= frame.len() + WAITING_OVERHEAD;
+            if let Ok(Incoming::Addressed { message, .. }) = hocuspocus::decode(&frame) {
+                self.say_live(reader, key, message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Anything but a token and a goodbye.
+    async fn say(
+        &mut self,
+        reader: &mut Reader<'_>,
+        address: &str,
+        message: ClientMessage,
+        frame: &Bytes,
+    ) -> Result<(), End> {
+        let is_question = matches!(message, ClientMessage::Common(Message::SyncStep1(_)));
+        let Some(document) = self.documents.get_mut(address.as_bytes()) else {
+            // Version 2 takes its leave after its goodbye. Who is here announces itself again once it was let in.
+            if matches!(message, ClientMessage::Common(Message::Awareness(_))) {
+                return Ok(());
+            }
+            if address.is_empty() && !is_question {
+                // What y-websocket clients begin with reads like this.
+                return Err(reader.refuse(Refusal::GarbageFrame, CloseCode::BadFrame));
+            }
+            let Some(key) = self.introduce(reader, address)? else { return Ok(()) };
+            return self.wait_for_token(reader, &key, is_question, frame);
+        };
+        match document.phase {
+            Phase::Live(_) => self.say_live(reader, address.as_bytes(), message).await,
+            Phase::Denied => Ok(()),
+            Phase::Waiting { .. } => self.wait_for_token(reader, address.as_bytes(), is_question, frame),
+            Phase::Opening { .. } => {
+                // The token was good: nobody who may come in is turned away for being early. The socket is read later.
+                while self.is_opening(address.as_bytes()) && self.is_full(frame) {
+                    self.one_opened(reader).await?;
+                }
+                match self.documents.get_mut(address.as_bytes()) {
+                    Some(Document { phase: Phase::Live(_), .. }) => {
+                        self.say_live(reader, address.as_bytes(), message).await
+                    }
+                    Some(Document { phase: Phase::Opening { .. }, queue, .. }) => {
+                        queue.push_back(frame.clone());
+                        self.waiting += frame.len() + WAITING_OVERHEAD;
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn is_opening(&self, key: &[u8]) -> bool {
+        matches!(self.documents.get(key), Some(Document { phase: Phase::Opening { .. }, .. }))
+    }
+
+    fn is_full(&self, frame: &Bytes) -> bool {
+        // One frame may be as large as any.
+        self.waiting > 0
+            && self.waiting + frame.len() + WAITING_OVERHEAD > self.sessions.config.limits.pending_bytes_max
+    }
+
+    fn wait_for_token(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &[u8],
+        is_question: bool,
+        frame: &Bytes,
+    ) -> Result<(), End> {
+        if self.waiting + frame.len() + WAITING_OVERHEAD > self.sessions.config.limits.pending_bytes_max {
+            reader.count(Refusal::Pending);
+            return Err(End::Close(CloseCode::Reset, REFUSAL_HOLD));
+        }
+        if let Some(Document { phase: Phase::Waiting { asked_at, .. }, queue, .. }) = self.documents.get_mut(key) {
+            queue.push_back(frame.clone());
+            self.waiting += frame.len() + WAITING_OVERHEAD;
+            if is_question && asked_at.is_none() {
+                *asked_at = Some(Instant::now());
+                self.reschedule();
+            }
+        }
+        Ok(())
+    }
+
+    async fn say_live(&mut self, reader: &mut Reader<'_>, key: &[u8], message: ClientMessage) -> Result<(), End> {
+        let Some(Document { phase: Phase::Live(live), address, .. }) = self.documents.get_mut(key) else {
+            return Ok(());
+        };
+        let member = live.member;
+        let input = match message {
+            ClientMessage::Update { update, message } => {
+                Input::Update { member, update: reader.scan(update, Some(message)).await? }
+            }
+            ClientMessage::Common(Message::Awareness(body)) => reader.read_awareness(body, member)?,
+            ClientMessage::Common(Message::SyncStep1(have)) => {
+                live.turns.client_asked();
+                live.introduce_at = None;
+                reader.read_question(have, member, &mut live.questions).await?
+            }
+            ClientMessage::Common(Message::SyncStep2(update)) => {
+                let update = reader.scan(update, None).await?;
+                match live.turns.client_answered(self.outbox.questions(member)) {
+                    true => Input::Update { member, update },
+                    false => Input::Answer { member, update },
+                }
+            }
+            ClientMessage::Stateless(payload) => {
+                if payload.len() > self.sessions.config.limits.stateless_bytes_max {
+                    reader.count(Refusal::Stateless);
+                    return Ok(());
+                }
+                Input::Stateless { from: Some(member), payload }
+            }
+            ClientMessage::BroadcastStateless => {
+                reader.count(Refusal::Forbidden);
+                let closed = hocuspocus::close(address, RULES_BROKEN);
+                self.forget(key).await;
+                return self.tell(closed);
+            }
+            ClientMessage::Common(_)
+            | ClientMessage::Token { .. }
+            | ClientMessage::Close
+            | ClientMessage::Ignored(_) => return Ok(()),
+        };
+        live.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
+    }
+
+    /// The client may not, or not any longer.
+    async fn deny(&mut self, key: &[u8], reason: &str) -> Result<(), End> {
+        let Some(document) = self.documents.get_mut(key) else { return Ok(()) };
+        let denied = hocuspocus::permission_denied(&document.address, reason);
+        let waited: usize = document.queue.iter().map(|frame| frame.len() + WAITING_OVERHEAD).sum();
+        self.waiting -= waited;
+        document.queue = VecDeque::new();
+        if let Phase::Live(live) = core::mem::replace(&mut document.phase, Phase::Denied) {
+            self.part(&live).await;
+        }
+        self.reschedule();
+        self.tell(denied)
+    }
+
+    async fn forget(&mut self, key: &[u8]) {
+        let Some(document) = self.documents.remove(key) else { return };
+        self.waiting -= document.queue.iter().map(|frame| frame.len() + WAITING_OVERHEAD).sum::<usize>();
+        if let Phase::Live(live) = document.phase {
+            self.part(&live).await;
+        }
+        self.reschedule();
+    }
+
+    /// Withdrawn before it leaves: nothing that its room still sends can reach who comes after it.
+    async fn part(&self, live: &Live) {
+        self.outbox.withdraw(live.member);
+        self.rooms.remove(live.member);
+        live.room.leave(live.member).await;
+    }
+
+    /// Says something that must not get lost. Who does not read it while making us talk has to begin anew.
+    fn tell(&self, message: Bytes) -> Result<(), End> {
+        match self.outbox.say(message) {
+            true => Ok(()),
+            false => Err(End::Close(CloseCode::Reset, REFUSAL_HOLD)),
+        }
+    }
+
+    async fn look_at_the_time(&mut self, reader: &mut Reader<'_>) -> Result<(), End> {
+        let now = Instant::now();
+        let patience = self.sessions.config.auth_timeout;
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + HEARTBEAT_EVERY;
+            self.tell(Bytes::from_static(HEARTBEAT))?;
+        }
+        if !self.was_admitted && now >= self.began + patience {
+            reader.count(Refusal::AuthTimeout);
+            return Err(End::with(CloseCode::Idle));
+        }
+        let is_due = |document: &Document| due_at(document, patience).is_some_and(|at| now >= at);
+        let due: Vec<Bytes> =
+            self.documents.iter().filter(|(_, document)| is_due(document)).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            self.look_at(reader, &key, now).await?;
+        }
+        self.reschedule();
+        Ok(())
+    }
+
+    async fn look_at(&mut self, reader: &mut Reader<'_>, key: &[u8], now: Instant) -> Result<(), End> {
+        let patience = self.sessions.config.auth_timeout;
+        let Some(document) = self.documents.get_mut(key) else { return Ok(()) };
+        match &mut document.phase {
+            Phase::Waiting { asked_at: Some(_), .. } => {
+                // A version 2 without a token.
+                let address = document.address.as_str().to_owned();
+                self.token(reader, &address, &Bytes::new(), true).await
+            }
+            Phase::Waiting { since, .. } if now >= *since + patience => {
+                reader.count(Refusal::AuthTimeout);
+                self.forget(key).await;
+                Ok(())
+            }
+            Phase::Live(live) => {
+                if live.expires_at.is_some_and(|at| now >= at) {
+                    // Who has no other token, or knows no question for one, finds out by coming back.
+                    return Err(End::Close(CloseCode::Reset, Duration::ZERO));
+                }
+                if live.introduce_at.take_if(|at| now >= *at).is_some() {
+                    let introduced = live.room.input(Input::QueryAwareness { member: live.member }).await;
+                    introduced.map_err(|_| End::with(CloseCode::Internal))?;
+                }
+                if live.ask_token_at.take_if(|at| now >= *at).is_some() {
+                    let request = hocuspocus::token_request(&document.address);
+                    return self.tell(request);
+                }
+                Ok(())
+            }
+            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Denied => Ok(()),
+        }
+    }
+
+    /// Sets the timer to the next thing that is due.
+    fn reschedule(&mut self) {
+        let patience = self.sessions.config.auth_timeout;
+        let admission = (!self.was_admitted).then(|| self.began + patience);
+        let documents = self.documents.values().filter_map(|document| due_at(document, patience));
+        let next = documents.chain(admission).fold(self.heartbeat_at, Instant::min);
+        if self.timer.deadline() != next || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(next);
+        }
+    }
+}
+
+/// When something about a document is due.
+fn due_at(document: &Document, patience: Duration) -> Option<Instant> {
+    match &document.phase {
+        Phase::Waiting { asked_at: Some(asked_at), .. } => Some(*asked_at + TOKEN_GRACE),
+        Phase::Waiting { since, .. } => Some(*since + patience),
+        Phase::Live(live) => [live.introduce_at, live.ask_token_at, live.expires_at].into_iter().flatten().min(),
+        Phase::Opening { .. } | Phase::Denied => None,
+    }
+}
+
+/// When an admission ends, and when to ask for the next token.
+fn lifetime(admitted: &Admitted) -> (Option<Instant>, Option<Instant>) {
+    let Some(valid_for) = admitted.valid_for else { return (None, None) };
+    let now = Instant::now();
+    let lead = RENEW_BEFORE.min(valid_for / 4);
+    (now.checked_add(valid_for), now.checked_add(valid_for - lead))
+}

@@ -1,0 +1,1256 @@
+//! The Hocuspocus dialect by its bytes: a test for each rule, for each version of the provider that it concerns.
+//!
+//! The numbers are those of the page on which the providers' behaviour was collected: 2.5 authentication, 2.6 traces, 2.7 what a
+//! server must do, 2.8 liveness, 2.9 ends, 2.10 what differs between the versions. `docs/PROTOCOL.md` says the same in its own words,
+//! `tests/interop/` plays it with the published packages.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use ydash::auth::{Admission, Authenticator, Caller, Denied};
+use ydash::config::{Config, Layers};
+use ydash::metrics::{Metrics, Refusal};
+use ydash::server::Server;
+use ydash::shutdown::Shutdown;
+use ydash::store::memory::{MemoryStore, Step};
+use ydash_proto::access::{Access, Identity};
+use ydash_proto::wire::hocuspocus::{self, Address, Outgoing, ServerMessage};
+
+use crate::support::forge::{self, live, sync_step1, sync_step2};
+use crate::support::peer::{Peer, WITHIN};
+
+use Version::{V2, V3, V4};
+
+/// Nothing came for so long: nothing comes.
+const SILENCE: Duration = Duration::from_millis(400);
+
+const STEP1: &[u8] = &[0, 0, 1, 0];
+const NOTHING_NEW: &[u8] = &[0, 1, 2, 0, 0];
+const SAVED: &[u8] = &[8, 1];
+const REFUSED: &[u8] = &[8, 0];
+const READ_WRITE: &[u8] = b"\x02\x02\x0aread-write";
+const READ_ONLY: &[u8] = b"\x02\x02\x08readonly";
+const TOKEN_REQUEST: &[u8] = &[2, 0];
+const QUERY_AWARENESS: &[u8] = &[3];
+const CLOSE: &[u8] = &[7];
+
+// 2.5: authentication.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_a_token_is_answered_with_the_scope() {
+    let house = House::with_tokens().await;
+    for version in [V2, V3, V4] {
+        for (token, scope) in [("editor", READ_WRITE), ("viewer", READ_ONLY)] {
+            let mut socket = house.socket().await;
+            socket.send_token(version, "doc", token).await;
+            socket.reads("doc", &[scope]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_whoever_needs_no_token_is_let_in_with_any() {
+    for (flags, scope) in [(&[][..], READ_WRITE), (&["--anonymous-access=read-only"], READ_ONLY)] {
+        let house = House::open(flags).await;
+        for version in [V3, V4] {
+            for token in ["", "whatever"] {
+                let mut socket = house.socket().await;
+                socket.send_token(version, "doc", token).await;
+                socket.reads("doc", &[scope]).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_version_2_without_a_token_begins_with_its_question_and_is_let_in() {
+    let house = House::open(&[]).await;
+    let mut socket = house.socket().await;
+    socket.send("doc", STEP1).await;
+    socket.send("doc", &forge::awareness(&[(7, 1, "{}")])).await;
+    socket.reads("doc", &[READ_WRITE, NOTHING_NEW, STEP1]).await;
+    // Where a token is needed it hears that, like everybody.
+    let house = House::with_tokens().await;
+    let mut socket = house.socket().await;
+    socket.send("doc", STEP1).await;
+    socket.reads("doc", &[&denied("permission-denied")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_who_is_denied_hears_why_and_keeps_its_socket() {
+    let house = House::with_tokens().await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.greet(version, "doc", "wrong").await;
+        socket.reads("doc", &[&denied("permission-denied")]).await;
+        // Versions 3 and 4 stay attached and go on talking: into the void, whatever they say.
+        socket.send("doc", &live(&forge::letters(9, 0, 1))).await;
+        socket.send("doc", STEP1).await;
+        socket.is_silent().await;
+        socket.send_token(version, "other", "editor").await;
+        socket.reads("other", &[READ_WRITE]).await;
+        // Asked by its application, it tries again.
+        socket.greet(version, "doc", "editor").await;
+        socket.reads("doc", &[READ_WRITE, NOTHING_NEW, STEP1]).await;
+        socket.send("doc", NOTHING_NEW).await;
+        socket.reads("doc", &[SAVED]).await;
+    }
+    assert_eq!(house.metrics.refusals.get(Refusal::Forbidden), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_another_token_changes_what_a_live_session_may_do() {
+    let house = House::with_tokens().await;
+    for version in [V3, V4] {
+        let name = format!("renewed-{version:?}");
+        let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+        witness.join(V4, &name, "editor").await;
+        socket.join(version, &name, "viewer").await;
+        socket.send(&name, &live(&forge::letters(9, 0, 1))).await;
+        socket.reads(&name, &[REFUSED]).await;
+        socket.send_token(version, &name, "editor").await;
+        // What was refused before is asked for.
+        socket.reads(&name, &[READ_WRITE, STEP1]).await;
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 1))).await;
+        witness.reads(&name, &[&live(&forge::letters(9, 0, 1))]).await;
+        socket.send(&name, &live(&forge::letters(9, 1, 1))).await;
+        socket.reads(&name, &[SAVED]).await;
+        witness.reads(&name, &[&live(&forge::letters(9, 1, 1))]).await;
+        // And back.
+        socket.send_token(version, &name, "viewer").await;
+        socket.reads(&name, &[READ_ONLY]).await;
+        socket.send(&name, &live(&forge::letters(9, 2, 1))).await;
+        socket.reads(&name, &[REFUSED]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_a_token_that_is_no_good_any_more_ends_the_document_and_not_the_socket() {
+    let house = House::with_tokens().await;
+    for version in [V2, V3, V4] {
+        let (revoked, kept) = (&format!("revoked-{version:?}"), &format!("kept-{version:?}"));
+        let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+        witness.join(V4, revoked, "editor").await;
+        socket.join(version, revoked, "editor").await;
+        socket.join(version, kept, "editor").await;
+        socket.send(revoked, &forge::awareness(&[(9, 0, "{}")])).await;
+        witness.reads(revoked, &[&forge::awareness(&[(9, 0, "{}")])]).await;
+        socket.send_token(version, revoked, "wrong").await;
+        socket.reads(revoked, &[&denied("permission-denied")]).await;
+        witness.reads(revoked, &[&forge::awareness(&[(9, 0, "null")])]).await;
+        witness.send(revoked, &live(&forge::letters(8, 0, 1))).await;
+        witness.reads(revoked, &[SAVED]).await;
+        socket.is_silent().await;
+        socket.send(kept, &live(&forge::letters(9, 0, 1))).await;
+        socket.reads(kept, &[SAVED]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_a_token_is_asked_for_before_it_runs_out() {
+    let house = House::with_tokens().await;
+    for version in [V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "short").await;
+        for _ in 0..2 {
+            socket.reads("doc", &[TOKEN_REQUEST]).await;
+            socket.send_token(version, "doc", "short").await;
+            socket.reads("doc", &[READ_WRITE]).await;
+        }
+        socket.reads("doc", &[TOKEN_REQUEST]).await;
+        socket.send_token(version, "doc", "editor").await;
+        socket.reads("doc", &[READ_WRITE]).await;
+        socket.send("doc", &live(&[0, 0])).await;
+        socket.reads("doc", &[SAVED]).await;
+    }
+    // Version 2 does not know the question: it comes back, and shows the token that its application has by then.
+    let mut socket = house.socket().await;
+    socket.join(V2, "doc", "short").await;
+    socket.reads("doc", &[TOKEN_REQUEST]).await;
+    let ended = socket.peer.ended().await;
+    assert_eq!((ended.code, ended.reason.as_str()), (4205, "Reset Connection"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_5_tokens_are_bounded() {
+    let house = House::with_tokens().await;
+    let mut socket = house.socket().await;
+    socket.send_token(V4, "doc", &"x".repeat(1 << 20)).await;
+    socket.reads("doc", &[&denied("permission-denied")]).await;
+    assert_eq!(house.tokens.asked.load(Ordering::Relaxed), 0, "nobody has to look at it");
+}
+
+// 2.6: traces.
+
+/// Byte for byte what was captured from each version, document "doc", client 1234; the server's part as Hocuspocus 4.7 says it, but
+/// for echoes to the sender and the answer to a goodbye.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_6_the_trace_of_a_session() {
+    for (version, token) in [
+        (V2, "03 646f63 02 00 03 746f6b"),
+        (V3, "03 646f63 02 00 03 746f6b"),
+        (V4, "03 646f63 02 00 03 746f6b 05 342e372e30"),
+    ] {
+        let house = House::open(&[]).await;
+        let mut socket = house.socket().await;
+        socket.send_hex(token).await;
+        socket.send_hex("03 646f63 00 00 01 00").await;
+        socket.send_hex("03 646f63 01 07 01 d209 00 02 7b7d").await;
+        socket.reads_hex("03 646f63 02 02 0a 726561642d7772697465").await;
+        socket.reads_hex("03 646f63 00 01 02 00 00").await;
+        socket.reads_hex("03 646f63 00 00 01 00").await;
+        socket.send_hex("03 646f63 00 01 02 00 00").await;
+        socket.reads_hex("03 646f63 08 01").await;
+        socket.send_hex("03 646f63 00 02 0f 01 01 d209 00 28 01 01 6d 01 6b 01 7d 01 00").await;
+        socket.reads_hex("03 646f63 08 01").await;
+        let mut other = house.socket().await;
+        other.send_hex(token).await;
+        other.send_hex("03 646f63 00 00 01 00").await;
+        other.reads_hex("03 646f63 02 02 0a 726561642d7772697465").await;
+        // Version 4 does not echo presence and is shown it at once; for the others it comes behind the question.
+        if version == V4 {
+            other.reads_hex("03 646f63 01 07 01 d209 00 02 7b7d").await;
+        }
+        other.reads_hex("03 646f63 00 01 0f 01 01 d209 00 28 01 01 6d 01 6b 01 7d 01 00").await;
+        other.reads_hex("03 646f63 00 00 04 01 d209 01").await;
+        if version != V4 {
+            other.reads_hex("03 646f63 01 07 01 d209 00 02 7b7d").await;
+        }
+        socket.send_hex("03 646f63 01 09 01 d209 02 04 6e756c6c").await;
+        socket.send_hex("03 646f63 07").await;
+        other.reads_hex("03 646f63 01 09 01 d209 02 04 6e756c6c").await;
+        socket.is_silent().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_6_a_session_is_addressed_as_it_addressed_itself() {
+    let house = House::open(&[]).await;
+    let mut socket = house.socket().await;
+    socket.send_hex("0f 646f630063757862 6b34616b616e76 02 00 00 05 342e372e30").await;
+    socket.reads_hex("0f 646f630063757862 6b34616b616e76 02 02 0a 726561642d7772697465").await;
+}
+
+// 2.7: what a server must do.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_1_nothing_is_done_before_the_token_and_nothing_is_lost() {
+    let house = House::with_tokens().await;
+    for version in [V2, V3, V4] {
+        let name = format!("early-{version:?}");
+        let mut socket = house.socket().await;
+        // What waited in the client is flushed with the first message on the socket, whatever that is about.
+        socket.send(&name, &live(&forge::letters(9, 0, 2))).await;
+        socket.is_silent().await;
+        assert_eq!(house.metrics.rooms.get(), 0, "no room was opened");
+        socket.greet(version, &name, "editor").await;
+        socket.reads(&name, &[READ_WRITE]).await;
+        let frames = socket.take_frames(&name, 3).await;
+        assert!(
+            frames.contains(&SAVED.to_vec()) && frames.contains(&sync_step2(&forge::letters(9, 0, 2))),
+            "{frames:?}"
+        );
+        drop(socket);
+        house.until("the room is gone", |house| house.metrics.rooms.get() == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_1_what_waits_for_a_token_is_bounded() {
+    let house = House::open(&["--pending-bytes-max=64KiB"]).await;
+    let mut socket = house.socket().await;
+    for _ in 0..3 {
+        socket.send("doc", &live(&forge::letters(9, 0, 30 << 10))).await;
+    }
+    let ended = socket.peer.ended().await;
+    assert_eq!((ended.code, ended.reason.as_str()), (4205, "Reset Connection"));
+    // Version 2 comes back at once, so it is held.
+    assert!(ended.after >= Duration::from_millis(1_900), "{ended:?}");
+    assert_eq!(house.metrics.refusals.get(Refusal::Pending), 1);
+    let mut socket = house.socket().await;
+    for at in 0..2_000 {
+        socket.send(&format!("doc-{}", at % 10), &forge::sync_step2(&[0, 0])).await;
+    }
+    assert_eq!(socket.peer.ended().await.code, 4205, "small ones count for more than their bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_1_a_socket_on_which_nobody_is_let_in_ends() {
+    let house = House::with_tokens_and(&["--auth-timeout=1s"]).await;
+    let mut quiet = house.socket().await;
+    let mut denied_one = house.socket().await;
+    denied_one.greet(V4, "doc", "wrong").await;
+    let mut admitted = house.socket().await;
+    admitted.join(V4, "doc", "editor").await;
+    // What waits for a token on a socket that has shown a good one is forgotten.
+    admitted.send("never", &live(&[0, 0])).await;
+    for socket in [&mut quiet, &mut denied_one] {
+        let ended = socket.peer.ended().await;
+        assert_eq!((ended.code, ended.reason.as_str()), (4408, "Connection Timeout"));
+    }
+    house.until("it was forgotten", |house| house.metrics.refusals.get(Refusal::AuthTimeout) == 3).await;
+    admitted.send_token(V4, "never", "editor").await;
+    admitted.reads("never", &[READ_WRITE]).await;
+    admitted.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_2_who_is_let_in_hears_so_and_sees_who_is_here() {
+    let house = House::open(&[]).await;
+    let mut somebody = house.socket().await;
+    somebody.join(V4, "doc", "").await;
+    let entry = forge::awareness(&[(7, 3, "{\"name\":\"ada\"}")]);
+    somebody.send("doc", &entry).await;
+    let mut shown = house.socket().await;
+    shown.send_token(V4, "doc", "").await;
+    shown.reads("doc", &[READ_WRITE, &entry]).await;
+    shown.send("doc", STEP1).await;
+    shown.reads("doc", &[NOTHING_NEW, STEP1]).await;
+    for version in [V2, V3] {
+        let mut shown = house.socket().await;
+        shown.greet(version, "doc", "token").await;
+        shown.reads("doc", &[READ_WRITE, NOTHING_NEW, STEP1, &entry]).await;
+        // One that never asks sees it all the same.
+        let mut silent = house.socket().await;
+        silent.send_token(version, "doc", "token").await;
+        silent.reads("doc", &[READ_WRITE, &entry]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_2_a_document_that_cannot_be_loaded_is_opened_as_soon_as_it_can() {
+    let house = House::open(&[]).await;
+    house.store.faults().set_down(true);
+    for version in [V2, V3, V4] {
+        let name = format!("down-{version:?}");
+        let mut socket = house.socket().await;
+        socket.greet(version, &name, "token").await;
+        socket.send(&name, &live(&forge::letters(9, 0, 1))).await;
+        socket.is_silent().await;
+        house.store.faults().set_down(false);
+        socket.reads(&name, &[READ_WRITE]).await;
+        let frames = socket.take_frames(&name, 3).await;
+        assert!(frames.contains(&SAVED.to_vec()), "{frames:?}");
+        house.store.faults().set_down(true);
+    }
+    // For as long as somebody may wait. Its documents come back together.
+    let house = House::open(&["--auth-timeout=1s"]).await;
+    let mut socket = house.socket().await;
+    socket.join(V4, "open", "").await;
+    house.store.faults().set_down(true);
+    socket.greet(V4, "closed", "").await;
+    let ended = socket.peer.ended().await;
+    assert_eq!(ended.code, 1013, "never one of those that stop version 2");
+    assert!(ended.after >= Duration::from_millis(1_900), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_3_every_question_is_answered_by_a_state_and_a_question() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        // forceSync: an empty document has an answer, too.
+        for _ in 0..3 {
+            socket.send("doc", STEP1).await;
+            socket.reads("doc", &[NOTHING_NEW, STEP1]).await;
+            socket.send("doc", NOTHING_NEW).await;
+            socket.reads("doc", &[SAVED]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_4_one_ack_for_each_update_and_answer_and_for_nothing_else() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("acks-{version:?}");
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "token").await;
+        for at in 0..200 {
+            socket.feed(&name, &live(&forge::letters(9, at, 1))).await;
+            if at % 4 == 0 {
+                // The same once more, and answers to nothing: each has its ack.
+                socket.feed(&name, &live(&forge::letters(9, at, 1))).await;
+                socket.feed(&name, &sync_step2(&forge::letters(9, 0, 1))).await;
+            }
+            socket.feed(&name, &forge::awareness(&[(9, at, "{}")])).await;
+            socket.feed(&name, b"\x05\x02hi").await;
+        }
+        socket.peer.flush().await;
+        let acks = socket.take_frames(&name, 300).await;
+        assert!(acks.iter().all(|frame| frame == SAVED), "{acks:?}");
+        socket.is_silent().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_4_an_ack_means_durable() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("durable-{version:?}");
+        let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+        socket.join(version, &name, "token").await;
+        witness.join(V4, &name, "").await;
+        let gate = house.store.faults().hold(Step::Append);
+        socket.send(&name, &live(&forge::letters(9, 0, 1))).await;
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 1))).await;
+        witness.reads(&name, &[&live(&forge::letters(9, 0, 1))]).await;
+        timeout(WITHIN, gate.arrived(1)).await.unwrap();
+        socket.is_silent().await;
+        gate.release();
+        socket.reads(&name, &[SAVED, SAVED]).await;
+        // While the store is down nothing is called saved; when it is back everything is.
+        house.store.faults().set_down(true);
+        socket.send(&name, &live(&forge::letters(9, 1, 1))).await;
+        witness.reads(&name, &[&live(&forge::letters(9, 1, 1))]).await;
+        socket.is_silent().await;
+        house.store.faults().set_down(false);
+        socket.reads(&name, &[SAVED]).await;
+    }
+}
+
+/// Behind a hole the server asks out of turn. A provider does not count its answer to that: an ack for it would be taken for one of
+/// an edit that is not saved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_4_an_answer_to_a_question_out_of_turn_has_no_ack() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("hole-{version:?}");
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "token").await;
+        socket.send(&name, &live(&forge::letters(9, 3, 1))).await;
+        socket.reads(&name, &[STEP1]).await;
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 4))).await;
+        socket.reads(&name, &[SAVED]).await;
+        socket.is_silent().await;
+        // The next question of its own counts again.
+        socket.send(&name, STEP1).await;
+        socket.take_frames(&name, 2).await;
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 4))).await;
+        socket.reads(&name, &[SAVED]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_5_what_a_viewer_sends_is_refused_unless_nothing_in_it_is_new() {
+    let house = House::with_tokens().await;
+    let mut author = house.socket().await;
+    author.join(V4, "doc", "editor").await;
+    let deletion = forge::update((9, 2), &[], &[(9, 1, 1)]);
+    author.send("doc", &live(&forge::letters(9, 0, 2))).await;
+    author.reads("doc", &[SAVED]).await;
+    for version in [V2, V3, V4] {
+        let mut viewer = house.socket().await;
+        viewer.greet(version, "doc", "viewer").await;
+        viewer.reads("doc", &[READ_ONLY]).await;
+        viewer.take_frames("doc", 2).await;
+        for (message, answer) in [
+            (live(&forge::letters(9, 2, 1)), REFUSED),
+            (sync_step2(&forge::letters(9, 0, 3)), REFUSED),
+            (sync_step2(&deletion), REFUSED),
+            (sync_step2(&forge::letters(9, 0, 2)), SAVED),
+            (sync_step2(&[0, 0]), SAVED),
+            // An update is an edit whatever is in it.
+            (live(&forge::letters(9, 0, 1)), REFUSED),
+        ] {
+            viewer.send("doc", &message).await;
+            viewer.reads("doc", &[answer]).await;
+        }
+        // Presence and messages are its own.
+        let id = 20 + version as u64;
+        let entry = forge::awareness(&[(id, 0, "{}")]);
+        viewer.send("doc", &entry).await;
+        author.reads("doc", &[&entry]).await;
+        viewer.send("doc", b"\x05\x02hi").await;
+        author.reads("doc", &[b"\x05\x02hi"]).await;
+        drop(viewer);
+        author.reads("doc", &[&forge::awareness(&[(id, 0, "null")])]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_6_presence_reaches_the_others_and_goes_with_its_session() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("presence-{version:?}");
+        let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+        witness.join(V4, &name, "").await;
+        socket.join(version, &name, "token").await;
+        let shows = |clock, state| forge::awareness(&[(7, clock, state)]);
+        // Clock 0, which clients ignore until it grows, is theirs to ignore.
+        for (clock, state) in [(0, "{}"), (1, "{\"x\":1}"), (2, "null"), (3, "{\"x\":2}")] {
+            socket.send(&name, &shows(clock, state)).await;
+            witness.reads(&name, &[&shows(clock, state)]).await;
+        }
+        // Set to null while connected: nobody is left to be removed later.
+        socket.send(&name, &shows(4, "null")).await;
+        witness.reads(&name, &[&shows(4, "null")]).await;
+        socket.send(&name, &shows(5, "{}")).await;
+        witness.reads(&name, &[&shows(5, "{}")]).await;
+        socket.send(&name, CLOSE).await;
+        witness.reads(&name, &[&shows(5, "null")]).await;
+        socket.join(version, &name, "token").await;
+        socket.send(&name, &shows(6, "{}")).await;
+        witness.reads(&name, &[&shows(6, "{}")]).await;
+        drop(socket);
+        witness.reads(&name, &[&shows(6, "null")]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_6_entries_that_clients_send_back_go_no_further() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3] {
+        let name = format!("bounce-{version:?}");
+        let mut sockets = [house.socket().await, house.socket().await, house.socket().await];
+        for socket in &mut sockets {
+            socket.join(version, &name, "token").await;
+        }
+        let [author, first, second] = &mut sockets;
+        let entry = forge::awareness(&[(7, 0, "{}")]);
+        author.send(&name, &entry).await;
+        for reader in [first, second] {
+            reader.reads(&name, &[&entry]).await;
+            reader.send(&name, &entry).await;
+        }
+        for socket in &mut sockets {
+            socket.is_silent().await;
+        }
+        // Nor do they own what they have sent back.
+        let [author, first, _] = &mut sockets;
+        author.send(&name, &forge::awareness(&[(7, 2, "{\"x\":1}")])).await;
+        first.reads(&name, &[&forge::awareness(&[(7, 2, "{\"x\":1}")])]).await;
+    }
+}
+
+/// Everybody has seen it go at this clock and takes nothing at it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_6_who_comes_back_is_made_to_take_the_next_clock() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("back-{version:?}");
+        let mut socket = house.socket().await;
+        let mut witness = house.socket().await;
+        witness.join(V4, &name, "").await;
+        let entry = forge::awareness(&[(7, 3, "{}")]);
+        let removal = forge::awareness(&[(7, 3, "null")]);
+        socket.join(version, &name, "token").await;
+        socket.send(&name, &entry).await;
+        witness.reads(&name, &[&entry]).await;
+        drop(socket);
+        witness.reads(&name, &[&removal]).await;
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "token").await;
+        socket.send(&name, &entry).await;
+        socket.reads(&name, &[&removal]).await;
+        // From 4.5 on a provider tells what it made of it only when asked.
+        if version == V4 {
+            socket.reads(&name, &[QUERY_AWARENESS]).await;
+        }
+        socket.send(&name, &forge::awareness(&[(7, 4, "{}")])).await;
+        witness.reads(&name, &[&forge::awareness(&[(7, 4, "{}")])]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_7_a_goodbye_ends_the_document_is_not_answered_and_leaves_the_socket_open() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        socket.send("doc", CLOSE).await;
+        // Version 2 takes its leave after its goodbye.
+        socket.send("doc", &forge::awareness(&[(7, 1, "null")])).await;
+        socket.is_silent().await;
+        socket.join(version, "doc", "token").await;
+        socket.send("doc", &live(&[0, 0])).await;
+        socket.reads("doc", &[SAVED]).await;
+    }
+}
+
+/// An ack of the old session would count for the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_7_what_the_old_session_had_coming_does_not_reach_the_new_one() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("again-{version:?}");
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "token").await;
+        let gate = house.store.faults().hold(Step::Append);
+        socket.send(&name, &live(&forge::letters(9, 0, 1))).await;
+        timeout(WITHIN, gate.arrived(1)).await.unwrap();
+        socket.send(&name, CLOSE).await;
+        socket.greet(version, &name, "token").await;
+        socket.reads(&name, &[READ_WRITE]).await;
+        let frames = socket.take_frames(&name, 2).await;
+        assert!(!frames.contains(&SAVED.to_vec()), "{frames:?}");
+        gate.release();
+        socket.is_silent().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_8_names_that_no_dashboard_can_have_are_denied() {
+    let house = House::open(&[]).await;
+    let long = "x".repeat(300);
+    let mut socket = house.socket().await;
+    for version in [V2, V3, V4] {
+        for name in ["", " ", "\t\n", "a//b", "..", "a/../b", ".hidden/a", "ü/a", "a\\b", "a/ ", &long, "\0session"] {
+            // An empty name is nothing that a frame of one byte could not be taken for, so it is always longer.
+            socket.greet(version, name, "token").await;
+            socket.reads(name, &[&denied("no such dashboard")]).await;
+        }
+        for name in ["~alice", "acme/@approvals"] {
+            socket.greet(version, name, "token").await;
+            socket.reads(name, &[&denied("permission-denied")]).await;
+        }
+    }
+    assert_eq!(house.metrics.rooms.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_8_names_are_those_of_the_other_dialect() {
+    let house = House::open(&[]).await;
+    for (name, path) in [
+        ("sales", "/sales"),
+        ("acme/sales", "/ws/acme/sales"),
+        ("acme/sales/2026", "/ws/acme/sales%2F2026"),
+        ("default/shared", "/shared"),
+        ("__proto__", "/__proto__"),
+        ("constructor/toString", "/ws/constructor/toString"),
+    ] {
+        let mut socket = house.socket().await;
+        socket.join(V4, name, "").await;
+        let mut other = house.y_websocket(path).await;
+        other.expect(|frame| frame == STEP1).await;
+        socket.send(name, &live(&forge::letters(9, 0, 1))).await;
+        other.expect(|frame| frame == live(&forge::letters(9, 0, 1))).await;
+        other.send(live(&forge::letters(8, 0, 1))).await;
+        let frames = socket.take_frames(name, 2).await;
+        assert!(frames.contains(&SAVED.to_vec()) && frames.contains(&live(&forge::letters(8, 0, 1))), "{frames:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_9_what_nobody_knows_is_ignored() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        // QueryAwareness, SyncStatus, an unknown type, a server's words, version 4's pong.
+        for message in [&[3][..], &[8, 1], &[42, 1, 2, 3], b"\x02\x01\x02no", b"\x02\x02\x08readonly"] {
+            socket.send("doc", message).await;
+        }
+        for frame in [&[9][..], &[10], &[0]] {
+            socket.peer.send(frame).await;
+        }
+        socket.is_silent().await;
+        socket.send("doc", &live(&[0, 0])).await;
+        socket.reads("doc", &[SAVED]).await;
+    }
+    assert!(house.metrics.refusals.get(Refusal::UnknownMessage) >= 15);
+}
+
+/// From server to server; from a client it is a sync message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_4_a_sync_reply_is_taken_as_a_sync_message() {
+    let house = House::open(&[]).await;
+    let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+    socket.join(V4, "doc", "").await;
+    witness.join(V4, "doc", "").await;
+    let update = live(&forge::letters(9, 0, 1));
+    socket.send("doc", &[&[4], &update[1..]].concat()).await;
+    socket.reads("doc", &[SAVED]).await;
+    witness.reads("doc", &[&update]).await;
+}
+
+// 2.8: liveness.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_8_every_socket_gets_a_heartbeat_of_one_byte_that_all_versions_understand() {
+    let house = House::open(&[]).await;
+    let mut sockets = Vec::new();
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        sockets.push(socket);
+    }
+    // One on which no document is open waits for a token: it must not reconnect meanwhile, either.
+    sockets.push(house.socket().await);
+    for socket in &mut sockets {
+        let began = Instant::now();
+        let frame = socket.peer.next_within(Duration::from_secs(25)).await.expect("a heartbeat");
+        assert_eq!(frame, hocuspocus::HEARTBEAT, "and nothing else, least of all version 4's ping");
+        assert!(began.elapsed() < Duration::from_secs(25));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_8_a_socket_that_gives_no_sign_of_life_ends_with_a_code_after_which_all_come_back() {
+    let house = House::open(&["--idle-timeout=2s"]).await;
+    let url = house.url("/hocuspocus");
+    let (mut answering, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    let token = hocuspocus::token(&Address::new("doc"), "", Some("4.7.0"));
+    answering.send(Frame::Binary(token.clone())).await.unwrap();
+    // A browser answers pings by itself, without a word from the application.
+    let lives = async {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            let read = timeout(Duration::from_millis(200), answering.next()).await;
+            assert!(!matches!(read, Ok(Some(Ok(Frame::Close(_)) | Err(_)) | None)), "it lives");
+        }
+    };
+    let dies = async {
+        let mut silent = house.socket().await;
+        silent.send_token(V4, "doc", "").await;
+        silent.reads("doc", &[READ_WRITE]).await;
+        // Nothing is read, so no ping is answered.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let ended = silent.peer.ended().await;
+        assert_eq!((ended.code, ended.reason.as_str()), (4408, "Connection Timeout"));
+    };
+    tokio::join!(lives, dies);
+}
+
+// 2.9: ends.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_garbage_ends_with_the_code_that_stops_version_2() {
+    let house = House::open(&[]).await;
+    let garbage = [
+        &b""[..],
+        b"\x03do",
+        b"\xff\xff\xff\x7f",
+        b"\x02\xff\xfe\x00\x00\x01\x00",
+        b"\x03doc",
+        b"\x03doc\x00\x03\x00",
+        b"\x03doc\x00\x00\x01\x00\x00",
+        b"\x03doc\x02\x00\x05x",
+        b"\x03doc\x05\x01\xff",
+        // The other dialect's first words: its empty name is nobody's.
+        b"\x00\x00\x01\x00",
+    ];
+    for frame in garbage {
+        let mut socket = house.socket().await;
+        socket.peer.send(frame).await;
+        let ended = socket.peer.ended().await;
+        assert_eq!((ended.code, ended.reason.as_str()), (4401, "Unauthorized"), "{frame:?}");
+        assert!(ended.after >= Duration::from_millis(1_900), "versions 3 and 4 come back: {ended:?}");
+    }
+    let mut socket = house.socket().await;
+    socket.peer.socket.send(Frame::Text("hello".into())).await.unwrap();
+    assert_eq!(socket.peer.ended().await.code, 4401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_garbage_about_a_live_document_ends_the_socket() {
+    let house = House::open(&[]).await;
+    for message in [&b"\x00\x02\x01\x09"[..], b"\x00\x01\x03\x01\x01\x01", b"\x01\x02\x05\x01", b"\x00\x00\x02\x05\x01"]
+    {
+        let mut socket = house.socket().await;
+        socket.join(V4, "doc", "").await;
+        socket.send("doc", message).await;
+        assert_eq!(socket.peer.ended().await.code, 4401, "{message:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_a_message_beyond_its_bound_ends_with_1009() {
+    let house = House::open(&["--frame-bytes-max=64KiB"]).await;
+    let mut socket = house.socket().await;
+    socket.join(V2, "doc", "token").await;
+    socket.send("doc", &live(&forge::letters(9, 0, 70 << 10))).await;
+    let ended = socket.peer.ended().await;
+    assert_eq!((ended.code, ended.reason.as_str()), (1009, "Message Too Big"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_a_drain_sends_everybody_away_with_a_code_after_which_all_come_back() {
+    let house = House::open(&["--drain-deadline=2s"]).await;
+    let mut sockets = Vec::new();
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        for name in ["one", "two"] {
+            socket.join(version, name, "token").await;
+        }
+        sockets.push(socket);
+    }
+    house.shutdown.begin();
+    for socket in &mut sockets {
+        assert_eq!(socket.peer.ended().await.code, 1012);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_who_plays_the_server_is_shown_the_door_of_that_document() {
+    let house = House::open(&[]).await;
+    let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+    witness.join(V4, "doc", "").await;
+    socket.join(V4, "doc", "").await;
+    socket.join(V4, "other", "").await;
+    socket.send("doc", b"\x06\x02hi").await;
+    socket.reads("doc", &[b"\x07\x10Reset Connection"]).await;
+    witness.is_silent().await;
+    socket.send("other", &live(&[0, 0])).await;
+    socket.reads("other", &[SAVED]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_a_full_room_denies_one_document_and_leaves_the_others() {
+    let house = House::open(&["--members-max=1"]).await;
+    let mut first = house.socket().await;
+    first.join(V4, "full", "").await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.greet(version, "full", "token").await;
+        socket.reads("full", &[READ_WRITE]).await;
+        let reason = "dashboard has members_max members, try again";
+        socket.until("full", |frame| frame == denied(reason)).await;
+        let name = format!("own-{version:?}");
+        socket.join(version, &name, "token").await;
+        socket.send(&name, &live(&[0, 0])).await;
+        socket.reads(&name, &[SAVED]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_9_documents_on_one_socket_are_bounded_and_the_rest_is_denied() {
+    let house = House::open(&["--documents-per-socket-max=3"]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        for name in ["a", "b", "c"] {
+            socket.join(version, name, "token").await;
+        }
+        socket.greet(version, "d", "token").await;
+        let denied = denied("documents_per_socket_max reached");
+        socket.reads("d", &[&denied, &denied]).await; // Its token, and its question.
+        socket.send("a", CLOSE).await;
+        socket.join(version, "d", "token").await;
+        // One that was denied makes room for others.
+        socket.send("d", CLOSE).await;
+        socket.greet(version, "~nobody", "token").await;
+        socket.until("~nobody", |frame| frame.starts_with(&[2, 1])).await;
+        socket.join(version, "e", "token").await;
+    }
+}
+
+// 2.10: what differs between the versions.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_10_several_documents_share_a_socket_and_nothing_else() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        let names: Vec<String> = (0..20).map(|at| format!("many-{version:?}-{at}")).collect();
+        for name in &names {
+            socket.greet(version, name, "token").await;
+        }
+        let mut answers = 0;
+        while answers < 3 * names.len() {
+            let (address, _) = socket.next().await;
+            assert!(names.contains(&address));
+            answers += 1;
+        }
+        let mut witness = house.socket().await;
+        witness.join(V4, &names[3], "").await;
+        socket.send(&names[3], &live(&forge::letters(9, 0, 1))).await;
+        socket.reads(&names[3], &[SAVED]).await;
+        witness.reads(&names[3], &[&live(&forge::letters(9, 0, 1))]).await;
+        socket.is_silent().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_10_sessions_of_version_4_are_independent() {
+    let house = House::with_tokens().await;
+    let mut socket = house.socket().await;
+    socket.join(V4, "doc", "editor").await;
+    socket.join(V4, "doc\0one", "editor").await;
+    socket.greet(V4, "doc\0two", "viewer").await;
+    socket.reads("doc\0two", &[READ_ONLY]).await;
+    socket.take_frames("doc\0two", 2).await;
+    socket.greet(V4, "doc\0three", "wrong").await;
+    socket.reads("doc\0three", &[&denied("permission-denied")]).await;
+    // Each has its presence, its access and its acks; an edit of one reaches the others.
+    socket.send("doc\0one", &forge::awareness(&[(1, 0, "{}")])).await;
+    let mut shown = [socket.next().await, socket.next().await];
+    shown.sort();
+    let entry = forge::awareness(&[(1, 0, "{}")]);
+    assert_eq!(shown, [("doc".to_owned(), entry.clone()), ("doc\0two".to_owned(), entry)]);
+    socket.send("doc\0two", &live(&forge::letters(2, 0, 1))).await;
+    socket.reads("doc\0two", &[REFUSED]).await;
+    let update = live(&forge::letters(1, 0, 1));
+    socket.send("doc\0one", &update).await;
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(socket.next().await);
+    }
+    got.sort();
+    assert_eq!(
+        got,
+        [("doc".to_owned(), update.clone()), ("doc\0one".to_owned(), SAVED.to_vec()), ("doc\0two".to_owned(), update)]
+    );
+    // One leaves, and takes its own presence along.
+    socket.send("doc\0one", CLOSE).await;
+    let removal = forge::awareness(&[(1, 0, "null")]);
+    let mut gone = [socket.next().await, socket.next().await];
+    gone.sort();
+    assert_eq!(gone, [("doc".to_owned(), removal.clone()), ("doc\0two".to_owned(), removal)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_10_no_version_is_sent_what_it_would_throw_on() {
+    let house = House::with_tokens().await;
+    let mut socket = house.socket().await;
+    socket.join(V2, "doc", "editor").await;
+    socket.send_token(V2, "doc", "wrong").await;
+    socket.greet(V2, " ", "editor").await;
+    socket.greet(V2, "other", "short").await;
+    let mut seen = Vec::new();
+    while let Some(frame) = socket.peer.next_within(Duration::from_secs(5)).await {
+        seen.push(frame);
+    }
+    for frame in &seen {
+        if let Ok(Outgoing::Addressed { message, .. }) = hocuspocus::decode_from_server(&frame.clone().into()) {
+            // 7 and unknown types.
+            assert!(!matches!(message, ServerMessage::Close(_)), "{frame:?}");
+        }
+        assert_ne!(frame, &[9]);
+    }
+    assert!(seen.len() >= 6, "{seen:?}");
+}
+
+// The first message tells the dialect, on any path.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_path_serves_hocuspocus_when_the_first_message_is_its() {
+    let house = House::open(&[]).await;
+    for path in ["/", "/collaboration", "/ws/acme/x", "/a//b", "/~alice", "/hocuspocus/", "/hocuspocus?token=x"] {
+        for version in [V2, V3, V4] {
+            let mut socket = Socket { peer: house.y_websocket(path).await };
+            socket.greet(version, "doc", "token").await;
+            socket.until("doc", |frame| frame == READ_WRITE).await;
+            socket.take_frames("doc", 2).await;
+            socket.send("doc", &live(&[0, 0])).await;
+            socket.reads("doc", &[SAVED]).await;
+        }
+    }
+    // Version 2 without a token.
+    let mut socket = Socket { peer: house.y_websocket("/").await };
+    socket.send("doc", STEP1).await;
+    socket.until("doc", |frame| frame == READ_WRITE).await;
+    // The dashboards that the paths would have meant are left again.
+    house.until("nobody is where a path led", |house| house.metrics.rooms.get() <= 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_right_behind_the_first_are_not_lost_with_the_change_of_dialect() {
+    let house = House::open(&[]).await;
+    for path in ["/", "/collaboration"] {
+        let mut socket = Socket { peer: house.y_websocket(path).await };
+        let token = hocuspocus::token(&Address::new("doc"), "", Some("4.7.0"));
+        socket.peer.feed(token).await;
+        socket.feed("doc", STEP1).await;
+        for at in 0..50 {
+            socket.feed("doc", &live(&forge::letters(9, at, 1))).await;
+        }
+        socket.peer.flush().await;
+        let mut acks = 0;
+        while acks < 50 {
+            let (_, message) = socket.next().await;
+            acks += usize::from(message == SAVED);
+        }
+        socket.send("doc", CLOSE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_y_websocket_client_is_never_taken_for_another() {
+    let house = House::open(&[]).await;
+    let mut peer = house.y_websocket("/room?acks=1").await;
+    // A message that this dialect ignores, first of all.
+    peer.send([100, 1, 2, 3]).await;
+    peer.send(sync_step1(&[0])).await;
+    peer.expect(|frame| frame == NOTHING_NEW).await;
+    // From then on a greeting is garbage.
+    peer.send(hocuspocus::token(&Address::new("doc"), "", None)).await;
+    peer.ended_for_good(4400).await;
+    // A name that leads nowhere is refused as soon as the first message shows the dialect, and in time if none comes.
+    for first in [Some(sync_step1(&[0])), None] {
+        let mut peer = house.y_websocket("/a//b").await;
+        if let Some(first) = first {
+            peer.send(first).await;
+        }
+        peer.ended_for_good(4404).await;
+    }
+}
+
+// Both dialects in one room.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_both_dialects_see_each_others_edits_and_cursors() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let name = format!("both-{version:?}");
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "token").await;
+        let mut other = house.y_websocket(&format!("/{name}?acks=1")).await;
+        other.expect(|frame| frame == STEP1).await;
+        let (own, foreign) = (forge::awareness(&[(1, 0, "{}")]), forge::awareness(&[(2, 0, "{}")]));
+        socket.send(&name, &own).await;
+        other.expect(|frame| frame == own).await;
+        other.send(foreign.clone()).await;
+        socket.reads(&name, &[&foreign]).await;
+        socket.send(&name, &live(&forge::letters(1, 0, 1))).await;
+        socket.reads(&name, &[SAVED]).await;
+        other.expect(|frame| frame == live(&forge::letters(1, 0, 1))).await;
+        other.send(live(&forge::letters(2, 0, 1))).await;
+        assert_eq!(other.statuses(1).await, (1, 0));
+        socket.reads(&name, &[&live(&forge::letters(2, 0, 1))]).await;
+        drop(other);
+        socket.reads(&name, &[&forge::awareness(&[(2, 0, "null")])]).await;
+    }
+}
+
+// Stateless messages.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateless_message_reaches_the_members_that_have_a_message_for_it() {
+    let house = House::open(&["--stateless-bytes-max=1KiB"]).await;
+    let mut sockets = Vec::new();
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        socket.join(version, "elsewhere", "token").await;
+        sockets.push(socket);
+    }
+    let mut other = house.y_websocket("/doc").await;
+    other.expect(|frame| frame == STEP1).await;
+    for at in 0..3 {
+        sockets[at].send("doc", b"\x05\x06h\xc3\xa9llo").await;
+        for to in (0..3).filter(|to| *to != at) {
+            sockets[to].reads("doc", &[b"\x05\x06h\xc3\xa9llo"]).await;
+        }
+    }
+    let url = format!("http://{}/api/dashboards/default/doc/stateless", house.address);
+    let answer = reqwest::Client::new().post(url).body("{\"by\":\"REST\"}").send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    for socket in &mut sockets {
+        socket.reads("doc", &[b"\x05\x0d{\"by\":\"REST\"}"]).await;
+        socket.is_silent().await;
+    }
+    // y-websocket has no message for it, and one beyond the bound goes nowhere.
+    sockets[0].send("doc", &[&[5, 0x81, 8][..], &[b'x'; 1025]].concat()).await;
+    sockets[1].is_silent().await;
+    assert_eq!(house.metrics.refusals.get(Refusal::Stateless), 1);
+    while let Some(frame) = other.next_within(SILENCE).await {
+        assert_ne!(frame[0], 5, "{frame:?}");
+    }
+}
+
+/// What a version of the provider sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V2,
+    V3,
+    V4,
+}
+
+fn denied(reason: &str) -> Vec<u8> {
+    [&[2, 1, reason.len() as u8], reason.as_bytes()].concat()
+}
+
+/// A server in this process.
+struct House {
+    address: SocketAddr,
+    store: MemoryStore,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    tokens: Arc<Tokens>,
+}
+
+/// Lets in who shows one of three tokens.
+#[derive(Default)]
+struct Tokens {
+    asked: AtomicU32,
+}
+
+impl Authenticator for Tokens {
+    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let token = caller.token.ok_or(Denied)?;
+        let (access, valid_for) = match token {
+            "editor" => (Access::ReadWrite, None),
+            "viewer" => (Access::ReadOnly, None),
+            "short" => (Access::ReadWrite, Some(Duration::from_secs(2))),
+            _ => return Err(Denied),
+        };
+        Ok(Admission { identity: Identity::User(token.into()), access, valid_for })
+    }
+}
+
+impl House {
+    async fn open(flags: &[&str]) -> House {
+        House::start(flags, false)
+    }
+
+    async fn with_tokens() -> House {
+        House::start(&[], true)
+    }
+
+    async fn with_tokens_and(flags: &[&str]) -> House {
+        House::start(flags, true)
+    }
+
+    fn start(flags: &[&str], asks_for_tokens: bool) -> House {
+        let flags = flags.iter().map(|flag| flag.trim_start_matches("--").split_once('=').unwrap());
+        let flags = [("listen", "127.0.0.1:0"), ("room-idle", "300ms")].into_iter().chain(flags);
+        let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (config, _) = Config::load(&Layers { flags, ..Layers::default() }).unwrap();
+        let tokens = Arc::new(Tokens::default());
+        let mut server = Server::bind(Arc::new(config)).unwrap();
+        if asks_for_tokens {
+            server = server.with_authenticator(Arc::clone(&tokens) as Arc<dyn Authenticator>);
+        }
+        let (address, metrics) = (server.local_address(), Arc::clone(server.metrics()));
+        let (shutdown, store) = (server.shutdown().clone(), MemoryStore::new());
+        tokio::spawn(server.serve(Arc::new(store.clone())));
+        House { address, store, metrics, shutdown, tokens }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    async fn y_websocket(&self, path: &str) -> Peer {
+        Peer::try_open(&self.url(path)).await.expect("the server listens")
+    }
+
+    async fn socket(&self) -> Socket {
+        Socket { peer: self.y_websocket("/hocuspocus").await }
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&House) -> bool) {
+        let began = Instant::now();
+        while !is_so(self) {
+            assert!(began.elapsed() < WITHIN, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A socket that speaks for any number of providers.
+struct Socket {
+    peer: Peer,
+}
+
+impl Socket {
+    fn frame(address: &str, message: &[u8]) -> Vec<u8> {
+        [&Address::new(address).prefix()[..], message].concat()
+    }
+
+    async fn send(&mut self, address: &str, message: &[u8]) {
+        self.peer.send(Socket::frame(address, message)).await;
+    }
+
+    async fn feed(&mut self, address: &str, message: &[u8]) {
+        self.peer.feed(Socket::frame(address, message)).await;
+    }
+
+    async fn send_hex(&mut self, text: &str) {
+        self.peer.send(hex(text)).await;
+    }
+
+    async fn send_token(&mut self, version: Version, address: &str, token: &str) {
+        let told = (version == V4).then_some("4.7.0");
+        self.peer.send(hocuspocus::token(&Address::new(address), token, told)).await;
+    }
+
+    /// What a provider without a presence says when its socket opens.
+    async fn greet(&mut self, version: Version, address: &str, token: &str) {
+        self.send_token(version, address, token).await;
+        self.send(address, STEP1).await;
+    }
+
+    /// Greets, and takes the answers of a server that has an empty document and nobody in it; the first may already be there.
+    async fn join(&mut self, version: Version, address: &str, token: &str) {
+        self.greet(version, address, token).await;
+        let mut has_state = false;
+        let mut has_question = false;
+        while !has_state || !has_question {
+            let (from, message) = self.next().await;
+            assert_eq!(from, address);
+            assert!(!message.starts_with(&[2, 1]), "denied: {message:?}");
+            has_state |= message.starts_with(&[0, 1]);
+            has_question |= message.starts_with(&[0, 0]);
+        }
+    }
+
+    /// The next message, with its address.
+    async fn next(&mut self) -> (String, Vec<u8>) {
+        loop {
+            let frame = self.peer.next_within(WITHIN).await.expect("the server says something");
+            if frame == hocuspocus::HEARTBEAT {
+                continue;
+            }
+            let decoded = frame.clone().into();
+            let Ok(Outgoing::Addressed { address, .. }) = hocuspocus::decode_from_server(&decoded) else {
+                panic!("not a server's frame: {frame:?}");
+            };
+            let prefix = Address::new(address).prefix().len();
+            return (address.to_owned(), frame[prefix..].to_vec());
+        }
+    }
+
+    /// The next messages are exactly these, about this document.
+    #[track_caller]
+    fn reads<'a>(&'a mut self, address: &'a str, messages: &'a [&'a [u8]]) -> impl Future<Output = ()> + use<'a> {
+        let caller = std::panic::Location::caller();
+        async move {
+            for expected in messages {
+                let next = timeout(WITHIN, self.next()).await;
+                let (from, message) = next.unwrap_or_else(|_| panic!("{caller}: {expected:?} did not come"));
+                assert_eq!((from.as_str(), message.as_slice()), (address, *expected), "{caller}");
+            }
+        }
+    }
+
+    async fn reads_hex(&mut self, text: &str) {
+        let (address, message) = self.next().await;
+        assert_eq!(Socket::frame(&address, &message), hex(text), "{text}");
+    }
+
+    /// The next so many messages, all about this document.
+    async fn take_frames(&mut self, address: &str, count: usize) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        while frames.len() < count {
+            let (from, message) = self.next().await;
+            assert_eq!(from, address);
+            frames.push(message);
+        }
+        frames
+    }
+
+    /// Reads until a message about this document `is_it`. Another dialect's frames, from before it was told, are passed over.
+    async fn until(&mut self, address: &str, is_it: impl Fn(&[u8]) -> bool) {
+        let prefix = Address::new(address).prefix().clone();
+        self.peer.expect(|frame| frame.strip_prefix(&prefix[..]).is_some_and(&is_it)).await;
+    }
+
+    async fn is_silent(&mut self) {
+        let next = self.peer.next_within(SILENCE).await;
+        assert!(next.is_none() || next.as_deref() == Some(hocuspocus::HEARTBEAT), "{next:?}");
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}

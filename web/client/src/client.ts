@@ -1,0 +1,145 @@
+import type { Token } from './connection.js'
+import { Dashboard } from './dashboard.js'
+import type { PrivateStorage } from './model/scoped.js'
+import type { User } from './presence.js'
+
+/** How to reach a server, and who is there. */
+export interface ClientOptions {
+  /** The server: `wss://host`, `https://host`, or with a path in front of ydash's own. */
+  readonly url: string
+  /** A token, or a function that gets one; asked before every connection. */
+  readonly token?: Token
+  /** The workspace of dashboards that are named without one. Default `default`. */
+  readonly workspace?: string
+  /** Who this is, for everybody else. */
+  readonly user?: Partial<User>
+  /** Whether documents are kept in IndexedDB. Default: where there is one. */
+  readonly persist?: boolean
+  /** Where private filters and preferences are kept. Default: `localStorage` where there is one; `null` for nowhere. */
+  readonly storage?: PrivateStorage | null
+  /** Local edits within so many milliseconds go out as one message. Default 16, a frame. */
+  readonly batchInterval?: number
+  /** A WebSocket class, where the platform has none. */
+  readonly WebSocket?: unknown
+}
+
+/** How to get a dashboard. */
+export interface OpenOptions {
+  /** Whether to connect at once. Default `true`. */
+  readonly connect?: boolean
+}
+
+/** A server with its dashboards. */
+export interface Client {
+  /** The dashboard `name` or `workspace/name`; the same object for the same dashboard until it is destroyed. */
+  dashboard(id: string, options?: OpenOptions): Dashboard
+  /** Says who this is, on all dashboards. */
+  setUser(user: Partial<User>): void
+  /** Closes all dashboards. */
+  destroy(): void
+  /** @internal */
+  hold(dashboard: Dashboard): () => void
+}
+
+/** How long a dashboard that a component asked for, or has let go of, waits for the next one. StrictMode needs none, a route's change little. */
+const LINGER = 1_000
+
+/** Makes a client. It opens nothing by itself, so it can be made anywhere, on a server too. */
+export function createClient(options: ClientOptions): Client {
+  const dashboards = new Map<string, Dashboard>()
+  const holders = new Map<Dashboard, number>()
+  const leaving = new Map<Dashboard, ReturnType<typeof setTimeout>>()
+  const server = options.url.replace(/^http/, 'ws').replace(/\/+$/, '')
+  let user: Partial<User> = options.user ?? {}
+
+  const open = (id: string): Dashboard => {
+    const [workspace, name] = split(id, options.workspace ?? 'default')
+    const key = `${workspace}/${name}`
+    const known = dashboards.get(key)
+    if (known !== undefined) return known
+    const dashboard: Dashboard = new Dashboard({
+      id: key,
+      base: `${server}/ws/${encodeURIComponent(workspace)}`,
+      path: name.split('/').map(encodeURIComponent).join('/'),
+      token: options.token,
+      user,
+      persist: options.persist ?? typeof indexedDB !== 'undefined',
+      storage: options.storage === undefined ? localStorageIfAny() : options.storage,
+      batchInterval: options.batchInterval ?? 16,
+      WebSocket: () => {
+        const found = options.WebSocket ?? globalThis.WebSocket
+        if (found === undefined) throw new Error('there is no WebSocket here: pass one to createClient')
+        return found as typeof WebSocket
+      },
+      onDestroy: () => {
+        if (dashboards.get(key) === dashboard) dashboards.delete(key)
+        holders.delete(dashboard)
+        stay(dashboard)
+      }
+    })
+    dashboards.set(key, dashboard)
+    return dashboard
+  }
+
+  const stay = (dashboard: Dashboard): void => {
+    clearTimeout(leaving.get(dashboard))
+    leaving.delete(dashboard)
+  }
+
+  const leave = (dashboard: Dashboard): void => {
+    stay(dashboard)
+    const timer = setTimeout(() => { dashboard.destroy() }, LINGER)
+    // On a server a rendered page must not keep the process.
+    if (typeof timer === 'object') (timer as { unref?: () => void }).unref?.()
+    leaving.set(dashboard, timer)
+  }
+
+  return {
+    dashboard(id, { connect = true } = {}) {
+      const isNew = !dashboards.has(split(id, options.workspace ?? 'default').join('/'))
+      const dashboard = open(id)
+      if (connect) {
+        // Whoever opens it by hand closes it by hand.
+        stay(dashboard)
+        holders.set(dashboard, Infinity)
+        dashboard.connect()
+      } else if (isNew) {
+        leave(dashboard)
+      }
+      return dashboard
+    },
+    setUser(changes) {
+      user = { ...user, ...changes }
+      for (const dashboard of dashboards.values()) dashboard.presence.setUser(changes)
+    },
+    destroy() {
+      for (const dashboard of [...dashboards.values()]) dashboard.destroy()
+    },
+    hold(dashboard) {
+      dashboard.connect()
+      stay(dashboard)
+      holders.set(dashboard, (holders.get(dashboard) ?? 0) + 1)
+      let isHeld = true
+      return () => {
+        if (!isHeld) return
+        isHeld = false
+        const left = (holders.get(dashboard) ?? 1) - 1
+        holders.set(dashboard, left)
+        if (left === 0) leave(dashboard)
+      }
+    }
+  }
+}
+
+function split(id: string, workspace: string): [workspace: string, name: string] {
+  const at = id.indexOf('/')
+  return at < 0 ? [workspace, id] : [id.slice(0, at), id.slice(at + 1)]
+}
+
+function localStorageIfAny(): PrivateStorage | null {
+  try {
+    return typeof window === 'undefined' ? null : window.localStorage
+  } catch {
+    return null // forbidden here
+  }
+}

@@ -1,0 +1,279 @@
+import * as decoding from 'lib0/decoding'
+import type { Awareness } from 'y-protocols/awareness'
+import { WebsocketProvider } from 'y-websocket'
+import type * as Y from 'yjs'
+import type { Persistence } from './persistence.js'
+import { type Readable, Signal } from './readable.js'
+import { watchingSocket } from './socket.js'
+
+/** Message types beyond the sync protocol's, docs/PROTOCOL.md. */
+const AUTH = 2
+const AUTHENTICATED = 2
+const SYNC_STATUS = 8
+
+/** How long between attempts to get a token, at most. */
+const TOKEN_BACKOFF_MAX = 2_500
+
+/**
+ * The link to the server.
+ *
+ * - `connecting`: the first attempt, or what was missed is on its way.
+ * - `live`: in sync; edits travel at once.
+ * - `offline`: no connection; attempts go on.
+ * - `refused`: the server will not serve this dashboard, and attempts have ended. [Dashboard.refusal] says why.
+ */
+export type Status = 'connecting' | 'live' | 'offline' | 'refused'
+
+/**
+ * What has become of this client's edits.
+ *
+ * - `saved`: the server has said that all of them are durable. A crash loses nothing.
+ * - `saving`: on their way.
+ * - `offline-changes`: some are only here (and in IndexedDB), and go out with the next connection.
+ * - `refused`: the server took some of them not: the session may only read, or a limit was reached. They are only here.
+ */
+export type SaveState = 'saved' | 'saving' | 'offline-changes' | 'refused'
+
+/** What the session may do, once the server has said so. */
+export type Access = 'unknown' | 'read-write' | 'read-only'
+
+/** Why the server ended the session for good. */
+export interface Refusal {
+  readonly code: number
+  readonly reason: string
+}
+
+/** A token, or how to get one: asked before every connection, so that it may expire. */
+export type Token = string | (() => string | Promise<string>)
+
+export interface ConnectionOptions {
+  /** Everything before the dashboard's name: `wss://host/ws/acme`. */
+  readonly base: string
+  /** The dashboard's name as it stands in the URL. */
+  readonly path: string
+  readonly token: Token | undefined
+  readonly WebSocket: typeof WebSocket
+  readonly batchInterval: number
+  readonly persistence: Persistence | null
+}
+
+/** One document's connection: y-websocket's provider, and an account of what the server has made durable. */
+export class Connection {
+  readonly provider: WebsocketProvider
+  readonly status: Readable<Status>
+  readonly saveState: Readable<SaveState>
+  readonly access: Readable<Access>
+  readonly refusal: Readable<Refusal | null>
+
+  readonly #status = new Signal<Status>('connecting')
+  readonly #saveState = new Signal<SaveState>('saved')
+  readonly #access = new Signal<Access>('unknown')
+  readonly #refusal = new Signal<Refusal | null>(null)
+  readonly #doc: Y.Doc
+  readonly #token: Token | undefined
+  readonly #persistence: Persistence | null
+
+  /** Some edit of this client is not known to be durable. */
+  #isDirty = false
+  /** An edit found no socket: the next handshake brings it. */
+  #hasGap = false
+  #wasTaken = false
+  /** Frames with edits that were handed over, went out, and were answered, on this socket. */
+  #batching = false
+  #unanswered = 0
+  #handshaken = false
+  #wasRefused = false
+  #isReadOnly = false
+  #hasFailed = false
+  #isDestroyed = false
+  #tokenAttempts = 0
+  #tokenTimer: ReturnType<typeof setTimeout> | null = null
+
+  constructor(doc: Y.Doc, awareness: Awareness, options: ConnectionOptions) {
+    this.status = this.#status
+    this.saveState = this.#saveState
+    this.access = this.#access
+    this.refusal = this.#refusal
+    this.#doc = doc
+    this.#token = options.token
+    this.#persistence = options.persistence
+    // Before the provider's own handler, and after it: so it shows whether the provider's socket took the edit.
+    doc.on('update', this.#beforeSend)
+    this.provider = new WebsocketProvider(options.base, options.path, doc, {
+      connect: false,
+      awareness,
+      params: { acks: '1' },
+      // Tabs of one browser would sync past the server, and then nobody could say what is durable.
+      disableBc: true,
+      WebSocketPolyfill: watchingSocket(options.WebSocket, {
+        taken: () => {
+          this.#wasTaken = true
+          this.#batching = true
+        },
+        sent: kind => { this.#sent(kind) },
+        ownId: () => awareness.clientID
+      }, options.batchInterval)
+    })
+    doc.on('update', this.#afterSend)
+    const { provider } = this
+    provider.messageHandlers[SYNC_STATUS] = (_, decoder) => {
+      this.#answered(decoding.readVarUint(decoder) === 1)
+    }
+    const denied = provider.messageHandlers[AUTH]
+    provider.messageHandlers[AUTH] = (...message) => {
+      const [, decoder] = message
+      if (decoder.arr[decoder.pos] !== AUTHENTICATED) return denied?.(...message)
+      decoder.pos++
+      this.#isReadOnly = decoding.readVarString(decoder) === 'readonly'
+      this.#update()
+    }
+    provider.on('status', ({ status }) => {
+      if (status === 'connected') this.#opened()
+      this.#update()
+    })
+    provider.on('sync', () => { this.#update() })
+    provider.on('connection-close', () => { this.#closed() })
+    provider.on('closed', ({ code, reason }) => {
+      this.#refusal.set({ code, reason })
+      this.#update()
+    })
+    void options.persistence?.hasUnsaved().then(hasUnsaved => {
+      if (!hasUnsaved || this.#isDestroyed) return
+      this.#isDirty = true
+      this.#update()
+    })
+  }
+
+  /** Connects, and keeps connected from then on. */
+  connect(): void {
+    this.#refusal.set(null)
+    void this.#connect()
+  }
+
+  /** Disconnects until [Connection.connect]. */
+  disconnect(): void {
+    if (this.#tokenTimer !== null) clearTimeout(this.#tokenTimer)
+    this.#tokenTimer = null
+    this.#hasFailed = true
+    this.provider.disconnect()
+    this.#update()
+  }
+
+  /** Tries at once, if an attempt is only due later: the network is back. */
+  hurry(): void {
+    if (this.provider.shouldConnect) this.provider.connect()
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true
+    this.disconnect()
+    this.#doc.off('update', this.#beforeSend)
+    this.#doc.off('update', this.#afterSend)
+    this.provider.destroy()
+  }
+
+  readonly #beforeSend = (): void => {
+    this.#wasTaken = false
+  }
+
+  readonly #afterSend = (_: Uint8Array, origin: unknown): void => {
+    if (origin === this.provider) return
+    if (!this.#wasTaken) this.#hasGap = true
+    // What IndexedDB brings was accounted for when it was made.
+    if (!this.#persistence?.isOrigin(origin)) this.#setDirty(true)
+    this.#update()
+  }
+
+  async #connect(): Promise<void> {
+    const { provider } = this
+    if (typeof this.#token === 'function') {
+      let token: string
+      try {
+        token = await this.#token()
+        this.#tokenAttempts = 0
+      } catch (error) {
+        console.warn('ydash: no token, trying again', error)
+        this.#hasFailed = true
+        this.#update()
+        this.#connectLater(Math.min(2 ** ++this.#tokenAttempts * 100, TOKEN_BACKOFF_MAX))
+        return
+      }
+      provider.params = { ...provider.params, token }
+    } else if (this.#token !== undefined) {
+      provider.params = { ...provider.params, token: this.#token }
+    }
+    if (!this.#isDestroyed) provider.connect()
+  }
+
+  #connectLater(delay: number): void {
+    if (this.#isDestroyed) return
+    this.#tokenTimer = setTimeout(() => {
+      this.#tokenTimer = null
+      void this.#connect()
+    }, delay)
+  }
+
+  #opened(): void {
+    this.#unanswered = 0
+    this.#batching = false
+    this.#handshaken = false
+    this.#wasRefused = false
+    this.#isReadOnly = false
+    // The SyncStep2 of this connection holds whatever found no socket before.
+    this.#hasGap = false
+  }
+
+  #closed(): void {
+    this.#hasFailed = true
+    this.#handshaken = false
+    const { provider } = this
+    if (typeof this.#token === 'function' && provider.shouldConnect) {
+      // The provider would come back with the token that it has. This is its own backoff, with a fresh one.
+      provider.shouldConnect = false
+      const delay = Math.min(2 ** (provider.wsUnsuccessfulReconnects + 1) * 100, provider.maxBackoffTime)
+      queueMicrotask(() => {
+        if (this.#refusal.get() === null) this.#connectLater(delay)
+      })
+    }
+    // Told to the listeners when the provider has settled.
+    queueMicrotask(() => { if (!this.#isDestroyed) this.#update() })
+  }
+
+  #sent(kind: 'difference' | 'update'): void {
+    this.#batching = false
+    this.#unanswered++
+    if (kind === 'difference') this.#handshaken = true
+    this.#update()
+  }
+
+  #answered(isSaved: boolean): void {
+    if (this.#unanswered > 0) this.#unanswered--
+    this.#wasRefused ||= !isSaved
+    this.#update()
+  }
+
+  #setDirty(isDirty: boolean): void {
+    if (this.#isDirty === isDirty) return
+    this.#isDirty = isDirty
+    this.#persistence?.setUnsaved(isDirty)
+  }
+
+  #update(): void {
+    const { provider } = this
+    const isOpen = provider.wsconnected && this.#refusal.get() === null
+    const isSettled = isOpen && provider.synced && this.#handshaken && !this.#hasGap && !this.#batching && this.#unanswered === 0
+    if (isSettled && !this.#wasRefused) this.#setDirty(false)
+    if (provider.synced) this.#hasFailed = false
+    // A session that may only read is told so before anything else.
+    if (provider.synced) this.#access.set(this.#isReadOnly ? 'read-only' : 'read-write')
+
+    if (this.#refusal.get() !== null) this.#status.set('refused')
+    else if (provider.synced) this.#status.set('live')
+    else this.#status.set(isOpen || !this.#hasFailed ? 'connecting' : 'offline')
+
+    if (!this.#isDirty) this.#saveState.set('saved')
+    else if (!isOpen || this.#hasGap) this.#saveState.set('offline-changes')
+    else if (this.#wasRefused && this.#unanswered === 0) this.#saveState.set('refused')
+    else this.#saveState.set('saving')
+  }
+}

@@ -1,0 +1,109 @@
+import { isEqual } from './json.js'
+import type { Other, Presence, User } from './presence.js'
+import { type Readable, Signal } from './readable.js'
+
+/** Who holds a widget. */
+export interface LockHolder {
+  readonly clientId: number
+  readonly user: User
+  /** Whether that is this client. */
+  readonly isSelf: boolean
+}
+
+/**
+ * Soft locks: everybody sees who is busy with a widget, and who must may take over.
+ *
+ * A lock is a claim in presence, so it ends with its holder's connection. It forbids nothing: edits merge with or without. The
+ * claim with the highest number wins, of equal ones that of the lowest client id; so all clients agree without a clock, and
+ * taking over is claiming with a higher number.
+ */
+export class Locks {
+  /** All locks by widget. */
+  readonly holders: Readable<Readonly<Record<string, LockHolder>>>
+
+  readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>({})
+  readonly #presence: Presence
+  /** How many parts of this client hold a widget: a dialog and a drag may do so at once. */
+  readonly #holds = new Map<string, number>()
+
+  constructor(presence: Presence) {
+    this.#presence = presence
+    this.holders = this.#holders
+    presence.others.subscribe(() => { this.#update() })
+    presence.self.subscribe(() => { this.#update() })
+  }
+
+  /** Who holds a widget, if anybody does. */
+  holder(widget: string): LockHolder | null {
+    return this.#holders.get()[widget] ?? null
+  }
+
+  /**
+   * Claims a widget; says whether it is this client's. Each success needs its [Locks.release]. When two claim at the same time,
+   * the one that loses hears of it.
+   */
+  acquire(widget: string): boolean {
+    if (this.holder(widget) === null) this.#claim(widget)
+    return this.#hold(widget)
+  }
+
+  /** Claims a widget whoever holds it; to be released as well. */
+  takeOver(widget: string): void {
+    if (this.holder(widget)?.isSelf !== true) this.#claim(widget)
+    this.#hold(widget)
+  }
+
+  /** Lets a widget go, unless another part of this client holds it as well. */
+  release(widget: string): void {
+    const holds = this.#holds.get(widget) ?? 0
+    if (holds > 1) this.#holds.set(widget, holds - 1)
+    else this.#drop(widget)
+  }
+
+  /** Lets everything go. */
+  releaseAll(): void {
+    this.#holds.clear()
+    this.#presence.setLocks({})
+  }
+
+  #hold(widget: string): boolean {
+    const isSelf = this.holder(widget)?.isSelf === true
+    if (isSelf) this.#holds.set(widget, (this.#holds.get(widget) ?? 0) + 1)
+    return isSelf
+  }
+
+  #drop(...widgets: string[]): void {
+    for (const widget of widgets) this.#holds.delete(widget)
+    const claims = Object.entries(this.#presence.self.get().locks)
+    const kept = claims.filter(([widget]) => !widgets.includes(widget))
+    if (kept.length < claims.length) this.#presence.setLocks(Object.fromEntries(kept))
+  }
+
+  #claim(widget: string): void {
+    const claims = [...this.#presence.others.get(), this.#presence.self.get()].map(({ locks }) => locks[widget] ?? 0)
+    this.#presence.setLocks({ ...this.#presence.self.get().locks, [widget]: Math.max(...claims) + 1 })
+  }
+
+  #update(): void {
+    const self = this.#presence.self.get()
+    const winners = new Map<string, { claim: number, by: Pick<Other, 'clientId' | 'user'> }>()
+    for (const one of [self, ...this.#presence.others.get()]) {
+      for (const [widget, claim] of Object.entries(one.locks)) {
+        const best = winners.get(widget)
+        if (best === undefined || claim > best.claim || claim === best.claim && one.clientId < best.by.clientId) {
+          winners.set(widget, { claim, by: one })
+        }
+      }
+    }
+    const before = this.#holders.get()
+    const after: Record<string, LockHolder> = {}
+    for (const [widget, { by }] of winners) {
+      const holder = { clientId: by.clientId, user: by.user, isSelf: by.clientId === self.clientId }
+      after[widget] = isEqual(before[widget], holder) ? before[widget] as LockHolder : holder
+    }
+    const isSame = Object.keys(before).length === winners.size && Object.entries(after).every(([widget, holder]) => before[widget] === holder)
+    if (!isSame) this.#holders.set(after)
+    // A claim that lost is given up, else it would win again when the winner leaves.
+    this.#drop(...Object.keys(self.locks).filter(widget => after[widget]?.isSelf === false))
+  }
+}

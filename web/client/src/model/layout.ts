@@ -1,0 +1,124 @@
+import * as Y from 'yjs'
+import { isObject, keepIdentity } from '../json.js'
+import { Listeners, type Readable } from '../readable.js'
+import { type Edit, touchedKeys } from './edit.js'
+
+/** A widget's place in grid units. */
+export interface Box {
+  readonly x: number
+  readonly y: number
+  readonly w: number
+  readonly h: number
+}
+
+/** Cells beyond this are nobody's wish. */
+const CELLS_MAX = 100_000
+
+const NONE: Readonly<Record<string, Box>> = Object.freeze({})
+
+/**
+ * Who is where, `layout` in the document: a map by widget id of maps with `x`, `y`, `w` and `h`.
+ *
+ * Position and size are written in pairs. So of two who drag one widget at the same time one wins as a whole, while a move and a
+ * resize at the same time both count; and a widget never has two places.
+ */
+export class LayoutModel {
+  /** All places by widget id. */
+  readonly all: Readable<Readonly<Record<string, Box>>>
+
+  readonly #map: Y.Map<unknown>
+  readonly #edit: Edit
+  readonly #listeners = new Listeners()
+  #all = NONE
+
+  constructor(doc: Y.Doc, edit: Edit) {
+    this.#map = doc.getMap('layout')
+    this.#edit = edit
+    this.all = { get: () => this.#all, subscribe: this.#listeners.subscribe }
+    this.#map.observeDeep(this.#observe)
+    this.#read(this.#map.keys())
+  }
+
+  /** One widget's place. */
+  get(id: string): Box | undefined {
+    return Object.hasOwn(this.#all, id) ? this.#all[id] : undefined
+  }
+
+  /** Puts a widget somewhere. Only what differs is written. */
+  set(id: string, box: Box): void {
+    this.setAll({ [id]: box })
+  }
+
+  /** Moves a widget. */
+  move(id: string, to: { readonly x: number, readonly y: number }): void {
+    const box = this.get(id)
+    if (box !== undefined) this.set(id, { ...box, x: to.x, y: to.y })
+  }
+
+  /** Resizes a widget. */
+  resize(id: string, to: { readonly w: number, readonly h: number }): void {
+    const box = this.get(id)
+    if (box !== undefined) this.set(id, { ...box, w: to.w, h: to.h })
+  }
+
+  /** Puts several widgets somewhere at once: what a grid says after a drag. */
+  setAll(boxes: Readonly<Record<string, Box>>): void {
+    const changed = Object.entries(boxes).flatMap(([id, box]) => {
+      const before = this.get(id)
+      const after = tidy(box)
+      const isMoved = after.x !== before?.x || after.y !== before.y
+      const isResized = after.w !== before?.w || after.h !== before.h
+      return isMoved || isResized ? [{ id, after, isMoved, isResized }] : []
+    })
+    if (changed.length === 0) return
+    this.#edit(() => {
+      for (const { id, after, isMoved, isResized } of changed) {
+        const map = this.#map.get(id)
+        if (!(map instanceof Y.Map)) {
+          this.#map.set(id, new Y.Map(Object.entries(after)))
+          continue
+        }
+        if (isMoved) map.set('x', after.x), map.set('y', after.y)
+        if (isResized) map.set('w', after.w), map.set('h', after.h)
+      }
+    })
+  }
+
+  /** Forgets a widget's place. */
+  remove(id: string): void {
+    this.#edit(() => { if (this.#map.has(id)) this.#map.delete(id) })
+  }
+
+  /** @internal */
+  destroy(): void {
+    this.#map.unobserveDeep(this.#observe)
+  }
+
+  readonly #observe = (events: Y.YEvent<Y.AbstractType<unknown>>[]): void => {
+    if (this.#read(touchedKeys(events))) this.#listeners.notify()
+  }
+
+  #read(ids: Iterable<string>): boolean {
+    let all: Record<string, Box> | null = null
+    for (const id of ids) {
+      const before = this.#all[id]
+      const value = this.#map.get(id)
+      const plain = value instanceof Y.Map ? value.toJSON() : value
+      const after = isObject(plain) ? tidy(plain) : undefined
+      const kept = before === undefined || after === undefined ? after : keepIdentity(before, after)
+      if (kept === before) continue
+      all ??= { ...this.#all }
+      if (kept === undefined) delete all[id]
+      else all[id] = kept
+    }
+    if (all !== null) this.#all = all
+    return all !== null
+  }
+}
+
+/** A box that a grid can show, whatever somebody wrote. */
+function tidy(box: { x?: unknown, y?: unknown, w?: unknown, h?: unknown }): Box {
+  const cells = (value: unknown, least: number): number =>
+    typeof value === 'number' && Number.isFinite(value) ? Math.min(Math.max(Math.round(value), least), CELLS_MAX) : least
+  return { x: cells(box.x, 0), y: cells(box.y, 0), w: cells(box.w, 1), h: cells(box.h, 1) }
+}

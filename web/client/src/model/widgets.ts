@@ -1,0 +1,169 @@
+import * as Y from 'yjs'
+import { type Json, isObject, keepIdentity, patchMap, toJson } from '../json.js'
+import { Listeners, type Readable } from '../readable.js'
+import { type Edit, ReadOnlyError, touchedKeys } from './edit.js'
+import type { Box, LayoutModel } from './layout.js'
+
+/** What a dashboard is made of. */
+export interface Widget {
+  readonly id: string
+  /** The application's kind: `chart`, `table`. */
+  readonly type: string
+  readonly title: string
+  /** The application's settings of this widget. Each key merges by itself. */
+  readonly options: Readonly<Record<string, Json>>
+}
+
+/** What of a widget is to change; `undefined` removes an option. */
+export interface WidgetPatch {
+  readonly type?: string
+  readonly title?: string
+  readonly options?: Readonly<Record<string, Json | undefined>>
+}
+
+const NONE: Readonly<Record<string, Widget>> = Object.freeze({})
+
+/** The widgets, `widgets` in the document: a map by id of maps with `type`, `title`, `options`, and texts. */
+export class WidgetsModel {
+  /** All widgets by id. */
+  readonly all: Readable<Readonly<Record<string, Widget>>>
+
+  readonly #map: Y.Map<unknown>
+  readonly #layout: LayoutModel
+  readonly #edit: Edit
+  readonly #listeners = new Listeners()
+  #all = NONE
+
+  constructor(doc: Y.Doc, layout: LayoutModel, edit: Edit) {
+    this.#map = doc.getMap('widgets')
+    this.#layout = layout
+    this.#edit = edit
+    this.all = { get: () => this.#all, subscribe: this.#listeners.subscribe }
+    this.#map.observeDeep(this.#observe)
+    this.#read(this.#map.keys())
+  }
+
+  /** One widget. */
+  get(id: string): Widget | undefined {
+    return Object.hasOwn(this.#all, id) ? this.#all[id] : undefined
+  }
+
+  /** Adds a widget, at a place if one is given, and returns its id. */
+  add(widget: WidgetPatch & { readonly type: string, readonly id?: string }, box?: Box): string {
+    const id = widget.id ?? newId()
+    this.#edit(() => {
+      const map = new Y.Map<unknown>()
+      map.set('type', widget.type)
+      map.set('title', widget.title ?? '')
+      map.set('options', new Y.Map(Object.entries(widget.options ?? {}).filter(([, value]) => value !== undefined)))
+      this.#map.set(id, map)
+      if (box !== undefined) this.#layout.set(id, box)
+    })
+    return id
+  }
+
+  /** Changes what differs. Does nothing when the widget is gone. */
+  update(id: string, patch: WidgetPatch): void {
+    this.#edit(() => {
+      const map = this.#shared(id)
+      if (map === null) return
+      const { type, title, options } = patch
+      patchMap(map, { ...(type !== undefined && { type }), ...(title !== undefined && { title }) })
+      if (options === undefined) return
+      const shared = map.get('options')
+      if (shared instanceof Y.Map) patchMap(shared, options)
+      else map.set('options', new Y.Map(Object.entries({ ...(isObject(shared) && shared), ...options }).filter(([, value]) => value !== undefined)))
+    })
+  }
+
+  /** Removes widgets with their places. */
+  remove(...ids: string[]): void {
+    this.#edit(() => {
+      for (const id of ids) {
+        if (this.#map.has(id)) this.#map.delete(id)
+        this.#layout.remove(id)
+      }
+    })
+  }
+
+  /** The widget's rich text, for an editor binding (y-prosemirror, Tiptap); made when it is not there yet, which takes the right to edit. */
+  richText(id: string, key = 'content'): Y.XmlFragment | null {
+    return this.#text(id, key, Y.XmlFragment)
+  }
+
+  /** The widget's plain text, for an editor binding (y-codemirror); made when it is not there yet. */
+  text(id: string, key = 'text'): Y.Text | null {
+    return this.#text(id, key, Y.Text)
+  }
+
+  /** @internal */
+  destroy(): void {
+    this.#map.unobserveDeep(this.#observe)
+  }
+
+  #text<T extends Y.Text | Y.XmlFragment>(id: string, key: string, Type: new () => T): T | null {
+    const map = this.#map.get(id)
+    if (!(map instanceof Y.Map)) return null
+    const existing: unknown = map.get(key)
+    if (existing instanceof Type) return existing
+    try {
+      return this.#edit(() => {
+        const made = new Type()
+        map.set(key, made)
+        return made
+      })
+    } catch (error) {
+      if (error instanceof ReadOnlyError) return null
+      throw error
+    }
+  }
+
+  /** The widget as a shared map; what another client wrote as a plain object becomes one. */
+  #shared(id: string): Y.Map<unknown> | null {
+    const value = this.#map.get(id)
+    if (value instanceof Y.Map) return value
+    if (!isObject(value)) return null
+    const map = new Y.Map(Object.entries(value))
+    this.#map.set(id, map)
+    return map
+  }
+
+  readonly #observe = (events: Y.YEvent<Y.AbstractType<unknown>>[]): void => {
+    // What is typed into a widget's text is its editor's business.
+    const relevant = events.filter(event => event.path.length < 2 || event.path[1] === 'options')
+    if (this.#read(touchedKeys(relevant))) this.#listeners.notify()
+  }
+
+  #read(ids: Iterable<string>): boolean {
+    let all: Record<string, Widget> | null = null
+    for (const id of ids) {
+      const before = this.#all[id]
+      const after = describe(id, this.#map.get(id))
+      const kept = before === undefined || after === undefined ? after : keepIdentity(before, after)
+      if (kept === before) continue
+      all ??= { ...this.#all }
+      if (kept === undefined) delete all[id]
+      else all[id] = kept
+    }
+    if (all !== null) this.#all = all
+    return all !== null
+  }
+}
+
+function describe(id: string, value: unknown): Widget | undefined {
+  const plain = value instanceof Y.Map ? toJson(value) : value
+  if (!isObject(plain)) return undefined
+  const { type, title, options } = plain
+  return {
+    id,
+    type: typeof type === 'string' ? type : '',
+    title: typeof title === 'string' ? title : '',
+    options: isObject(options) ? options as Record<string, Json> : {}
+  }
+}
+
+function newId(): string {
+  // `randomUUID` is there on secure origins only.
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(9))
+  return Array.from(bytes, byte => (byte % 36).toString(36)).join('')
+}

@@ -1,0 +1,253 @@
+'use client'
+
+import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from 'react'
+import type { Access, Box, Client, Cursor, Dashboard, Filters, Json, LockHolder, Other, OtherCursor, Preferences, Readable, SaveState, Self, Status, UndoState, User, ValuesPatch, Widget } from '../index.js'
+
+const Context = createContext<Dashboard | null>(null)
+
+/** What [DashboardProvider] takes. */
+export interface DashboardProviderProps {
+  readonly client: Client
+  /** `name` or `workspace/name` */
+  readonly id: string
+  readonly children?: ReactNode
+}
+
+/**
+ * Opens a dashboard for everything below it, and closes it when nobody uses it any more.
+ *
+ * Connects when it is mounted, not when it is rendered: on a server it renders the empty dashboard and opens nothing.
+ */
+export function DashboardProvider({ client, id, children }: DashboardProviderProps): ReactNode {
+  // Counts up when the dashboard at hand was closed between its rendering and its mounting.
+  const [attempt, setAttempt] = useState(0)
+  const dashboard = useMemo(() => {
+    void attempt
+    return client.dashboard(id, { connect: false })
+  }, [client, id, attempt])
+  useEffect(() => {
+    try {
+      return client.hold(dashboard)
+    } catch {
+      setAttempt(attempt + 1)
+      return undefined
+    }
+  }, [client, dashboard, attempt])
+  return createElement(Context.Provider, { value: dashboard }, children)
+}
+
+/** The dashboard of the [DashboardProvider] above. */
+export function useDashboard(): Dashboard {
+  const dashboard = useContext(Context)
+  if (dashboard === null) throw new Error('there is no DashboardProvider above this component')
+  return dashboard
+}
+
+/**
+ * A readable's value, or what `select` makes of it. Renders again only when that changes: the same object, or the same JSON for
+ * what `select` makes anew each time, must not.
+ */
+export function useReadable<T>(readable: Readable<T>): T
+export function useReadable<T, S>(readable: Readable<T>, select: (value: T) => S): S
+export function useReadable<T, S>(readable: Readable<T>, select?: (value: T) => S): T | S {
+  const last = useRef<{ value: T, select: typeof select, selected: T | S } | null>(null)
+  const read = (): T | S => {
+    const value = readable.get()
+    if (select === undefined) return value
+    if (last.current?.value === value && last.current.select === select) return last.current.selected
+    const selected = select(value)
+    const kept = last.current !== null && isShallowEqual(last.current.selected, selected) ? last.current.selected : selected
+    last.current = { value, select, selected: kept }
+    return kept
+  }
+  return useSyncExternalStore(readable.subscribe, read, read)
+}
+
+/** All widgets by id, or what `select` picks of them. */
+export function useWidgets(): Readonly<Record<string, Widget>>
+export function useWidgets<S>(select: (widgets: Readonly<Record<string, Widget>>) => S): S
+export function useWidgets<S>(select?: (widgets: Readonly<Record<string, Widget>>) => S): unknown {
+  return useReadable(useDashboard().widgets.all, select ?? (same as never))
+}
+
+/** One widget. */
+export function useWidget(id: string): Widget | undefined {
+  return useWidgets(useCallback(all => all[id], [id]))
+}
+
+/** All places by widget id, or what `select` picks of them. */
+export function useLayout(): Readonly<Record<string, Box>>
+export function useLayout<S>(select: (layout: Readonly<Record<string, Box>>) => S): S
+export function useLayout<S>(select?: (layout: Readonly<Record<string, Box>>) => S): unknown {
+  return useReadable(useDashboard().layout.all, select ?? (same as never))
+}
+
+/** Values that are shared, with private ones laid over them, and how to change them. */
+export interface UseScoped<T> {
+  /** What is to be shown. */
+  readonly values: Readonly<Partial<T>>
+  /** What everybody has. */
+  readonly shared: Readonly<Partial<T>>
+  /** What is laid over it here. */
+  readonly private: Readonly<Partial<T>>
+  readonly set: (patch: ValuesPatch<T>) => void
+  readonly setPrivate: (patch: ValuesPatch<T>) => void
+  readonly promote: (...keys: (keyof T & string)[]) => void
+  readonly reset: (...keys: (keyof T & string)[]) => void
+}
+
+/** The filters. */
+export function useFilters(): UseScoped<Filters> {
+  return useScoped(useDashboard().filters)
+}
+
+/** The preferences. */
+export function usePreferences(): UseScoped<Preferences> {
+  return useScoped(useDashboard().preferences)
+}
+
+function useScoped<T extends object>(model: Dashboard['filters'] | Dashboard['preferences']): UseScoped<T> {
+  const values = useReadable(model.effective as Readable<Readonly<Partial<T>>>)
+  const shared = useReadable(model.shared as Readable<Readonly<Partial<T>>>)
+  const own = useReadable(model.private as Readable<Readonly<Partial<T>>>)
+  return useMemo(() => ({
+    values,
+    shared,
+    private: own,
+    set: patch => { model.set(patch as never) },
+    setPrivate: patch => { model.setPrivate(patch as never) },
+    promote: (...keys) => { model.promote(...keys as never[]) },
+    reset: (...keys) => { model.reset(...keys as never[]) }
+  }), [model, values, shared, own])
+}
+
+/** What this client announces of itself, and how to change it. */
+export interface UsePresence {
+  readonly self: Self
+  readonly setUser: (user: Partial<User>) => void
+  readonly setCursor: (cursor: Cursor | null) => void
+  readonly setSelection: (widget: string | null) => void
+  readonly setView: (view: Json) => void
+}
+
+/** This client among the others. */
+export function usePresence(): UsePresence {
+  const { presence } = useDashboard()
+  const self = useReadable(presence.self)
+  return useMemo(() => ({
+    self,
+    setUser: user => { presence.setUser(user) },
+    setCursor: cursor => { presence.setCursor(cursor) },
+    setSelection: widget => { presence.setSelection(widget) },
+    setView: view => { presence.setView(view) }
+  }), [presence, self])
+}
+
+/** Everybody else, or what `select` picks of them; cursors are not among it. */
+export function useOthers(): readonly Other[]
+export function useOthers<S>(select: (others: readonly Other[]) => S): S
+export function useOthers<S>(select?: (others: readonly Other[]) => S): unknown {
+  return useReadable(useDashboard().presence.others, select ?? (same as never))
+}
+
+/** Everybody else's pointer. Renders with every move: for an overlay, not for what stands around it. */
+export function useCursors(): readonly OtherCursor[] {
+  return useReadable(useDashboard().presence.cursors)
+}
+
+/** Undo and redo of this client's edits. */
+export function useUndo(): UndoState & { readonly undo: () => void, readonly redo: () => void } {
+  const { undo } = useDashboard()
+  const state = useReadable(undo.state)
+  return useMemo(() => ({ ...state, undo: () => { undo.undo() }, redo: () => { undo.redo() } }), [undo, state])
+}
+
+/** The link to the server. */
+export function useStatus(): Status {
+  return useReadable(useDashboard().status)
+}
+
+/** What has become of this client's edits. */
+export function useSaveState(): SaveState {
+  return useReadable(useDashboard().saveState)
+}
+
+/** What this session may do. */
+export function useAccess(): Access {
+  return useReadable(useDashboard().access)
+}
+
+/** Whom this client follows, and who follows it. */
+export interface UseFollow {
+  readonly target: Other | null
+  /** What the one who is followed looks at. */
+  readonly view: Json
+  readonly followers: readonly Other[]
+  readonly follow: (clientId: number) => void
+  readonly stop: () => void
+}
+
+/** Follow mode. */
+export function useFollow(): UseFollow {
+  const { follow } = useDashboard()
+  const target = useReadable(follow.target)
+  const view = useReadable(follow.view)
+  const followers = useReadable(follow.followers)
+  return useMemo(() => ({
+    target,
+    view,
+    followers,
+    follow: clientId => { follow.start(clientId) },
+    stop: () => { follow.stop() }
+  }), [follow, target, view, followers])
+}
+
+/** A widget's soft lock. */
+export interface UseWidgetLock {
+  readonly holder: LockHolder | null
+  /** Whether somebody else holds it. */
+  readonly isLocked: boolean
+  readonly acquire: () => boolean
+  readonly takeOver: () => void
+  readonly release: () => void
+}
+
+/** Who is busy with a widget. What a component holds is let go when it is unmounted. */
+export function useWidgetLock(widget: string): UseWidgetLock {
+  const { locks } = useDashboard()
+  const holder = useReadable(locks.holders, useCallback((holders: Readonly<Record<string, LockHolder>>) => holders[widget] ?? null, [widget]))
+  const took = useRef(false)
+  useEffect(() => () => {
+    if (took.current) locks.release(widget)
+    took.current = false
+  }, [locks, widget])
+  return useMemo(() => ({
+    holder,
+    isLocked: holder !== null && !holder.isSelf,
+    acquire: () => {
+      // What was lost meanwhile has to be acquired anew.
+      if (!took.current || locks.holder(widget)?.isSelf !== true) took.current = locks.acquire(widget)
+      return took.current
+    },
+    takeOver: () => {
+      if (took.current && locks.holder(widget)?.isSelf === true) return
+      took.current = true
+      locks.takeOver(widget)
+    },
+    release: () => {
+      if (took.current) locks.release(widget)
+      took.current = false
+    }
+  }), [locks, widget, holder])
+}
+
+function same<T>(value: T): T {
+  return value
+}
+
+function isShallowEqual(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every(key => Object.is((a as never)[key], (b as never)[key]))
+}

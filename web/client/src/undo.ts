@@ -1,0 +1,69 @@
+import * as Y from 'yjs'
+import { type Readable, Signal } from './readable.js'
+
+/** Which way one can go. */
+export interface UndoState {
+  readonly canUndo: boolean
+  readonly canRedo: boolean
+}
+
+/** Edits that follow each other within this many milliseconds are one step. */
+const CAPTURE_TIMEOUT = 500
+
+/** Undo and redo of what this client did. What others did in between stays. */
+export class Undo {
+  /** Whether there is something to undo and to redo. */
+  readonly state: Readable<UndoState>
+  /** Yjs' own manager, for editors that want it (`yUndoPlugin({ undoManager })`). */
+  readonly manager: Y.UndoManager
+
+  readonly #state = new Signal<UndoState>({ canUndo: false, canRedo: false })
+
+  constructor(doc: Y.Doc, origin: object) {
+    this.state = this.#state
+    this.manager = new Y.UndoManager(doc, { trackedOrigins: new Set([origin]), captureTimeout: CAPTURE_TIMEOUT })
+    for (const event of ['stack-item-added', 'stack-item-popped', 'stack-cleared'] as const) {
+      this.manager.on(event, this.#update)
+    }
+  }
+
+  /** Takes back this client's last step. */
+  undo(): void {
+    this.manager.undo()
+  }
+
+  /** Does again what was taken back. */
+  redo(): void {
+    this.manager.redo()
+  }
+
+  /** The next edit begins a step of its own. */
+  cut(): void {
+    this.manager.stopCapturing()
+  }
+
+  /** Begins one step that lasts, however long, until the returned function is called: a drag, a dialog. */
+  begin(): () => void {
+    this.manager.stopCapturing()
+    this.manager.captureTimeout = Infinity
+    return () => {
+      this.manager.captureTimeout = CAPTURE_TIMEOUT
+      this.manager.stopCapturing()
+    }
+  }
+
+  /** Also undoes edits with this transaction origin, such as an editor's. */
+  track(origin: unknown): void {
+    this.manager.addTrackedOrigin(origin)
+  }
+
+  destroy(): void {
+    this.manager.destroy()
+  }
+
+  readonly #update = (): void => {
+    const { canUndo, canRedo } = this.#state.get()
+    const next = { canUndo: this.manager.canUndo(), canRedo: this.manager.canRedo() }
+    if (next.canUndo !== canUndo || next.canRedo !== canRedo) this.#state.set(next)
+  }
+}

@@ -1,0 +1,225 @@
+import { describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { type Dashboard } from '../src/index.js'
+import { client } from './support/clients.js'
+
+/** A dashboard that is connected to nothing. */
+const alone = (name = 'alone'): Dashboard => client({ WebSocket: null }).dashboard(name, { connect: false })
+
+/** Two dashboards that exchange what they have when told to. */
+function pair(): { a: Dashboard, b: Dashboard, exchange: () => void } {
+  const [a, b] = [alone('a'), alone('b')]
+  return {
+    a,
+    b,
+    exchange: () => {
+      const [ofA, ofB] = [Y.encodeStateAsUpdate(a.doc), Y.encodeStateAsUpdate(b.doc)]
+      Y.applyUpdate(a.doc, ofB, 'elsewhere')
+      Y.applyUpdate(b.doc, ofA, 'elsewhere')
+    }
+  }
+}
+
+describe('widgets', () => {
+  it('are added, changed and removed, and keep their identity where nothing changed', () => {
+    const { widgets, layout, doc } = alone()
+    const one = widgets.add({ type: 'chart', title: 'Sales', options: { unit: '€', lines: ['a'] } }, { x: 0, y: 0, w: 4, h: 3 })
+    const two = widgets.add({ type: 'note' })
+    const before = widgets.all.get()
+    widgets.update(one, { title: 'Costs', options: { unit: undefined, smooth: true } })
+    const after = widgets.all.get()
+    expect(after[one]).toEqual({ id: one, type: 'chart', title: 'Costs', options: { lines: ['a'], smooth: true } })
+    expect(after[two]).toBe(before[two])
+    widgets.update(one, { title: 'Costs' })
+    expect(widgets.all.get()).toBe(after)
+    expect(doc.toJSON()).toEqual({
+      widgets: {
+        [one]: { type: 'chart', title: 'Costs', options: { lines: ['a'], smooth: true } },
+        [two]: { type: 'note', title: '', options: {} }
+      },
+      layout: { [one]: { x: 0, y: 0, w: 4, h: 3 } },
+      filters: {},
+      meta: {},
+      preferences: {}
+    })
+    widgets.remove(one)
+    expect(Object.keys(widgets.all.get())).toEqual([two])
+    expect(layout.all.get()).toEqual({})
+  })
+
+  it('merge by setting', () => {
+    const { a, b, exchange } = pair()
+    const id = a.widgets.add({ type: 'chart', title: 'Sales', options: { unit: '€' } })
+    exchange()
+    a.widgets.update(id, { title: 'Turnover' })
+    b.widgets.update(id, { options: { smooth: true } })
+    exchange()
+    for (const { widgets } of [a, b]) {
+      expect(widgets.get(id)).toEqual({ id, type: 'chart', title: 'Turnover', options: { unit: '€', smooth: true } })
+    }
+  })
+
+  it('are read and edited as other clients wrote them', () => {
+    const { widgets, doc } = alone()
+    doc.getMap('widgets').set('plain', { type: 'chart', title: 'Plain', options: { a: 1 } })
+    doc.getMap('widgets').set('odd', 7)
+    doc.getMap('widgets').set('bare', { title: 5 })
+    expect(widgets.all.get()).toEqual({
+      plain: { id: 'plain', type: 'chart', title: 'Plain', options: { a: 1 } },
+      bare: { id: 'bare', type: '', title: '', options: {} }
+    })
+    widgets.update('plain', { options: { b: 2 } })
+    expect(widgets.get('plain')?.options).toEqual({ a: 1, b: 2 })
+    widgets.update('odd', { title: 'no widget' })
+    widgets.update('gone', { title: 'no widget' })
+    expect(widgets.get('constructor')).toBeUndefined()
+  })
+
+  it('do not change when somebody writes in their text', () => {
+    const { widgets } = alone()
+    const id = widgets.add({ type: 'note' })
+    const text = widgets.richText(id)
+    expect(widgets.richText(id)).toBe(text)
+    const before = widgets.all.get()
+    let heard = 0
+    widgets.all.subscribe(() => { heard++ })
+    text?.insert(0, [new Y.XmlText('hello')])
+    expect(widgets.all.get()).toBe(before)
+    expect(heard).toBe(0)
+    expect(widgets.richText('gone')).toBeNull()
+  })
+})
+
+describe('layout', () => {
+  it('writes only what differs', () => {
+    const { layout, doc } = alone()
+    layout.setAll({ a: { x: 0, y: 0, w: 2, h: 2 }, b: { x: 2, y: 0, w: 2, h: 2 } })
+    let updates = 0
+    doc.on('update', () => { updates++ })
+    layout.setAll({ a: { x: 0, y: 0, w: 2, h: 2 }, b: { x: 2, y: 0, w: 2, h: 2 } })
+    expect(updates).toBe(0)
+    const before = layout.all.get()
+    layout.setAll({ a: { x: 0, y: 0, w: 2, h: 2 }, b: { x: 4, y: 1, w: 2, h: 2 } })
+    expect(updates).toBe(1)
+    expect(layout.all.get().a).toBe(before.a)
+  })
+
+  it('has one whole position after two drags of one widget', () => {
+    for (let round = 0; round < 20; round++) {
+      const { a, b, exchange } = pair()
+      a.layout.set('w', { x: 0, y: 0, w: 2, h: 2 })
+      exchange()
+      for (let step = 1; step <= 5; step++) a.layout.move('w', { x: step, y: 0 })
+      for (let step = 1; step <= 5; step++) b.layout.move('w', { x: 0, y: step })
+      exchange()
+      expect(a.layout.get('w')).toEqual(b.layout.get('w'))
+      expect([{ x: 5, y: 0, w: 2, h: 2 }, { x: 0, y: 5, w: 2, h: 2 }]).toContainEqual(a.layout.get('w'))
+    }
+  })
+
+  it('keeps a move and a resize that happen at the same time', () => {
+    const { a, b, exchange } = pair()
+    a.layout.set('w', { x: 0, y: 0, w: 2, h: 2 })
+    exchange()
+    a.layout.move('w', { x: 3, y: 1 })
+    b.layout.resize('w', { w: 5, h: 4 })
+    exchange()
+    expect(a.layout.get('w')).toEqual({ x: 3, y: 1, w: 5, h: 4 })
+    expect(b.layout.get('w')).toEqual({ x: 3, y: 1, w: 5, h: 4 })
+  })
+
+  it('shows nonsense as something that a grid can show', () => {
+    const { layout, doc } = alone()
+    doc.getMap('layout').set('w', { x: -3, y: 1.6, w: 0, h: 'tall' })
+    expect(layout.get('w')).toEqual({ x: 0, y: 2, w: 1, h: 1 })
+    layout.move('w', { x: 1, y: 1 })
+    expect(layout.get('w')).toEqual({ x: 1, y: 1, w: 1, h: 1 })
+  })
+})
+
+describe('filters', () => {
+  const storage = (): Storage => {
+    const map = new Map<string, string>()
+    return {
+      getItem: key => map.get(key) ?? null,
+      setItem: (key, value) => { map.set(key, value) },
+      removeItem: key => { map.delete(key) }
+    } as Storage
+  }
+
+  it('are shared, private, or private first and shared then', () => {
+    const { filters, doc } = alone()
+    filters.set({ projects: ['a'], dateRange: '7d' })
+    filters.setPrivate({ projects: ['b'] })
+    expect(filters.effective.get()).toEqual({ projects: ['b'], dateRange: '7d' })
+    expect(doc.getMap('filters').toJSON()).toEqual({ projects: ['a'], dateRange: '7d' })
+    const effective = filters.effective.get()
+    filters.promote()
+    expect(filters.effective.get()).toBe(effective)
+    expect(filters.private.get()).toEqual({})
+    expect(doc.getMap('filters').toJSON()).toEqual({ projects: ['b'], dateRange: '7d' })
+    filters.setPrivate({ dateRange: '1d', projects: [] })
+    filters.reset('projects')
+    expect(filters.effective.get()).toEqual({ projects: ['b'], dateRange: '1d' })
+    filters.set({ projects: undefined })
+    expect(filters.shared.get()).toEqual({ dateRange: '7d' })
+  })
+
+  it('of one browser are there again after a reload', () => {
+    const shared = storage()
+    const open = (): Dashboard => {
+      const dashboard = client({ WebSocket: class {}, storage: shared }).dashboard('x', { connect: false })
+      dashboard.filters.open()
+      return dashboard
+    }
+    open().filters.setPrivate({ agents: ['me'] })
+    expect(open().filters.effective.get()).toEqual({ agents: ['me'] })
+    open().filters.promote('agents')
+    expect(open().filters.private.get()).toEqual({})
+  })
+})
+
+describe('undo', () => {
+  it('takes back one’s own edits and leaves those of others', () => {
+    const { a, b, exchange } = pair()
+    const id = a.widgets.add({ type: 'chart', title: 'A' }, { x: 0, y: 0, w: 2, h: 2 })
+    exchange()
+    a.undo.cut()
+    a.widgets.update(id, { title: 'A2' })
+    b.layout.move(id, { x: 6, y: 0 })
+    exchange()
+    expect(a.undo.state.get()).toEqual({ canUndo: true, canRedo: false })
+    a.undo.undo()
+    expect(a.widgets.get(id)?.title).toBe('A')
+    expect(a.layout.get(id)?.x).toBe(6)
+    a.undo.redo()
+    expect(a.widgets.get(id)?.title).toBe('A2')
+    b.undo.undo()
+    exchange()
+    expect(a.layout.get(id)?.x).toBe(0)
+    expect(a.widgets.get(id)?.title).toBe('A2')
+  })
+
+  it('takes back a whole drag at once', () => {
+    const { undo, layout } = alone()
+    layout.set('w', { x: 0, y: 0, w: 2, h: 2 })
+    const end = undo.begin()
+    for (let x = 1; x < 8; x++) layout.move('w', { x, y: 0 })
+    end()
+    layout.resize('w', { w: 4, h: 4 })
+    undo.undo()
+    expect(layout.get('w')).toEqual({ x: 7, y: 0, w: 2, h: 2 })
+    undo.undo()
+    expect(layout.get('w')).toEqual({ x: 0, y: 0, w: 2, h: 2 })
+  })
+
+  it('brings a removed widget back with its place', () => {
+    const { undo, widgets, layout } = alone()
+    const id = widgets.add({ type: 'chart', title: 'A', options: { unit: 's' } }, { x: 1, y: 2, w: 3, h: 4 })
+    undo.cut()
+    widgets.remove(id)
+    undo.undo()
+    expect(widgets.get(id)).toEqual({ id, type: 'chart', title: 'A', options: { unit: 's' } })
+    expect(layout.get(id)).toEqual({ x: 1, y: 2, w: 3, h: 4 })
+  })
+})

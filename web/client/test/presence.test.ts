@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest'
+import type { Dashboard } from '../src/index.js'
+import { history, joined, live } from './support/clients.js'
+import { MemoryServer } from './support/memory.js'
+import { eventually } from './support/wait.js'
+
+async function three(): Promise<[Dashboard, Dashboard, Dashboard]> {
+  const server = new MemoryServer()
+  const all = ['Ada', 'Bob', 'Cem'].map(name => joined(server, { user: { name } })) as [Dashboard, Dashboard, Dashboard]
+  await live(...all)
+  await eventually(() => all.every(({ presence }) => presence.others.get().length === 2), 'all see each other')
+  return all
+}
+
+describe('presence', () => {
+  it('shows who is there, and what they announce', async () => {
+    const [ada, bob] = await three()
+    bob.presence.setSelection('w1')
+    bob.presence.setView({ y: 100 })
+    bob.presence.setExtra('mood', 'good')
+    await eventually(() => {
+      const other = ada.presence.others.get().find(({ user }) => user.name === 'Bob')
+      expect(other).toMatchObject({ selection: 'w1', view: { y: 100 }, extra: { mood: 'good' } })
+      return true
+    })
+    expect(ada.presence.others.get().map(({ user }) => user.name).sort()).toEqual(['Bob', 'Cem'])
+  })
+
+  it('keeps cursors apart, and sends the last position of a fast pointer', async () => {
+    const [ada, bob] = await three()
+    const lists = history(ada.presence.others)
+    const cursors = history(ada.presence.cursors)
+    for (let x = 1; x <= 300; x++) {
+      bob.presence.setCursor({ x, y: 0.5 })
+      if (x % 30 === 0) await new Promise(resolve => setTimeout(resolve, 2))
+    }
+    await eventually(() => ada.presence.cursors.get()[0]?.x === 300)
+    expect(ada.presence.cursors.get()).toMatchObject([{ x: 300, y: 0.5, user: { name: 'Bob' } }])
+    expect(lists.length, 'the list of people did not change').toBe(1)
+    expect(cursors.length).toBeLessThan(60)
+    bob.presence.setCursor(null)
+    await eventually(() => ada.presence.cursors.get().length === 0)
+  })
+
+  it('does not believe what others say they look like', async () => {
+    const [ada, bob] = await three()
+    bob.awareness?.setLocalState({
+      user: { name: ` ${'x'.repeat(1000)}`, color: 'url(https://example.org)' },
+      pointer: { x: 'left', y: 1 },
+      locks: { w: 'all' },
+      selection: 5
+    })
+    await eventually(() => {
+      const other = ada.presence.others.get().find(({ user }) => user.name.startsWith('x'))
+      expect(other?.user.name.length).toBe(64)
+      expect(other?.user.color).toMatch(/^#[0-9a-f]{6}$/)
+      expect(other).toMatchObject({ locks: {}, selection: null })
+      return true
+    })
+    expect(ada.presence.cursors.get()).toEqual([])
+  })
+
+  it('sends nothing on of what others announce', async () => {
+    const server = new MemoryServer()
+    const frames: number[] = []
+    const received = server.received.bind(server)
+    server.received = (from, frame) => {
+      if (frame[0] === 1) frames.push(1)
+      received(from, frame)
+    }
+    const [ada, bob] = [joined(server), joined(server)]
+    await live(ada, bob)
+    await eventually(() => ada.presence.others.get().length === 1 && bob.presence.others.get().length === 1)
+    const before = frames.length
+    bob.presence.setSelection('w')
+    await eventually(() => ada.presence.others.get()[0]?.selection === 'w')
+    expect(frames.length - before).toBe(1)
+  })
+})
+
+describe('locks', () => {
+  it('are seen by everybody, and end with their holder', async () => {
+    const [ada, bob, cem] = await three()
+    expect(ada.locks.acquire('w')).toBe(true)
+    await eventually(() => bob.locks.holder('w')?.user.name === 'Ada')
+    expect(bob.locks.acquire('w')).toBe(false)
+    expect(cem.locks.holder('w')).toMatchObject({ isSelf: false })
+    ada.locks.release('w')
+    await eventually(() => bob.locks.holder('w') === null)
+  })
+
+  it('stay while any part of their holder needs them', async () => {
+    const [ada, bob] = await three()
+    expect(ada.locks.acquire('w') && ada.locks.acquire('w')).toBe(true)
+    ada.locks.release('w')
+    await eventually(() => bob.locks.holder('w') !== null)
+    ada.locks.release('w')
+    await eventually(() => bob.locks.holder('w') === null)
+    ada.locks.release('w')
+    expect(ada.locks.acquire('w')).toBe(true)
+    ada.locks.release('w')
+    expect(ada.locks.holder('w')).toBeNull()
+  })
+
+  it('are taken over, and the holder hears of it', async () => {
+    const [ada, bob, cem] = await three()
+    ada.locks.acquire('w')
+    await eventually(() => bob.locks.holder('w') !== null)
+    bob.locks.takeOver('w')
+    expect(bob.locks.holder('w')?.isSelf).toBe(true)
+    await eventually(() => ada.locks.holder('w')?.user.name === 'Bob')
+    await eventually(() => cem.locks.holder('w')?.user.name === 'Bob')
+    expect(ada.presence.self.get().locks).toEqual({})
+    bob.locks.releaseAll()
+    await eventually(() => ada.locks.holder('w') === null)
+  })
+
+  it('have one winner when two claim at the same time', async () => {
+    for (let round = 0; round < 5; round++) {
+      const all = await three()
+      for (const { locks } of all) expect(locks.acquire('w')).toBe(true)
+      await eventually(() => new Set(all.map(({ locks }) => locks.holder('w')?.clientId)).size === 1)
+      await eventually(() => all.filter(({ locks }) => locks.holder('w')?.isSelf).length === 1)
+      await eventually(() => all.filter(({ presence }) => 'w' in presence.self.get().locks).length === 1)
+    }
+  })
+})
+
+describe('follow', () => {
+  it('shows the view of the one who is followed, until they leave', async () => {
+    const [ada, bob, cem] = await three()
+    ada.follow.start(bob.doc.clientID)
+    await eventually(() => bob.follow.followers.get().length === 1)
+    expect(ada.follow.target.get()?.user.name).toBe('Bob')
+    for (const y of [1, 2, 3]) {
+      bob.presence.setView({ y })
+      await eventually(() => (ada.follow.view.get() as { y?: number } | null)?.y === y)
+    }
+    expect(cem.follow.target.get()).toBeNull()
+    bob.disconnect()
+    await eventually(() => ada.follow.target.get() === null)
+    expect(ada.presence.self.get().following).toBeNull()
+  })
+
+  it('never has two follow each other', async () => {
+    const [ada, bob] = await three()
+    ada.follow.start(bob.doc.clientID)
+    bob.follow.start(ada.doc.clientID)
+    await eventually(() => [ada, bob].filter(({ follow }) => follow.target.get() !== null).length === 1)
+  })
+})

@@ -1,0 +1,177 @@
+// @vitest-environment happy-dom
+import { act, cleanup, render, screen } from '@testing-library/react'
+import { type ReactNode, StrictMode } from 'react'
+import { renderToString } from 'react-dom/server'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type Client, createClient } from '../src/index.js'
+import { DashboardProvider, useCursors, useFilters, useFollow, useLayout, useOthers, usePresence, useSaveState, useStatus, useUndo, useWidget, useWidgetLock, useWidgets } from '../src/react/index.js'
+import { joined, live } from './support/clients.js'
+import { MemoryServer } from './support/memory.js'
+import { eventually } from './support/wait.js'
+
+const clients: Client[] = []
+
+afterEach(() => {
+  cleanup()
+  for (const client of clients.splice(0)) client.destroy()
+})
+
+function setUp(): { server: MemoryServer, client: Client } {
+  const server = new MemoryServer()
+  const client = createClient({ url: 'http://memory', persist: false, storage: null, WebSocket: server.WebSocket })
+  clients.push(client)
+  return { server, client }
+}
+
+const inside = (client: Client, children: ReactNode): ReactNode =>
+  <StrictMode><DashboardProvider client={client} id='test'>{children}</DashboardProvider></StrictMode>
+
+const settled = (): Promise<void> => act(() => new Promise<void>(resolve => setTimeout(resolve, 60)))
+
+describe('hooks', () => {
+  it('render again only for what they read', async () => {
+    const { server, client } = setUp()
+    const renders: Record<string, number> = {}
+    const count = (name: string): void => { renders[name] = (renders[name] ?? 0) + 1 }
+    const Title = ({ id }: { id: string }): ReactNode => {
+      count(`title ${id}`)
+      return <p>{useWidget(id)?.title}</p>
+    }
+    const Count = (): ReactNode => {
+      count('count')
+      return <p>{useWidgets(all => Object.keys(all).length)} widgets</p>
+    }
+    const Layout = (): ReactNode => {
+      count('layout')
+      return <p>{JSON.stringify(useLayout())}</p>
+    }
+    const People = (): ReactNode => {
+      count('people')
+      return <p>{useOthers(others => others.map(({ user }) => user.name)).join()}</p>
+    }
+    const Filters = (): ReactNode => {
+      count('filters')
+      return <p>{String(useFilters().values.dateRange)}</p>
+    }
+    const other = joined(server, { user: { name: 'Bob' } })
+    await live(other)
+    other.widgets.add({ id: 'a', type: 'chart', title: 'A' })
+    other.widgets.add({ id: 'b', type: 'chart', title: 'B' })
+    render(inside(client, <><Title id='a' /><Title id='b' /><Count /><Layout /><People /><Filters /></>))
+    await eventually(() => screen.queryByText('2 widgets') && screen.queryByText('Bob'))
+    await settled()
+    const before = { ...renders }
+    const since = (): Record<string, number> => Object.fromEntries(
+      Object.entries(renders).map(([name, n]) => [name, n - (before[name] ?? 0)]).filter(([, n]) => n !== 0))
+
+    act(() => { other.widgets.update('b', { title: 'B2' }) })
+    await eventually(() => screen.queryByText('B2'))
+    // StrictMode renders twice.
+    expect(since()).toEqual({ 'title b': 2 })
+    for (let x = 0; x < 5; x++) other.presence.setCursor({ x, y: 0 })
+    other.presence.setSelection('a')
+    await settled()
+    expect(since()).toEqual({ 'title b': 2 })
+    other.filters.set({ dateRange: '7d' })
+    await eventually(() => screen.queryByText('7d'))
+    expect(since()).toEqual({ 'title b': 2, filters: 2 })
+  })
+
+  it('edit, undo and tell what became of it', async () => {
+    const { server, client } = setUp()
+    server.savesAtOnce = false
+    let add = (): void => {}
+    let undo = (): void => {}
+    const App = (): ReactNode => {
+      const history = useUndo()
+      undo = history.undo
+      add = () => { client.dashboard('test', { connect: false }).widgets.add({ type: 'note' }) }
+      return <p>{useStatus()} {useSaveState()} {String(history.canUndo)} {Object.keys(useWidgets()).length}</p>
+    }
+    render(inside(client, <App />))
+    await eventually(() => { server.save(); return screen.queryByText('live saved false 0') })
+    act(() => { add() })
+    expect(screen.queryByText('live saving true 1')).not.toBeNull()
+    await eventually(() => { server.save(); return screen.queryByText('live saved true 1') })
+    act(() => { undo() })
+    await eventually(() => { server.save(); return screen.queryByText('live saved false 0') })
+  })
+
+  it('show presence, locks and whom one follows', async () => {
+    const { server, client } = setUp()
+    const other = joined(server, { user: { name: 'Bob' } })
+    await live(other)
+    let lock: ReturnType<typeof useWidgetLock> | undefined
+    let follow: ReturnType<typeof useFollow> | undefined
+    const Locked = (): ReactNode => {
+      lock = useWidgetLock('w')
+      return <p>{lock.holder === null ? 'free' : lock.isLocked ? `locked by ${lock.holder.user.name}` : 'mine'}</p>
+    }
+    const App = ({ shows }: { shows: boolean }): ReactNode => {
+      follow = useFollow()
+      const { self } = usePresence()
+      return <>
+        <p>{useCursors().map(({ x }) => x).join()}</p>
+        <p>{follow.target === null ? 'alone' : `${self.following === follow.target.clientId} ${JSON.stringify(follow.view)}`}</p>
+        {shows && <Locked />}
+      </>
+    }
+    const { rerender } = render(inside(client, <App shows />))
+    await eventually(() => other.presence.others.get().length === 1 && screen.queryByText('free'))
+    other.presence.setCursor({ x: 42, y: 0 })
+    other.presence.setView({ y: 7 })
+    await eventually(() => screen.queryByText('42'))
+    act(() => { follow?.follow(other.doc.clientID) })
+    await eventually(() => screen.queryByText('true {"y":7}'))
+    act(() => { follow?.stop() })
+    await eventually(() => screen.queryByText('alone'))
+
+    other.locks.acquire('w')
+    await eventually(() => screen.queryByText('locked by Bob'))
+    expect(lock?.acquire()).toBe(false)
+    act(() => { lock?.takeOver() })
+    await eventually(() => screen.queryByText('mine'))
+    await eventually(() => other.locks.holder('w')?.isSelf === false)
+    rerender(inside(client, <App shows={false} />))
+    await eventually(() => other.locks.holder('w') === null)
+  })
+})
+
+describe('the provider', () => {
+  it('opens one connection in StrictMode, and closes it a while after the last component', async () => {
+    const { server, client } = setUp()
+    const Status = (): ReactNode => <p>{useStatus()}</p>
+    const { unmount } = render(inside(client, <><Status /></>))
+    await eventually(() => screen.queryByText('live'))
+    expect(server.urls.length).toBe(1)
+    unmount()
+    render(inside(client, <><Status /></>))
+    await eventually(() => screen.queryByText('live'))
+    expect(server.urls.length, 'a change of route keeps the connection').toBe(1)
+    cleanup()
+    await eventually(() => server.sockets.size === 0)
+    render(inside(client, <><Status /></>))
+    await eventually(() => screen.queryByText('live'))
+    expect(server.urls.length).toBe(2)
+  })
+
+  it('opens another dashboard when its id changes', async () => {
+    const { server, client } = setUp()
+    const Title = (): ReactNode => <p>{Object.values(useWidgets()).map(({ title }) => title).join() || 'empty'} {useStatus()}</p>
+    const at = (id: string): ReactNode => <DashboardProvider client={client} id={id}><Title /></DashboardProvider>
+    const { rerender } = render(at('one'))
+    await eventually(() => screen.queryByText('empty live'))
+    rerender(at('two'))
+    await eventually(() => server.urls.length === 2)
+    expect(server.urls.map(url => new URL(url).pathname)).toEqual(['/ws/default/one', '/ws/default/two'])
+    await eventually(() => screen.queryByText('empty live'))
+  })
+
+  it('renders on a server without opening anything', () => {
+    const { server, client } = setUp()
+    const App = (): ReactNode => <p>{useStatus()}, {useSaveState()}, {Object.keys(useWidgets()).length}, {useOthers().length}</p>
+    const html = renderToString(inside(client, <App />))
+    expect(html.replaceAll('<!-- -->', '')).toBe('<p>connecting, saved, 0, 0</p>')
+    expect(server.urls).toEqual([])
+  })
+})

@@ -1,0 +1,99 @@
+// Against the release binary: YDASH_BIN, or target/release/ydash.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { client, live } from './support/clients.js'
+import { Server } from './support/server.js'
+import { eventually } from './support/wait.js'
+
+let server: Server
+
+beforeAll(async () => { server = await Server.start() })
+afterAll(async () => { await server.end() })
+
+const open = (name: string, user = 'Ada') => client({ url: server.url, user: { name: user } }).dashboard(`team/${name}`)
+
+describe('with a server', () => {
+  it('many edit at once and all end up with the same', async () => {
+    const all = Array.from({ length: 5 }, (_, n) => open('crowd', `user ${n}`))
+    await live(...all)
+    all.forEach(({ widgets, layout, meta }, n) => {
+      for (let i = 0; i < 20; i++) {
+        const id = widgets.add({ type: 'chart', title: `${n}.${i}` }, { x: i, y: n, w: 1, h: 1 })
+        if (i % 3 === 0) layout.move(id, { x: 0, y: i })
+        meta.set({ title: `by ${n}` })
+      }
+    })
+    await eventually(() => all.every(({ saveState }) => saveState.get() === 'saved'))
+    await eventually(() => {
+      for (const { doc, widgets } of all) {
+        expect(Object.keys(widgets.all.get()).length).toBe(100)
+        expect(doc.toJSON()).toEqual(all[0]?.doc.toJSON())
+      }
+      return true
+    })
+    const rest = await fetch(`${server.url}/api/dashboards/team/crowd`)
+    expect(await rest.json()).toEqual(Object.fromEntries(
+      Object.entries(all[0]?.doc.toJSON() ?? {}).filter(([, root]) => Object.keys(root as object).length > 0)))
+  })
+
+  it('a tab that closes is gone for the others at once', async () => {
+    const [ada, bob] = [open('leave'), open('leave', 'Bob')]
+    await eventually(() => ada.presence.others.get()[0]?.user.name === 'Bob')
+    ada.locks.acquire('w')
+    await eventually(() => bob.locks.holder('w') !== null)
+    const closed = Date.now()
+    ada.destroy()
+    await eventually(() => bob.presence.others.get().length === 0 && bob.locks.holder('w') === null)
+    expect(Date.now() - closed).toBeLessThan(1_000)
+  })
+
+  it('what is called saved survives a kill, and what is not comes back with its author', async () => {
+    const ada = open('killed')
+    await live(ada)
+    const known: number[] = []
+    let n = 0
+    const writing = setInterval(() => {
+      // In bursts: between them there is time to be saved.
+      if (Date.now() % 200 > 80) return
+      ada.meta.set({ [`key${n}`]: n })
+      n++
+    }, 2)
+    const stop = ada.saveState.subscribe(() => { if (ada.saveState.get() === 'saved') known.push(n) })
+    await eventually(() => n > 100 && (known.at(-1) ?? 0) > 50)
+    await server.kill()
+    const saved = known.at(-1) ?? 0
+    await eventually(() => ada.saveState.get() === 'offline-changes')
+    clearInterval(writing)
+    stop()
+    await server.restart()
+    const answer = await fetch(`${server.url}/api/dashboards/team/killed`)
+    const { meta } = await answer.json() as { meta?: Record<string, number> }
+    for (let key = 0; key < saved; key++) expect(meta?.[`key${key}`]).toBe(key)
+    await eventually(() => ada.saveState.get() === 'saved')
+    const bob = open('killed', 'Bob')
+    await live(bob)
+    expect(bob.meta.shared.get()).toEqual(ada.meta.shared.get())
+    expect(Object.keys(bob.meta.shared.get()).length).toBe(n)
+  })
+})
+
+describe('with a server that only lets read', () => {
+  it('a session knows so before it tries', async () => {
+    const readOnly = await Server.start('--anonymous-access', 'read-only')
+    try {
+      const dashboard = client({ url: readOnly.url }).dashboard('public')
+      await live(dashboard)
+      await eventually(() => dashboard.access.get() === 'read-only')
+      expect(() => { dashboard.meta.set({ title: 'mine' }) }).toThrow('only read')
+      expect(dashboard.saveState.get()).toBe('saved')
+    } finally {
+      await readOnly.end()
+    }
+  })
+
+  it('a dashboard that nobody may enter is refused', async () => {
+    const dashboard = client({ url: server.url }).dashboard('~somebody')
+    await eventually(() => dashboard.status.get() === 'refused')
+    expect(dashboard.refusal.get()?.code).toBe(4403)
+  })
+})

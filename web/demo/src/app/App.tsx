@@ -1,0 +1,119 @@
+import { useDashboard, useFollow, useOthers, usePreferences, useReadable, useStatus } from '@ydash/client/react'
+import { CloudOff, Eye, TriangleAlert } from 'lucide-react'
+import { type CSSProperties, type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
+import { announce, Announcements } from './announce.js'
+import { Board } from './Board.js'
+import { Configure } from './Configure.js'
+import { feed } from './feed.js'
+import { Filters } from './Filters.js'
+import { Header } from './Header.js'
+import { useMayEdit, useTheme } from './hooks.js'
+import { seed } from './seed.js'
+
+export function App(): ReactNode {
+  const dashboard = useDashboard()
+  const { target, stop } = useFollow()
+  const [configured, setConfigured] = useState<string | null>(null)
+  const close = useCallback(() => { setConfigured(null) }, [])
+  useShownTheme()
+  useShortcuts()
+  useSeed()
+  useArrivals()
+  const title = useReadable(dashboard.meta.shared, ({ title }) => typeof title === 'string' ? title : '')
+  useEffect(() => { document.title = `${title || dashboard.id} – ydash` }, [title, dashboard])
+  const { values } = usePreferences()
+  useEffect(() => { feed.setInterval(typeof values.refreshInterval === 'number' ? values.refreshInterval : 1) }, [values.refreshInterval])
+
+  return (
+    <div className='app' data-compact={values.compactMode === true}>
+      <Header />
+      <Banner />
+      <Filters />
+      <Board onConfigure={setConfigured} />
+      {target !== null && (
+        <div className='following' style={{ '--who': target.user.color } as CSSProperties}>
+          <p><Eye size={15} aria-hidden='true' /> Following {target.user.name} <button type='button' onClick={stop}>Stop</button></p>
+        </div>
+      )}
+      {configured !== null && <Configure id={configured} onClose={close} />}
+      <Announcements />
+    </div>
+  )
+}
+
+function Banner(): ReactNode {
+  const status = useStatus()
+  const { saveState, refusal, access } = useDashboard()
+  const save = useReadable(saveState)
+  const why = useReadable(refusal)
+  const isReadOnly = useReadable(access) === 'read-only'
+  if (status === 'refused') {
+    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server does not serve this dashboard: {why?.reason || `code ${why?.code}`}.</p>
+  }
+  if (status === 'offline') {
+    return (
+      <p className='banner' data-tone='warn' role='alert'>
+        <CloudOff size={16} aria-hidden='true' /> {save === 'saved'
+          ? 'No connection. You can go on; what you change is kept here until it is back.'
+          : 'No connection. Your changes are kept in this browser and go out as soon as it is back.'}
+      </p>
+    )
+  }
+  if (save === 'refused' && !isReadOnly) {
+    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server did not take your last change. It is in this browser only.</p>
+  }
+  if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can look at everything here. Only others can change it.</p>
+  return null
+}
+
+function useShownTheme(): void {
+  const theme = useTheme()
+  // Before the charts look up their colours.
+  document.documentElement.dataset.theme = theme
+}
+
+function useShortcuts(): void {
+  const { undo } = useDashboard()
+  const mayEdit = useMayEdit()
+  useEffect(() => {
+    const key = (event: KeyboardEvent): void => {
+      if (!mayEdit || event.defaultPrevented || !(event.ctrlKey || event.metaKey)) return
+      if (event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable=true]') !== null) return
+      if (event.key.toLowerCase() === 'z') event.shiftKey ? undo.redo() : undo.undo()
+      else if (event.key.toLowerCase() === 'y') undo.redo()
+      else return
+      event.preventDefault()
+    }
+    addEventListener('keydown', key)
+    return () => { removeEventListener('keydown', key) }
+  }, [undo, mayEdit])
+}
+
+function useSeed(): void {
+  const dashboard = useDashboard()
+  const status = useStatus()
+  useEffect(() => {
+    if (status === 'live' && dashboard.access.get() === 'read-write') seed(dashboard)
+  }, [dashboard, status])
+}
+
+/** Says who comes and who goes. */
+function useArrivals(): void {
+  const status = useStatus()
+  const people = useOthers(all => all.map(({ clientId, user }) => `${clientId} ${user.name}`))
+  const known = useRef<Map<string, string> | null>(null)
+  useEffect(() => {
+    const now = new Map(people.map(entry => {
+      const at = entry.indexOf(' ')
+      return [entry.slice(0, at), entry.slice(at + 1)]
+    }))
+    const before = known.current
+    // Nobody has come who was there before us, and nobody left because we did.
+    known.current = status === 'live' ? now : null
+    if (before === null || status !== 'live') return
+    const came = [...now].filter(([id]) => !before.has(id)).map(([, name]) => name)
+    const left = [...before].filter(([id]) => !now.has(id)).map(([, name]) => name)
+    if (came.length > 0) announce(came.length > 2 ? `${came.length} people joined` : `${came.join(' and ')} joined`, true)
+    if (left.length > 0) announce(left.length > 2 ? `${left.length} people left` : `${left.join(' and ')} left`, true)
+  }, [people, status])
+}

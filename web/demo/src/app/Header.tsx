@@ -1,0 +1,231 @@
+import { COLORS } from '@ydash/client'
+import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
+import { Check, CloudOff, CloudUpload, Ellipsis, ExternalLink, Eye, LayoutGrid, Link2, LoaderCircle, Moon, Plus, Redo2, Sun, SunMoon, TriangleAlert, Undo2, Unplug } from 'lucide-react'
+import { type CSSProperties, type ReactNode, useState } from 'react'
+import { announce } from './announce.js'
+import { arrange, freePlace } from './grid.js'
+import { useMayEdit } from './hooks.js'
+import { Menu } from './Menu.js'
+import { fill } from './seed.js'
+import { introduce } from './session.js'
+import { KINDS, type WidgetKind } from './widgets/registry.js'
+
+/** Faces that have a place of their own; the others are in the list. */
+const FACES = 5
+
+export function Header(): ReactNode {
+  return (
+    <header className='bar'>
+      <img className='logo' src='/icon.svg' alt='' width='30' height='30' />
+      <Title />
+      <SaveState />
+      <div className='spacer' />
+      <People />
+      <History />
+      <Add />
+      <More />
+    </header>
+  )
+}
+
+function Title(): ReactNode {
+  const dashboard = useDashboard()
+  const mayEdit = useMayEdit()
+  const title = useReadable(dashboard.meta.shared, ({ title }) => typeof title === 'string' ? title : '')
+  const [draft, setDraft] = useState<string | null>(null)
+  const save = (): void => {
+    if (draft !== null && draft.trim() !== '') dashboard.meta.set({ title: draft.trim() })
+    setDraft(null)
+  }
+  return (
+    <div className='title'>
+      <h1 className='visually-hidden'>{title || dashboard.id}</h1>
+      <input
+        aria-label='Title of the dashboard' value={draft ?? title} readOnly={!mayEdit} placeholder='Untitled' maxLength={80} spellCheck={false}
+        onChange={event => { setDraft(event.target.value) }} onBlur={save}
+        onKeyDown={event => {
+          if (event.key === 'Enter') event.currentTarget.blur()
+          if (event.key === 'Escape') setDraft(null)
+        }}
+      />
+      <p>{dashboard.id}</p>
+    </div>
+  )
+}
+
+const SAVE_STATES = {
+  saved: { icon: Check, text: 'All changes saved', tone: 'good' },
+  saving: { icon: CloudUpload, text: 'Saving…', tone: 'busy' },
+  'offline-changes': { icon: CloudOff, text: 'Kept in this browser', tone: 'warn' },
+  refused: { icon: TriangleAlert, text: 'Not accepted by the server', tone: 'bad' }
+} as const
+
+function SaveState(): ReactNode {
+  const status = useStatus()
+  const save = useSaveState()
+  const access = useReadable(useDashboard().access)
+  const { icon: Icon, text, tone } = status === 'connecting' ? { icon: LoaderCircle, text: 'Connecting…', tone: 'busy' }
+    : status === 'offline' && save === 'saved' ? { icon: CloudOff, text: 'Offline', tone: 'warn' }
+    : access === 'read-only' && save === 'saved' ? { icon: Eye, text: 'Live, read-only', tone: 'good' }
+    : SAVE_STATES[save]
+  return (
+    <p className='save-state' data-tone={tone} data-status={status} data-save={save} role='status' title={text}>
+      <Icon size={15} aria-hidden='true' /> <span>{text}</span>
+    </p>
+  )
+}
+
+function initials(name: string): string {
+  return name.split(/\s+/).slice(0, 2).map(word => [...word][0] ?? '').join('').toUpperCase()
+}
+
+function People(): ReactNode {
+  const others = useOthers(all => all.map(({ clientId, user }) => ({ clientId, ...user, key: `${clientId} ${user.name} ${user.color}` })).map(({ key }) => key))
+  const people = others.map(entry => {
+    const [clientId, ...rest] = entry.split(' ')
+    return { clientId: Number(clientId), name: rest.slice(0, -1).join(' '), color: rest.at(-1) ?? '' }
+  })
+  const { target, followers, follow, stop } = useFollow()
+  const { self, setUser } = usePresence()
+  const toggle = (clientId: number): void => {
+    if (target?.clientId === clientId) stop()
+    else follow(clientId)
+  }
+  return (
+    <div className='people'>
+      <ul className='faces' aria-label='People here'>
+        {people.slice(0, FACES).map(({ clientId, name, color }) => (
+          <li key={clientId}>
+            <button
+              type='button' className='face' style={{ '--who': color } as CSSProperties} data-followed={target?.clientId === clientId}
+              aria-pressed={target?.clientId === clientId} aria-label={`Follow ${name}`} title={`Follow ${name}`}
+              onClick={() => { toggle(clientId) }}
+            >{initials(name)}</button>
+          </li>
+        ))}
+      </ul>
+      <Menu
+        kind='panel' label={people.length === 0 ? 'You, alone here' : `You and ${people.length} more`} className='face self-face'
+        button={<><span className='face-fill' style={{ '--who': self.user.color } as CSSProperties}>{initials(self.user.name)}</span>{people.length > FACES && <span className='more-people'>+{people.length - FACES}</span>}</>}
+      >
+        {close => (
+          <>
+            <label className='field'>
+              <span>Your name</span>
+              <input
+                defaultValue={self.user.name} maxLength={32} autoComplete='off' spellCheck={false}
+                onChange={event => { if (event.target.value.trim() !== '') introduce({ name: event.target.value.trim() }) }}
+                onKeyDown={event => { if (event.key === 'Enter') close() }}
+              />
+            </label>
+            <fieldset className='colors'>
+              <legend>Your colour</legend>
+              {COLORS.map((color, n) => (
+                <label key={color} style={{ '--who': color } as CSSProperties}>
+                  <input
+                    type='radio' name='color' aria-label={`Colour ${n + 1}`} checked={self.user.color === color}
+                    onChange={() => { introduce({ color }); setUser({ color }) }}
+                  />
+                </label>
+              ))}
+            </fieldset>
+            {people.length > 0 && <h2 className='menu-title'>Also here</h2>}
+            <ul className='list'>
+              {people.map(({ clientId, name, color }) => (
+                <li key={clientId}>
+                  <span className='dot' style={{ background: color }} /> <span className='grow'>{name}</span>
+                  {followers.some(one => one.clientId === clientId) && <span className='aside'>follows you</span>}
+                  <button type='button' className='quiet' onClick={() => { toggle(clientId); close() }}>{target?.clientId === clientId ? 'Stop following' : 'Follow'}</button>
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </Menu>
+    </div>
+  )
+}
+
+function History(): ReactNode {
+  const { canUndo, canRedo, undo, redo } = useUndo()
+  const mayEdit = useMayEdit()
+  return (
+    <div className='group'>
+      <button type='button' className='icon-button' aria-label='Undo' title='Undo your last change (Ctrl Z)' disabled={!canUndo || !mayEdit} onClick={undo}><Undo2 size={18} aria-hidden='true' /></button>
+      <button type='button' className='icon-button' aria-label='Redo' title='Redo (Ctrl Shift Z)' disabled={!canRedo || !mayEdit} onClick={redo}><Redo2 size={18} aria-hidden='true' /></button>
+    </div>
+  )
+}
+
+function Add(): ReactNode {
+  const dashboard = useDashboard()
+  const mayEdit = useMayEdit()
+  if (!mayEdit) return null
+  const add = (kind: WidgetKind): void => {
+    dashboard.undo.cut()
+    const arranged = arrange(dashboard.layout.all.get(), Object.keys(dashboard.widgets.all.get()), {})
+    const id = dashboard.edit(() => {
+      const id = dashboard.widgets.add({ type: kind.type, title: kind.title, options: kind.options }, freePlace(arranged, kind.size))
+      if (kind.type === 'note') dashboard.widgets.richText(id)
+      return id
+    })
+    dashboard.presence.setSelection(id)
+    announce(`${kind.name} added`)
+    requestAnimationFrame(() => {
+      document.querySelector(`[data-widget="${CSS.escape(id)}"]`)?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
+    })
+  }
+  return (
+    <Menu label='Add a widget' className='button' button={<><Plus size={17} aria-hidden='true' /> <span>Add</span></>}>
+      {close => KINDS.map(kind => (
+        <button key={kind.type} type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); add(kind) }}>
+          <kind.icon size={16} aria-hidden='true' /> {kind.name}
+        </button>
+      ))}
+    </Menu>
+  )
+}
+
+const THEMES = [{ id: 'system', name: 'As the system', icon: SunMoon }, { id: 'light', name: 'Light', icon: Sun }, { id: 'dark', name: 'Dark', icon: Moon }] as const
+
+function More(): ReactNode {
+  const dashboard = useDashboard()
+  const mayEdit = useMayEdit()
+  const status = useStatus()
+  const { values, setPrivate } = usePreferences()
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(location.href)
+      announce('Link copied', true)
+    } catch {
+      announce('Copy the address bar', true) // no clipboard on plain http beyond localhost
+    }
+  }
+  return (
+    <Menu label='More' button={<Ellipsis size={18} aria-hidden='true' />}>
+      {close => (
+        <>
+          <a role='menuitem' tabIndex={-1} href={location.href} target='_blank' rel='noopener' onClick={close}><ExternalLink size={16} aria-hidden='true' /> Open a second tab</a>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void copy() }}><Link2 size={16} aria-hidden='true' /> Copy the link</button>
+          <button
+            type='button' role='menuitem' tabIndex={-1}
+            onClick={() => { close(); if (status === 'offline') dashboard.connect(); else dashboard.disconnect() }}
+          ><Unplug size={16} aria-hidden='true' /> {status === 'offline' ? 'Connect again' : 'Pull the plug'}</button>
+          {mayEdit && (
+            <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); fill(dashboard, 200) }}>
+              <LayoutGrid size={16} aria-hidden='true' /> Add 200 widgets
+            </button>
+          )}
+          <a role='menuitem' tabIndex={-1} href={`/inspector#${encodeURIComponent(dashboard.id)}`} target='_blank' rel='noopener' onClick={close}><Eye size={16} aria-hidden='true' /> Inspect this dashboard</a>
+          <hr />
+          {THEMES.map(({ id, name, icon: Icon }) => (
+            <button
+              key={id} type='button' role='menuitemradio' tabIndex={-1} aria-checked={(values.theme ?? 'system') === id}
+              onClick={() => { setPrivate({ theme: id === 'system' ? undefined : id }); close() }}
+            ><Icon size={16} aria-hidden='true' /> {name}</button>
+          ))}
+        </>
+      )}
+    </Menu>
+  )
+}

@@ -1,0 +1,119 @@
+import type { LockHolder, Other, User } from '@ydash/client'
+import { useDashboard, useOthers, useReadable, useWidget } from '@ydash/client/react'
+import { GripVertical, Lock, Scaling, Settings2, Trash2 } from 'lucide-react'
+import { Component, memo, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useRef } from 'react'
+import { announce } from './announce.js'
+import { styleOf } from './Board.js'
+import type { Rect } from './grid.js'
+import { useIsVisible } from './hooks.js'
+import { kindOf } from './widgets/registry.js'
+
+interface TileProps {
+  readonly id: string
+  readonly rect: Rect
+  readonly isHeld: boolean
+  readonly isMovable: boolean
+  readonly mayEdit: boolean
+  readonly onGrab: (event: ReactPointerEvent, id: string, kind: 'move' | 'resize') => void
+  readonly onNudge: (id: string, by: { x?: number, y?: number, w?: number, h?: number }) => void
+  readonly onConfigure: (id: string) => void
+  readonly onTakeOver: (id: string) => void
+}
+
+const STEPS: Readonly<Record<string, readonly [x: number, y: number]>> = {
+  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]
+}
+
+/** A widget in its frame: who looks at it, who holds it, and what can be done with it. */
+export const Tile = memo(function Tile({ id, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, onConfigure, onTakeOver }: TileProps): ReactNode {
+  const dashboard = useDashboard()
+  const widget = useWidget(id)
+  const element = useRef<HTMLElement>(null)
+  const isVisible = useIsVisible(element)
+  const holder = useReadable(dashboard.locks.holders, useCallback((all: Readonly<Record<string, LockHolder>>) => all[id] ?? null, [id]))
+  const lockedBy = holder !== null && !holder.isSelf ? holder.user : null
+  const watchers = useOthers(useCallback((others: readonly Other[]) => others.filter(({ selection }) => selection === id).map(({ user }) => user), [id]))
+  const isSelected = useReadable(dashboard.presence.self, useCallback(({ selection }: { selection: string | null }) => selection === id, [id]))
+  if (widget === undefined) return null
+
+  const kind = kindOf(widget.type)
+  const title = widget.title || kind?.name || 'Widget'
+  const remove = (): void => {
+    dashboard.undo.cut()
+    dashboard.widgets.remove(id)
+    announce(`${title} removed`)
+  }
+
+  return (
+    <article
+      ref={element} className='tile' aria-label={title} data-widget={id} data-type={widget.type} data-held={isHeld} data-selected={isSelected}
+      style={{ ...styleOf(rect), ...(lockedBy ?? watchers[0] ? { '--who': (lockedBy ?? watchers[0])?.color } : {}) }}
+      data-watched={watchers.length > 0} data-locked={lockedBy !== null}
+      onPointerDown={() => { dashboard.presence.setSelection(id) }}
+      onFocus={() => { dashboard.presence.setSelection(id) }}
+    >
+      <header
+        className='tile-head'
+        onPointerDown={event => { if (isMovable && !(event.target as Element).closest('[data-action]')) onGrab(event, id, 'move') }}
+      >
+        {isMovable && (
+          <button
+            type='button' className='grip' aria-label={`Move ${title}. Arrow keys move, with Shift they resize.`}
+            onKeyDown={event => {
+              const step = STEPS[event.key]
+              if (step === undefined) return
+              event.preventDefault()
+              onNudge(id, event.shiftKey ? { w: step[0], h: step[1] } : { x: step[0], y: step[1] })
+            }}
+          ><GripVertical size={15} aria-hidden='true' /></button>
+        )}
+        <h2>{title}</h2>
+        {mayEdit && (
+          <div className='tile-actions' data-action>
+            <button type='button' className='icon-button small' aria-label={`Configure ${title}`} title='Configure' onClick={() => { onConfigure(id) }}>
+              <Settings2 size={15} aria-hidden='true' />
+            </button>
+            <button type='button' className='icon-button small' aria-label={`Remove ${title}`} title='Remove' onClick={remove}>
+              <Trash2 size={15} aria-hidden='true' />
+            </button>
+          </div>
+        )}
+      </header>
+      <div className='tile-body'>
+        {kind === undefined
+          ? <p className='empty'>This page does not know “{widget.type}” widgets. It is kept as it is.</p>
+          : <Guard key={JSON.stringify(widget.options)}><kind.Component widget={widget} isVisible={isVisible} /></Guard>}
+      </div>
+      {isMovable && (
+        <span className='resize' title='Resize' aria-hidden='true' onPointerDown={event => { onGrab(event, id, 'resize') }}>
+          <Scaling size={13} />
+        </span>
+      )}
+      {lockedBy !== null
+        ? <LockBadge user={lockedBy} mayEdit={mayEdit} onTakeOver={() => { onTakeOver(id) }} />
+        : watchers.length > 0 && <p className='watchers'>{watchers.map(({ name }) => name).join(', ')}</p>}
+    </article>
+  )
+})
+
+function LockBadge({ user, mayEdit, onTakeOver }: { user: User, mayEdit: boolean, onTakeOver: () => void }): ReactNode {
+  return (
+    <p className='lock' data-action>
+      <Lock size={12} aria-hidden='true' /> {user.name}
+      {mayEdit && <button type='button' onClick={onTakeOver}>Take over</button>}
+    </p>
+  )
+}
+
+/** What somebody put into a widget may break it; the dashboard stays. */
+class Guard extends Component<{ readonly children: ReactNode }, { readonly hasFailed: boolean }> {
+  override readonly state = { hasFailed: false }
+
+  static getDerivedStateFromError(): { hasFailed: boolean } {
+    return { hasFailed: true }
+  }
+
+  override render(): ReactNode {
+    return this.state.hasFailed ? <p className='empty'>This widget cannot be shown as it is configured.</p> : this.props.children
+  }
+}

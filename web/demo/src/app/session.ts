@@ -1,0 +1,56 @@
+import { COLORS, createClient, type Dashboard } from '@ydash/client'
+
+const DEFAULT_NAME = 'demo'
+const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
+const ANIMALS = ['Badger', 'Crane', 'Falcon', 'Fox', 'Heron', 'Lynx', 'Marten', 'Otter', 'Owl', 'Robin', 'Seal', 'Wren']
+
+const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
+
+/** The dashboard that the address names: `#sales`, `#acme/sales`. */
+export const dashboardName = nameOf(location.hash)
+
+// Per tab, so that two tabs of one browser are two people.
+const me = {
+  name: sessionStorage.getItem('ydash:name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
+  color: sessionStorage.getItem('ydash:color') ?? pick(COLORS)
+}
+
+export const client = createClient({ url: location.origin, user: me })
+remember(me)
+
+/** Changes who this tab is. */
+export function introduce(user: { name?: string, color?: string }): void {
+  Object.assign(me, user)
+  remember(me)
+  client.setUser(user)
+}
+
+declare global {
+  interface Window {
+    /** For whoever opens the console: try `ydash.dashboard.widgets.all.get()`. */
+    ydash: { readonly dashboard: Dashboard }
+  }
+}
+
+window.ydash = {
+  get dashboard() {
+    return client.dashboard(dashboardName, { connect: false })
+  }
+}
+
+function remember({ name, color }: { name: string, color: string }): void {
+  sessionStorage.setItem('ydash:name', name)
+  sessionStorage.setItem('ydash:color', color)
+}
+
+function nameOf(hash: string): string {
+  const raw = hash.slice(1)
+  try {
+    return decodeURIComponent(raw) || DEFAULT_NAME
+  } catch {
+    return raw // a lone percent sign is part of the name
+  }
+}
+
+if (location.hash === '') history.replaceState(null, '', `#${DEFAULT_NAME}`)
+addEventListener('hashchange', () => { location.reload() })

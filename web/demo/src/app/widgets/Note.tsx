@@ -1,0 +1,14 @@
+import { lazy, type ReactNode, Suspense } from 'react'
+import type { WidgetProps } from './registry.js'
+
+// The editor is half of the page's code, and not every dashboard has a note.
+const Editor = lazy(() => import('./NoteEditor.js'))
+
+/** Rich text that all write at the same time. */
+export function Note({ widget, isVisible }: WidgetProps): ReactNode {
+  return (
+    <Suspense fallback={<p className='empty'>…</p>}>
+      {isVisible && <Editor id={widget.id} label={widget.title || 'Note'} />}
+    </Suspense>
+  )
+}

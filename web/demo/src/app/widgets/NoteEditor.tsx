@@ -1,0 +1,179 @@
+import { Bold, Code, Heading, Italic, List, ListOrdered } from 'lucide-react'
+import { baseKeymap, chainCommands, exitCode, setBlockType, toggleMark } from 'prosemirror-commands'
+import { inputRules, textblockTypeInputRule, wrappingInputRule } from 'prosemirror-inputrules'
+import { keymap } from 'prosemirror-keymap'
+import { type MarkType, type NodeType, Schema } from 'prosemirror-model'
+import { marks, nodes } from 'prosemirror-schema-basic'
+import { addListNodes, liftListItem, sinkListItem, splitListItem, wrapInList } from 'prosemirror-schema-list'
+import { type Command, EditorState } from 'prosemirror-state'
+import { EditorView } from 'prosemirror-view'
+import { type ReactNode, useEffect, useRef, useState } from 'react'
+import { useDashboard, useReadable } from '@ydash/client/react'
+import type { Awareness } from 'y-protocols/awareness'
+import { yCursorPlugin, ySyncPlugin, ySyncPluginKey } from 'y-prosemirror'
+import { useMayEdit } from '../hooks.js'
+
+const { image: _, ...textNodes } = nodes
+const basic = new Schema({ nodes: textNodes, marks })
+const schema = new Schema({ nodes: addListNodes(basic.spec.nodes, 'paragraph block*', 'block'), marks })
+const { heading, paragraph, blockquote, bullet_list: bullets, ordered_list: numbers, list_item: item, hard_break: hardBreak } = schema.nodes as Record<string, NodeType>
+const { strong, em, code } = schema.marks as Record<string, MarkType>
+
+const toggleHeading: Command = (state, dispatch) =>
+  state.selection.$from.parent.type === heading
+    ? setBlockType(paragraph as NodeType)(state, dispatch)
+    : setBlockType(heading as NodeType, { level: 3 })(state, dispatch)
+
+const insertBreak = chainCommands(exitCode, (state, dispatch) => {
+  dispatch?.(state.tr.replaceSelectionWith((hardBreak as NodeType).create()).scrollIntoView())
+  return true
+})
+
+const TOOLS: readonly { name: string, icon: typeof Bold, run: Command }[] = [
+  { name: 'Bold', icon: Bold, run: toggleMark(strong as MarkType) },
+  { name: 'Italic', icon: Italic, run: toggleMark(em as MarkType) },
+  { name: 'Code', icon: Code, run: toggleMark(code as MarkType) },
+  { name: 'Heading', icon: Heading, run: toggleHeading },
+  { name: 'List', icon: List, run: wrapInList(bullets as NodeType) },
+  { name: 'Numbered list', icon: ListOrdered, run: wrapInList(numbers as NodeType) }
+]
+
+/** ProseMirror on the note's shared text, with the carets of the others. */
+export default function NoteEditor({ id, label }: { id: string, label: string }): ReactNode {
+  const dashboard = useDashboard()
+  const mayEdit = useMayEdit()
+  const mount = useRef<HTMLDivElement>(null)
+  const view = useRef<EditorView | null>(null)
+  const mayEditNow = useRef(mayEdit)
+  mayEditNow.current = mayEdit
+  const [isFocused, setFocused] = useState(false)
+  // Nobody writes before the document is here: the fragment would be made twice.
+  const isThere = useReadable(dashboard.widgets.all, all => id in all)
+
+  useEffect(() => {
+    const fragment = isThere ? dashboard.widgets.richText(id) : null
+    const { awareness } = dashboard
+    if (mount.current === null || fragment === null || awareness === null) return
+    dashboard.undo.track(ySyncPluginKey)
+    const carets = new Carets(awareness)
+    const undo: Command = () => { dashboard.undo.undo(); return true }
+    const redo: Command = () => { dashboard.undo.redo(); return true }
+    const made = new EditorView(mount.current, {
+      state: EditorState.create({
+        schema,
+        plugins: [
+          ySyncPlugin(fragment),
+          yCursorPlugin(carets as never, { cursorBuilder: caret, selectionBuilder: selection }),
+          inputRules({
+            rules: [
+              wrappingInputRule(/^\s*>\s$/, blockquote as NodeType),
+              wrappingInputRule(/^(\d+)\.\s$/, numbers as NodeType),
+              wrappingInputRule(/^\s*([-+*])\s$/, bullets as NodeType),
+              textblockTypeInputRule(/^(#{1,3})\s$/, heading as NodeType, match => ({ level: match[1]?.length ?? 1 }))
+            ]
+          }),
+          keymap({
+            'Mod-z': undo,
+            'Mod-y': redo,
+            'Mod-Shift-z': redo,
+            'Mod-b': toggleMark(strong as MarkType),
+            'Mod-i': toggleMark(em as MarkType),
+            'Mod-`': toggleMark(code as MarkType),
+            'Shift-Enter': insertBreak,
+            Enter: splitListItem(item as NodeType),
+            Tab: sinkListItem(item as NodeType),
+            'Shift-Tab': liftListItem(item as NodeType)
+          }),
+          keymap(baseKeymap)
+        ]
+      }),
+      editable: () => mayEditNow.current,
+      attributes: { role: 'textbox', 'aria-multiline': 'true', 'aria-label': label },
+      handleDOMEvents: {
+        focus: () => { setFocused(true); return false },
+        blur: () => { setFocused(false); return false }
+      }
+    })
+    view.current = made
+    return () => {
+      made.destroy()
+      carets.destroy()
+      view.current = null
+    }
+  }, [dashboard, id, label, isThere])
+
+  // Asks `editable` again.
+  useEffect(() => { view.current?.setProps({}) }, [mayEdit])
+
+  return (
+    <div className='note'>
+      {mayEdit && (
+        <div className='tools' data-shown={isFocused} role='toolbar' aria-label={`Format ${label}`}>
+          {TOOLS.map(({ name, icon: Icon, run }) => (
+            <button
+              key={name} type='button' className='icon-button small' aria-label={name} title={name}
+              onPointerDown={event => { event.preventDefault() }}
+              onClick={() => {
+                if (view.current === null) return
+                run(view.current.state, view.current.dispatch, view.current)
+                view.current.focus()
+              }}
+            ><Icon size={14} aria-hidden='true' /></button>
+          ))}
+        </div>
+      )}
+      <div className='prose' ref={mount} />
+    </div>
+  )
+}
+
+/**
+ * The awareness as the caret plugin wants it, which draws all carets again at every event: so that it hears of carets and
+ * names, and not of every move of a pointer.
+ */
+class Carets {
+  readonly #awareness: Awareness
+  readonly #listeners = new Set<() => void>()
+  #shown = ''
+
+  constructor(awareness: Awareness) {
+    this.#awareness = awareness
+    awareness.on('change', this.#changed)
+  }
+
+  getStates = (): Map<number, Record<string, unknown>> => this.#awareness.getStates()
+  getLocalState = (): Record<string, unknown> | null => this.#awareness.getLocalState()
+  setLocalStateField = (field: string, value: unknown): void => { this.#awareness.setLocalStateField(field, value) }
+  on = (_: string, listener: () => void): void => { this.#listeners.add(listener) }
+  off = (_: string, listener: () => void): void => { this.#listeners.delete(listener) }
+
+  destroy(): void {
+    this.#awareness.off('change', this.#changed)
+  }
+
+  readonly #changed = (): void => {
+    const shown = JSON.stringify([...this.#awareness.getStates()].map(([id, { user, cursor }]) => cursor ? [id, user, cursor] : 0))
+    if (shown === this.#shown) return
+    this.#shown = shown
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+/** Somebody's caret. Styles are set by script: the page's policy takes none from markup. */
+function caret(user: { name?: unknown, color?: unknown }): HTMLElement {
+  const element = document.createElement('span')
+  element.className = 'caret'
+  element.style.setProperty('--who', colorOf(user))
+  const name = document.createElement('span')
+  name.textContent = String(user.name ?? '').slice(0, 64)
+  element.append('\u2060', name, '\u2060')
+  return element
+}
+
+function selection(user: { color?: unknown }): { style: string, class: string } {
+  return { style: `background-color: ${colorOf(user)}44`, class: 'their-selection' }
+}
+
+function colorOf({ color }: { color?: unknown }): string {
+  return typeof color === 'string' && /^#[0-9a-f]{6}$/i.test(color) ? color : '#4f46e5'
+}

@@ -1,0 +1,124 @@
+import './inspector.css'
+import { type ReactNode, StrictMode, useEffect, useState, useSyncExternalStore } from 'react'
+import { createRoot } from 'react-dom/client'
+import { feed } from '../app/feed.js'
+import { formatBytes, formatValue } from '../shared/format.js'
+import { type NodeInfo, type RoomInfo, usePolled } from './api.js'
+import { Room } from './Room.js'
+
+const FIGURES = [
+  { id: 'sessions', name: 'Sessions', unit: '' },
+  { id: 'rooms', name: 'Rooms', unit: '' },
+  { id: 'updates', name: 'Edits', unit: '/s' },
+  { id: 'deliveries', name: 'Deliveries', unit: '/s' },
+  { id: 'awareness', name: 'Cursor moves', unit: '/s' },
+  { id: 'append.p99', name: 'To disk, p99', unit: 's' },
+  { id: 'flush.p99', name: 'To peers, p99', unit: 's' },
+  { id: 'roomBytes', name: 'Rooms hold', unit: 'B' },
+  { id: 'outboxBytes', name: 'Waits for slow', unit: 'B' }
+] as const
+
+function Inspector(): ReactNode {
+  const isDark = useSyncExternalStore(listener => {
+    const list = matchMedia('(prefers-color-scheme: dark)')
+    list.addEventListener('change', listener)
+    return () => { list.removeEventListener('change', listener) }
+  }, () => matchMedia('(prefers-color-scheme: dark)').matches)
+  document.documentElement.dataset.theme = isDark ? 'dark' : 'light'
+  const [chosen, choose] = useHash()
+  const { now: node, failure } = usePolled<NodeInfo>('node')
+  const samples = useSyncExternalStore(feed.subscribe, () => feed.samples)
+  const latest = samples.at(-1)
+  return (
+    <div className='inspector'>
+      <header className='top'>
+        <img src='/icon.svg' alt='' width='28' height='28' />
+        <h1>Inspector</h1>
+        {node !== null && (
+          <p className='aside'>
+            ydash {node.value.version} · node {node.value.node} · store {node.value.store} · up {duration(node.value.uptime_seconds)}
+            {node.value.draining && <b> · draining</b>}
+          </p>
+        )}
+      </header>
+      <main>
+        {failure !== null && <p className='failure' role='alert'>{failure}</p>}
+        <dl className='figures'>
+          {FIGURES.map(({ id, name, unit }) => <div key={id}><dt>{name}</dt><dd>{formatValue(latest?.values[id] ?? null, unit)}</dd></div>)}
+        </dl>
+        <Rooms chosen={chosen} onChoose={choose} />
+        {chosen !== '' && <Room dashboard={chosen} />}
+      </main>
+    </div>
+  )
+}
+
+interface Rooms {
+  readonly total: number
+  readonly rooms: readonly RoomInfo[]
+}
+
+function Rooms({ chosen, onChoose }: { chosen: string, onChoose: (dashboard: string) => void }): ReactNode {
+  const [part, setPart] = useState('')
+  const { now, before } = usePolled<Rooms>(`rooms?q=${encodeURIComponent(part)}`)
+  const earlier = new Map(before?.value.rooms.map(room => [room.dashboard, room]))
+  const rate = (room: RoomInfo, key: 'updates' | 'flushed_bytes'): number => {
+    const known = earlier.get(room.dashboard)?.[key]
+    return now === null || before === null || known === undefined ? 0 : Math.max((room[key] ?? 0) - known, 0) / ((now.at - before.at) / 1000)
+  }
+  return (
+    <section className='panel rooms' aria-label='Rooms'>
+      <header>
+        <h2>{now === null ? 'Rooms' : now.value.total === 1 ? '1 room' : `${now.value.total.toLocaleString('en')} rooms`}</h2>
+        <input type='search' aria-label='Rooms whose names contain' placeholder='Find a room' value={part} onChange={event => { setPart(event.target.value) }} />
+      </header>
+      <div className='scroller' tabIndex={0} role='region' aria-label='List of rooms'>
+        <table>
+          <thead><tr><th scope='col'>Dashboard</th><th scope='col'>Members</th><th scope='col'>Edits</th><th scope='col'>Sent</th><th scope='col'>Document</th><th scope='col'>Slow</th><th scope='col'>Log</th></tr></thead>
+          <tbody>
+            {now?.value.rooms.map(room => (
+              <tr key={room.dashboard} data-chosen={room.dashboard === chosen} data-slow={(room.lagging ?? 0) > 0}>
+                <th scope='row'><button type='button' className='link' aria-current={room.dashboard === chosen} onClick={() => { onChoose(room.dashboard) }}>{room.dashboard}</button></th>
+                <td>{room.members ?? '…'}</td>
+                <td>{formatValue(rate(room, 'updates'), '/s')}</td>
+                <td>{formatValue(rate(room, 'flushed_bytes'), 'B/s')}</td>
+                <td>{formatBytes(room.document_bytes ?? 0)}</td>
+                <td>{(room.lagging ?? 0) > 0 ? room.lagging : (room.waiting_bytes ?? 0) > 0 ? formatBytes(room.waiting_bytes ?? 0) : '–'}</td>
+                <td>{room.saved === undefined ? 'busy' : room.saved ? 'saved' : 'saving'}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        {now !== null && now.value.rooms.length === 0 && <p className='empty'>{part === '' ? 'No dashboard is open.' : 'None of the open dashboards is called so.'}</p>}
+      </div>
+      {now !== null && now.value.total > now.value.rooms.length && <p className='aside'>The first {now.value.rooms.length} are shown: narrow it down.</p>}
+    </section>
+  )
+}
+
+/** The dashboard that the address names. */
+function useHash(): [string, (dashboard: string) => void] {
+  const hash = useSyncExternalStore(listener => {
+    addEventListener('hashchange', listener)
+    return () => { removeEventListener('hashchange', listener) }
+  }, () => location.hash)
+  useEffect(() => { document.title = `${decode(hash) || 'Inspector'} – ydash` }, [hash])
+  return [decode(hash), dashboard => { location.hash = encodeURIComponent(dashboard) }]
+}
+
+function decode(hash: string): string {
+  try {
+    return decodeURIComponent(hash.slice(1))
+  } catch {
+    return hash.slice(1)
+  }
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`
+  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h`
+  return `${Math.floor(seconds / 86_400)} d`
+}
+
+createRoot(document.getElementById('root') as HTMLElement).render(<StrictMode><Inspector /></StrictMode>)
