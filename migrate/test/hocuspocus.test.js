@@ -5,10 +5,19 @@ import { execFileSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/provider'
+import { HocuspocusProvider as Provider2, HocuspocusProviderWebsocket as Socket2 } from 'hocuspocus-2.15'
+import { HocuspocusProvider as Provider3, HocuspocusProviderWebsocket as Socket3 } from 'hocuspocus-3.4'
+import { HocuspocusProvider as Provider4, HocuspocusProviderWebsocket as Socket4 } from 'hocuspocus-4.7'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
 import { eventually, fill, migrate, namesFile, readAs13, shows, startOld, startYdash, temporary } from './support.js'
+
+const providers = [
+  { name: 'HocuspocusProvider 2.15', Provider: Provider2, Socket: Socket2 },
+  { name: 'HocuspocusProvider 3.4', Provider: Provider3, Socket: Socket3 },
+  { name: 'HocuspocusProvider 4.7', Provider: Provider4, Socket: Socket4 }
+]
+const latest = providers.at(-1)
 
 // By name in Hocuspocus, the path under which y-websocket's clients open the dashboard.
 const DOCUMENTS = { sales: 'sales', 'acme/costs 2026': 'ws/acme/costs 2026', "it's über": "it's über" }
@@ -16,7 +25,7 @@ const DOCUMENTS = { sales: 'sales', 'acme/costs 2026': 'ws/acme/costs 2026', "it
 test('what its SQLite extension keeps is in ydash, while it goes on running', async t => {
   const file = join(await temporary(t), 'db.sqlite')
   const old = await startOld(t, 'hocuspocus', { environment: { SQLITE: file } })
-  const expected = await filled(t, old, () => Number(execFileSync('sqlite3', [file, 'select count(*) from documents']).toString()))
+  const expected = await filled(t, old, () => rows(file))
   const ydash = await startYdash(t)
 
   const moved = await migrate('sqlite', file, '--to', ydash.http)
@@ -24,7 +33,7 @@ test('what its SQLite extension keeps is in ydash, while it goes on running', as
   await shown(t, ydash, expected)
 
   // What was edited meanwhile comes with the next run, and only that.
-  const late = join13Hocuspocus(t, old, 'sales')
+  const late = openDocument(t, old, 'sales')
   await late.synced()
   late.doc.getMap('widgets').set('late', true)
   await late.saved()
@@ -50,7 +59,7 @@ test('what its S3 extension keeps is in ydash, from a copy of the bucket', async
 test('what any database can print as lines is in ydash', async t => {
   const file = join(await temporary(t), 'db.sqlite')
   const old = await startOld(t, 'hocuspocus', { environment: { SQLITE: file } })
-  const expected = await filled(t, old, () => Number(execFileSync('sqlite3', [file, 'select count(*) from documents']).toString()))
+  const expected = await filled(t, old, () => rows(file))
   const ydash = await startYdash(t)
   const lines = execFileSync('sqlite3', [file, "select json_object('name', name, 'hex', hex(data)) from documents"])
   const moved = await migrate('lines', '-', '--to', ydash.http, { stdin: lines })
@@ -90,11 +99,41 @@ test('a running server is asked in its own dialect, and takes documents back', a
   }
 })
 
+for (const version of providers) {
+  test(`${version.name}: open tabs and tabs that were offline lose nothing when ydash takes the place of Hocuspocus`, async t => {
+    const file = join(await temporary(t), 'db.sqlite')
+    const old = await startOld(t, 'hocuspocus', { environment: { SQLITE: file } })
+    const expected = await filled(t, old, () => rows(file))
+    // Hocuspocus takes any path, so clients may be given ydash's before.
+    const [open, away] = [1, 2].map(() => openDocument(t, old, 'acme/costs 2026', { version, path: '/hocuspocus' }))
+    await Promise.all([open.synced(), away.synced()])
+    await eventually(() => shows(open.doc) === expected['acme/costs 2026'] && shows(away.doc) === shows(open.doc))
+    away.socket.disconnect()
+    away.doc.getText('notes').insert(0, 'written in a train ')
+
+    // On an orderly stop Hocuspocus 4 sends a message at which version 2 throws; what matters here comes afterwards.
+    await old.stop(version.Provider === Provider2 ? 'SIGKILL' : 'SIGTERM')
+    open.doc.getMap('widgets').set('between', 'servers')
+    const store = `file:${await temporary(t)}`
+    const behind = await startYdash(t, { store })
+    const moved = await migrate('sqlite', file, '--to', behind.http)
+    assert.deepEqual([moved.status, moved.outcomes], [0, { moved: 3 }], moved.output + moved.errors)
+    await behind.stop()
+    const ydash = await startYdash(t, { store, port: old.port })
+    await eventually(() => open.provider.synced && open.provider.unsyncedChanges === 0, { within: 20_000, what: 'the open tab is back' })
+    away.socket.connect()
+    await eventually(() => shows(open.doc) === shows(away.doc), { within: 20_000, what: 'both tabs agree' })
+    const newcomer = await readAs13(t, ydash.origin, 'ws/acme/costs 2026', doc => shows(doc) === shows(open.doc))
+    assert.equal(newcomer.getMap('widgets').get('between'), 'servers')
+    assert.match(newcomer.getText('notes').toString(), /^written in a train Notes/)
+  })
+}
+
 /** Fills all documents, waits until `stored` counts them, and returns what they show. */
 async function filled (t, old, stored) {
   const expected = {}
   for (const name of Object.keys(DOCUMENTS)) {
-    const writer = join13Hocuspocus(t, old, name)
+    const writer = openDocument(t, old, name)
     await writer.synced()
     fill(writer.doc, name)
     expected[name] = shows(writer.doc)
@@ -105,17 +144,20 @@ async function filled (t, old, stored) {
   return expected
 }
 
+/** How many documents are in the table. */
+const rows = file => Number(execFileSync('sqlite3', ['-cmd', '.timeout 5000', file, 'select count(*) from documents']).toString())
+
 async function shown (t, ydash, expected) {
   for (const [name, content] of Object.entries(expected)) {
     assert.equal(shows(await readAs13(t, ydash.origin, DOCUMENTS[name])), content, name)
   }
 }
 
-function join13Hocuspocus (t, old, name) {
-  const socket = new HocuspocusProviderWebsocket({ url: old.ws, WebSocketPolyfill: WebSocket })
+function openDocument (t, old, name, { version = latest, path = '' } = {}) {
+  const socket = new version.Socket({ url: old.ws + path, WebSocketPolyfill: WebSocket })
   const doc = new Y.Doc()
-  const provider = new HocuspocusProvider({ websocketProvider: socket, name, document: doc, token: 'secret' })
-  provider.attach()
+  const provider = new version.Provider({ websocketProvider: socket, name, document: doc, token: 'secret', broadcast: false })
+  provider.attach?.() // version 2 does so by itself
   const leave = async () => {
     provider.destroy()
     socket.destroy()
@@ -125,8 +167,9 @@ function join13Hocuspocus (t, old, name) {
   return {
     doc,
     provider,
+    socket,
     leave,
-    synced: () => eventually(() => provider.isSynced, { within: 10_000, what: `${name} synced` }),
+    synced: () => eventually(() => provider.synced, { within: 10_000, what: `${name} synced` }),
     saved: () => eventually(() => provider.unsyncedChanges === 0, { within: 10_000, what: `${name} saved` })
   }
 }
