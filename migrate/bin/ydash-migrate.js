@@ -26,6 +26,7 @@ Options
   --workspace NAME      takes all names as they are, into this workspace
   --names FILE          the documents of a server, one name per line
   --token TOKEN         for hocuspocus+ws://
+  --protocol NAME       a WebSocket subprotocol to offer to a server
   --header 'NAME: VALUE'  with every request to ydash; may be repeated
   --jobs N              documents at once [4]
   --quiet               names only what needs attention
@@ -50,6 +51,7 @@ async function main () {
       workspace: { type: 'string' },
       names: { type: 'string' },
       token: { type: 'string' },
+      protocol: { type: 'string' },
       header: { type: 'string', multiple: true, default: [] },
       jobs: { type: 'string', default: '4' },
       quiet: { type: 'boolean', default: false },
@@ -66,12 +68,12 @@ async function main () {
   if (!Number.isInteger(jobs) || jobs < 1) throw new Error('--jobs takes a number from 1 on')
 
   const source = await import(`../src/sources/${kind}.js`)
-  const { names, token, workspace } = values
+  const { names, token, protocol, workspace } = values
   const headers = Object.fromEntries(values.header.map(header => header.split(/:\s*/, 2)))
   const counts = Object.fromEntries(OUTCOMES.map(outcome => [outcome, 0]))
   const says = values.print === undefined ? console.log : console.error
-  await carry(source.documents(from, { names, token }), {
-    target: isReading ? null : target(values.to, { headers, token, workspace }),
+  await carry(source.documents(from, { names, token, protocol }), {
+    target: isReading ? null : target(values.to, { headers, token, protocol, workspace }),
     writes: !values.check,
     rule: source.names ?? source.namesAt(from),
     workspace,

@@ -66,13 +66,13 @@ async function refusal (response) {
 /** Any server that clients can write to. It says nothing of what is on its disk. */
 class Peer {
   #url
-  #token
+  #access
   #workspace
 
-  constructor (url, { token, workspace } = {}) {
+  constructor (url, { token, protocol, workspace } = {}) {
     if (!/^(hocuspocus\+)?wss?:/.test(url)) throw new Error(`--to takes http://, ws:// or hocuspocus+ws://, not ${url}`)
     this.#url = url
-    this.#token = token
+    this.#access = { token, protocol }
     this.#workspace = workspace
   }
 
@@ -86,7 +86,7 @@ class Peer {
 
   async #with (dashboard, what) {
     const name = fromDashboard(dashboard, namesAt(this.#url), this.#workspace)
-    const wire = await connect(this.#url, name, this.#token)
+    const wire = await connect(this.#url, name, this.#access)
     try {
       return await what(wire)
     } finally {

@@ -32,9 +32,9 @@ const SETTLE = 500
 /** By which rule the server behind `url` names documents. */
 export const namesAt = url => url.startsWith(HOCUSPOCUS) ? 'short' : 'path'
 
-/** Opens `name` on the server behind `url`. */
-export async function connect (url, name, token = '') {
-  const wire = new Wire(url, name, token)
+/** Opens `name` on the server behind `url`; `protocol` is a subprotocol to offer, where a server looks for a token there. */
+export async function connect (url, name, { token = '', protocol } = {}) {
+  const wire = new Wire(url, name, token, protocol)
   await wire.opened
   return wire
 }
@@ -46,10 +46,10 @@ class Wire {
   #failure = null
   #wake = () => {}
 
-  constructor (url, name, token) {
+  constructor (url, name, token, protocol) {
     const isHocuspocus = url.startsWith(HOCUSPOCUS)
     this.#address = isHocuspocus ? name : null
-    this.#socket = new WebSocket(isHocuspocus ? url.slice(HOCUSPOCUS.length) : address(url, name))
+    this.#socket = new WebSocket(isHocuspocus ? url.slice(HOCUSPOCUS.length) : address(url, name), protocol ?? [])
     this.#socket.binaryType = 'arraybuffer'
     this.#socket.on('message', data => this.#read(new Uint8Array(data)))
     this.#socket.on('error', error => this.#fail(error.message || error.code || 'cannot be reached'))

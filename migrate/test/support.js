@@ -1,6 +1,6 @@
 // Old servers and their clients, as they are published; and the tool under test, as its users run it.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -21,6 +21,7 @@ process.setMaxListeners(0)
 
 const path = relative => fileURLToPath(new URL(relative, import.meta.url))
 const TOOL = path('../bin/ydash-migrate.js')
+const BINARY = process.env.YDASH_BIN ?? path('../../target/release/ydash')
 
 /** A ydash that the end of test `t` stops. */
 export async function startYdash (t, options) {
@@ -28,6 +29,9 @@ export async function startYdash (t, options) {
   t.after(() => ydash.stop())
   return ydash
 }
+
+/** What `ydash export --yjs` writes about a store that no server has open. */
+export const exportLines = store => execFileSync(BINARY, ['export', '--yjs', '-', '--store', store], { stdio: ['ignore', 'pipe', 'ignore'] })
 
 /** What the published servers are started with. */
 export const oldServers = {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { eventually, fill, join13, migrate, namesFile, readAs13, shows, sleep, startOld, startYdash, temporary } from './support.js'
+import { eventually, exportLines, fill, join13, migrate, namesFile, readAs13, shows, sleep, startOld, startYdash, temporary } from './support.js'
 
 // What the tool has to find under the same names; the last two are spelled as their clients spell them.
 const ROOMS = ['sales', 'a/b', 'ws/acme/costs', 'with space', 'über%2Funs']
@@ -71,10 +71,12 @@ test('a running server is read over the wire, and what ydash has goes back to on
   const moved = await migrate('server', old.ws, '--names', names, '--to', ydash.http)
   assert.deepEqual([moved.status, moved.outcomes], [0, { moved: ROOMS.length }], moved.output + moved.errors)
   for (const room of ROOMS) assert.equal(shows(await readAs13(t, ydash.origin, room)), expected[room], room)
-  const template = await migrate('server', `${old.ws}/{name}?token=x`, '--names', names, '--to', ydash.http)
-  assert.deepEqual([template.status, template.outcomes], [0, { there: ROOMS.length }], template.output)
+  for (const [url, ...options] of [[`${old.ws}/{name}?token=x`], [`${ydash.origin}/{name}`, '--protocol', 'yauth-token']]) {
+    const again = await migrate('server', url, '--names', names, '--to', ydash.http, ...options)
+    assert.deepEqual([again.status, again.outcomes], [0, { there: ROOMS.length }], again.output)
+  }
 
-  // The way back, into a store of y-websocket-server that knows nothing.
+  // The way back, over the wire, into a store of y-websocket-server that knows nothing.
   const directory = await temporary(t)
   const another = await startOld(t, '@y/websocket-server', { environment: { YPERSISTENCE: directory } })
   const back = await migrate('server', ydash.origin, '--names', names, '--to', another.ws)
@@ -84,6 +86,30 @@ test('a running server is read over the wire, and what ydash has goes back to on
   const read = await migrate('leveldb', directory, '--to', ydash.http, '--check')
   assert.deepEqual([read.status, read.outcomes], [0, { there: ROOMS.length }], read.output)
   assert.doesNotMatch(read.output, /edited since/)
+})
+
+test('everything that ydash keeps goes back by an export', async t => {
+  const store = `file:${await temporary(t)}`
+  const ydash = await startYdash(t, { store })
+  const expected = {}
+  // An encoded slash is a slash in ydash, and comes back as one.
+  const rooms = [...ROOMS.filter(room => !room.includes('%2F')), 'made in ydash']
+  for (const room of rooms) {
+    const writer = join13(t, ydash.origin, room)
+    await writer.synced()
+    fill(writer.doc, room)
+    expected[room] = shows(writer.doc)
+    await readAs13(t, ydash.origin, room, doc => shows(doc) === expected[room])
+  }
+  await ydash.stop()
+  const lines = exportLines(store)
+
+  const old = await startOld(t, '@y/websocket-server', { environment: { YPERSISTENCE: await temporary(t) } })
+  const back = await migrate('lines', '-', '--to', old.ws, { stdin: lines })
+  assert.deepEqual([back.status, back.outcomes], [0, { moved: rooms.length }], back.output + back.errors)
+  for (const [room, content] of Object.entries(expected)) {
+    assert.equal(shows(await readAs13(t, old.ws, room, doc => shows(doc) === content)), content, room)
+  }
 })
 
 /** An old server with its rooms, and what they show. */

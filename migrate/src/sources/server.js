@@ -8,15 +8,15 @@ import { connect, namesAt } from '../wire.js'
 export { namesAt }
 
 /** Yields every document that the names' file lists. */
-export async function * documents (url, { names, token }) {
+export async function * documents (url, { names, ...access }) {
   if (!names) throw new Error('a server does not list its documents: name them with --names FILE, one per line')
   for (const name of (await readFile(names, 'utf8')).split(/\r?\n/).filter(line => line !== '')) {
-    yield { name, read: async () => [await pull(url, name, token)] }
+    yield { name, read: async () => [await pull(url, name, access)] }
   }
 }
 
-async function pull (url, name, token) {
-  const wire = await connect(url, name, token)
+async function pull (url, name, access) {
+  const wire = await connect(url, name, access)
   try {
     return await wire.pull()
   } finally {
