@@ -15,7 +15,7 @@ mod writer;
 
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
-use crate::room::{OpenError, Registry};
+use crate::room::{OpenError, Registry, RoomHandle};
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
@@ -24,9 +24,8 @@ use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
@@ -134,6 +133,8 @@ pub struct Sessions {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     next_member: AtomicU64,
+    /// Messages that wait for tokens or documents, on all sockets.
+    waiting_bytes: AtomicUsize,
     deflated: Arc<DeflatedStates>,
 }
 
@@ -157,22 +158,25 @@ impl Sessions {
             metrics,
             tracker,
             next_member: AtomicU64::new(first_member),
+            waiting_bytes: AtomicUsize::new(0),
             deflated: Arc::default(),
         }
     }
 
     /// Serves one client until its socket is closed.
-    pub async fn serve(self: Arc<Self>, arrival: Arrival) {
+    pub fn serve(self: Arc<Self>, arrival: Arrival) -> impl Future<Output = ()> + Send {
         let member = self.next_member();
         let span = debug_span!("session", %member);
-        self.serve_as(member, arrival).instrument(span).await;
+        self.serve_as(member, arrival).instrument(span)
     }
 
     fn next_member(&self) -> MemberId {
         MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) {
+    /// No `async fn`: that would keep what it was given beside what it makes of it, for as long as the session lives. And each
+    /// part is boxed by itself, so that a session is as large as what it does and not as the most that any might do.
+    fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) -> impl Future<Output = ()> + Send {
         let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, permit } = arrival;
         let limits = OutboxLimits {
             bytes_max: self.config.limits.outbox_bytes_max,
@@ -182,10 +186,10 @@ impl Sessions {
         let write_half = Arc::new(write_half);
         let outbox = Arc::new(Outbox::new(Some(Arc::clone(&write_half)), limits, Arc::clone(&self.metrics)));
         let rooms = Arc::new(Rooms::default());
-        let entered = match entrance {
-            // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
-            Entrance::Dashboard(entry) => match self.registry.open(&entry.dashboard).await {
-                Ok(room) => {
+        async move {
+            let entered = match entrance {
+                // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
+                Entrance::Dashboard(entry) => {
                     let joining = Joining {
                         member,
                         identity: entry.identity,
@@ -194,51 +198,62 @@ impl Sessions {
                         wants_echo,
                         dialect: Dialect::YWebsocket,
                     };
-                    rooms.insert(member, room.clone());
-                    let joined = room.join(joining, Arc::clone(&outbox)).await;
-                    joined.map(|()| Some(room)).map_err(|_| CloseCode::Internal)
+                    Box::pin(self.enter(&entry.dashboard, joining, &rooms, &outbox)).await.map(Some)
                 }
-                Err(failure) => Err(self.refuse_open(&failure)),
-            },
-            Entrance::Documents => {
-                outbox.divide();
-                Ok(None)
+                Entrance::Documents => {
+                    outbox.divide();
+                    Ok(None)
+                }
+                Entrance::Nowhere(code) => Err(code),
+            };
+            let writer = writer::Writer {
+                io: write_half,
+                outbox: Arc::clone(&outbox),
+                rooms: Arc::clone(&rooms),
+                deflated: deflate.then(|| Arc::clone(&self.deflated)),
+                stuck_timeout: self.config.stuck_timeout,
+                metrics: Arc::clone(&self.metrics),
+            };
+            let writing = self.tracker.spawn(writer.run().in_current_span());
+            let mut reader = Reader::new(&self.config, Arc::clone(&outbox), Arc::clone(&self.metrics), deflate);
+            let io = &mut read_half;
+            let greeting = match entered {
+                Ok(Some(room)) => {
+                    let mut talk = OneDocument::new(&room, member);
+                    let greeting = Box::pin(reader.run(io, leftover, None, &mut talk)).await;
+                    rooms.remove(member);
+                    greeting.map(|greeting| (Bytes::new(), Some(greeting)))
+                }
+                Ok(None) => Some((leftover, None)),
+                Err(code) => {
+                    debug!(%code, "session refused");
+                    let mut talk = Refused { code, patience: Instant::now() + REFUSAL_HOLD };
+                    let greeting = Box::pin(reader.run(io, leftover, None, &mut talk)).await;
+                    greeting.map(|greeting| (Bytes::new(), Some(greeting)))
+                }
+            };
+            if let Some((leftover, greeting)) = greeting {
+                let mut talk = Box::new(Documents::new(Arc::clone(&self), rooms, outbox, address));
+                Box::pin(reader.run(io, leftover, greeting, &mut *talk)).await;
             }
-            Entrance::Nowhere(code) => Err(code),
-        };
-        let writer = writer::Writer {
-            io: write_half,
-            outbox: Arc::clone(&outbox),
-            rooms: Arc::clone(&rooms),
-            deflated: deflate.then(|| Arc::clone(&self.deflated)),
-            stuck_timeout: self.config.stuck_timeout,
-            metrics: Arc::clone(&self.metrics),
-        };
-        let writing = self.tracker.spawn(writer.run().in_current_span());
-        let mut reader = Reader::new(&self.config, Arc::clone(&outbox), Arc::clone(&self.metrics), deflate);
-        let io = &mut read_half;
-        let greeting = match entered {
-            Ok(Some(room)) => {
-                let greeting = reader.run(io, leftover, None, &mut OneDocument::new(&room, member)).await;
-                rooms.remove(member);
-                greeting.map(|greeting| (Bytes::new(), Some(greeting)))
-            }
-            Ok(None) => Some((leftover, None)),
-            Err(code) => {
-                debug!(%code, "session refused");
-                let mut refused = Refused { code, patience: Instant::now() + REFUSAL_HOLD };
-                let greeting = reader.run(io, leftover, None, &mut refused).await;
-                greeting.map(|greeting| (Bytes::new(), Some(greeting)))
-            }
-        };
-        if let Some((leftover, greeting)) = greeting {
-            // Boxed, so that sockets with one document do not carry what this takes.
-            let documents = Documents::new(Arc::clone(&self), rooms, outbox, address);
-            Box::pin(serve_documents(reader, io, leftover, greeting, documents)).await;
+            // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.
+            let _ = writing.await;
+            drop(permit);
         }
-        // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.
-        let _ = writing.await;
-        drop(permit);
+    }
+
+    /// Opens a dashboard and joins its room.
+    async fn enter(
+        &self,
+        dashboard: &DashboardId,
+        joining: Joining,
+        rooms: &Rooms,
+        outbox: &Arc<Outbox>,
+    ) -> Result<RoomHandle, CloseCode> {
+        let room = self.registry.open(dashboard).await.map_err(|failure| self.refuse_open(&failure))?;
+        rooms.insert(joining.member, room.clone());
+        room.join(joining, Arc::clone(outbox)).await.map_err(|_| CloseCode::Internal)?;
+        Ok(room)
     }
 
     fn refuse_open(&self, failure: &OpenError) -> CloseCode {
@@ -258,14 +273,4 @@ impl Sessions {
             }
         }
     }
-}
-
-async fn serve_documents(
-    mut reader: Reader<'_>,
-    io: &mut OwnedReadHalf,
-    leftover: Bytes,
-    greeting: Option<Bytes>,
-    mut documents: Documents,
-) {
-    reader.run(io, leftover, greeting, &mut documents).await;
 }
