@@ -18,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::debug;
@@ -60,8 +61,8 @@ pub(super) struct Documents {
     documents: HashMap<Bytes, Document>,
     opening: FuturesUnordered<JoinHandle<Opened>>,
     attempts: u64,
-    /// Bytes that wait in all documents together.
-    waiting: usize,
+    /// What waits in all documents together.
+    waiting: Waiting,
     opens: TokenBucket,
     began: Instant,
     was_admitted: bool,
@@ -108,6 +109,8 @@ pub(super) struct Opened {
 /// What a [`Documents`] waits for beside the socket.
 pub(super) enum Happened {
     Opened(Opened),
+    /// Opening panicked: which document that was, nobody knows any more.
+    Failed,
     Time,
 }
 
@@ -150,7 +153,7 @@ impl Talk for Documents {
         tokio::select! {
             Some(opened) = self.opening.next(), if !self.opening.is_empty() => match opened {
                 Ok(opened) => Happened::Opened(opened),
-                Err(_) => Happened::Time, // It panicked; its document waits for the deadline.
+                Err(_) => Happened::Failed,
             },
             () = &mut self.timer => Happened::Time,
         }
@@ -159,6 +162,7 @@ impl Talk for Documents {
     async fn attend(&mut self, reader: &mut Reader<'_>, event: Happened) -> Result<(), End> {
         match event {
             Happened::Opened(opened) => Box::pin(self.opened(reader, opened)).await,
+            Happened::Failed => Err(End::with(CloseCode::Internal)),
             Happened::Time => Box::pin(self.look_at_the_time(reader)).await,
         }
     }
@@ -192,7 +196,7 @@ impl Documents {
             documents: HashMap::new(),
             opening: FuturesUnordered::new(),
             attempts: 0,
-            waiting: 0,
+            waiting: Waiting::new(&sessions),
             opens: TokenBucket::new(u32::try_from(burst).unwrap_or(u32::MAX), OPENS_PER_SECOND, Timestamp(0)),
             began: now,
             was_admitted: false,
@@ -318,11 +322,17 @@ impl Documents {
         }));
     }
 
-    /// Waits for the next document that is open.
+    /// Waits for the next document that is open; what the client says meanwhile is read later.
     async fn one_opened(&mut self, reader: &mut Reader<'_>) -> Result<(), End> {
-        match self.opening.next().await {
-            Some(Ok(opened)) => Box::pin(self.opened(reader, opened)).await,
-            Some(Err(_)) | None => Ok(()),
+        loop {
+            tokio::select! {
+                opened = self.opening.next() => return match opened {
+                    Some(Ok(opened)) => Box::pin(self.opened(reader, opened)).await,
+                    Some(Err(_)) => Err(End::with(CloseCode::Internal)),
+                    None => Ok(()),
+                },
+                () = sleep_until(self.heartbeat_at) => self.beat()?,
+            }
         }
     }
 
@@ -358,14 +368,16 @@ impl Documents {
         self.outbox.enroll(member, document.address.prefix().clone());
         let authenticated = hocuspocus::authenticated(&document.address, admitted.access);
         self.tell(authenticated)?;
+        // Before it joins: the writer looks it up as soon as something overflowed.
+        self.rooms.insert(member, room.clone());
         if room.join(joining, Arc::clone(&self.outbox)).await.is_err() {
             // It ended in between: once more.
+            self.rooms.remove(member);
             self.outbox.withdraw(member);
             self.begin(key, attempt, room.id().clone());
             return Ok(());
         }
         self.was_admitted = true;
-        self.rooms.insert(member, room.clone());
         let (expires_at, ask_token_at) = lifetime(&admitted);
         let live = Live {
             member,
@@ -389,7 +401,7 @@ impl Documents {
             && let Phase::Live(_) = document.phase
             && let Some(frame) = document.queue.pop_front()
         {
-            self.waiting -= frame.len() + WAITING_OVERHEAD;
+            self.waiting.less(&frame);
             if let Ok(Incoming::Addressed { message, .. }) = hocuspocus::decode(&frame) {
                 self.say_live(reader, key, message).await?;
             }
@@ -422,8 +434,9 @@ impl Documents {
             Phase::Live(_) | Phase::Denied => Ok(()),
             Phase::Waiting { .. } => self.wait_for_token(reader, address.as_bytes(), is_question, frame),
             Phase::Opening { .. } => {
-                // The token was good: nobody who may come in is turned away for being early. The socket is read later.
-                while self.is_opening(address.as_bytes()) && self.is_full(frame) {
+                // The token was good: nobody who may come in is turned away for being early. The socket is read later, but for
+                // one message, which may be as large as any.
+                while self.is_opening(address.as_bytes()) && !self.waiting.is_empty() && !self.waiting.fits(frame) {
                     self.one_opened(reader).await?;
                 }
                 match self.documents.get_mut(address.as_bytes()) {
@@ -431,8 +444,8 @@ impl Documents {
                         self.say_live(reader, address.as_bytes(), message).await
                     }
                     Some(Document { phase: Phase::Opening { .. }, queue, .. }) => {
+                        self.waiting.more(frame);
                         queue.push_back(frame.clone());
-                        self.waiting += frame.len() + WAITING_OVERHEAD;
                         Ok(())
                     }
                     _ => Ok(()),
@@ -449,12 +462,6 @@ impl Documents {
         matches!(self.documents.get(key), Some(Document { phase: Phase::Opening { .. }, .. }))
     }
 
-    fn is_full(&self, frame: &Bytes) -> bool {
-        // One frame may be as large as any.
-        self.waiting > 0
-            && self.waiting + frame.len() + WAITING_OVERHEAD > self.sessions.config.limits.pending_bytes_max
-    }
-
     fn wait_for_token(
         &mut self,
         reader: &mut Reader<'_>,
@@ -462,13 +469,13 @@ impl Documents {
         is_question: bool,
         frame: &Bytes,
     ) -> Result<(), End> {
-        if self.waiting + frame.len() + WAITING_OVERHEAD > self.sessions.config.limits.pending_bytes_max {
+        if !self.waiting.fits(frame) {
             reader.count(Refusal::Pending);
             return Err(End::Close(CloseCode::Reset, REFUSAL_HOLD));
         }
         if let Some(Document { phase: Phase::Waiting { asked_at, .. }, queue, .. }) = self.documents.get_mut(key) {
+            self.waiting.more(frame);
             queue.push_back(frame.clone());
-            self.waiting += frame.len() + WAITING_OVERHEAD;
             if is_question && asked_at.is_none() {
                 *asked_at = Some(Instant::now());
                 self.reschedule();
@@ -524,9 +531,7 @@ impl Documents {
     async fn deny(&mut self, key: &[u8], reason: &str) -> Result<(), End> {
         let Some(document) = self.documents.get_mut(key) else { return Ok(()) };
         let denied = hocuspocus::permission_denied(&document.address, reason);
-        let waited: usize = document.queue.iter().map(|frame| frame.len() + WAITING_OVERHEAD).sum();
-        self.waiting -= waited;
-        document.queue = VecDeque::new();
+        core::mem::take(&mut document.queue).iter().for_each(|frame| self.waiting.less(frame));
         if let Phase::Live(live) = core::mem::replace(&mut document.phase, Phase::Denied) {
             self.part(&live).await;
         }
@@ -536,7 +541,7 @@ impl Documents {
 
     async fn forget(&mut self, key: &[u8]) {
         let Some(document) = self.documents.remove(key) else { return };
-        self.waiting -= document.queue.iter().map(|frame| frame.len() + WAITING_OVERHEAD).sum::<usize>();
+        document.queue.iter().for_each(|frame| self.waiting.less(frame));
         if let Phase::Live(live) = document.phase {
             self.part(&live).await;
         }
@@ -558,12 +563,16 @@ impl Documents {
         }
     }
 
+    fn beat(&mut self) -> Result<(), End> {
+        self.heartbeat_at = Instant::now() + HEARTBEAT_EVERY;
+        self.tell(Bytes::from_static(HEARTBEAT))
+    }
+
     async fn look_at_the_time(&mut self, reader: &mut Reader<'_>) -> Result<(), End> {
         let now = Instant::now();
         let patience = self.sessions.config.auth_timeout;
         if now >= self.heartbeat_at {
-            self.heartbeat_at = now + HEARTBEAT_EVERY;
-            self.tell(Bytes::from_static(HEARTBEAT))?;
+            self.beat()?;
         }
         if !self.was_admitted && now >= self.began + patience {
             reader.count(Refusal::AuthTimeout);
@@ -595,8 +604,10 @@ impl Documents {
             }
             Phase::Live(live) => {
                 if live.expires_at.is_some_and(|at| now >= at) {
-                    // Who has no other token, or knows no question for one, finds out by coming back.
-                    return Err(End::Close(CloseCode::Reset, Duration::ZERO));
+                    // Who has no other token, or knows no question for one, finds out by coming back. Version 2 does so
+                    // without a pause, so tokens that are over as soon as they come would make it run in circles.
+                    let hold = if self.began.elapsed() < REFUSAL_HOLD { REFUSAL_HOLD } else { Duration::ZERO };
+                    return Err(End::Close(CloseCode::Reset, hold));
                 }
                 if live.introduce_at.take_if(|at| now >= *at).is_some() {
                     let introduced = live.room.input(Input::QueryAwareness { member: live.member }).await;
@@ -621,6 +632,49 @@ impl Documents {
         if self.timer.deadline() != next || self.timer.is_elapsed() {
             self.timer.as_mut().reset(next);
         }
+    }
+}
+
+/// Bytes of early messages on one socket, counted with those on all others of the process.
+struct Waiting {
+    bytes: usize,
+    bytes_max: usize,
+    sessions: Arc<Sessions>,
+}
+
+/// How many sockets' worth of early messages may wait in the whole process: they cost no token.
+const WAITING_SOCKETS_MAX: usize = 64;
+
+impl Waiting {
+    fn new(sessions: &Arc<Sessions>) -> Waiting {
+        let bytes_max = sessions.config.limits.pending_bytes_max;
+        Waiting { bytes: 0, bytes_max, sessions: Arc::clone(sessions) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    fn fits(&self, frame: &Bytes) -> bool {
+        let more = frame.len() + WAITING_OVERHEAD;
+        let everywhere = self.sessions.waiting_bytes.load(Ordering::Relaxed);
+        self.bytes + more <= self.bytes_max && everywhere + more <= self.bytes_max.saturating_mul(WAITING_SOCKETS_MAX)
+    }
+
+    fn more(&mut self, frame: &Bytes) {
+        self.bytes += frame.len() + WAITING_OVERHEAD;
+        self.sessions.waiting_bytes.fetch_add(frame.len() + WAITING_OVERHEAD, Ordering::Relaxed);
+    }
+
+    fn less(&mut self, frame: &Bytes) {
+        self.bytes -= frame.len() + WAITING_OVERHEAD;
+        self.sessions.waiting_bytes.fetch_sub(frame.len() + WAITING_OVERHEAD, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.sessions.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

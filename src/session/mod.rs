@@ -24,7 +24,7 @@ use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -133,6 +133,8 @@ pub struct Sessions {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     next_member: AtomicU64,
+    /// Messages that wait for tokens or documents, on all sockets.
+    waiting_bytes: AtomicUsize,
     deflated: Arc<DeflatedStates>,
 }
 
@@ -156,6 +158,7 @@ impl Sessions {
             metrics,
             tracker,
             next_member: AtomicU64::new(first_member),
+            waiting_bytes: AtomicUsize::new(0),
             deflated: Arc::default(),
         }
     }

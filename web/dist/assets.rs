@@ -10,16 +10,16 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"780c15782146dd8f\"",
+        tag: "\"0447715daebc7c3c\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
     Asset {
-        path: "/chunk-2CQWWFT4.js",
+        path: "/chunk-6PZ7YABQ.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"d496d9f03d3973a1\"",
+        tag: "\"bb43483eaa65b806\"",
         is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-2CQWWFT4.js")),
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-6PZ7YABQ.js")),
     },
     Asset {
         path: "/chunk-HTOOY4UT.js",
@@ -29,11 +29,11 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-HTOOY4UT.js")),
     },
     Asset {
-        path: "/chunk-QCETVJ7Q.js",
+        path: "/chunk-VHG74XEA.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"75c7a61e4e1b5336\"",
+        tag: "\"736b6ab13ae9cf91\"",
         is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-QCETVJ7Q.js")),
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-VHG74XEA.js")),
     },
     Asset {
         path: "/chunk-XVLM235T.js",
@@ -66,7 +66,7 @@
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
-        tag: "\"62ce5b89396e4e90\"",
+        tag: "\"337330d554c14bf1\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/index.html")),
     },

@@ -12,12 +12,13 @@ let browser = null
 
 /** Closes the browser that the tests of this file share. */
 export async function closeBrowser () {
-  await browser?.close()
+  await (await browser)?.close()
   browser = null
 }
 
 export async function launch () {
-  browser ??= await chromium.launch({
+  // The promise: two who come at the same time share one browser.
+  browser ??= chromium.launch({
     executablePath: EXECUTABLE,
     args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
       // What comes from web/dist has no address, and may not connect to this machine otherwise.
