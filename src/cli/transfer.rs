@@ -14,12 +14,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracing::warn;
 use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
 use crate::cli::{Outcome, runtime};
 use crate::config::{Config, Layers};
-use crate::store::archive::{self, ArchiveReport};
-use crate::store::{self, Store, StoreUrl};
+use crate::store::archive::{self, ArchiveError, ArchiveReport};
+use crate::store::{self, Store, StoreUrl, lines};
 use crate::telemetry;
 
 /// The file that stands for standard output or input.
@@ -28,10 +29,12 @@ const STANDARD: &str = "-";
 /// `export` without the knobs.
 pub(super) fn export_command() -> Command {
     let dashboard = Arg::new("dashboard").long("dashboard").value_name("ID").action(ArgAction::Append);
+    let yjs = Arg::new("yjs").long("yjs").action(ArgAction::SetTrue);
     Command::new("export")
         .about("Writes dashboards with their history into one file")
         .arg(file("File to write, which must not be there yet; - for standard output"))
         .arg(dashboard.help("Only this dashboard, as workspace/name; may be repeated").value_parser(parse_dashboard))
+        .arg(yjs.help("For other servers: a line of JSON per dashboard, with its state as Yjs update v1 in base64, without history"))
 }
 
 /// `import` without the knobs.
@@ -59,13 +62,14 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
     }
     let path: &PathBuf = options.get_one("file").expect("required");
     let only: Vec<DashboardId> = options.get_many("dashboard").into_iter().flatten().cloned().collect();
-    let wanted = |id: &DashboardId| only.is_empty() || only.contains(id);
+    let limits = options.get_flag("yjs").then(|| config.limits());
+    let (limits, only_these) = (limits.as_ref(), only.as_slice());
     let report = runtime()?.block_on(async {
         let store = open(&config).await?;
         let report = if path.as_os_str() == STANDARD {
-            archive::export(&*store, wanted, BufWriter::new(io::stdout())).await?
+            write(&*store, only_these, limits, BufWriter::new(io::stdout())).await?
         } else {
-            export_file(&*store, wanted, path).await?
+            export_file(&*store, only_these, limits, path).await?
         };
         store.close().await?;
         Ok::<_, Box<dyn Error>>(report)
@@ -120,10 +124,25 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
     Ok(tokio::task::spawn_blocking(move || store::open(&url, &options)).await??)
 }
 
+/// Writes an archive, or with `limits` lines for other servers.
+async fn write(
+    store: &dyn Store,
+    only: &[DashboardId],
+    limits: Option<&Limits>,
+    to: impl Write + Send,
+) -> Result<ArchiveReport, ArchiveError> {
+    let wanted = |id: &DashboardId| only.is_empty() || only.contains(id);
+    match limits {
+        None => archive::export(store, wanted, to).await,
+        Some(limits) => lines::export(store, wanted, limits, to).await,
+    }
+}
+
 /// Writes beside the file and renames at the end: whoever finds the file finds all of it.
 async fn export_file(
     store: &dyn Store,
-    wanted: impl Fn(&DashboardId) -> bool + Send,
+    only: &[DashboardId],
+    limits: Option<&Limits>,
     path: &Path,
 ) -> Result<ArchiveReport, Box<dyn Error>> {
     if path.exists() {
@@ -134,7 +153,7 @@ async fn export_file(
     let partial = PathBuf::from(partial);
     let writing = async {
         let mut file = BufWriter::new(File::create(&partial)?);
-        let report = archive::export(store, wanted, &mut file).await?;
+        let report = write(store, only, limits, &mut file).await?;
         file.flush()?;
         file.get_ref().sync_all()?;
         fs::rename(&partial, path)?;

@@ -15,6 +15,7 @@
 
 pub mod archive;
 pub mod embedded;
+pub mod lines;
 pub mod memory;
 mod record;
 pub mod redis;

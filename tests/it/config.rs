@@ -246,6 +246,11 @@ fn an_archive_carries_dashboards_to_another_store() {
     assert!(!done && told.contains("1 of the dashboards named are not in the store"), "{told}");
     let (done, told) = run(&["import", "from/lock", "--store", "file:to"]);
     assert!(!done, "{told}");
+
+    let (done, told) = run(&["export", "lines", "--yjs", "--store", "file:to", "--dashboard", "default/a"]);
+    assert!(done && told.contains("exported 1 dashboards"), "{told}");
+    let lines = std::fs::read_to_string(directory.path().join("lines")).unwrap();
+    assert!(lines.starts_with(r#"{"dashboard":"default/a","update":""#) && lines.lines().count() == 1, "{lines}");
 }
 
 /// Makes a store with two dashboards.

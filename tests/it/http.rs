@@ -375,6 +375,11 @@ async fn the_pages_and_what_they_load_are_in_the_binary() {
         }
         assert!(loaded >= least, "{path} loads {loaded} files");
     }
+    let unasked = reqwest::get(site.url("/favicon.ico")).await.unwrap();
+    assert_eq!(
+        (unasked.status(), &unasked.headers()["content-type"]),
+        (StatusCode::OK, &"image/svg+xml".parse().unwrap())
+    );
 }
 
 #[tokio::test]

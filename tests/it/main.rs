@@ -4,6 +4,7 @@
 
 mod cluster;
 mod config;
+mod drain;
 mod hocuspocus;
 mod hostile;
 mod http;

@@ -189,7 +189,8 @@ fn files_named_in_the_documents_exist() {
             for named in line.split('`').skip(1).step_by(2) {
                 let top = named.split('/').next().unwrap_or_default();
                 let is_ours =
-                    ["src", "proto", "tests", "load-tests", "web", "docs", "deploy", "fuzz", "scripts"].contains(&top);
+                    ["src", "proto", "tests", "load-tests", "web", "docs", "deploy", "fuzz", "migrate", "scripts"]
+                        .contains(&top);
                 let is_path = named.contains('/') && !named.contains([' ', '*', '<', '{', '…']);
                 if is_ours && is_path && !root().join(named).exists() {
                     breaches.push(format!("{document}:{}: there is no {named}", at + 1));

@@ -66,5 +66,7 @@ for (const file of (await readdir(dist)).sort()) {
         is_hashed: ${file.startsWith('chunk-')},
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/${file}")),
     },`)
+  // What browsers ask for that were not told of any icon.
+  if (file === 'icon.svg') assets.push(assets.at(-1).replace('"/icon.svg"', '"/favicon.ico"'))
 }
 await writeFile(new URL('assets.rs', dist), `// Made by web/demo/build.js.\n&[\n${assets.join('\n')}\n]\n`)

@@ -51,6 +51,8 @@ use std::collections::BTreeMap;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long an answer to a question for missing content may take before the question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long after a room that closes could not leave it tries again.
+const CLOSING_RETRY: Duration = Duration::from_millis(20);
 /// A flush that joins so many updates came from a busy room.
 const BUSY_UPDATES: usize = 3;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
@@ -307,7 +309,8 @@ impl Room {
         }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
-            earlier(since + self.tuning.room_idle);
+            // Offered again soon while closing: a session that has left holds its handle until its socket is closed.
+            earlier(since + if self.is_closing { CLOSING_RETRY } else { self.tuning.room_idle });
         }
         at
     }

@@ -998,6 +998,20 @@ fn a_room_leaves_when_it_is_empty_idle_and_saved() {
     assert!(!room.room.is_evictable(room.now));
 }
 
+/// A session leaves its room before its socket is closed, and holds the room's handle until then. A drain that came upon that waited for
+/// the room's idle time, and was cut off.
+#[test]
+fn a_room_that_closes_and_could_not_leave_tries_again_soon() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.input(Input::Close);
+    room.input(Input::Left { member: ALICE });
+    assert!(room.room.is_evictable(room.now));
+    room.room.stay(room.now);
+    assert_eq!(room.room.poll_timeout(), room.now + CLOSING_RETRY);
+    assert!(room.room.is_evictable(room.now + CLOSING_RETRY));
+}
+
 /// A room that could not leave, since the store was down or a compaction ran, asked to be woken at a time that had passed: its
 /// task span.
 #[test]

@@ -28,10 +28,10 @@ export class Server {
   #binary = BINARY
 
   /** Starts a process with an empty memory store, unless `store` says otherwise. */
-  static async start ({ store = 'memory:', args = [] } = {}) {
+  static async start ({ store = 'memory:', args = [], port } = {}) {
     const server = new Server()
     server.#args = ['--store', store, ...args]
-    server.#port = await freePort()
+    server.#port = port ?? await freePort()
     await server.restart()
     return server
   }

@@ -25,19 +25,21 @@ export interface ClientOptions {
 
 /** How to get a dashboard. */
 export interface OpenOptions {
-  /** Whether to connect at once. Default `true`. */
+  /** Whether to connect at once, and not with [Dashboard.connect]. Default `true`. */
   readonly connect?: boolean
 }
 
 /** A server with its dashboards. */
 export interface Client {
-  /** The dashboard `name` or `workspace/name`; the same object for the same dashboard until it is destroyed. */
+  /** The dashboard `name` or `workspace/name`; the same object for the same dashboard until [Dashboard.destroy], which is the caller's. */
   dashboard(id: string, options?: OpenOptions): Dashboard
   /** Says who this is, on all dashboards. */
   setUser(user: Partial<User>): void
   /** Closes all dashboards. */
   destroy(): void
-  /** @internal */
+  /** @internal The dashboard, for a component that is being rendered: unless it is held it goes away by itself. */
+  prepare(id: string): Dashboard
+  /** @internal Connects, until the returned function is called by the last who holds it. */
   hold(dashboard: Dashboard): () => void
 }
 
@@ -96,14 +98,19 @@ export function createClient(options: ClientOptions): Client {
 
   return {
     dashboard(id, { connect = true } = {}) {
-      const isNew = !dashboards.has(split(id, options.workspace ?? 'default').join('/'))
       const dashboard = open(id)
-      if (connect) {
-        // Whoever opens it by hand closes it by hand.
+      // Whoever opens it by hand closes it by hand. A look at what components opened leaves it theirs.
+      if (connect || !holders.has(dashboard)) {
         stay(dashboard)
         holders.set(dashboard, Infinity)
-        dashboard.connect()
-      } else if (isNew) {
+      }
+      if (connect) dashboard.connect()
+      return dashboard
+    },
+    prepare(id) {
+      const dashboard = open(id)
+      if (!holders.has(dashboard)) {
+        holders.set(dashboard, 0)
         leave(dashboard)
       }
       return dashboard

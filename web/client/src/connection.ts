@@ -86,6 +86,9 @@ export class Connection {
   #isReadOnly = false
   #hasFailed = false
   #isDestroyed = false
+  /** There shall be a connection, whatever there is. */
+  #isWanted = false
+  #isAskingForToken = false
   #tokenAttempts = 0
   #tokenTimer: ReturnType<typeof setTimeout> | null = null
 
@@ -134,6 +137,7 @@ export class Connection {
     provider.on('sync', () => { this.#update() })
     provider.on('connection-close', () => { this.#closed() })
     provider.on('closed', ({ code, reason }) => {
+      this.#isWanted = false
       this.#refusal.set({ code, reason })
       this.#update()
     })
@@ -144,16 +148,18 @@ export class Connection {
     })
   }
 
-  /** Connects, and keeps connected from then on. */
+  /** Connects, and keeps connected from then on. Does nothing when that is so already. */
   connect(): void {
+    if (this.#isWanted) return
+    this.#isWanted = true
     this.#refusal.set(null)
     void this.#connect()
   }
 
   /** Disconnects until [Connection.connect]. */
   disconnect(): void {
-    if (this.#tokenTimer !== null) clearTimeout(this.#tokenTimer)
-    this.#tokenTimer = null
+    this.#isWanted = false
+    this.#stayAway()
     this.#hasFailed = true
     this.provider.disconnect()
     this.#update()
@@ -161,7 +167,7 @@ export class Connection {
 
   /** Tries at once, if an attempt is only due later: the network is back. */
   hurry(): void {
-    if (this.provider.shouldConnect) this.provider.connect()
+    if (this.#isWanted && this.provider.ws === null) void this.#connect()
   }
 
   destroy(): void {
@@ -186,7 +192,11 @@ export class Connection {
 
   async #connect(): Promise<void> {
     const { provider } = this
+    this.#stayAway()
     if (typeof this.#token === 'function') {
+      // Whoever asked first connects everybody who came meanwhile.
+      if (this.#isAskingForToken) return
+      this.#isAskingForToken = true
       let token: string
       try {
         token = await this.#token()
@@ -197,20 +207,27 @@ export class Connection {
         this.#update()
         this.#connectLater(Math.min(2 ** ++this.#tokenAttempts * 100, TOKEN_BACKOFF_MAX))
         return
+      } finally {
+        this.#isAskingForToken = false
       }
       provider.params = { ...provider.params, token }
     } else if (this.#token !== undefined) {
       provider.params = { ...provider.params, token: this.#token }
     }
-    if (!this.#isDestroyed) provider.connect()
+    // A token may take its time; what was wanted then need not be wanted still.
+    if (this.#isWanted) provider.connect()
   }
 
   #connectLater(delay: number): void {
-    if (this.#isDestroyed) return
-    this.#tokenTimer = setTimeout(() => {
-      this.#tokenTimer = null
-      void this.#connect()
-    }, delay)
+    if (!this.#isWanted) return
+    this.#stayAway()
+    this.#tokenTimer = setTimeout(() => { void this.#connect() }, delay)
+  }
+
+  /** Forgets the attempt that is due later. */
+  #stayAway(): void {
+    if (this.#tokenTimer !== null) clearTimeout(this.#tokenTimer)
+    this.#tokenTimer = null
   }
 
   #opened(): void {
@@ -227,13 +244,12 @@ export class Connection {
     this.#hasFailed = true
     this.#handshaken = false
     const { provider } = this
-    if (typeof this.#token === 'function' && provider.shouldConnect) {
+    if (typeof this.#token === 'function' && this.#isWanted) {
       // The provider would come back with the token that it has. This is its own backoff, with a fresh one.
       provider.shouldConnect = false
       const delay = Math.min(2 ** (provider.wsUnsuccessfulReconnects + 1) * 100, provider.maxBackoffTime)
-      queueMicrotask(() => {
-        if (this.#refusal.get() === null) this.#connectLater(delay)
-      })
+      // Not before the provider has said whether the server refuses: then there is nothing to come back for.
+      queueMicrotask(() => { this.#connectLater(delay) })
     }
     // Told to the listeners when the provider has settled.
     queueMicrotask(() => { if (!this.#isDestroyed) this.#update() })

@@ -93,6 +93,7 @@ export class Dashboard {
   readonly #saveState = new Signal<SaveState>('saved')
   readonly #access = new Signal<Access>('unknown')
   readonly #refusal = new Signal<Refusal | null>(null)
+  readonly #awareness = new Signal<Awareness | null>(null)
   #live: Live | null = null
   #becomeReady: () => void = () => {}
   #isDestroyed = false
@@ -123,8 +124,11 @@ export class Dashboard {
   /** Opens the connection, and keeps it open from then on. Does nothing when it is open. */
   connect(): void {
     if (this.#isDestroyed) throw new Error(`dashboard ${this.id} is destroyed`)
-    const live = this.#live ??= this.#open()
-    if (!live.connection.provider.shouldConnect) live.connection.connect()
+    if (this.#live === null) {
+      this.#live = this.#open()
+      this.#awareness.set(this.#live.awareness)
+    }
+    this.#live.connection.connect()
   }
 
   /** Goes offline until [Dashboard.connect]; edits go on, and wait. */
@@ -137,9 +141,14 @@ export class Dashboard {
     return this.#live?.connection.provider ?? null
   }
 
-  /** The awareness, for editor bindings; `null` before [Dashboard.connect]. */
+  /** The awareness, for editor bindings; `null` before [Dashboard.connect]. In React there is `useAwareness`. */
   get awareness(): Awareness | null {
-    return this.#live?.awareness ?? null
+    return this.#awareness.get()
+  }
+
+  /** @internal */
+  get awarenessOverTime(): Readable<Awareness | null> {
+    return this.#awareness
   }
 
   /**
@@ -152,12 +161,18 @@ export class Dashboard {
     return this.doc.transact(change, this.#origin)
   }
 
+  /** Whether it is closed for good. The next `client.dashboard(id)` is another one. */
+  get isDestroyed(): boolean {
+    return this.#isDestroyed
+  }
+
   /** Closes everything. What the browser keeps of the document stays. */
   destroy(): void {
     if (this.#isDestroyed) return
     this.#isDestroyed = true
     this.#live?.stop()
     this.#live = null
+    this.#awareness.set(null)
     this.undo.destroy()
     for (const model of [this.widgets, this.layout, this.filters, this.preferences, this.meta]) model.destroy()
     this.doc.destroy()

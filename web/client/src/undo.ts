@@ -21,7 +21,12 @@ export class Undo {
 
   constructor(doc: Y.Doc, origin: object) {
     this.state = this.#state
-    this.manager = new Y.UndoManager(doc, { trackedOrigins: new Set([origin]), captureTimeout: CAPTURE_TIMEOUT })
+    this.manager = new Y.UndoManager(doc, {
+      trackedOrigins: new Set([origin]),
+      captureTimeout: CAPTURE_TIMEOUT,
+      // An editor's transactions are often empty. Such a step would undo nothing, and end what can be done again.
+      captureTransaction: transaction => transaction.changed.size > 0
+    })
     for (const event of ['stack-item-added', 'stack-item-popped', 'stack-cleared'] as const) {
       this.manager.on(event, this.#update)
     }

@@ -200,6 +200,18 @@ describe('undo', () => {
     expect(a.widgets.get(id)?.title).toBe('A2')
   })
 
+  it('has no step for an edit that changed nothing, and can still do again what was taken back', () => {
+    const dashboard = alone()
+    const { doc, undo, widgets } = dashboard
+    dashboard.edit(() => {})
+    expect(undo.state.get()).toEqual({ canUndo: false, canRedo: false })
+    widgets.add({ id: 'w', type: 'chart' })
+    undo.undo()
+    undo.track('editor')
+    doc.transact(() => {}, 'editor')
+    expect(undo.state.get()).toEqual({ canUndo: false, canRedo: true })
+  })
+
   it('takes back a whole drag at once', () => {
     const { undo, layout } = alone()
     layout.set('w', { x: 0, y: 0, w: 2, h: 2 })

@@ -1,10 +1,10 @@
 // @vitest-environment happy-dom
 import { act, cleanup, render, screen } from '@testing-library/react'
-import { type ReactNode, StrictMode } from 'react'
+import { type ReactNode, StrictMode, useEffect } from 'react'
 import { renderToString } from 'react-dom/server'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type Client, createClient } from '../src/index.js'
-import { DashboardProvider, useCursors, useFilters, useFollow, useLayout, useOthers, usePresence, useSaveState, useStatus, useUndo, useWidget, useWidgetLock, useWidgets } from '../src/react/index.js'
+import { DashboardProvider, useAwareness, useCursors, useDashboard, useFilters, useFollow, useLayout, useOthers, usePresence, useSaveState, useStatus, useUndo, useWidget, useWidgetLock, useWidgets } from '../src/react/index.js'
 import { joined, live } from './support/clients.js'
 import { MemoryServer } from './support/memory.js'
 import { eventually } from './support/wait.js'
@@ -75,6 +75,65 @@ describe('hooks', () => {
     other.filters.set({ dateRange: '7d' })
     await eventually(() => screen.queryByText('7d'))
     expect(since()).toEqual({ 'title b': 2, filters: 2 })
+  })
+
+  it('that give several values render again only for those that are read', async () => {
+    const { server, client } = setUp()
+    const renders = { pen: 0, names: 0, view: 0 }
+    let pen: ReturnType<typeof usePresence> | undefined
+    const Pen = (): ReactNode => {
+      renders.pen++
+      pen = usePresence()
+      return null
+    }
+    const Name = (): ReactNode => <p>{usePresence().self.user.name}</p>
+    const Target = (): ReactNode => {
+      renders.names++
+      const { target, follow } = useFollow()
+      const other = useOthers()[0]
+      return <button onClick={() => { follow(other?.clientId ?? 0) }}>{target === null ? 'nobody' : `follows ${target.user.name}`}</button>
+    }
+    const View = (): ReactNode => {
+      renders.view++
+      return <p>{JSON.stringify(useFollow().view)}</p>
+    }
+    const other = joined(server, { user: { name: 'Bob' } })
+    await live(other)
+    render(inside(client, <><Pen /><Name /><Target /><View /></>))
+    await eventually(() => client.prepare('test').presence.others.get().length === 1)
+    other.presence.setSelection('w')
+    await settled()
+    const before = { ...renders }
+    const first = pen
+    act(() => {
+      pen?.setUser({ name: 'Ada' })
+      pen?.setView({ y: 1 })
+      pen?.setSelection('w')
+    })
+    expect(screen.queryByText('Ada')).not.toBeNull()
+    expect(pen).toBe(first)
+    expect(renders).toEqual(before)
+    act(() => { screen.getByText('nobody').click() })
+    await eventually(() => screen.queryByText('follows Bob'))
+    const following = { ...renders }
+    other.presence.setView({ y: 2 })
+    await eventually(() => screen.queryByText('{"y":2}'))
+    expect(renders.view).toBeGreaterThan(following.view)
+    expect(renders.pen).toBe(before.pen)
+  })
+
+  it('give an editor the awareness as soon as it is there', async () => {
+    const { client } = setUp()
+    const seen: (number | null)[] = []
+    const Editor = (): ReactNode => {
+      const awareness = useAwareness()
+      useEffect(() => { seen.push(awareness?.clientID ?? null) }, [awareness])
+      return null
+    }
+    const { unmount } = render(inside(client, <Editor />))
+    const id = client.prepare('test').doc.clientID
+    await eventually(() => seen.at(-1) === id)
+    unmount()
   })
 
   it('edit, undo and tell what became of it', async () => {
@@ -167,11 +226,90 @@ describe('the provider', () => {
     await eventually(() => screen.queryByText('empty live'))
   })
 
-  it('renders on a server without opening anything', () => {
+  it('leaves alone what was opened by hand', async () => {
+    const { server, client } = setUp()
+    const dashboard = client.dashboard('test', { connect: false })
+    dashboard.meta.set({ title: 'before it was connected' })
+    await new Promise(resolve => setTimeout(resolve, 1_200))
+    expect(dashboard.isDestroyed).toBe(false)
+    dashboard.connect()
+    await live(dashboard)
+    const { unmount } = render(inside(client, null))
+    unmount()
+    await new Promise(resolve => setTimeout(resolve, 1_200))
+    expect(dashboard.status.get()).toBe('live')
+    expect(server.doc.getMap('meta').get('title')).toBe('before it was connected')
+    expect(server.urls.length).toBe(1)
+  })
+
+  it('closes what it opened, also when somebody looked at it meanwhile', async () => {
+    const { server, client } = setUp()
+    const { unmount } = render(inside(client, null))
+    await eventually(() => server.sockets.size === 1)
+    const dashboard = client.dashboard('test', { connect: false })
+    unmount()
+    await eventually(() => server.sockets.size === 0)
+    expect(dashboard.isDestroyed).toBe(true)
+  })
+
+  it('takes the next dashboard when the one at hand was destroyed before it was mounted', async () => {
+    const { server, client } = setUp()
+    const Closes = (): ReactNode => {
+      const dashboard = useDashboard()
+      // As StrictMode does with an application that destroys its client when it is unmounted. Effects run from the inside out.
+      useEffect(() => { if (server.urls.length === 0 && !dashboard.isDestroyed) client.destroy() }, [])
+      return <p>{useStatus()}</p>
+    }
+    render(<DashboardProvider client={client} id='test'><Closes /></DashboardProvider>)
+    await eventually(() => screen.queryByText('live'))
+    expect(server.urls.length).toBe(1)
+  })
+
+  it('asks for one token in StrictMode', async () => {
+    const server = new MemoryServer()
+    let asked = 0
+    const client = createClient({ url: 'http://memory', persist: false, storage: null, WebSocket: server.WebSocket, token: async () => `token-${++asked}` })
+    clients.push(client)
+    const Status = (): ReactNode => <p>{useStatus()}</p>
+    render(inside(client, <Status />))
+    await eventually(() => screen.queryByText('live'))
+    expect(asked).toBe(1)
+  })
+
+  it('says that there is no WebSocket, once', () => {
+    const client = createClient({ url: 'http://memory', persist: false, storage: null })
+    clients.push(client)
+    vi.stubGlobal('WebSocket', undefined)
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {})
+    try {
+      expect(() => render(<DashboardProvider client={client} id='test' />)).toThrow('pass one to createClient')
+    } finally {
+      log.mockRestore()
+      vi.unstubAllGlobals()
+    }
+  })
+
+  it('renders on a server without opening anything', async () => {
     const { server, client } = setUp()
     const App = (): ReactNode => <p>{useStatus()}, {useSaveState()}, {Object.keys(useWidgets()).length}, {useOthers().length}</p>
     const html = renderToString(inside(client, <App />))
     expect(html.replaceAll('<!-- -->', '')).toBe('<p>connecting, saved, 0, 0</p>')
     expect(server.urls).toEqual([])
+
+    // And a browser goes on from there, with a client of its own.
+    const browser = createClient({ url: 'http://memory', persist: false, storage: null, WebSocket: server.WebSocket })
+    clients.push(browser)
+    const container = document.body.appendChild(document.createElement('div'))
+    container.innerHTML = html
+    const shown = container.firstChild
+    const log = vi.spyOn(console, 'error')
+    try {
+      render(inside(browser, <App />), { container, hydrate: true })
+      await eventually(() => screen.queryByText('live, saved, 0, 0'))
+      expect(container.firstChild).toBe(shown)
+      expect(log.mock.calls).toEqual([])
+    } finally {
+      log.mockRestore()
+    }
   })
 })

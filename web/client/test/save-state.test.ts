@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { ReadOnlyError } from '../src/index.js'
 import { history, joined, live } from './support/clients.js'
 import { MemoryServer } from './support/memory.js'
@@ -163,6 +163,57 @@ describe('tokens', () => {
     })
     await live(dashboard)
     expect(asked).toBe(3)
+  })
+
+  it('do not bring back what was disconnected while one was on its way', async () => {
+    const server = new MemoryServer()
+    const waiting: ((token: string) => void)[] = []
+    const dashboard = joined(server, { token: () => new Promise<string>(resolve => waiting.push(resolve)) })
+    dashboard.disconnect()
+    waiting[0]?.('late')
+    await new Promise(resolve => setTimeout(resolve, 20))
+    expect(server.urls).toEqual([])
+    expect(dashboard.status.get()).toBe('offline')
+    dashboard.connect()
+    waiting[1]?.('in time')
+    await live(dashboard)
+    expect(server.urls.map(url => new URL(url).searchParams.get('token'))).toEqual(['in time'])
+  })
+
+  it('are asked for once by all who want the connection', async () => {
+    const server = new MemoryServer()
+    let asked = 0
+    const dashboard = joined(server, { token: async () => `token-${++asked}` })
+    dashboard.connect()
+    dashboard.disconnect()
+    dashboard.connect()
+    await live(dashboard)
+    dashboard.connect()
+    expect(asked).toBe(1)
+    expect(server.urls.length).toBe(1)
+  })
+
+  it('are asked for at once when the network is back', async () => {
+    const server = new MemoryServer()
+    const online = new EventTarget()
+    vi.stubGlobal('addEventListener', online.addEventListener.bind(online))
+    vi.stubGlobal('removeEventListener', online.removeEventListener.bind(online))
+    try {
+      server.isReachable = false
+      let asked = 0
+      const dashboard = joined(server, { token: async () => `token-${++asked}` })
+      // By now it waits for seconds between two attempts.
+      await eventually(() => asked === 5)
+      await eventually(() => dashboard.provider?.ws === null && dashboard.status.get() === 'offline')
+      server.isReachable = true
+      online.dispatchEvent(new Event('online'))
+      const begun = performance.now()
+      await live(dashboard)
+      expect(performance.now() - begun).toBeLessThan(1_500)
+      expect(asked).toBe(6)
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 
   it('that are strings go along unchanged', async () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import { eventually } from '../../../tests/interop/lib/wait.js'
+import { eventually } from './wait.js'
 
 const EXECUTABLE = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(path => existsSync(path))
 
@@ -12,14 +12,17 @@ let browser = null
 
 /** Closes the browser that the tests of this file share. */
 export async function closeBrowser () {
-  await browser?.close()
+  await (await browser)?.close()
   browser = null
 }
 
 export async function launch () {
-  browser ??= await chromium.launch({
+  // The promise: two who come at the same time share one browser.
+  browser ??= chromium.launch({
     executablePath: EXECUTABLE,
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows']
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+      // What comes from web/dist has no address, and may not connect to this machine otherwise.
+      ...process.env.E2E_DIST ? ['--disable-features=LocalNetworkAccessChecks'] : []]
   })
   return browser
 }
@@ -64,7 +67,7 @@ export class Person {
   }
 
   /** Waits until the dashboard is live and everything of it is saved. */
-  async settled (within = 15_000) {
+  async settled (within = 30_000) {
     await this.page.locator('.save-state[data-status=live][data-save=saved]').waitFor({ timeout: within })
     return this
   }
@@ -74,12 +77,30 @@ export class Person {
     return `${status} ${save}`
   }
 
-  async becomes (expected, within = 15_000) {
+  async becomes (expected, within = 30_000) {
     await eventually(async () => {
       const status = await this.status()
       if (status !== expected) throw new Error(`it is ${status}`)
       return true
     }, { within, what: `status ${expected}` })
+  }
+
+  /** Waits until IndexedDB has what was edited until here: who reads waits there for those who wrote before. */
+  keptInBrowser () {
+    return this.page.evaluate(async () => {
+      for (const { name } of await indexedDB.databases()) {
+        await new Promise((resolve, reject) => {
+          const opening = indexedDB.open(name)
+          opening.onerror = () => reject(opening.error)
+          opening.onsuccess = () => {
+            const reading = opening.result.transaction([...opening.result.objectStoreNames])
+            reading.oncomplete = resolve
+            reading.onerror = () => reject(reading.error)
+            reading.objectStore('updates').count()
+          }
+        })
+      }
+    })
   }
 
   /** What the document holds, as JSON. */
@@ -145,7 +166,7 @@ export class Person {
 }
 
 /** Waits until all of them hold the same, and show it at the same places. */
-export function agreed (people, within = 10_000) {
+export function agreed (people, within = 20_000) {
   return eventually(async () => {
     const contents = await Promise.all(people.map(person => person.content()))
     for (const content of contents) assert.deepEqual(content, contents[0])

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
-import { eventually } from '../../../tests/interop/lib/wait.js'
+import { eventually } from '../lib/wait.js'
 import { agreed, closeBrowser, Person } from '../lib/people.js'
 
 let server
@@ -166,8 +166,8 @@ describe('two people', () => {
     await ada.tile('moves').locator('.watchers', { hasText: 'Bob M' }).waitFor()
     const here = await cursor.boundingBox()
     assert.ok(Math.abs(here.x - x) < 700 && Math.abs(here.y - y) < 400)
-    const closed = Date.now()
     await bob.page.close()
+    const closed = Date.now()
     await cursor.waitFor({ state: 'detached' })
     await ada.tile('moves').locator('.watchers').waitFor({ state: 'detached' })
     const took = Date.now() - closed

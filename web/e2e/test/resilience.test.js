@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { Server, temporaryStore } from '../../../tests/interop/lib/server.js'
-import { eventually } from '../../../tests/interop/lib/wait.js'
+import { eventually } from '../lib/wait.js'
 import { Network } from '../lib/network.js'
 import { agreed, closeBrowser, launch, Person } from '../lib/people.js'
 
@@ -55,7 +55,7 @@ describe('without a network', () => {
     await ada.drag('note', -800, 0)
     await ada.becomes('offline offline-changes')
     const content = await ada.content()
-    await ada.page.waitForTimeout(300) // IndexedDB has no sign of being done
+    await ada.keptInBrowser()
     await ada.page.close()
     network.mend()
     ada.page = await ada.context.newPage()

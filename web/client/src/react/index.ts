@@ -1,5 +1,6 @@
 'use client'
 
+import type { Awareness } from 'y-protocols/awareness'
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from 'react'
 import type { Access, Box, Client, Cursor, Dashboard, Filters, Json, LockHolder, Other, OtherCursor, Preferences, Readable, SaveState, Self, Status, UndoState, User, ValuesPatch, Widget } from '../index.js'
 
@@ -23,15 +24,12 @@ export function DashboardProvider({ client, id, children }: DashboardProviderPro
   const [attempt, setAttempt] = useState(0)
   const dashboard = useMemo(() => {
     void attempt
-    return client.dashboard(id, { connect: false })
+    return client.prepare(id)
   }, [client, id, attempt])
   useEffect(() => {
-    try {
-      return client.hold(dashboard)
-    } catch {
-      setAttempt(attempt + 1)
-      return undefined
-    }
+    if (!dashboard.isDestroyed) return client.hold(dashboard)
+    setAttempt(attempt + 1)
+    return undefined
   }, [client, dashboard, attempt])
   return createElement(Context.Provider, { value: dashboard }, children)
 }
@@ -107,18 +105,13 @@ export function usePreferences(): UseScoped<Preferences> {
 }
 
 function useScoped<T extends object>(model: Dashboard['filters'] | Dashboard['preferences']): UseScoped<T> {
-  const values = useReadable(model.effective as Readable<Readonly<Partial<T>>>)
-  const shared = useReadable(model.shared as Readable<Readonly<Partial<T>>>)
-  const own = useReadable(model.private as Readable<Readonly<Partial<T>>>)
-  return useMemo(() => ({
-    values,
-    shared,
-    private: own,
+  const { effective, shared, private: own } = model as unknown as Record<'effective' | 'shared' | 'private', Readable<Readonly<Partial<T>>>>
+  return useTracked<UseScoped<T>, 'values' | 'shared' | 'private'>(model, { values: effective, shared, private: own }, {
     set: patch => { model.set(patch as never) },
     setPrivate: patch => { model.setPrivate(patch as never) },
     promote: (...keys) => { model.promote(...keys as never[]) },
     reset: (...keys) => { model.reset(...keys as never[]) }
-  }), [model, values, shared, own])
+  })
 }
 
 /** What this client announces of itself, and how to change it. */
@@ -133,14 +126,12 @@ export interface UsePresence {
 /** This client among the others. */
 export function usePresence(): UsePresence {
   const { presence } = useDashboard()
-  const self = useReadable(presence.self)
-  return useMemo(() => ({
-    self,
+  return useTracked<UsePresence, 'self'>(presence, { self: presence.self }, {
     setUser: user => { presence.setUser(user) },
     setCursor: cursor => { presence.setCursor(cursor) },
     setSelection: widget => { presence.setSelection(widget) },
     setView: view => { presence.setView(view) }
-  }), [presence, self])
+  })
 }
 
 /** Everybody else, or what `select` picks of them; cursors are not among it. */
@@ -160,6 +151,11 @@ export function useUndo(): UndoState & { readonly undo: () => void, readonly red
   const { undo } = useDashboard()
   const state = useReadable(undo.state)
   return useMemo(() => ({ ...state, undo: () => { undo.undo() }, redo: () => { undo.redo() } }), [undo, state])
+}
+
+/** The awareness, for an editor's binding; `null` until the provider above has connected, which is after the first effects below it. */
+export function useAwareness(): Awareness | null {
+  return useReadable(useDashboard().awarenessOverTime)
 }
 
 /** The link to the server. */
@@ -190,16 +186,11 @@ export interface UseFollow {
 /** Follow mode. */
 export function useFollow(): UseFollow {
   const { follow } = useDashboard()
-  const target = useReadable(follow.target)
-  const view = useReadable(follow.view)
-  const followers = useReadable(follow.followers)
-  return useMemo(() => ({
-    target,
-    view,
-    followers,
+  const { target, view, followers } = follow
+  return useTracked<UseFollow, 'target' | 'view' | 'followers'>(follow, { target, view, followers }, {
     follow: clientId => { follow.start(clientId) },
     stop: () => { follow.stop() }
-  }), [follow, target, view, followers])
+  })
 }
 
 /** A widget's soft lock. */
@@ -239,6 +230,41 @@ export function useWidgetLock(widget: string): UseWidgetLock {
       took.current = false
     }
   }), [locks, widget, holder])
+}
+
+/**
+ * Several values and what can be done, in one object. Renders again, with another object, only when a value changes that was read
+ * from it: so whoever only sets a cursor does not draw with every change of its own presence.
+ */
+function useTracked<R extends object, K extends keyof R>(owner: object, sources: { readonly [N in K]: Readable<R[N]> }, actions: Omit<R, K>): R {
+  const { subscribe, read } = useMemo(() => {
+    const all = Object.entries(sources) as [K, Readable<R[K]>][]
+    const made = (read: Map<K, R[K]>): { readonly read: Map<K, R[K]>, readonly value: R } => {
+      const value = { ...actions } as R
+      for (const [key, source] of all) {
+        const get = (): R[K] => {
+          if (!read.has(key)) read.set(key, source.get())
+          return read.get(key) as R[K]
+        }
+        Object.defineProperty(value, key, { get, enumerable: true })
+      }
+      return { read, value }
+    }
+    let last = made(new Map())
+    return {
+      subscribe: (listener: () => void) => {
+        const stops = all.map(([, source]) => source.subscribe(listener))
+        return () => { for (const stop of stops) stop() }
+      },
+      read: () => {
+        const isStale = [...last.read].some(([key, before]) => !Object.is(sources[key].get(), before))
+        if (isStale) last = made(new Map([...last.read.keys()].map(key => [key, sources[key].get()])))
+        return last.value
+      }
+    }
+    // The sources and actions are the owner's.
+  }, [owner])
+  return useSyncExternalStore(subscribe, read, read)
 }
 
 function same<T>(value: T): T {

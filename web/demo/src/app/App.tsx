@@ -9,6 +9,7 @@ import { Filters } from './Filters.js'
 import { Header } from './Header.js'
 import { useMayEdit, useTheme } from './hooks.js'
 import { seed } from './seed.js'
+import { differFrom } from './session.js'
 
 export function App(): ReactNode {
   const dashboard = useDashboard()
@@ -19,6 +20,7 @@ export function App(): ReactNode {
   useShortcuts()
   useSeed()
   useArrivals()
+  useOwnColor()
   const title = useReadable(dashboard.meta.shared, ({ title }) => typeof title === 'string' ? title : '')
   useEffect(() => { document.title = `${title || dashboard.id} – ydash` }, [title, dashboard])
   const { values } = usePreferences()
@@ -95,6 +97,11 @@ function useSeed(): void {
   useEffect(() => {
     if (status === 'live' && dashboard.access.get() === 'read-write') seed(dashboard)
   }, [dashboard, status])
+}
+
+function useOwnColor(): void {
+  const { presence } = useDashboard()
+  useEffect(() => presence.others.subscribe(() => { differFrom(presence.others.get(), presence.self.get()) }), [presence])
 }
 
 /** Says who comes and who goes. */

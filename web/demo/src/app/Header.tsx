@@ -99,14 +99,14 @@ function People(): ReactNode {
             <button
               type='button' className='face' style={{ '--who': color } as CSSProperties} data-followed={target?.clientId === clientId}
               aria-pressed={target?.clientId === clientId} aria-label={`Follow ${name}`} title={`Follow ${name}`}
-              onClick={() => { toggle(clientId) }}
-            >{initials(name)}</button>
+              data-initials={initials(name)} onClick={() => { toggle(clientId) }}
+            />
           </li>
         ))}
       </ul>
       <Menu
         kind='panel' label={people.length === 0 ? 'You, alone here' : `You and ${people.length} more`} className='face self-face'
-        button={<><span className='face-fill' style={{ '--who': self.user.color } as CSSProperties}>{initials(self.user.name)}</span>{people.length > FACES && <span className='more-people'>+{people.length - FACES}</span>}</>}
+        button={<><span className='face-fill' style={{ '--who': self.user.color } as CSSProperties} data-initials={initials(self.user.name)} />{people.length > FACES && <span className='more-people' data-count={people.length - FACES} />}</>}
       >
         {close => (
           <>

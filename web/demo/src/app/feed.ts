@@ -116,7 +116,10 @@ export class Feed {
       sessions: valueOf(after, 'ydash_sessions'),
       rooms: valueOf(after, 'ydash_rooms'),
       roomBytes: valueOf(after, 'ydash_room_bytes'),
-      outboxBytes: valueOf(after, 'ydash_outbox_bytes')
+      outboxBytes: valueOf(after, 'ydash_outbox_bytes'),
+      storeUp: valueOf(after, 'ydash_store_up'),
+      appendsFailed: valueOf(after, 'ydash_appends_failed_total'),
+      storeLosses: valueOf(after, 'ydash_store_losses_total')
     }
     for (const { id } of SOURCES) values[`updates.${id}`] = rate(`ydash_updates_total{source="${id}"}`)
     for (const [id, histogram] of [['append', 'ydash_append_seconds'], ['flush', 'ydash_flush_seconds']] as const) {

@@ -1,4 +1,4 @@
-import { COLORS, createClient, type Dashboard } from '@ydash/client'
+import { COLORS, createClient, type Dashboard, type Other, type Self } from '@ydash/client'
 
 const DEFAULT_NAME = 'demo'
 const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
@@ -20,6 +20,19 @@ remember(me)
 
 /** Changes who this tab is. */
 export function introduce(user: { name?: string, color?: string }): void {
+  if (user.color !== undefined) sessionStorage.setItem('ydash:color-is-chosen', 'yes')
+  become(user)
+}
+
+/** Takes a colour that nobody else has, unless this one was chosen: of two who have the same, the one with the higher id gives way. */
+export function differFrom(others: readonly Other[], self: Self): void {
+  const isTaken = others.some(({ clientId, user }) => user.color === self.user.color && clientId < self.clientId)
+  if (!isTaken || sessionStorage.getItem('ydash:color-is-chosen') !== null) return
+  const free = COLORS.filter(color => others.every(({ user }) => user.color !== color))
+  if (free.length > 0) become({ color: pick(free) })
+}
+
+function become(user: { name?: string, color?: string }): void {
   Object.assign(me, user)
   remember(me)
   client.setUser(user)

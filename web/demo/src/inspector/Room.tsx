@@ -19,7 +19,7 @@ export function Room({ dashboard }: { dashboard: string }): ReactNode {
 }
 
 function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDocument }): ReactNode {
-  const { now, before } = usePolled<RoomInfo & { readonly seats: readonly Seat[] }>(`rooms/${inPath(dashboard)}`)
+  const { now, before } = usePolled<RoomInfo & { readonly seats: readonly Seat[] }>(`inspector/rooms/${inPath(dashboard)}`)
   useSyncExternalStore(watched.subscribe, watched.version)
   const room = now?.value
   const rate = (key: 'updates' | 'flushed_bytes'): number => now === null || before === null
@@ -87,7 +87,7 @@ function Log({ dashboard, watched, sessions }: { dashboard: string, watched: Wat
     let timer: ReturnType<typeof setTimeout>
     let last: string | null = null
     const ask = async (): Promise<void> => {
-      const found = document.hidden ? null : await get<LogEntry[]>(`log/${inPath(dashboard)}${last === null ? '' : `?after=${last}`}`).catch(() => null)
+      const found = document.hidden ? null : await get<LogEntry[]>(`inspector/log/${inPath(dashboard)}${last === null ? '' : `?after=${last}`}`).catch(() => null)
       if (isOver) return
       if (found !== null && found.length > 0) {
         last = found.at(-1)?.position ?? last
@@ -111,7 +111,7 @@ function Log({ dashboard, watched, sessions }: { dashboard: string, watched: Wat
   }
   return (
     <div className='scroller' tabIndex={0} role='region' aria-label='Log'>
-      <table>
+      <table className='log'>
         <thead><tr><th scope='col'>When</th><th scope='col'>Who</th><th scope='col'>By</th><th scope='col'>What</th></tr></thead>
         <tbody>
           {entries.toReversed().map(entry => (

@@ -6,6 +6,8 @@ import type { WatchedDocument } from './document.js'
 /** Children of one node that are shown. */
 const CHILDREN_MAX = 100
 const TEXT_MAX = 200
+/** So many plain values stand on the line of what they are in. */
+const FLAT_MAX = 6
 
 type Child = readonly [key: string, value: unknown]
 
@@ -26,13 +28,14 @@ interface NodeProps {
 
 function Node({ watched, name, value, path, depth }: NodeProps): ReactNode {
   const children = childrenOf(value)
-  const [isOpen, setOpen] = useState(depth < 1 || (depth === 1 && (children?.length ?? 0) < 12))
+  // What its own line can tell need not be opened.
+  const [isOpen, setOpen] = useState(depth < 1 || (depth === 1 && !isFlat(children) && (children?.length ?? 0) < 12))
   const change = watched.changes.get(path)
   const within = change ?? (isOpen ? undefined : [...watched.changes].find(([other]) => other.startsWith(`${path}/`))?.[1])
   const label = (
     <>
       <span className='key'>{name}</span>
-      <span className='value'>{summary(value, children)}</span>
+      <span className='value'>{isOpen && children !== null ? kindOf(value, children) : summary(value, children)}</span>
       {within !== undefined && <span className='who' key={within.at}>{within.who}</span>}
     </>
   )
@@ -69,10 +72,20 @@ function summary(value: unknown, children: readonly Child[] | null): string {
   if (value instanceof Y.XmlText || value instanceof Y.Text) return shortened(JSON.stringify(value.toString()))
   if (value instanceof Uint8Array) return plural(value.length, 'byte')
   if (children !== null) {
-    const kind = value instanceof Y.Map ? 'map' : value instanceof Y.Array ? 'array' : value instanceof Y.XmlFragment ? 'xml' : Array.isArray(value) ? 'list' : 'object'
-    return `${kind} of ${children.length}`
+    return isFlat(children) ? children.map(([key, child]) => Array.isArray(value) || value instanceof Y.Array ? summary(child, null) : `${key} ${summary(child, null)}`).join(' · ') : kindOf(value, children)
   }
   return shortened(typeof value === 'bigint' ? `${value}n` : JSON.stringify(value) ?? 'undefined')
+}
+
+function kindOf(value: unknown, children: readonly Child[]): string {
+  if (value instanceof Y.XmlElement) return `<${value.nodeName}>`
+  const kind = value instanceof Y.Map ? 'map' : value instanceof Y.Array ? 'array' : value instanceof Y.XmlFragment ? 'xml' : Array.isArray(value) ? 'list' : 'object'
+  return `${kind} of ${children.length}`
+}
+
+/** Whether there are a few plain values and nothing else. */
+function isFlat(children: readonly Child[] | null): boolean {
+  return children !== null && children.length > 0 && children.length <= FLAT_MAX && children.every(([, child]) => typeof child !== 'object' || child === null)
 }
 
 function shortened(text: string): string {

@@ -9,6 +9,22 @@ export interface NodeInfo {
   readonly draining: boolean
 }
 
+/** A node of the company that serves these dashboards. One that was only heard on a dashboard has not said anything of itself. */
+export interface NodeStatus {
+  readonly id: string
+  readonly self: boolean
+  readonly name?: string
+  readonly version?: string
+  readonly address?: string
+  readonly started?: number
+  readonly rooms?: number
+  readonly sessions?: number
+  /** Milliseconds since it was heard. */
+  readonly silent_ms: number
+  /** Milliseconds until it is taken for gone. */
+  readonly lease_ms?: number
+}
+
 /** A live room. One that was too busy to answer has only its name. */
 export interface RoomInfo {
   readonly dashboard: string
@@ -85,9 +101,9 @@ export function usePolled<T>(path: string): { readonly now: Answer<T> | null, re
   return state
 }
 
-/** What the inspector's interface answers; `null` where there is nothing. */
+/** What the server answers under `/api`; `null` where there is nothing. */
 export async function get<T>(path: string): Promise<T | null> {
-  const answer = await fetch(`/api/inspector/${path}`)
+  const answer = await fetch(`/api/${path}`)
   if (answer.status === 404) return null
   if (!answer.ok) throw new Error(answer.status === 403 ? 'The inspector answers only to browsers on the server’s own machine.' : `The server answered ${answer.status}.`)
   return await answer.json() as T

@@ -22,6 +22,7 @@ export class WatchedDocument {
   readonly #observed = new Set<string>()
   #version = 0
   #frame = 0
+  #fading: ReturnType<typeof setTimeout> | undefined
 
   constructor(dashboard: string) {
     const [workspace, ...name] = dashboard.split('/')
@@ -56,6 +57,7 @@ export class WatchedDocument {
 
   destroy(): void {
     cancelAnimationFrame(this.#frame)
+    clearTimeout(this.#fading)
     this.#provider.destroy()
     this.doc.destroy()
   }
@@ -74,8 +76,19 @@ export class WatchedDocument {
         for (const key of keys) this.changes.set(key === null ? path : `${path}/${key}`, change)
       }
     }
-    for (const [path, { at }] of this.changes) if (at < change.at - SHOWN) this.changes.delete(path)
+    this.#fade()
     this.#tell()
+  }
+
+  /** Forgets what has been shown for long enough, then and there. */
+  readonly #fade = (): void => {
+    clearTimeout(this.#fading)
+    const now = Date.now()
+    const before = this.changes.size
+    for (const [path, { at }] of this.changes) if (at <= now - SHOWN) this.changes.delete(path)
+    if (this.changes.size < before) this.#tell()
+    const next = Math.min(...[...this.changes.values()].map(({ at }) => at)) + SHOWN - now
+    if (Number.isFinite(next)) this.#fading = setTimeout(this.#fade, next)
   }
 
   /** Naming a root's type makes it one; what is in it is known only then. */

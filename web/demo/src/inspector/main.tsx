@@ -2,20 +2,26 @@ import './inspector.css'
 import { type ReactNode, StrictMode, useEffect, useState, useSyncExternalStore } from 'react'
 import { createRoot } from 'react-dom/client'
 import { feed } from '../app/feed.js'
+import { Spark } from '../app/widgets/Spark.js'
 import { formatBytes, formatValue } from '../shared/format.js'
-import { type NodeInfo, type RoomInfo, usePolled } from './api.js'
+import { type NodeInfo, type NodeStatus, type RoomInfo, usePolled } from './api.js'
 import { Room } from './Room.js'
 
+/** Samples that a figure's line shows: the last minute. */
+const SHOWN = 60
+/** Nodes speak once a second: this is late, in milliseconds. */
+const SILENT = 2_000
+
 const FIGURES = [
-  { id: 'sessions', name: 'Sessions', unit: '' },
-  { id: 'rooms', name: 'Rooms', unit: '' },
-  { id: 'updates', name: 'Edits', unit: '/s' },
-  { id: 'deliveries', name: 'Deliveries', unit: '/s' },
-  { id: 'awareness', name: 'Cursor moves', unit: '/s' },
-  { id: 'append.p99', name: 'To disk, p99', unit: 's' },
-  { id: 'flush.p99', name: 'To peers, p99', unit: 's' },
-  { id: 'roomBytes', name: 'Rooms hold', unit: 'B' },
-  { id: 'outboxBytes', name: 'Waits for slow', unit: 'B' }
+  { id: 'sessions', name: 'Sessions', unit: '', color: 'emerald' },
+  { id: 'rooms', name: 'Rooms', unit: '', color: 'emerald' },
+  { id: 'updates', name: 'Edits', unit: '/s', color: 'indigo' },
+  { id: 'deliveries', name: 'Deliveries', unit: '/s', color: 'indigo' },
+  { id: 'awareness', name: 'Cursor moves', unit: '/s', color: 'rose' },
+  { id: 'append.p99', name: 'To disk, p99', unit: 's', color: 'amber' },
+  { id: 'flush.p99', name: 'To peers, p99', unit: 's', color: 'amber' },
+  { id: 'roomBytes', name: 'Rooms hold', unit: 'B', color: 'sky' },
+  { id: 'outboxBytes', name: 'Waits for slow', unit: 'B', color: 'violet' }
 ] as const
 
 function Inspector(): ReactNode {
@@ -26,7 +32,7 @@ function Inspector(): ReactNode {
   }, () => matchMedia('(prefers-color-scheme: dark)').matches)
   document.documentElement.dataset.theme = isDark ? 'dark' : 'light'
   const [chosen, choose] = useHash()
-  const { now: node, failure } = usePolled<NodeInfo>('node')
+  const { now: node, failure } = usePolled<NodeInfo>('inspector/node')
   const samples = useSyncExternalStore(feed.subscribe, () => feed.samples)
   const latest = samples.at(-1)
   return (
@@ -36,7 +42,7 @@ function Inspector(): ReactNode {
         <h1>Inspector</h1>
         {node !== null && (
           <p className='aside'>
-            ydash {node.value.version} · node {node.value.node} · store {node.value.store} · up {duration(node.value.uptime_seconds)}
+            ydash {node.value.version} · up {duration(node.value.uptime_seconds)}
             {node.value.draining && <b> · draining</b>}
           </p>
         )}
@@ -44,12 +50,55 @@ function Inspector(): ReactNode {
       <main>
         {failure !== null && <p className='failure' role='alert'>{failure}</p>}
         <dl className='figures'>
-          {FIGURES.map(({ id, name, unit }) => <div key={id}><dt>{name}</dt><dd>{formatValue(latest?.values[id] ?? null, unit)}</dd></div>)}
+          {FIGURES.map(({ id, name, unit, color }) => (
+            <div key={id}>
+              <dt>{name}</dt>
+              <dd>{formatValue(latest?.values[id] ?? null, unit)}<Spark samples={samples.slice(-SHOWN)} id={id} color={`var(--${color})`} /></dd>
+            </div>
+          ))}
         </dl>
-        <Rooms chosen={chosen} onChoose={choose} />
+        <div className='columns overview'>
+          <Rooms chosen={chosen} onChoose={choose} />
+          <Company node={node?.value ?? null} values={latest?.values ?? {}} />
+        </div>
         {chosen !== '' && <Room dashboard={chosen} />}
       </main>
     </div>
+  )
+}
+
+/** The store, and the nodes that serve the same dashboards. */
+function Company({ node, values }: { node: NodeInfo | null, values: Readonly<Record<string, number | null>> }): ReactNode {
+  const { now } = usePolled<{ readonly nodes: readonly NodeStatus[] }>('nodes')
+  const nodes = now?.value.nodes ?? []
+  const isUp = values.storeUp == null ? null : values.storeUp > 0
+  return (
+    <section className='panel' aria-label='Store and nodes'>
+      <header><h2>Store</h2></header>
+      <dl className='facts'>
+        <div><dt>Kept in</dt><dd>{node?.store ?? '–'}</dd></div>
+        <div data-tone={isUp === false ? 'bad' : 'good'}><dt>State</dt><dd>{isUp === null ? '–' : isUp ? 'takes edits' : 'away: nothing is called saved'}</dd></div>
+        <div><dt>Failed appends</dt><dd>{formatValue(values.appendsFailed ?? null, '')}</dd></div>
+        <div><dt>Losses put back</dt><dd>{formatValue(values.storeLosses ?? null, '')}</dd></div>
+      </dl>
+      <header><h2>{nodes.length === 1 ? '1 node' : `${nodes.length} nodes`}</h2></header>
+      <div className='scroller' tabIndex={0} role='region' aria-label='List of nodes'>
+        <table>
+          <thead><tr><th scope='col'>Node</th><th scope='col'>Rooms</th><th scope='col'>Sessions</th><th scope='col'>Up</th><th scope='col'>Heard</th></tr></thead>
+          <tbody>
+            {nodes.map(({ id, self, name, version, rooms, sessions, started, silent_ms: silent }) => (
+              <tr key={id} data-slow={silent > SILENT}>
+                <th scope='row' title={`${id}, ydash ${version ?? 'of unknown version'}`}>{name ?? id}{self && <span className='aside'> this one</span>}</th>
+                <td>{rooms ?? '–'}</td>
+                <td>{sessions ?? '–'}</td>
+                <td>{started === undefined ? '–' : duration(Math.max(0, Math.round((Date.now() - started) / 1000)))}</td>
+                <td>{silent > SILENT ? `${(silent / 1000).toFixed(1)} s ago` : 'now'}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
   )
 }
 
@@ -60,7 +109,7 @@ interface Rooms {
 
 function Rooms({ chosen, onChoose }: { chosen: string, onChoose: (dashboard: string) => void }): ReactNode {
   const [part, setPart] = useState('')
-  const { now, before } = usePolled<Rooms>(`rooms?q=${encodeURIComponent(part)}`)
+  const { now, before } = usePolled<Rooms>(`inspector/rooms?q=${encodeURIComponent(part)}`)
   const earlier = new Map(before?.value.rooms.map(room => [room.dashboard, room]))
   const rate = (room: RoomInfo, key: 'updates' | 'flushed_bytes'): number => {
     const known = earlier.get(room.dashboard)?.[key]

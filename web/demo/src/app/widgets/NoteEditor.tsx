@@ -88,6 +88,10 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
         ]
       }),
       editable: () => mayEditNow.current,
+      // The plugins defer what they have to say, and do not ask whether the view is still there.
+      dispatchTransaction(this: EditorView, transaction) {
+        if (!this.isDestroyed) this.updateState(this.state.apply(transaction))
+      },
       attributes: { role: 'textbox', 'aria-multiline': 'true', 'aria-label': label },
       handleDOMEvents: {
         focus: () => { setFocused(true); return false },
