@@ -21,14 +21,14 @@ use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Dashboards, Destination, Inspector, NoEntry, Nodes, Routes, Site,
-    SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, Routes,
+    Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::metrics::{Metrics, Refusal};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
-use crate::session::{Admitted, Arrival, Doorkeeper, Entrance, Entry, Rates, Sessions, SessionsConfig};
+use crate::session::{self, Admitted, Arrival, Doorkeeper, Entrance, Entry, Place, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::writer::{Commit, Writer, WriterConfig};
 use crate::store::{self, OpenError, Store, StoreLife};
@@ -309,8 +309,17 @@ impl Doorkeeper for Door {
         Some(Admitted { identity, access, valid_for })
     }
 
-    fn pause(&self, address: IpAddr) -> Option<Duration> {
-        self.0.addresses.join_again(address, Instant::now()).err()
+    fn join(&self, address: IpAddr) -> Result<(), session::Crowded> {
+        self.0.addresses.join_again(address, Instant::now()).map_err(session::Crowded::Joins)
+    }
+
+    fn join_again(&self, address: IpAddr) -> Result<Place, session::Crowded> {
+        match self.0.join_again(address) {
+            Ok(permit) => Ok(Box::new(permit)),
+            Err(Crowded::Joins { retry_after }) => Err(session::Crowded::Joins(retry_after)),
+            Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions_per_address_max reached, try again")),
+            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions_max reached, try again")),
+        }
     }
 }
 

@@ -5,12 +5,19 @@ use std::path::Path;
 
 #[path = "../../fuzz/checks/guard.rs"]
 mod guard;
+#[path = "../../fuzz/checks/hocuspocus.rs"]
+mod hocuspocus;
 #[path = "../../fuzz/checks/room.rs"]
 mod room;
 
 #[test]
 fn the_guard_holds_against_its_corpus() {
     replay("guard", guard::check);
+}
+
+#[test]
+fn the_hocuspocus_codec_holds_against_its_corpus() {
+    replay("hocuspocus", hocuspocus::check);
 }
 
 #[test]

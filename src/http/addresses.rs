@@ -146,7 +146,7 @@ impl Addresses {
         Ok(SessionPermit { addresses: Arc::clone(self), address })
     }
 
-    /// Counts a join on a socket that is open already.
+    /// Counts a join of the session that a socket has a place for already.
     ///
     /// # Errors
     /// How long to wait before the next attempt.

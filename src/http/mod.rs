@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -85,6 +85,15 @@ impl Site {
         let Admission { identity, access, .. } =
             self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token: None })?;
         Ok(Target { dashboard, identity, access })
+    }
+
+    /// Counts another session on a socket that is open already, until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`Crowded`] – it passes: wait, or say which limit it is.
+    pub fn join_again(&self, address: IpAddr) -> Result<Permit, Crowded> {
+        let session = self.addresses.join(address, Instant::now())?;
+        Ok(Permit::new(session, None, Arc::clone(&self.metrics)))
     }
 
     /// Answers a problem, and counts it.

@@ -6,7 +6,7 @@
 
 use super::reader::{End, Reader, Talk, question_bucket};
 use super::rooms::Rooms;
-use super::{Admitted, Sessions};
+use super::{Admitted, Crowded, Place, Sessions};
 use crate::metrics::Refusal;
 use crate::outbox::{Outbox, REFUSAL_HOLD};
 use crate::room::{OpenError, RoomHandle};
@@ -64,6 +64,8 @@ pub(super) struct Documents {
     /// What waits in all documents together.
     waiting: Waiting,
     opens: TokenBucket,
+    /// The place that came with the socket: whoever holds the other half has it.
+    own_place: Arc<()>,
     began: Instant,
     was_admitted: bool,
     heartbeat_at: Instant,
@@ -80,7 +82,7 @@ enum Phase {
     /// Somebody speaks of it without having shown a token.
     Waiting { since: Instant, asked_at: Option<Instant> },
     /// A token was good for it.
-    Opening { attempt: u64, admitted: Admitted, echoes: bool },
+    Opening { attempt: u64, admitted: Admitted, echoes: bool, place: Place },
     /// A member of its room.
     Live(Box<Live>),
     /// No token was good for it so far.
@@ -97,6 +99,7 @@ struct Live {
     introduce_at: Option<Instant>,
     turns: Turns,
     questions: TokenBucket,
+    _place: Place,
 }
 
 /// How an attempt to open a document ended.
@@ -198,6 +201,7 @@ impl Documents {
             attempts: 0,
             waiting: Waiting::new(&sessions),
             opens: TokenBucket::new(u32::try_from(burst).unwrap_or(u32::MAX), OPENS_PER_SECOND, Timestamp(0)),
+            own_place: Arc::default(),
             began: now,
             was_admitted: false,
             heartbeat_at: now + HEARTBEAT_EVERY,
@@ -287,10 +291,19 @@ impl Documents {
         echoes: bool,
     ) -> Result<(), End> {
         reader.spend(&mut self.opens).await;
-        while let Some(pause) = self.sessions.doorkeeper.pause(self.address) {
-            reader.count(Refusal::JoinRate);
-            sleep(pause).await;
-        }
+        let place = loop {
+            match self.place() {
+                Ok(place) => break place,
+                Err(Crowded::Joins(pause)) => {
+                    reader.count(Refusal::JoinRate);
+                    sleep(pause).await;
+                }
+                Err(Crowded::Full(reason)) => {
+                    reader.count(Refusal::SessionLimit);
+                    return self.deny(&key, reason).await;
+                }
+            }
+        };
         // What was closed again before it was open is still on its way.
         while self.opening.len() >= self.sessions.config.limits.documents_per_socket_max {
             self.one_opened(reader).await?;
@@ -298,10 +311,19 @@ impl Documents {
         self.attempts += 1;
         let attempt = self.attempts;
         let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
-        document.phase = Phase::Opening { attempt, admitted, echoes };
+        document.phase = Phase::Opening { attempt, admitted, echoes, place };
         self.begin(key, attempt, dashboard);
         self.reschedule();
         Ok(())
+    }
+
+    /// A place for one more document: the first has the socket's, each other one counts like another socket.
+    fn place(&self) -> Result<Place, Crowded> {
+        if Arc::strong_count(&self.own_place) > 1 {
+            return self.sessions.doorkeeper.join_again(self.address);
+        }
+        self.sessions.doorkeeper.join(self.address)?;
+        Ok(Box::new(Arc::clone(&self.own_place)))
     }
 
     /// Opens a document beside the others, for as long as it may take while the store is away.
@@ -339,7 +361,7 @@ impl Documents {
     async fn opened(&mut self, reader: &mut Reader<'_>, opened: Opened) -> Result<(), End> {
         let Opened { key, attempt, outcome } = opened;
         let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
-        let Phase::Opening { attempt: current, admitted, echoes } = &document.phase else { return Ok(()) };
+        let Phase::Opening { attempt: current, admitted, echoes, .. } = &document.phase else { return Ok(()) };
         if *current != attempt {
             return Ok(()); // Closed and opened again since.
         }
@@ -379,6 +401,11 @@ impl Documents {
         }
         self.was_admitted = true;
         let (expires_at, ask_token_at) = lifetime(&admitted);
+        let document = self.documents.get_mut(&key).expect("it was here before the room was joined");
+        let waiting = Phase::Waiting { since: Instant::now(), asked_at: None };
+        let Phase::Opening { place, .. } = core::mem::replace(&mut document.phase, waiting) else {
+            unreachable!("nothing but this task changes its phase")
+        };
         let live = Live {
             member,
             room,
@@ -388,8 +415,8 @@ impl Documents {
             introduce_at: echoes.then(|| Instant::now() + TOKEN_GRACE),
             turns: Turns::default(),
             questions: question_bucket(reader.now()),
+            _place: place,
         };
-        let document = self.documents.get_mut(&key).expect("it was here before the room was joined");
         document.phase = Phase::Live(Box::new(live));
         self.reschedule();
         self.replay(reader, &key).await

@@ -71,8 +71,29 @@ pub trait Doorkeeper: Send + Sync + 'static {
     /// Who the client is and what it may do there; `None` when it may not enter.
     fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted>;
 
-    /// How long an address that joins too often has to wait; otherwise a join is counted.
-    fn pause(&self, address: IpAddr) -> Option<Duration>;
+    /// Counts a join of the session that came with the socket.
+    ///
+    /// # Errors
+    /// [`Crowded::Joins`] only.
+    fn join(&self, address: IpAddr) -> Result<(), Crowded>;
+
+    /// Counts one more session on the same socket, until the place is dropped.
+    ///
+    /// # Errors
+    /// [`Crowded`] – wait, or turn it away.
+    fn join_again(&self, address: IpAddr) -> Result<Place, Crowded>;
+}
+
+/// What a session takes up; dropping it gives it back.
+pub type Place = Box<dyn Send + Sync>;
+
+/// Why there is no place for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// Its address joins too often: the next join is taken after so long.
+    Joins(Duration),
+    /// A limit is reached; its name, for the client.
+    Full(&'static str),
 }
 
 /// Who may enter, as what and for how long.

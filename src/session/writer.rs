@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn so_it_is_behind_the_address_of_its_session() {
+        let (outbox, far) = written().await;
+        outbox.divide();
+        outbox.enroll(ALICE, "\x03doc".into());
+        assert_eq!(outbox.deliver(ALICE, &frame(1, 100)), Pushed::Taken);
+        assert_eq!(outbox.deliver(MemberId(2), &frame(2, 100)), Pushed::Taken, "nobody here");
+        let mut bytes = [0; 300];
+        let read = far.into_std().unwrap().read(&mut bytes).unwrap();
+        assert_eq!((read, &bytes[..6]), (106, &b"\x82\x68\x03doc"[..]));
+    }
+
+    #[tokio::test]
     async fn frames_arrive_whole_and_in_their_order_however_they_were_given_and_however_slowly_they_are_read() {
         let (outbox, mut far) = written().await;
         // Until the socket is full several times over, so that frames are cut in the middle.

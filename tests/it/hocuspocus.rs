@@ -10,9 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use ydash::auth::{Admission, Authenticator, Caller, Denied};
+use ydash::cluster::Bus;
+use ydash::cluster::local::LocalBus;
 use ydash::config::{Config, Layers};
 use ydash::metrics::{Metrics, Refusal};
 use ydash::server::Server;
@@ -1018,6 +1022,31 @@ async fn clients_of_both_dialects_see_each_others_edits_and_cursors() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_both_dialects_on_two_nodes_see_each_others_edits_and_cursors() {
+    let [here, there] = House::pair().await;
+    for version in [V2, V3, V4] {
+        let name = format!("nodes-{version:?}");
+        let mut socket = here.socket().await;
+        socket.join(version, &name, "token").await;
+        let mut other = there.y_websocket(&format!("/{name}?acks=1")).await;
+        other.expect(|frame| frame == STEP1).await;
+        let (own, foreign) = (forge::awareness(&[(1, 0, "{}")]), forge::awareness(&[(2, 0, "{}")]));
+        socket.send(&name, &own).await;
+        other.expect(|frame| frame == own).await;
+        other.send(foreign.clone()).await;
+        socket.until(&name, |frame| frame == foreign).await;
+        socket.send(&name, &live(&forge::letters(1, 0, 1))).await;
+        other.expect(|frame| frame == live(&forge::letters(1, 0, 1))).await;
+        socket.until(&name, |frame| frame == SAVED).await;
+        other.send(live(&forge::letters(2, 0, 1))).await;
+        assert_eq!(other.statuses(1).await, (1, 0));
+        socket.until(&name, |frame| frame == live(&forge::letters(2, 0, 1))).await;
+        drop(other);
+        socket.until(&name, |frame| frame == forge::awareness(&[(2, 0, "null")])).await;
+    }
+}
+
 // Stateless messages.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1052,6 +1081,224 @@ async fn a_stateless_message_reaches_the_members_that_have_a_message_for_it() {
     while let Some(frame) = other.next_within(SILENCE).await {
         assert_ne!(frame[0], 5, "{frame:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateless_message_reaches_the_members_on_other_nodes_once() {
+    let [here, there] = House::pair().await;
+    let mut sockets = [here.socket().await, here.socket().await, there.socket().await];
+    for socket in &mut sockets {
+        socket.join(V4, "doc", "").await;
+    }
+    sockets[0].send("doc", b"\x05\x02hi").await;
+    for socket in &mut sockets[1..] {
+        socket.until("doc", |frame| frame == b"\x05\x02hi").await;
+    }
+    let url = format!("http://{}/api/dashboards/default/doc/stateless", there.address);
+    assert_eq!(reqwest::Client::new().post(url).body("REST").send().await.unwrap().status(), 202);
+    for socket in &mut sockets {
+        socket.until("doc", |frame| frame == b"\x05\x04REST").await;
+        while let Some(frame) = socket.peer.next_within(SILENCE).await {
+            assert_ne!(frame[..4.min(frame.len())], *b"\x03doc\x05", "{frame:?}");
+        }
+    }
+}
+
+// Attacks.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_names_beyond_any_use_end_the_socket() {
+    let house = House::open(&[]).await;
+    for len in [513, 1 << 20] {
+        let mut socket = house.socket().await;
+        socket.greet(V4, &"x".repeat(len), "").await;
+        assert_eq!(socket.peer.ended().await.code, 4401);
+    }
+    assert_eq!(house.metrics.refusals.get(Refusal::BadName), 2);
+}
+
+/// A bound per socket is none when sockets cost nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_early_messages_on_many_sockets_are_bounded_together() {
+    let house = House::with_tokens_and(&["--pending-bytes-max=4KiB", "--auth-timeout=3s"]).await;
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        let mut socket = house.socket().await;
+        socket.send("doc", &live(&forge::letters(9, 0, 3 << 10))).await;
+        sockets.push(socket);
+    }
+    house.until("some are too many", |house| house.metrics.refusals.get(Refusal::Pending) >= 10).await;
+    // Who shows a token first is served all the same.
+    let mut honest = house.socket().await;
+    honest.join(V4, "doc", "editor").await;
+    honest.send("doc", &live(&forge::letters(8, 0, 1))).await;
+    honest.reads("doc", &[SAVED]).await;
+    let refused = house.metrics.refusals.get(Refusal::Pending);
+    assert!(refused < 30, "64 sockets may each have as much as one: {refused}");
+    // What the others held is free again when they are gone.
+    for mut socket in sockets {
+        assert!(matches!(socket.peer.ended().await.code, 4205 | 4408));
+    }
+    let mut socket = house.socket().await;
+    socket.send("doc", &live(&forge::letters(7, 0, 3 << 10))).await;
+    socket.send_token(V4, "doc", "editor").await;
+    socket.reads("doc", &[READ_WRITE, SAVED]).await;
+    assert_eq!(house.metrics.refusals.get(Refusal::Pending), refused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_a_thousand_documents_on_one_socket() {
+    let house = House::open(&[]).await;
+    let mut socket = house.socket().await;
+    for at in 0..1_000 {
+        let token = hocuspocus::token(&Address::new(&format!("doc-{at}")), "", Some("4.7.0"));
+        socket.peer.feed(token).await;
+    }
+    socket.peer.flush().await;
+    let (mut admitted, mut denied) = (0, 0);
+    while admitted + denied < 1_000 {
+        let (_, message) = socket.next().await;
+        admitted += usize::from(message == READ_WRITE);
+        denied += usize::from(message.starts_with(&[2, 1]));
+    }
+    assert_eq!((admitted, denied), (256, 744));
+    assert_eq!((house.metrics.rooms.get(), house.metrics.sessions.get()), (256, 256));
+    let (mut first, mut other) = (house.socket().await, house.socket().await);
+    first.join(V4, "doc-1000", "").await;
+    other.join(V4, "doc-1000", "").await;
+    drop(socket);
+    house.until("all but one are left", |house| house.metrics.rooms.get() == 1).await;
+}
+
+/// One socket with many documents is worth as much as many sockets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_documents_count_as_sessions_of_their_address() {
+    let house = House::open(&["--sessions-per-address-max=4"]).await;
+    let (mut many, mut one) = (house.socket().await, house.socket().await);
+    for name in ["a", "b", "c"] {
+        many.join(V4, name, "").await;
+    }
+    one.join(V4, "a", "").await;
+    many.send_token(V4, "d", "").await;
+    many.reads("d", &[&denied("sessions_per_address_max reached, try again")]).await;
+    assert_eq!(house.metrics.refusals.get(Refusal::SessionLimit), 1);
+    // What is closed makes room, whichever it was.
+    for (closed, opened) in [("a", "d"), ("b", "e")] {
+        many.send(closed, CLOSE).await;
+        many.join(V4, opened, "").await;
+        assert_eq!(house.metrics.sessions.get(), 4);
+    }
+    drop(many);
+    house.until("its places are free", |house| house.metrics.sessions.get() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_tokens_without_end_disturb_nobody_and_the_last_one_counts() {
+    let house = House::with_tokens().await;
+    let (mut storm, mut witness) = (house.socket().await, house.socket().await);
+    witness.join(V4, "doc", "editor").await;
+    storm.join(V4, "doc", "editor").await;
+    for at in 0..1_500 {
+        let token = ["viewer", "editor", "wrong"][at % 3];
+        storm.peer.feed(hocuspocus::token(&Address::new("doc"), token, Some("4.7.0"))).await;
+    }
+    storm.peer.flush().await;
+    for at in 0..20 {
+        witness.send("doc", &live(&forge::letters(8, at, 1))).await;
+        witness.reads("doc", &[SAVED]).await;
+    }
+    let mut denials = 0;
+    while denials < 500 {
+        let (_, message) = storm.next().await;
+        denials += usize::from(message.starts_with(&[2, 1]));
+    }
+    storm.send_token(V4, "doc", "viewer").await;
+    storm.until("doc", |frame| frame == READ_ONLY).await;
+    storm.send("doc", &live(&forge::letters(9, 0, 1))).await;
+    storm.until("doc", |frame| frame == REFUSED).await;
+    assert_eq!(house.metrics.sessions.get(), 2);
+}
+
+/// Whatever was on its way when a document was closed and opened again, each session gets its own acks and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_closing_and_opening_as_fast_as_it_goes() {
+    let house = House::open(&[]).await;
+    let (mut socket, mut witness) = (house.socket().await, house.socket().await);
+    witness.join(V4, "doc", "").await;
+    for at in 0..300 {
+        socket.peer.feed(hocuspocus::token(&Address::new("doc"), "", Some("4.7.0"))).await;
+        socket.feed("doc", STEP1).await;
+        socket.feed("doc", &live(&forge::letters(9, at, 1))).await;
+        socket.feed("doc", CLOSE).await;
+    }
+    socket.peer.flush().await;
+    let mut answers = 0;
+    while let Some(frame) = socket.peer.next_within(Duration::from_secs(2)).await {
+        answers += usize::from(frame != hocuspocus::HEARTBEAT);
+    }
+    assert!(answers <= 300 * 4, "{answers}");
+    house.until("all but the last place are free", |house| house.metrics.sessions.get() == 2).await;
+    socket.join(V4, "doc", "").await;
+    socket.send("doc", NOTHING_NEW).await;
+    socket.send("doc", &live(&forge::letters(7, 0, 1))).await;
+    socket.reads("doc", &[SAVED, SAVED]).await;
+    socket.is_silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_a_session_id_of_somebody_else_opens_nothing() {
+    let house = House::with_tokens().await;
+    let (mut owner, mut stranger) = (house.socket().await, house.socket().await);
+    owner.join(V4, "doc\0one", "editor").await;
+    // Neither on another socket, nor with another session's name, nor with none.
+    for address in ["doc\0one", "doc\0two", "doc", "doc\0", "doc\0one\0"] {
+        stranger.send(address, &live(&forge::letters(9, 0, 1))).await;
+        stranger.send(address, b"\x05\x02hi").await;
+        stranger.send(address, CLOSE).await;
+    }
+    for address in ["doc\0two", "doc", "doc\0"] {
+        owner.send(address, &live(&forge::letters(9, 0, 1))).await;
+    }
+    owner.is_silent().await;
+    stranger.is_silent().await;
+    owner.send("doc\0one", &live(&forge::letters(8, 0, 1))).await;
+    owner.reads("doc\0one", &[SAVED]).await;
+    assert_eq!(house.metrics.sessions.get(), 2, "one document and two sockets");
+}
+
+/// Whose frames are dropped because it reads slowly, and whose edits are refused, is told so as often as it counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_acks_are_exact_for_who_does_not_read_and_for_what_is_refused() {
+    let house =
+        House::open(&["--outbox-bytes-max=32KiB", "--frame-bytes-max=1MiB", "--document-bytes-max=12MiB"]).await;
+    let (mut slow, mut author) = (house.narrow_socket().await, house.socket().await);
+    slow.join(V4, "doc", "").await;
+    author.join(V4, "doc", "").await;
+    let (mut saved, mut refused, mut sent) = (0, 0, 0);
+    while saved + refused < 40 {
+        author.send("doc", &live(&forge::letters(9, (saved + refused) * (500 << 10), 500 << 10))).await;
+        for _ in 0..25 {
+            slow.send("doc", &live(&forge::letters(8, sent, 1))).await;
+            sent += 1;
+        }
+        // One by one, so that they are not joined to a few frames, which would wait whatever their size.
+        let status = loop {
+            let (_, message) = author.next().await;
+            if message.starts_with(&[8]) {
+                break message;
+            }
+        };
+        saved += u64::from(status == SAVED);
+        refused += u64::from(status == REFUSED);
+    }
+    assert!(saved >= 10 && refused >= 10, "{saved} saved, {refused} refused");
+    let (mut acks, mut differences) = (0, 0);
+    while let Some(frame) = slow.peer.next_within(if acks < sent { WITHIN } else { 4 * SILENCE }).await {
+        acks += u64::from(frame.starts_with(b"\x03doc\x08"));
+        differences += u64::from(frame.starts_with(b"\x03doc\x00\x01"));
+    }
+    assert_eq!(acks, sent);
+    assert_eq!((differences, house.metrics.resyncs.get()), (1, 1), "for all that was dropped");
 }
 
 /// What a version of the provider sends.
@@ -1097,18 +1344,24 @@ impl Authenticator for Tokens {
 
 impl House {
     async fn open(flags: &[&str]) -> House {
-        House::start(flags, false)
+        House::start(flags, false, None)
     }
 
     async fn with_tokens() -> House {
-        House::start(&[], true)
+        House::start(&[], true, None)
     }
 
     async fn with_tokens_and(flags: &[&str]) -> House {
-        House::start(flags, true)
+        House::start(flags, true, None)
     }
 
-    fn start(flags: &[&str], asks_for_tokens: bool) -> House {
+    /// Two nodes of one cluster.
+    async fn pair() -> [House; 2] {
+        let (bus, store) = (LocalBus::new(), MemoryStore::new());
+        [(); 2].map(|()| House::start(&[], false, Some((bus.node(), store.clone()))))
+    }
+
+    fn start(flags: &[&str], asks_for_tokens: bool, shared: Option<(Arc<dyn Bus>, MemoryStore)>) -> House {
         let flags = flags.iter().map(|flag| flag.trim_start_matches("--").split_once('=').unwrap());
         let flags = [("listen", "127.0.0.1:0"), ("room-idle", "300ms")].into_iter().chain(flags);
         let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -1118,8 +1371,15 @@ impl House {
         if asks_for_tokens {
             server = server.with_authenticator(Arc::clone(&tokens) as Arc<dyn Authenticator>);
         }
+        let store = match shared {
+            Some((bus, store)) => {
+                server = server.on_bus(bus).leaving_store_open();
+                store
+            }
+            None => MemoryStore::new(),
+        };
         let (address, metrics) = (server.local_address(), Arc::clone(server.metrics()));
-        let (shutdown, store) = (server.shutdown().clone(), MemoryStore::new());
+        let shutdown = server.shutdown().clone();
         tokio::spawn(server.serve(Arc::new(store.clone())));
         House { address, store, metrics, shutdown, tokens }
     }
@@ -1134,6 +1394,15 @@ impl House {
 
     async fn socket(&self) -> Socket {
         Socket { peer: self.y_websocket("/hocuspocus").await }
+    }
+
+    /// What is not read soon from it stays with the server.
+    async fn narrow_socket(&self) -> Socket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let io = MaybeTlsStream::Plain(socket.connect(self.address).await.unwrap());
+        let (socket, _) = tokio_tungstenite::client_async(self.url("/hocuspocus"), io).await.unwrap();
+        Socket { peer: Peer { socket } }
     }
 
     async fn until(&self, what: &str, is_so: impl Fn(&House) -> bool) {

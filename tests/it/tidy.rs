@@ -202,6 +202,20 @@ fn files_named_in_the_documents_exist() {
 }
 
 #[test]
+fn every_rule_of_the_hocuspocus_dialect_stands_beside_its_test() {
+    let tests = read("tests/it/hocuspocus.rs");
+    let tests = tests.lines().filter_map(|line| line.strip_prefix("async fn rule_")?.split('(').next());
+    let mut tests: Vec<String> = tests.map(|name| format!("rule_{name}")).collect();
+    let document = read("docs/HOCUSPOCUS.md");
+    let mut told: Vec<String> =
+        document.split('`').filter(|quoted| quoted.starts_with("rule_")).map(str::to_owned).collect();
+    tests.sort();
+    told.sort();
+    assert!(tests.len() >= 30, "{tests:?}");
+    assert_eq!(told, tests);
+}
+
+#[test]
 fn the_protocol_tells_every_close_code_and_its_examples_decode() {
     let protocol = read("docs/PROTOCOL.md");
     for code in CloseCode::ALL {

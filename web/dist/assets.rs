@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"0447715daebc7c3c\"",
+        tag: "\"4c1087da6f65f755\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },

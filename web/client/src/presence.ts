@@ -245,13 +245,17 @@ function claims(value: unknown): Record<string, number> {
   return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, number] => Number.isSafeInteger(entry[1])))
 }
 
-/** A frame where there are frames, else their usual length. */
+/** A frame where there are frames, else their usual length; and soon, also when the tab is hidden before the frame comes. */
 function nextFrame(run: () => void): { cancel: () => void } {
   // No frames come in a hidden tab, and what it announces counts all the same.
-  if (typeof requestAnimationFrame === 'function' && !(typeof document === 'object' && document.hidden)) {
-    const id = requestAnimationFrame(run)
-    return { cancel: () => { cancelAnimationFrame(id) } }
+  const frame = typeof requestAnimationFrame === 'function' && !(typeof document === 'object' && document.hidden)
+    ? requestAnimationFrame(() => { end(run) })
+    : null
+  const timer = setTimeout(() => { end(run) }, frame === null ? 16 : 100)
+  const end = (then?: () => void): void => {
+    clearTimeout(timer)
+    if (frame !== null) cancelAnimationFrame(frame)
+    then?.()
   }
-  const id = setTimeout(run, 16)
-  return { cancel: () => { clearTimeout(id) } }
+  return { cancel: end }
 }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Dashboard } from '../src/index.js'
 import { history, joined, live } from './support/clients.js'
 import { MemoryServer } from './support/memory.js'
@@ -40,6 +40,20 @@ describe('presence', () => {
     expect(cursors.length).toBeLessThan(60)
     bob.presence.setCursor(null)
     await eventually(() => ada.presence.cursors.get().length === 0)
+  })
+
+  it('sends what waits for a frame that never comes, because the tab was hidden meanwhile', async () => {
+    const [ada, bob] = await three()
+    vi.stubGlobal('requestAnimationFrame', () => 1)
+    vi.stubGlobal('cancelAnimationFrame', () => {})
+    try {
+      bob.presence.setCursor({ x: 7, y: 0 })
+      await eventually(() => ada.presence.cursors.get()[0]?.x === 7)
+      bob.presence.setCursor(null)
+      await eventually(() => ada.presence.cursors.get().length === 0)
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 
   it('does not believe what others say they look like', async () => {

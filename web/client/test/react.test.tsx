@@ -289,11 +289,27 @@ describe('the provider', () => {
     }
   })
 
-  it('renders on a server without opening anything', () => {
+  it('renders on a server without opening anything', async () => {
     const { server, client } = setUp()
     const App = (): ReactNode => <p>{useStatus()}, {useSaveState()}, {Object.keys(useWidgets()).length}, {useOthers().length}</p>
     const html = renderToString(inside(client, <App />))
     expect(html.replaceAll('<!-- -->', '')).toBe('<p>connecting, saved, 0, 0</p>')
     expect(server.urls).toEqual([])
+
+    // And a browser goes on from there, with a client of its own.
+    const browser = createClient({ url: 'http://memory', persist: false, storage: null, WebSocket: server.WebSocket })
+    clients.push(browser)
+    const container = document.body.appendChild(document.createElement('div'))
+    container.innerHTML = html
+    const shown = container.firstChild
+    const log = vi.spyOn(console, 'error')
+    try {
+      render(inside(browser, <App />), { container, hydrate: true })
+      await eventually(() => screen.queryByText('live, saved, 0, 0'))
+      expect(container.firstChild).toBe(shown)
+      expect(log.mock.calls).toEqual([])
+    } finally {
+      log.mockRestore()
+    }
   })
 })
