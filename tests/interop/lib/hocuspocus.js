@@ -61,6 +61,8 @@ export class Line {
   destroy () {
     for (const member of this.members) member.leave()
     this.socket.destroy()
+    // Versions 3 and 4 come back a second after a close even if they were destroyed meanwhile, and then for ever.
+    this.socket.connect = async () => {}
   }
 
   #counting () {
