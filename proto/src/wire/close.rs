@@ -35,12 +35,8 @@ pub enum CloseCode {
     LoadFailed,
     /// The room has [`members_max`](crate::limits::Limits::members_max) members. 1013.
     RoomFull,
-    /// The user or address has too many connections. 1013.
-    TooManySessions,
     /// The node has no room for more work. 1013.
     Overloaded,
-    /// The client kept sending faster than its rate. 1013.
-    RateExceeded,
     /// The connection has to begin anew: too much waited for a token, or the token ran out. 1013.
     Reset,
     /// A message that no client of the dialect sends. 4400, permanent.
@@ -52,8 +48,6 @@ pub enum CloseCode {
     /// Overran the bounds of updates behind a hole
     /// [`held_overruns_max`](crate::limits::Limits::held_overruns_max) times. 4413, permanent.
     HeldOverrun,
-    /// Kept sending to a document at [`document_bytes_max`](crate::limits::Limits::document_bytes_max). 4413, permanent.
-    DocumentFull,
     /// Reads nothing for so long that it must have died. 4500.
     Stuck,
     /// Gave no sign of life. 4508: transient, unlike 4408, since sleeping laptops wake up.
@@ -62,7 +56,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 20] = [
+    pub const ALL: [CloseCode; 17] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -72,15 +66,12 @@ impl CloseCode {
         CloseCode::Restart,
         CloseCode::LoadFailed,
         CloseCode::RoomFull,
-        CloseCode::TooManySessions,
         CloseCode::Overloaded,
-        CloseCode::RateExceeded,
         CloseCode::Reset,
         CloseCode::BadFrame,
         CloseCode::Forbidden,
         CloseCode::BadName,
         CloseCode::HeldOverrun,
-        CloseCode::DocumentFull,
         CloseCode::Stuck,
         CloseCode::Idle,
     ];
@@ -96,16 +87,11 @@ impl CloseCode {
             CloseCode::MessageTooBig => 1009,
             CloseCode::Internal => 1011,
             CloseCode::Restart => 1012,
-            CloseCode::LoadFailed
-            | CloseCode::RoomFull
-            | CloseCode::TooManySessions
-            | CloseCode::Overloaded
-            | CloseCode::RateExceeded
-            | CloseCode::Reset => 1013,
+            CloseCode::LoadFailed | CloseCode::RoomFull | CloseCode::Overloaded | CloseCode::Reset => 1013,
             CloseCode::BadFrame => 4400,
             CloseCode::Forbidden => 4403,
             CloseCode::BadName => 4404,
-            CloseCode::HeldOverrun | CloseCode::DocumentFull => 4413,
+            CloseCode::HeldOverrun => 4413,
             CloseCode::Stuck => 4500,
             CloseCode::Idle => 4508,
         }
@@ -125,15 +111,12 @@ impl CloseCode {
             CloseCode::Restart => "server restarts, reconnect",
             CloseCode::LoadFailed => "dashboard cannot be loaded at the moment, try again",
             CloseCode::RoomFull => "dashboard has members_max members, try again",
-            CloseCode::TooManySessions => "too many connections from here, try again",
             CloseCode::Overloaded => "server is busy, try again",
-            CloseCode::RateExceeded => "rate limit exceeded, try again",
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => "no such dashboard",
             CloseCode::HeldOverrun => "held_overruns_max reached: too many updates that build on unknown ones",
-            CloseCode::DocumentFull => "document exceeds document_bytes_max",
             CloseCode::Stuck => "client does not read",
             CloseCode::Idle => "no sign of life from the client",
         }
@@ -159,16 +142,7 @@ mod tests {
     #[test]
     fn only_what_no_retry_can_heal_is_permanent() {
         let permanent: Vec<CloseCode> = CloseCode::ALL.into_iter().filter(|code| code.is_permanent()).collect();
-        assert_eq!(
-            permanent,
-            [
-                CloseCode::BadFrame,
-                CloseCode::Forbidden,
-                CloseCode::BadName,
-                CloseCode::HeldOverrun,
-                CloseCode::DocumentFull
-            ]
-        );
+        assert_eq!(permanent, [CloseCode::BadFrame, CloseCode::Forbidden, CloseCode::BadName, CloseCode::HeldOverrun]);
     }
 
     #[test]
@@ -185,6 +159,5 @@ mod tests {
         assert!(CloseCode::MessageTooBig.reason().contains("frame_bytes_max"));
         assert!(CloseCode::RoomFull.reason().contains("members_max"));
         assert!(CloseCode::HeldOverrun.reason().contains("held_overruns_max"));
-        assert!(CloseCode::DocumentFull.reason().contains("document_bytes_max"));
     }
 }
