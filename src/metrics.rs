@@ -71,8 +71,6 @@ label! {
         MalformedUpdate = "malformed_update",
         /// An awareness frame that does not parse.
         MalformedAwareness = "malformed_awareness",
-        /// An awareness entry for an id that another session owns, or that is not newer.
-        ForeignAwareness = "foreign_awareness",
         /// An awareness state over its limit, or more entries than a room keeps.
         AwarenessLimit = "awareness_limit",
         /// A message over `frame-bytes-max`.

@@ -418,6 +418,9 @@ impl Driver {
                 }
             }
             Effect::Close { member, code } => {
+                if code == CloseCode::RoomFull {
+                    self.context.metrics.refusals.inc(Refusal::MemberLimit);
+                }
                 if let Some(seat) = self.seat(member) {
                     seat.outbox.dismiss(member, code);
                 }

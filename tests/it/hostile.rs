@@ -654,6 +654,7 @@ async fn hostile_10_a_full_room_turns_newcomers_away_and_keeps_its_members() {
         let mut late = Peer::open(&arena.node, ROOM).await;
         assert_eq!(late.ended().await.code, 1013);
     }
+    arena.node.until_metric("ydash_refusals_total{reason=\"member_limit\"}", |refused| refused == 5.0).await;
     is_served(&mut held[0]).await;
     arena.close().await;
 }
