@@ -23,7 +23,7 @@ pub struct Limits {
     pub awareness_entries_max: usize,
     /// Updates that wait behind a hole, per member. Beyond: they are dropped and the member is asked for everything.
     pub held_updates_max: usize,
-    /// Bytes that wait behind a hole, per member.
+    /// Bytes that wait behind a hole, per member, with the list of what they wait for. A single update may be larger.
     pub held_bytes_max: usize,
     /// How often a member may overrun its held updates before its session ends.
     pub held_overruns_max: u32,

@@ -695,9 +695,10 @@ impl Room {
             }
         }
         let Some(member) = self.members.get_mut(&id) else { return };
-        let bytes = waiting.bytes.len();
+        let bytes = waiting.memory();
+        // A single one may be as large as a message.
         let has_room = member.held.len() < self.limits.held_updates_max
-            && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes.min(self.limits.frame_bytes_max));
+            && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes);
         if !has_room && held_since.is_none() {
             // Nothing is lost: the sender still has it, and is asked for all that is missing here.
             member.held_overruns += 1;
@@ -767,7 +768,7 @@ impl Room {
             while member.held.front().is_some_and(|held| now.since(held.since) >= limit)
                 && let Some(held) = member.held.pop_front()
             {
-                member.held_bytes = member.held_bytes.saturating_sub(held.waiting.bytes.len());
+                member.held_bytes = member.held_bytes.saturating_sub(held.waiting.memory());
                 expired.push((id, held.acks));
             }
         }

@@ -79,6 +79,14 @@ pub struct Held {
     pub missing: Vec<(ClientId, Clock)>,
 }
 
+impl Held {
+    /// Bytes held, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.missing.len() * size_of::<(ClientId, Clock)>()
+    }
+}
+
 /// What a held update waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldWhy {
