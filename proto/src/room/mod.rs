@@ -8,7 +8,9 @@
 //! - an ack goes out only after the store said that all of the update's content is durable;
 //! - awareness of an id comes from the session that owns it, and disappears with it.
 
+mod announcing;
 mod document;
+mod editing;
 mod effect;
 mod flush;
 mod input;
@@ -18,6 +20,7 @@ mod ownership;
 mod presence;
 mod remote;
 mod saving;
+mod storing;
 #[cfg(test)]
 mod tests;
 
@@ -26,13 +29,12 @@ pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
 pub use member::MemberView;
 
-use crate::access::{Access, Identity};
+use crate::access::Identity;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
-use crate::log::{LogEntry, LogPosition, Source};
+use crate::log::LogPosition;
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, ScanError, Source as Trust, StateVector};
-use crate::wire::awareness::{Entries, NULL};
+use crate::update::{ScanError, StateVector};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
 use bytes::Bytes;
@@ -40,17 +42,15 @@ use core::time::Duration;
 use document::Document;
 use flush::Flush;
 use journal::Journal;
-use member::{Held, Lag, Member};
+use member::{Lag, Member};
 use ownership::Owners;
-use presence::{Announcer, Introduction, Presence};
+use presence::Presence;
 use remote::Company;
-use saving::{Durable, Saving, ToAppend, Unsaved, Waiting};
+use saving::Saving;
 use std::collections::BTreeMap;
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// How long an answer to a question for missing content may take before the question is put again.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How long after a room that closes could not leave it tries again.
 const CLOSING_RETRY: Duration = Duration::from_millis(20);
 /// A flush that joins so many updates came from a busy room.
@@ -58,12 +58,6 @@ const BUSY_UPDATES: usize = 3;
 /// For how long after a room was opened its members may know each other from before: a restart, an eviction, another node.
 /// All of a restarted server's clients are back within seconds.
 const YOUNG: Duration = Duration::from_secs(30);
-/// A document that has come so close to its limit is nearly full; when full it takes deletions that make it larger by no more.
-const DELETIONS_SHARE: usize = 8;
-/// How long after garbage was collected to make room in a full document it may be again.
-const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
-/// How long after a failed snapshot the next one is tried; the log still holds everything.
-const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
 /// The pace of a room.
 #[derive(Clone, Debug)]
@@ -463,423 +457,9 @@ impl Room {
         self.introduce(id, effects);
     }
 
-    fn update(&mut self, now: Timestamp, id: MemberId, scanned: Scanned, acks: u32, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.has_answered |= scanned.frame.is_none();
-        if !member.access.may_edit() {
-            self.read_only(id, &scanned, acks, effects);
-            return;
-        }
-        if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
-            member.wants_echo = true;
-        }
-        if self.offer(now, Sender::Member(id), scanned, acks, None, effects) {
-            self.retry_held(now, false, effects);
-        }
-    }
-
-    /// Offers an update to the document and settles what comes of it. `held_since` is set when it had to wait before.
-    fn offer(
-        &mut self,
-        now: Timestamp,
-        sender: Sender<'_>,
-        scanned: Scanned,
-        acks: u32,
-        held_since: Option<Timestamp>,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Scanned { update, scan, frame } = scanned;
-        let id = match sender {
-            Sender::Member(id) => Some(id),
-            Sender::Request(..) => None,
-        };
-        let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
-        if is_full && !self.fits_into_full(&update, &scan) {
-            self.make_room(now);
-            self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
-            return false;
-        }
-        let is_update_frame = frame.is_some();
-        let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
-        let owners = &self.owners;
-        let presence = &self.presence;
-        let ownership = |client| match presence.is_elsewhere(client) {
-            true => Ownership::OtherLive,
-            false => owners.ownership(now, client, id),
-        };
-        let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
-        let progressed = admission.accepted.is_some();
-        if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
-            self.make_room(now);
-        }
-        if let Some(accepted) = admission.accepted {
-            let by_rest = matches!(sender, Sender::Request(..));
-            effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
-            let verbatim = accepted.bytes.as_ptr() == update.as_ptr() && accepted.bytes.len() == update.len();
-            let frame = frame.filter(|_| verbatim);
-            let starts = || accepted.scan.spans.iter().map(|span| (span.client, span.start));
-            self.flush.collect(now, id, accepted.clone(), frame);
-            self.company.wrote(&accepted.bytes);
-            let (author, session, source) = match sender {
-                Sender::Member(id) => {
-                    let author = self.members.get(&id).map(|member| &member.identity);
-                    (author.and_then(Identity::author).map(Into::into), id.0, Source::Socket)
-                }
-                Sender::Request(_, identity) => (identity.author().map(Into::into), 0, Source::Rest),
-            };
-            let echo_to = id.filter(|id| self.members.get(id).is_some_and(|member| member.wants_echo));
-            let entry = LogEntry { at: now, author, session, source, update: accepted.bytes.clone() };
-            if self.saving.add(
-                Unsaved { entry, echo_to },
-                starts(),
-                self.document.clocks(),
-                self.limits.unsaved_bytes_max,
-            ) {
-                effects.push(Effect::Report(Report::Diverged));
-            }
-            if let (Some(id), true, [span]) = (id, is_update_frame, scan.spans.as_slice()) {
-                self.claim_by_edit(id, span.client, span.has_gc);
-            }
-        }
-        if let Some(refusal) = admission.refused {
-            let limit = match refusal {
-                Refusal::Nesting(_) => LimitReached::Nesting,
-                Refusal::Clients(_) => LimitReached::DocumentClients,
-                Refusal::Parent | Refusal::Value => LimitReached::Content,
-            };
-            self.refuse(sender, acks, limit, effects);
-        } else if let Some(held) = admission.held {
-            if let Some(scanned) = id.and_then(|id| self.claim_by_return(id, &held)) {
-                return self.offer(now, sender, scanned, acks, held_since, effects) || progressed;
-            }
-            self.hold(now, sender, held, acks, held_since, effects);
-        } else {
-            self.vouch_for(now, sender, &update, &scan, is_update_frame, effects);
-            self.wait_for_durable(sender, acks, effects);
-        }
-        progressed
-    }
-
-    /// What a document at its limit still takes: deletions, which make room, up to some more bytes, since they take some themselves.
-    fn fits_into_full(&self, update: &Bytes, scan: &Scan) -> bool {
-        let limit = self.limits.document_bytes_max + self.limits.document_bytes_max / DELETIONS_SHARE;
-        let only_deletes = !self.document.lacks_structs(scan) && self.document.bytes() + update.len() <= limit;
-        // A SyncStep2 repeats all deletions: it may hold nothing new.
-        only_deletes || self.document.contains(update, scan)
-    }
-
-    /// Has garbage collected, soon, if the document is nearly full and there may be some.
-    fn make_room(&mut self, now: Timestamp) {
-        let limit = self.limits.document_bytes_max;
-        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
-            let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
-            self.make_room_at.get_or_insert(soonest);
-        }
-    }
-
-    fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Report(Report::Limit(limit)));
-        match sender {
-            Sender::Member(id) => self.ack(id, false, acks, effects),
-            Sender::Request(request, _) => {
-                effects.push(Effect::Answer { request, result: Err(WriteRefusal::Limit(limit)) });
-            }
-        }
-    }
-
-    /// Tells the sender when all that it sent is durable; at once, when it is so already.
-    fn wait_for_durable(&mut self, sender: Sender<'_>, acks: u32, effects: &mut Vec<Effect>) {
-        match sender {
-            Sender::Member(id) => {
-                if !self.members.get(&id).is_some_and(|member| member.wants_acks) || acks == 0 {
-                    return;
-                }
-                if self.saving.when_durable(Waiting::Member(id, acks)) {
-                    self.ack(id, true, acks, effects);
-                }
-            }
-            Sender::Request(request, _) => {
-                if self.saving.when_durable(Waiting::Request(request)) {
-                    effects.push(Effect::Answer { request, result: Ok(()) });
-                }
-            }
-        }
-    }
-
-    fn ack(&self, id: MemberId, saved: bool, count: u32, effects: &mut Vec<Effect>) {
-        if count > 0 && self.members.get(&id).is_some_and(|member| member.wants_acks) {
-            effects.push(Effect::Ack { to: id, saved, count });
-        }
-    }
-
-    /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
-    fn read_only(&mut self, id: MemberId, scanned: &Scanned, acks: u32, effects: &mut Vec<Effect>) {
-        let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
-        if is_known {
-            self.wait_for_durable(Sender::Member(id), acks, effects);
-        } else {
-            effects.push(Effect::Report(Report::ReadOnly));
-            self.ack(id, false, acks, effects);
-        }
-    }
-
-    /// Who may edit from here on is asked for what was refused before.
-    fn readmitted(&mut self, id: MemberId, identity: Identity, access: Access, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let was_viewer = !member.access.may_edit();
-        (member.identity, member.access) = (identity, access);
-        if was_viewer && access.may_edit() {
-            self.ask(id, effects);
-        }
-    }
-
     fn stateless(&self, from: Option<MemberId>, payload: &[u8], effects: &mut Vec<Effect>) {
         let frame = Frame { bytes: wire::hocuspocus::stateless(payload), kind: FrameKind::Stateless };
         effects.push(Effect::FanOut { frame, except: from.into_iter().collect() });
-    }
-
-    /// The first update of one client that was taken from a session makes that client id its own, unless it has one by awareness.
-    fn claim_by_edit(&mut self, id: MemberId, client: ClientId, has_gaps: bool) {
-        if let Some(member) = self.members.get_mut(&id)
-            && member.edits_as.is_none()
-            && !has_gaps
-            && self.owners.claim(client, id).is_ok()
-        {
-            member.edits_as = Some(client);
-        }
-    }
-
-    /// A session without an id of its own that writes as somebody who left moments ago, and as nobody else, is that client come
-    /// back: it would get the id by announcing it, too, but not every client takes part in awareness. Returns what was held
-    /// for it, to be offered again.
-    fn claim_by_return(&mut self, id: MemberId, held: &update::Held) -> Option<Scanned> {
-        let member = self.members.get_mut(&id)?;
-        if held.why != HeldWhy::Foreign || member.announced.is_some() || member.edits_as.is_some() {
-            return None;
-        }
-        let scan = update::scan(&held.bytes, &self.limits).ok()?;
-        let client = scan.spans.first()?.client;
-        if self.presence.is_elsewhere(client) {
-            return None;
-        }
-        if scan.spans.iter().any(|span| span.client != client) || self.owners.claim(client, id).is_err() {
-            return None;
-        }
-        member.edits_as = Some(client);
-        Some(Scanned { update: held.bytes.clone(), scan, frame: None })
-    }
-
-    /// Keeps what lies behind a hole, and asks the sender for what is missing.
-    fn hold(
-        &mut self,
-        now: Timestamp,
-        sender: Sender<'_>,
-        waiting: update::Held,
-        acks: u32,
-        held_since: Option<Timestamp>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_foreign = waiting.why == HeldWhy::Foreign;
-        let id = match sender {
-            Sender::Member(id) => id,
-            Sender::Request(request, _) => {
-                let refusal = if is_foreign { WriteRefusal::Foreign } else { WriteRefusal::Hole };
-                effects.push(Effect::Answer { request, result: Err(refusal) });
-                return;
-            }
-        };
-        if held_since.is_none() {
-            effects.push(Effect::Report(if is_foreign { Report::Foreign } else { Report::Held }));
-            if is_foreign {
-                self.probe_owners(id, &waiting.bytes, effects);
-            }
-        }
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let bytes = waiting.memory();
-        // A single one may be as large as a message.
-        let has_room = member.held.len() < self.limits.held_updates_max
-            && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes);
-        if !has_room && held_since.is_none() {
-            // Nothing is lost: the sender still has it, and is asked for all that is missing here.
-            member.held_overruns += 1;
-            let refused = member.take_held().iter().map(|held| held.acks).sum::<u32>() + acks;
-            member.asked_at = Some(now);
-            let ends = member.held_overruns > self.limits.held_overruns_max;
-            effects.push(Effect::Report(Report::HeldExpired));
-            self.count_held();
-            self.ack(id, false, refused, effects);
-            if ends {
-                effects.push(Effect::Close { member: id, code: CloseCode::HeldOverrun });
-            } else {
-                self.ask(id, effects);
-            }
-            return;
-        }
-        member.held_bytes += bytes;
-        member.held.push_back(Held { waiting, since: held_since.unwrap_or(now), acks });
-        self.held += 1;
-        let ask = held_since.is_none() && member.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN);
-        if ask {
-            member.asked_at = Some(now);
-            self.ask(id, effects);
-        }
-    }
-
-    /// Finds out whether the sessions in whose names `update` writes still live: the sender may be one of them, come back.
-    fn probe_owners(&self, sender: MemberId, update: &[u8], effects: &mut Vec<Effect>) {
-        let Ok(scan) = update::scan(update, &self.limits) else { return };
-        let mut owners: Vec<MemberId> = scan.spans.iter().filter_map(|span| self.owners.owner(span.client)).collect();
-        owners.sort_unstable();
-        owners.dedup();
-        owners.retain(|owner| *owner != sender);
-        effects.extend(owners.into_iter().map(|member| Effect::Probe { member }));
-    }
-
-    /// Offers again what is held and may get further: the document grew, or an owner left (`owner_left`).
-    fn retry_held(&mut self, now: Timestamp, owner_left: bool, effects: &mut Vec<Effect>) {
-        let mut owner_left = owner_left;
-        while self.held > 0 {
-            let mut progressed = false;
-            let document = &self.document;
-            let may_move =
-                |held: &Held| document.resolves(&held.waiting) || owner_left && held.waiting.why == HeldWhy::Foreign;
-            let waiting: Vec<MemberId> =
-                self.members.iter().filter(|(_, member)| member.held.iter().any(may_move)).map(|(&id, _)| id).collect();
-            for id in waiting {
-                let Some(member) = self.members.get_mut(&id) else { continue };
-                for held in member.take_held() {
-                    let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits) else { continue };
-                    let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
-                    progressed |= self.offer(now, Sender::Member(id), scanned, held.acks, Some(held.since), effects);
-                }
-            }
-            self.count_held();
-            owner_left = false;
-            if !progressed {
-                return;
-            }
-        }
-    }
-
-    fn expire_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let limit = self.limits.held_for_max;
-        let mut expired = Vec::new();
-        for (&id, member) in &mut self.members {
-            while member.held.front().is_some_and(|held| now.since(held.since) >= limit)
-                && let Some(held) = member.held.pop_front()
-            {
-                member.held_bytes = member.held_bytes.saturating_sub(held.waiting.memory());
-                expired.push((id, held.acks));
-            }
-        }
-        for (id, acks) in expired {
-            effects.push(Effect::Report(Report::HeldExpired));
-            self.ack(id, false, acks, effects);
-        }
-        self.count_held();
-    }
-
-    fn count_held(&mut self) {
-        self.held = self.members.values().map(|member| member.held.len()).sum();
-    }
-
-    /// Sends SyncStep1: a stock client answers with all that is missing here.
-    fn ask(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let frame = Frame { bytes: encode::sync_step1(&self.document.clocks().encode()), kind: FrameKind::Notice };
-        effects.push(Effect::Send { to, frame });
-    }
-
-    fn write(
-        &mut self,
-        now: Timestamp,
-        request: RequestId,
-        identity: &Identity,
-        scanned: Scanned,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.offer(now, Sender::Request(request, identity), scanned, 0, None, effects) {
-            self.retry_held(now, false, effects);
-        }
-    }
-
-    fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let introduction = match (member.announced, member.has_answered || member.claims.is_some()) {
-            (Some(_), _) => Introduction::Done,
-            (None, false) => Introduction::First,
-            (None, true) => Introduction::Late,
-        };
-        let is_young = now.since(self.opened_at) < YOUNG;
-        let announcer = Announcer { member: id, introduction, is_young };
-        let again = entries.clone();
-        let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
-        if let Some(client) = announced.claimed {
-            member.announced = Some(client);
-            member.claims = None;
-        }
-        if let Some((client, owner)) = announced.contested {
-            member.claims = Some((client, 0));
-            effects.push(Effect::Probe { member: owner });
-        }
-        if let Some((claimed, clock)) = &mut member.claims {
-            let own = again.filter(|entry| entry.client == *claimed);
-            *clock = own.map(|entry| entry.clock).fold(*clock, u32::max);
-        }
-        for _ in 0..announced.dropped {
-            effects.push(Effect::Report(Report::AwarenessDropped));
-        }
-        self.nudge(id, &announced.nudges, effects);
-        if announced.returned {
-            self.nudge_others(now, id, effects);
-        } else if is_young && !announced.nudges.is_empty() {
-            // Here everybody who announces itself is nudged.
-            self.company.somebody_returned(now);
-        }
-    }
-
-    /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
-    fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
-        self.company.somebody_returned(now);
-        for (owner, client, clock) in self.presence.nudge_others(now, returned) {
-            self.nudge(owner, &[(client, clock)], effects);
-        }
-    }
-
-    /// Answers a stale announcement of one's own id with a removal at the clock known here: stock clients then take the next
-    /// clock and announce themselves at once, where they would otherwise stay invisible for up to 15 s.
-    fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
-        if !clocks.is_empty() {
-            let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
-            effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
-            self.ask_presence(to, effects);
-        }
-    }
-
-    /// Asks a client for its presence that would not tell that it was made to take the next clock.
-    fn ask_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let dialect = self.members.get(&to).map(|member| member.dialect);
-        if dialect == Some(Dialect::Hocuspocus { echoes: false }) {
-            let frame = Frame { bytes: encode::query_awareness(), kind: FrameKind::Notice };
-            effects.push(Effect::Send { to, frame });
-        }
-    }
-
-    /// Shows a member who is here, once.
-    fn introduce(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
-        if self.make_aware(to) && self.presence.states() > 0 {
-            self.send_presence(to, effects);
-        }
-    }
-
-    /// From here on a member hears of everybody's changes. Says whether it did not before.
-    fn make_aware(&mut self, id: MemberId) -> bool {
-        let at = self.unaware.binary_search(&id);
-        at.map(|at| self.unaware.remove(at)).is_ok()
-    }
-
-    fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let bytes = self.presence.snapshot();
-        effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }
 
     fn overflowed(&mut self, id: MemberId, first_missed: FlushSeq) {
@@ -981,127 +561,6 @@ impl Room {
             effects.push(Effect::Send { to, frame: Frame { bytes, kind } });
         }
         effects.push(Effect::FanOut { frame: Frame { bytes: frames.all, kind }, except: frames.except });
-    }
-
-    fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.publish_awareness(effects);
-        let Some((bytes, author)) = self.presence.take_dirty() else { return };
-        self.awareness_at = Some(now);
-        let frame = Frame { bytes, kind: FrameKind::Notice };
-        let mut except = self.unaware.clone();
-        if let Some(author) = author
-            && let Err(at) = except.binary_search(&author)
-        {
-            except.insert(at, author);
-        }
-        effects.push(Effect::FanOut { frame, except });
-    }
-
-    fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let after = self.saving.known();
-        let entries = match self.saving.next(now, self.document.clocks()) {
-            Some(ToAppend::Entries(entries)) => entries,
-            Some(ToAppend::DifferenceFrom(durable)) => {
-                let mut entries = vec![saving::recovery_entry(now, self.document.difference(&durable))];
-                if after.is_none() {
-                    // What lies behind a hole is in no difference.
-                    entries.extend(self.document.orphans().map(|orphan| saving::recovery_entry(now, orphan)));
-                    entries.retain(|entry| entry.update[..] != update::EMPTY_UPDATE);
-                }
-                entries
-            }
-            None => return,
-        };
-        self.company.appending();
-        effects.push(Effect::Append { entries, after });
-    }
-
-    fn appended(&mut self, now: Timestamp, position: LogPosition, before: LogPosition, effects: &mut Vec<Effect>) {
-        let known = self.saving.known().unwrap_or(LogPosition::START);
-        let Some(Durable { batch, is_check }) = self.saving.appended(now, position) else { return };
-        self.company.appended();
-        if before > known && (is_check || !self.company.has_others()) {
-            self.read_what_others_wrote(now, effects);
-        }
-        for (to, count) in batch.acks {
-            self.ack(to, true, count, effects);
-        }
-        for request in batch.answers {
-            effects.push(Effect::Answer { request, result: Ok(()) });
-        }
-        for Unsaved { entry, echo_to } in batch.entries {
-            if let Some(to) = echo_to
-                && self.members.get(&to).is_some_and(|member| member.lag.is_none())
-            {
-                let frame = Frame { bytes: encode::update(&entry.update), kind: FrameKind::Notice };
-                effects.push(Effect::Send { to, frame });
-            }
-        }
-    }
-
-    /// `None` also while something is on its way that a snapshot has to wait for: its end is an input.
-    fn snapshot_due_at(&self) -> Option<Timestamp> {
-        let is_under_way = self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some();
-        let has_to_wait = self.document.is_compacting() || self.is_closing && !self.saving.is_saved();
-        if is_under_way || has_to_wait || self.document.has_orphans() {
-            return None;
-        }
-        if self.company.is_reading() {
-            return None;
-        }
-        let since = self.saving.unsnapshotted_since()?;
-        let leaves = self.is_closing || self.saving.since_snapshot() >= self.tuning.snapshot_after_bytes;
-        let by_time = since + self.tuning.snapshot_interval;
-        let by_idle = self.empty_since.map(|since| since + self.tuning.room_idle);
-        let due = if leaves { since } else { by_idle.map_or(by_time, |at| at.min(by_time)) };
-        Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
-    }
-
-    fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
-        let makes_room = self.make_room_at.is_some_and(|at| now >= at);
-        if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
-            if self.make_room_at.take().is_some() {
-                self.made_room_at = Some(now);
-            }
-            if wants_snapshot {
-                self.snapshot_wanted = Some(SnapshotBegun {
-                    covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),
-                    at: now,
-                    bytes: self.saving.since_snapshot(),
-                });
-            }
-            effects.push(Effect::Compact { parts });
-        }
-    }
-
-    fn compacted(&mut self, base: Option<Bytes>, effects: &mut Vec<Effect>) {
-        self.document.compacted(base);
-        if let Some(begun) = self.snapshot_wanted.take() {
-            self.snapshot_in_flight = Some(begun);
-            effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
-        }
-    }
-
-    /// The store has no use for a snapshot of what it does not have.
-    fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
-        if let Some(begun) = self.snapshot_in_flight.take()
-            && !self.saving.is_void(begun.covers)
-        {
-            effects.push(Effect::Report(Report::StoreLost));
-            self.saving.lost();
-        }
-    }
-
-    fn snapshotted(&mut self, now: Timestamp, saved: bool) {
-        let Some(begun) = self.snapshot_in_flight.take() else { return };
-        if saved {
-            self.snapshot_retry_at = None;
-            self.saving.snapshotted(begun.at, begun.bytes);
-        } else {
-            self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
-        }
     }
 }
 

@@ -31,7 +31,8 @@
 use super::effect::{Effect, Report};
 use super::input::{Said, Scanned, StoreRead};
 use super::saving::Unsaved;
-use super::{Room, SNAPSHOT_AGAIN, Sender};
+use super::storing::SNAPSHOT_AGAIN;
+use super::{Room, Sender};
 use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};

@@ -1,7 +1,11 @@
 //! The rules of a room, each by itself: inputs in, effects out. `proto/tests/simulation` plays them together.
 
+use super::storing::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
 use super::*;
+use crate::access::Access;
 use crate::lib0::write_var_uint;
+use crate::log::{LogEntry, Source};
+use crate::update;
 use crate::wire::Message;
 
 const ALICE: MemberId = MemberId(1);

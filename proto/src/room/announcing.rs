@@ -1,0 +1,106 @@
+//! Who is here: what members announce, who is shown whom, and who is made to announce itself once more.
+
+use super::effect::{Effect, Frame, FrameKind, Report};
+use super::input::Dialect;
+use super::presence::{Announcer, Introduction};
+use super::{Room, YOUNG};
+use crate::id::{ClientId, MemberId};
+use crate::time::Timestamp;
+use crate::wire::awareness::{Entries, NULL};
+use crate::wire::encode;
+
+impl Room {
+    pub(super) fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let introduction = match (member.announced, member.has_answered || member.claims.is_some()) {
+            (Some(_), _) => Introduction::Done,
+            (None, false) => Introduction::First,
+            (None, true) => Introduction::Late,
+        };
+        let is_young = now.since(self.opened_at) < YOUNG;
+        let announcer = Announcer { member: id, introduction, is_young };
+        let again = entries.clone();
+        let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
+        if let Some(client) = announced.claimed {
+            member.announced = Some(client);
+            member.claims = None;
+        }
+        if let Some((client, owner)) = announced.contested {
+            member.claims = Some((client, 0));
+            effects.push(Effect::Probe { member: owner });
+        }
+        if let Some((claimed, clock)) = &mut member.claims {
+            let own = again.filter(|entry| entry.client == *claimed);
+            *clock = own.map(|entry| entry.clock).fold(*clock, u32::max);
+        }
+        for _ in 0..announced.dropped {
+            effects.push(Effect::Report(Report::AwarenessDropped));
+        }
+        self.nudge(id, &announced.nudges, effects);
+        if announced.returned {
+            self.nudge_others(now, id, effects);
+        } else if is_young && !announced.nudges.is_empty() {
+            // Here everybody who announces itself is nudged.
+            self.company.somebody_returned(now);
+        }
+    }
+
+    /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
+    pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+        self.company.somebody_returned(now);
+        for (owner, client, clock) in self.presence.nudge_others(now, returned) {
+            self.nudge(owner, &[(client, clock)], effects);
+        }
+    }
+
+    /// Answers a stale announcement of one's own id with a removal at the clock known here: stock clients then take the next
+    /// clock and announce themselves at once, where they would otherwise stay invisible for up to 15 s.
+    pub(super) fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
+        if !clocks.is_empty() {
+            let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
+            effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+            self.ask_presence(to, effects);
+        }
+    }
+
+    /// Asks a client for its presence that would not tell that it was made to take the next clock.
+    pub(super) fn ask_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+        let dialect = self.members.get(&to).map(|member| member.dialect);
+        if dialect == Some(Dialect::Hocuspocus { echoes: false }) {
+            let frame = Frame { bytes: encode::query_awareness(), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to, frame });
+        }
+    }
+
+    /// Shows a member who is here, once.
+    pub(super) fn introduce(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
+        if self.make_aware(to) && self.presence.states() > 0 {
+            self.send_presence(to, effects);
+        }
+    }
+
+    /// From here on a member hears of everybody's changes. Says whether it did not before.
+    pub(super) fn make_aware(&mut self, id: MemberId) -> bool {
+        let at = self.unaware.binary_search(&id);
+        at.map(|at| self.unaware.remove(at)).is_ok()
+    }
+
+    pub(super) fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+        let bytes = self.presence.snapshot();
+        effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+    }
+
+    pub(super) fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.publish_awareness(effects);
+        let Some((bytes, author)) = self.presence.take_dirty() else { return };
+        self.awareness_at = Some(now);
+        let frame = Frame { bytes, kind: FrameKind::Notice };
+        let mut except = self.unaware.clone();
+        if let Some(author) = author
+            && let Err(at) = except.binary_search(&author)
+        {
+            except.insert(at, author);
+        }
+        effects.push(Effect::FanOut { frame, except });
+    }
+}

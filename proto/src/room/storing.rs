@@ -1,0 +1,143 @@
+//! When the room appends, collects garbage and writes a snapshot, and what it makes of the store's answers.
+//!
+//! What is durable is for [`super::saving`] to know.
+
+use super::editing::DELETIONS_SHARE;
+use super::effect::{Effect, Frame, FrameKind, Report};
+use super::saving::{self, Durable, ToAppend, Unsaved};
+use super::{Room, SnapshotBegun};
+use crate::log::LogPosition;
+use crate::time::Timestamp;
+use crate::update;
+use crate::wire::encode;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// How long after garbage was collected to make room in a full document it may be again.
+pub(super) const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
+/// How long after a failed snapshot the next one is tried; the log still holds everything.
+pub(super) const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
+
+impl Room {
+    /// Has garbage collected, soon, if the document is nearly full and there may be some.
+    pub(super) fn make_room(&mut self, now: Timestamp) {
+        let limit = self.limits.document_bytes_max;
+        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
+            let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
+            self.make_room_at.get_or_insert(soonest);
+        }
+    }
+
+    pub(super) fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let after = self.saving.known();
+        let entries = match self.saving.next(now, self.document.clocks()) {
+            Some(ToAppend::Entries(entries)) => entries,
+            Some(ToAppend::DifferenceFrom(durable)) => {
+                let mut entries = vec![saving::recovery_entry(now, self.document.difference(&durable))];
+                if after.is_none() {
+                    // What lies behind a hole is in no difference.
+                    entries.extend(self.document.orphans().map(|orphan| saving::recovery_entry(now, orphan)));
+                    entries.retain(|entry| entry.update[..] != update::EMPTY_UPDATE);
+                }
+                entries
+            }
+            None => return,
+        };
+        self.company.appending();
+        effects.push(Effect::Append { entries, after });
+    }
+
+    pub(super) fn appended(
+        &mut self,
+        now: Timestamp,
+        position: LogPosition,
+        before: LogPosition,
+        effects: &mut Vec<Effect>,
+    ) {
+        let known = self.saving.known().unwrap_or(LogPosition::START);
+        let Some(Durable { batch, is_check }) = self.saving.appended(now, position) else { return };
+        self.company.appended();
+        if before > known && (is_check || !self.company.has_others()) {
+            self.read_what_others_wrote(now, effects);
+        }
+        for (to, count) in batch.acks {
+            self.ack(to, true, count, effects);
+        }
+        for request in batch.answers {
+            effects.push(Effect::Answer { request, result: Ok(()) });
+        }
+        for Unsaved { entry, echo_to } in batch.entries {
+            if let Some(to) = echo_to
+                && self.members.get(&to).is_some_and(|member| member.lag.is_none())
+            {
+                let frame = Frame { bytes: encode::update(&entry.update), kind: FrameKind::Notice };
+                effects.push(Effect::Send { to, frame });
+            }
+        }
+    }
+
+    /// `None` also while something is on its way that a snapshot has to wait for: its end is an input.
+    pub(super) fn snapshot_due_at(&self) -> Option<Timestamp> {
+        let is_under_way = self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some();
+        let has_to_wait = self.document.is_compacting() || self.is_closing && !self.saving.is_saved();
+        if is_under_way || has_to_wait || self.document.has_orphans() {
+            return None;
+        }
+        if self.company.is_reading() {
+            return None;
+        }
+        let since = self.saving.unsnapshotted_since()?;
+        let leaves = self.is_closing || self.saving.since_snapshot() >= self.tuning.snapshot_after_bytes;
+        let by_time = since + self.tuning.snapshot_interval;
+        let by_idle = self.empty_since.map(|since| since + self.tuning.room_idle);
+        let due = if leaves { since } else { by_idle.map_or(by_time, |at| at.min(by_time)) };
+        Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
+    }
+
+    pub(super) fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
+        let makes_room = self.make_room_at.is_some_and(|at| now >= at);
+        if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
+            if self.make_room_at.take().is_some() {
+                self.made_room_at = Some(now);
+            }
+            if wants_snapshot {
+                self.snapshot_wanted = Some(SnapshotBegun {
+                    covers: self.company.take_read_up_to().unwrap_or(self.saving.position()),
+                    at: now,
+                    bytes: self.saving.since_snapshot(),
+                });
+            }
+            effects.push(Effect::Compact { parts });
+        }
+    }
+
+    pub(super) fn compacted(&mut self, base: Option<Bytes>, effects: &mut Vec<Effect>) {
+        self.document.compacted(base);
+        if let Some(begun) = self.snapshot_wanted.take() {
+            self.snapshot_in_flight = Some(begun);
+            effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+        }
+    }
+
+    /// The store has no use for a snapshot of what it does not have.
+    pub(super) fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        if let Some(begun) = self.snapshot_in_flight.take()
+            && !self.saving.is_void(begun.covers)
+        {
+            effects.push(Effect::Report(Report::StoreLost));
+            self.saving.lost();
+        }
+    }
+
+    pub(super) fn snapshotted(&mut self, now: Timestamp, saved: bool) {
+        let Some(begun) = self.snapshot_in_flight.take() else { return };
+        if saved {
+            self.snapshot_retry_at = None;
+            self.saving.snapshotted(begun.at, begun.bytes);
+        } else {
+            self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
+        }
+    }
+}
