@@ -34,7 +34,7 @@ export interface Client {
   /**
    * The dashboard `name` or `workspace/name`; the same object for the same dashboard until [Dashboard.destroy], which is the caller's.
    *
-   * @throws RangeError for a name with `.` or `..` between slashes, which no URL can say
+   * @throws RangeError for a name that no URL can say: with `.` or `..` between slashes, or a slash in front
    */
   dashboard(id: string, options?: OpenOptions): Dashboard
   /** Says who this is, on all dashboards. */
@@ -144,7 +144,7 @@ export function createClient(options: ClientOptions): Client {
 
 function split(id: string, workspace: string): [workspace: string, name: string] {
   // A URL with such a part means another one.
-  if (/(^|\/)\.\.?(\/|$)/.test(id)) throw new RangeError(`no dashboard is called ${id}`)
+  if (/^\/|(^|\/)\.\.?(\/|$)/.test(id)) throw new RangeError(`no dashboard is called ${id}`)
   const at = id.indexOf('/')
   return at < 0 ? [workspace, id] : [id.slice(0, at), id.slice(at + 1)]
 }

@@ -92,7 +92,7 @@ export class Connection {
   #isWanted = false
   #isAskingForToken = false
   #tokenAttempts = 0
-  #tokenTimer: ReturnType<typeof setTimeout> | null = null
+  #tokenTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(doc: Y.Doc, awareness: Awareness, options: ConnectionOptions) {
     this.status = this.#status
@@ -229,8 +229,7 @@ export class Connection {
 
   /** Forgets the attempt that is due later. */
   #stayAway(): void {
-    if (this.#tokenTimer !== null) clearTimeout(this.#tokenTimer)
-    this.#tokenTimer = null
+    clearTimeout(this.#tokenTimer)
   }
 
   #opened(): void {

@@ -95,7 +95,7 @@ export class Dashboard {
   readonly #saveState = new Signal<SaveState>('saved')
   readonly #access = new Signal<Access>('unknown')
   readonly #refusal = new Signal<Refusal | null>(null)
-  readonly #isKept: Signal<boolean>
+  readonly #isKept = new Signal(false)
   readonly #awareness = new Signal<Awareness | null>(null)
   #live: Live | null = null
   #becomeReady: () => void = () => {}
@@ -121,7 +121,7 @@ export class Dashboard {
     this.saveState = this.#saveState
     this.access = this.#access
     this.refusal = this.#refusal
-    this.isKept = this.#isKept = new Signal(options.persist)
+    this.isKept = this.#isKept
     this.ready = new Promise(resolve => { this.#becomeReady = resolve })
   }
 

@@ -17,10 +17,10 @@ export class Persistence {
   readonly loaded: Promise<void>
   /** Whether some tab had left edits here that nobody has seen saved; known before they are loaded. */
   readonly hasUnsaved: Promise<boolean>
-  /** Whether the browser keeps what is edited, as far as it has said: it may refuse, or be full. */
+  /** Whether the browser keeps what is edited, as far as it has said: it may take its time, refuse, or be full. */
   readonly isKept: Readable<boolean>
 
-  readonly #isKept = new Signal(true)
+  readonly #isKept = new Signal(false)
   readonly #opened: Promise<IndexeddbPersistence | null>
   readonly #mark: string
   #provider: IndexeddbPersistence | null = null
@@ -34,13 +34,22 @@ export class Persistence {
     this.isKept = this.#isKept
     this.#mark = `${UNSAVED}${doc.clientID}`
     this.#opened = readMarks(name).then(marks => {
+      if (this.#isDestroyed) return null
       this.#marks = marks
-      if (!this.#isDestroyed) this.#provider = new IndexeddbPersistence(name, doc)
-      return this.#provider
-    }).catch(() => {
-      this.#isKept.set(false)
-      return null
-    })
+      this.#isKept.set(true)
+      const provider = this.#provider = new IndexeddbPersistence(name, doc)
+      // A database that the user had cleared meanwhile throws, and would throw out of every edit.
+      const store = provider._storeUpdate
+      doc.off('update', store)
+      doc.on('update', provider._storeUpdate = (update, origin) => {
+        try {
+          store(update, origin)
+        } catch {
+          this.#isKept.set(false)
+        }
+      })
+      return provider
+    }).catch(() => null)
     this.hasUnsaved = this.#opened.then(() => this.#marks.length > 0)
     this.loaded = this.#opened.then(provider => provider?.whenSynced).then(() => {})
   }

@@ -127,8 +127,8 @@ describe('what the browser keeps', () => {
     const server = new MemoryServer()
     server.isReachable = false
     const dashboard = client({ server, persist: true, url: 'http://six' }).dashboard('test')
-    await settled()
-    expect(dashboard.isKept.get()).toBe(true)
+    expect(dashboard.isKept.get()).toBe(false)
+    await eventually(() => dashboard.isKept.get())
     const { put } = IDBObjectStore.prototype
     IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError') }
     try {
@@ -140,6 +140,22 @@ describe('what the browser keeps', () => {
     }
     dashboard.meta.set({ title: 'there is room' })
     await eventually(() => dashboard.isKept.get())
+  })
+
+  it('may be cleared at any time, and edits go on', async () => {
+    const server = new MemoryServer()
+    const dashboard = joined(server, { persist: true, url: 'http://eight' })
+    await live(dashboard)
+    await eventually(() => dashboard.isKept.get())
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = () => { throw new DOMException('The database connection is closing.', 'InvalidStateError') }
+    try {
+      dashboard.meta.set({ title: 'saved' })
+      await eventually(() => dashboard.saveState.get() === 'saved' && !dashboard.isKept.get())
+      expect(server.doc.getMap('meta').get('title')).toBe('saved')
+    } finally {
+      IDBDatabase.prototype.transaction = transaction
+    }
   })
 
   it('survives a database that is not this package’s', async () => {
