@@ -73,7 +73,7 @@
     Asset {
         path: "/inspector.css",
         content_type: "text/css; charset=utf-8",
-        tag: "\"9a4fc8498703d31e\"",
+        tag: "\"dd24b9b80f2b59b5\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/inspector.css")),
     },
@@ -87,7 +87,7 @@
     Asset {
         path: "/inspector.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"1a5e08c825710c10\"",
+        tag: "\"32844b579a33e146\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/inspector.js")),
     },

@@ -42,6 +42,7 @@ export class WatchedDocument {
   readonly #below = new Map<string, Change>()
   readonly #children = new WeakMap<object, Children | null>()
   #roots: readonly string[] = []
+  #rootCount = 0
   #version = 0
   #drawing: ReturnType<typeof setTimeout> | undefined
   #fading: ReturnType<typeof setTimeout> | undefined
@@ -59,7 +60,7 @@ export class WatchedDocument {
 
   /** The root types by name. */
   get roots(): Children {
-    return { shown: this.#roots.map(name => [name, rootOf(this.doc, name)]), total: this.doc.share.size }
+    return { shown: this.#roots.map(name => [name, rootOf(this.doc, name)]), total: this.#rootCount }
   }
 
   /** What is in a value of the document; `null` for what can have nothing in it. */
@@ -106,8 +107,9 @@ export class WatchedDocument {
   }
 
   readonly #changed = (transaction: Y.Transaction): void => {
-    if (this.#roots.length < Math.min(this.doc.share.size, CHILDREN_MAX)) {
-      this.#roots = [...this.doc.share.keys()].slice(0, CHILDREN_MAX).sort()
+    if (this.#rootCount !== this.doc.share.size) {
+      this.#rootCount = this.doc.share.size
+      this.#roots = firstOf([...this.doc.share.keys()])
     }
     for (const type of transaction.changed.keys()) this.#children.delete(type)
     // The first state is nobody's change.
@@ -187,8 +189,12 @@ function childrenOf(value: object): Children | null {
 function mapChildren(map: Y.Map<unknown>): Children {
   const keys: string[] = []
   for (const [key, item] of map._map) if (!item.deleted) keys.push(key)
-  const shown = (keys.length > SORTED_MAX ? keys : keys.sort()).slice(0, CHILDREN_MAX)
-  return { shown: shown.map(key => [key, map._map.get(key)?.content.getContent().at(-1)]), total: keys.length }
+  return { shown: firstOf(keys).map(key => [key, map._map.get(key)?.content.getContent().at(-1)]), total: keys.length }
+}
+
+/** The keys that are shown. */
+function firstOf(keys: string[]): string[] {
+  return (keys.length > SORTED_MAX ? keys : keys.sort()).slice(0, CHILDREN_MAX)
 }
 
 function listed(first: readonly unknown[], total: number): Children {
