@@ -73,7 +73,7 @@ export function fit(box: Box): Box {
 }
 
 /** Which widget comes first when all stand in one column. */
-export function readingOrder(arranged: Boxes): string[] {
+function readingOrder(arranged: Boxes): string[] {
   return Object.keys(arranged).sort((a, b) => {
     const [one, other] = [arranged[a] as Box, arranged[b] as Box]
     return one.y - other.y || one.x - other.x || (a < b ? -1 : 1)

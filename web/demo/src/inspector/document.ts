@@ -2,14 +2,14 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 /** Something in the document that just changed, and who did it. */
-export interface Change {
+interface Change {
   readonly at: number
   readonly who: string
   readonly color: string
 }
 
 /** What stands in the document below a key or an index. */
-export type Child = readonly [key: string, value: unknown]
+type Child = readonly [key: string, value: unknown]
 
 /** The first of what is in something, and how much there is. */
 export interface Children {
