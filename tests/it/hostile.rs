@@ -837,7 +837,7 @@ async fn hostile_09_characters_in_an_array_keep_no_reader_busy() {
 #[tokio::test]
 async fn hostile_09_content_that_all_conflicts_costs_nobody_else_anything() {
     // Every item conflicts with all before it: each of 20,000 is compared with up to 40,000 others. Clients of the same
-    // document suffer by it; that is between those who share it.
+    // document suffer by it; why that is not bounded is said in docs/PROTOCOL.md.
     let count = 20_000;
     let value = [1, 126];
     let mut structs = vec![forge::in_root("t", ANY, &value)];
