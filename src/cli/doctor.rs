@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
-use crate::store::{self, CheckReport, Store, StoreUrl};
+use crate::store::{self, CheckReport, Store};
 
 /// How a check came out.
 enum Finding {
@@ -82,12 +82,10 @@ fn files(config: &Config) -> Finding {
 }
 
 async fn keeping(config: &Config) -> Vec<Finding> {
-    if let StoreUrl::Directory(directory) = &config.store {
-        match directory.try_exists() {
-            Ok(true) => {}
-            Ok(false) => return vec![Fine(format!("{} is not there yet; the first start makes it", config.store))],
-            Err(error) => return vec![Broken(format!("{} cannot be reached: {error}", config.store))],
-        }
+    match store::is_there(&config.store) {
+        Ok(true) => {}
+        Ok(false) => return vec![Fine(format!("{} holds no store yet; the first start makes one", config.store))],
+        Err(error) => return vec![Broken(format!("{} cannot be opened: {error}", config.store))],
     }
     let (url, options) = (config.store.clone(), config.store_config());
     let opened = tokio::task::spawn_blocking(move || store::open(&url, &options)).await;
