@@ -195,10 +195,10 @@ impl Refusal {
         )
     }
 
-    /// The knobs that decide about it, with commas between; empty if none does.
+    /// The knobs that decide about it, with commas between; `None` if none does.
     #[must_use]
-    pub fn knobs(self) -> &'static str {
-        match self {
+    pub fn knobs(self) -> Option<&'static str> {
+        Some(match self {
             Refusal::AwarenessLimit => "awareness-state-bytes-max",
             Refusal::FrameTooLarge => "frame-bytes-max",
             Refusal::DocumentTooLarge => "document-bytes-max",
@@ -212,8 +212,8 @@ impl Refusal {
             Refusal::Pending => "pending-bytes-max",
             Refusal::SocketDocuments => "documents-per-socket-max",
             Refusal::Stateless => "stateless-bytes-max",
-            _ => "",
-        }
+            _ => return None,
+        })
     }
 }
 

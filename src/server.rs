@@ -236,7 +236,7 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
             // The first is told at once: somebody may be trying something out.
             told_at = (!news.is_empty()).then(Instant::now);
             for (reason, times) in news {
-                info!(reason = reason.as_str(), times, knobs = reason.knobs(), "refused to clients");
+                info!(reason = reason.as_str(), times, settings = reason.knobs(), "refused to clients");
             }
         }
         registry.relieve().await;
