@@ -329,8 +329,8 @@ impl Doorkeeper for Door {
         match self.0.join_again(address) {
             Ok(permit) => Ok(Box::new(permit)),
             Err(Crowded::Joins { retry_after }) => Err(session::Crowded::Joins(retry_after)),
-            Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions_per_address_max reached, try again")),
-            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions_max reached, try again")),
+            Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions-per-address-max reached, try again")),
+            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions-max reached, try again")),
         }
     }
 }
