@@ -950,11 +950,7 @@ async fn any_path_serves_hocuspocus_when_the_first_message_is_its() {
     socket.send("doc", STEP1).await;
     socket.until("doc", |frame| frame == READ_WRITE).await;
     // Where a path names a dashboard the server speaks first, and a provider then begins with what waited for a socket.
-    let early = [
-        live(&forge::letters(9, 0, 1)),
-        forge::awareness(&[(9, 1, r#"{"user":1}"#)]),
-        b"\x05\x02hi".to_vec(),
-    ];
+    let early = [live(&forge::letters(9, 0, 1)), forge::awareness(&[(9, 1, r#"{"user":1}"#)]), b"\x05\x02hi".to_vec()];
     for first in early {
         let mut socket = Socket { peer: house.y_websocket("/collaboration").await };
         socket.send("doc", &first).await;
