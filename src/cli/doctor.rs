@@ -1,6 +1,6 @@
 //! `ydash doctor`: looks at everything a start depends on, and says what is wrong and what to do.
 //!
-//! It changes nothing, except that an embedded store that is not there yet is not made either.
+//! It makes nothing that is not there, and changes nothing but the list of names in a Redis, which it completes.
 
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -116,6 +116,7 @@ fn judge(report: &CheckReport) -> Vec<Finding> {
         findings
             .push(Odd(format!("{} damaged records are set aside; newer snapshots stand for them", report.set_aside)));
     }
+    findings.extend(report.remarks.iter().cloned().map(Odd));
     findings.extend(report.damaged.iter().map(|record| {
         let place = record.position.map_or("snapshot".into(), |position| format!("log entry {position}"));
         Broken(format!("{}: {place}: {}", record.dashboard, record.why))

@@ -193,6 +193,8 @@ pub struct CheckReport {
     pub damaged_total: u64,
     /// Damaged records that newer snapshots have made unneeded; kept for inspection.
     pub set_aside: u64,
+    /// What the operator may want to know, in words.
+    pub remarks: Vec<String>,
 }
 
 impl CheckReport {
