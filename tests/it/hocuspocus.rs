@@ -303,6 +303,55 @@ async fn rule_2_7_1_a_socket_on_which_nobody_is_let_in_ends() {
     admitted.is_silent().await;
 }
 
+/// A socket that sends more than it may is read later, and that must not be what lets it stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_1_the_deadline_is_absolute_whatever_comes_meanwhile() {
+    let house =
+        House::with_tokens_and(&["--auth-timeout=1s", "--session-message-rate=10", "--session-message-burst=20"]).await;
+    let wrong = hocuspocus::token(&Address::new("doc"), "wrong", None);
+    let heartbeats = vec![Frame::Binary(hocuspocus::HEARTBEAT.into()); 400];
+    let pings = vec![Frame::Ping("?".into()); 400];
+    let tokens = vec![Frame::Binary(wrong); 400];
+    let mut ends = Vec::new();
+    for flood in [heartbeats, pings, tokens] {
+        for drips in [false, true] {
+            let socket = house.socket().await.peer.socket;
+            let flood = flood.clone();
+            ends.push(tokio::spawn(async move {
+                let began = Instant::now();
+                let (mut speaks, mut hears) = socket.split();
+                let speaking = async {
+                    for frame in flood {
+                        speaks.feed(frame).await?;
+                        if drips {
+                            speaks.flush().await?;
+                            tokio::time::sleep(Duration::from_millis(30)).await;
+                        }
+                    }
+                    speaks.flush().await
+                };
+                let hearing = async {
+                    loop {
+                        match hears.next().await.expect("a close frame")? {
+                            Frame::Close(close) => {
+                                return Ok::<_, tokio_tungstenite::tungstenite::Error>(close.unwrap());
+                            }
+                            _ => {}
+                        }
+                    }
+                };
+                let (_, close) = tokio::join!(speaking, timeout(WITHIN, hearing));
+                (close.unwrap().unwrap(), began.elapsed())
+            }));
+        }
+    }
+    for end in ends {
+        let (close, after) = end.await.unwrap();
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (4408, "Connection Timeout"));
+        assert!(after < Duration::from_secs(8), "{after:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_2_7_2_who_is_let_in_hears_so_and_sees_who_is_here() {
     let house = House::open(&[]).await;
@@ -720,6 +769,43 @@ async fn rule_2_8_a_socket_that_gives_no_sign_of_life_ends_with_a_code_after_whi
         assert_eq!((ended.code, ended.reason.as_str()), (4408, "Connection Timeout"));
     };
     tokio::join!(lives, dies);
+}
+
+/// While it sends more than it may, what it says is read late; that is not its silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_8_who_is_read_late_is_neither_called_silent_nor_kept_from_hearing_of_the_end() {
+    let house = House::open(&["--idle-timeout=2s", "--session-message-rate=10", "--session-message-burst=10"]).await;
+    let mut talkative = house.socket().await;
+    talkative.join(V4, "doc", "").await;
+    let mut other = house.y_websocket("/doc?acks=1").await;
+    other.expect(|frame| frame == STEP1).await;
+    for at in 0..60 {
+        talkative.feed("doc", &live(&forge::letters(9, at, 1))).await;
+        other.feed(live(&forge::letters(8, at, 1))).await;
+    }
+    talkative.peer.flush().await;
+    other.flush().await;
+    let acks = async {
+        let mut acks = 0;
+        while acks < 60 {
+            acks += usize::from(talkative.next().await.1 == SAVED);
+        }
+    };
+    // Three times as long as they may be silent.
+    tokio::join!(acks, async { assert_eq!(other.statuses(60).await, (60, 0)) });
+    for at in 60..260 {
+        talkative.feed("doc", &live(&forge::letters(9, at, 1))).await;
+        other.feed(live(&forge::letters(8, at, 1))).await;
+    }
+    talkative.peer.flush().await;
+    other.flush().await;
+    talkative.until("doc", |frame| frame == SAVED).await;
+    house.shutdown.begin();
+    let began = Instant::now();
+    let (end, _) = tokio::join!(talkative.peer.ended(), other.ended());
+    assert_eq!(end.code, 1012);
+    house.until("all sessions are over", |house| house.metrics.sessions.get() == 0).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "what they sent would take 20 s to read");
 }
 
 // 2.9: ends.
