@@ -4,7 +4,8 @@
 //! says meanwhile waits here, within bounds. One that was denied stays so until another token comes: everything else about it is
 //! ignored. What concerns a single document never ends the socket, unless its client can only be helped by coming back.
 
-use super::reader::{End, Reader, Taken, Talk, question_bucket};
+use super::questions::Questions;
+use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Admitted, Crowded, Place, Sessions};
 use crate::metrics::Refusal;
@@ -102,8 +103,17 @@ struct Live {
     /// When to show who is here to a client that has not asked anything.
     introduce_at: Option<Instant>,
     turns: Turns,
-    questions: TokenBucket,
+    questions: Questions,
     _place: Place,
+}
+
+impl Live {
+    /// Its client's question goes to the room. One that made another one superfluous counts for both: a provider begins to count
+    /// anew with each.
+    fn asks(&mut self) {
+        self.turns.client_asked();
+        self.introduce_at = None;
+    }
 }
 
 /// How an attempt to open a document ended.
@@ -415,7 +425,7 @@ impl Documents {
             ask_token_at,
             introduce_at: echoes.then(|| Instant::now() + TOKEN_GRACE),
             turns: Turns::default(),
-            questions: question_bucket(reader.now()),
+            questions: Questions::new(reader.now()),
             _place: place,
         };
         document.phase = Phase::Live(Box::new(live));
@@ -515,9 +525,13 @@ impl Documents {
             }
             ClientMessage::Common(Message::Awareness(body)) => reader.read_awareness(body, member)?,
             ClientMessage::Common(Message::SyncStep1(have)) => {
-                live.turns.client_asked();
-                live.introduce_at = None;
-                reader.read_question(have, member, &mut live.questions).await?
+                let question = reader.read_question(have.clone(), member).await?;
+                if !reader.may_ask(&mut live.questions, &live.room, &have) {
+                    self.reschedule();
+                    return Ok(());
+                }
+                live.asks();
+                question
             }
             ClientMessage::Common(Message::SyncStep2(update)) => {
                 let update = reader.scan(update, None).await?;
@@ -629,6 +643,11 @@ impl Documents {
                     let hold = if self.began.elapsed() < REFUSAL_HOLD { REFUSAL_HOLD } else { Duration::ZERO };
                     return Err(End::Close(CloseCode::Reset, hold));
                 }
+                if let Some(have) = live.questions.due(reader.now(), &live.room) {
+                    let question = reader.read_question(have, live.member).await?;
+                    live.asks();
+                    live.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))?;
+                }
                 if live.introduce_at.take_if(|at| now >= *at).is_some() {
                     let introduced = live.room.input(Input::QueryAwareness { member: live.member }).await;
                     introduced.map_err(|_| End::with(CloseCode::Internal))?;
@@ -705,7 +724,10 @@ fn due_at(document: &Document, patience: Duration) -> Option<Instant> {
         Phase::Waiting { asked_at: Some(asked_at), .. } => Some(*asked_at + TOKEN_GRACE),
         Phase::Waiting { since, .. } => Some(*since + patience),
         Phase::Admitted { again_at, .. } => Some(*again_at),
-        Phase::Live(live) => [live.introduce_at, live.ask_token_at, live.expires_at].into_iter().flatten().min(),
+        Phase::Live(live) => {
+            let due = [live.introduce_at, live.ask_token_at, live.expires_at, live.questions.due_at()];
+            due.into_iter().flatten().min()
+        }
         Phase::Opening { .. } | Phase::Denied => None,
     }
 }

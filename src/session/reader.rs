@@ -3,6 +3,7 @@
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::SessionsConfig;
+use super::questions::Questions;
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::{Call, Calls, Outbox, REFUSAL_HOLD, hold};
@@ -34,10 +35,6 @@ const READ_BYTES: usize = 64 << 10;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to answer a close. A drain waits for it, too.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a session may ask for what it lacks (SyncStep1), at once and in the long run. An answer may cost as much as the
-/// document is large; stock clients ask once per connection, or every so many seconds (`resyncInterval`).
-const QUESTIONS_BURST: u32 = 8;
-const QUESTIONS_PER_SECOND: u32 = 1;
 /// A message beyond this is scanned on a thread that may take its time.
 const LARGE_MESSAGE: usize = 128 << 10;
 
@@ -97,36 +94,41 @@ pub(super) trait Talk {
 pub(super) struct OneDocument<'a> {
     room: &'a RoomHandle,
     member: MemberId,
-    questions: TokenBucket,
+    questions: Questions,
     is_first: bool,
 }
 
 impl<'a> OneDocument<'a> {
     pub(super) fn new(room: &'a RoomHandle, member: MemberId) -> OneDocument<'a> {
-        OneDocument { room, member, questions: question_bucket(Timestamp(0)), is_first: true }
+        OneDocument { room, member, questions: Questions::new(Timestamp(0)), is_first: true }
     }
 }
 
 impl Talk for OneDocument<'_> {
-    type Event = core::convert::Infallible;
+    type Event = ();
 
     async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<Taken, End> {
         if core::mem::take(&mut self.is_first) && hocuspocus::is_greeting(&message) {
             return Err(End::Greeted(message));
         }
-        let Some(input) = reader.read_message(message, self.member, &mut self.questions).await? else {
-            return Ok(Taken::Yes);
-        };
-        self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))?;
+        if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
+            self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))?;
+        }
         Ok(Taken::Yes)
     }
 
-    async fn wait(&mut self) -> Self::Event {
-        core::future::pending().await
+    async fn wait(&mut self) {
+        match self.questions.due_at() {
+            // Boxed, so that a session which has none waiting is no larger for it.
+            Some(due_at) => Box::pin(sleep_until(due_at)).await,
+            None => core::future::pending().await,
+        }
     }
 
-    async fn attend(&mut self, _: &mut Reader<'_>, event: Self::Event) -> Result<(), End> {
-        match event {}
+    async fn attend(&mut self, reader: &mut Reader<'_>, (): ()) -> Result<(), End> {
+        let Some(have) = self.questions.due(reader.now(), self.room) else { return Ok(()) };
+        let question = reader.read_question(have, self.member).await?;
+        self.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
     async fn dismissed(&mut self, _: &mut Reader<'_>, _: MemberId, _: CloseCode) -> Result<(), End> {
@@ -167,11 +169,6 @@ impl Talk for Refused {
     }
 
     async fn leave(&mut self) {}
-}
-
-/// The budget of one document's SyncStep1 on one socket.
-pub(super) fn question_bucket(now: Timestamp) -> TokenBucket {
-    TokenBucket::new(QUESTIONS_BURST, QUESTIONS_PER_SECOND, now)
 }
 
 pub(super) struct Reader<'a> {
@@ -515,10 +512,14 @@ impl<'a> Reader<'a> {
         &mut self,
         frame: Bytes,
         member: MemberId,
-        questions: &mut TokenBucket,
+        room: &RoomHandle,
+        questions: &mut Questions,
     ) -> Result<Option<Input>, End> {
         match wire::decode(&frame) {
-            Ok(Message::SyncStep1(have)) => self.read_question(have, member, questions).await.map(Some),
+            Ok(Message::SyncStep1(have)) => {
+                let question = self.read_question(have.clone(), member).await?;
+                Ok(self.may_ask(questions, room, &have).then_some(question))
+            }
             Ok(Message::SyncStep2(update)) => {
                 let update = self.scan(update, None).await?;
                 Ok(Some(Input::Update { member, update }))
@@ -555,13 +556,17 @@ impl<'a> Reader<'a> {
         self.metrics.refusals.inc(Refusal::UnknownMessage);
     }
 
+    /// Whether a SyncStep1 that was read is to be answered at once.
+    pub(super) fn may_ask(&self, questions: &mut Questions, room: &RoomHandle, have: &Bytes) -> bool {
+        let may = questions.ask(self.now(), room, have);
+        if !may {
+            self.count(Refusal::Rate);
+        }
+        may
+    }
+
     /// A SyncStep1.
-    pub(super) async fn read_question(
-        &mut self,
-        have: Bytes,
-        member: MemberId,
-        budget: &mut TokenBucket,
-    ) -> Result<Input, End> {
+    pub(super) async fn read_question(&mut self, have: Bytes, member: MemberId) -> Result<Input, End> {
         let limits = &self.config.limits;
         let decoded = if have.len() > LARGE_MESSAGE {
             let limits = limits.clone();
@@ -572,10 +577,7 @@ impl<'a> Reader<'a> {
             StateVector::decode(&have, limits)
         };
         match decoded {
-            Ok(have) => {
-                wait_for(budget, self.started, 1, &self.metrics).await;
-                Ok(Input::SyncStep1 { member, have })
-            }
+            Ok(have) => Ok(Input::SyncStep1 { member, have }),
             Err(failure) => {
                 debug!(%failure, "state vector refused");
                 Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
@@ -632,17 +634,6 @@ impl<'a> Reader<'a> {
 
 fn elapsed(started: Instant) -> Timestamp {
     Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Waits until `bucket` has `n` tokens for a session that began at `started`.
-async fn wait_for(bucket: &mut TokenBucket, started: Instant, n: u32, metrics: &Metrics) {
-    let mut was_slowed = false;
-    while let Err(wait) = bucket.take(elapsed(started), n) {
-        if !core::mem::replace(&mut was_slowed, true) {
-            metrics.refusals.inc(Refusal::Rate);
-        }
-        sleep(wait).await;
-    }
 }
 
 /// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.

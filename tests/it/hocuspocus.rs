@@ -418,6 +418,93 @@ async fn rule_2_7_3_every_question_is_answered_by_a_state_and_a_question() {
     }
 }
 
+/// As `forceSyncInterval` and `resyncInterval` make them, the latter in the other dialect. Of a large document an answer costs much, so
+/// they are answered at their pace, the newest for all that wait; whatever else is said does not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_3_questions_beyond_the_rate_are_answered_together_and_nothing_waits_for_them() {
+    const LETTERS: usize = 3 << 20;
+    let house = House::open(&[]).await;
+    let question = sync_step1(&[vec![1, 9], forge::var_uint(LETTERS as u64)].concat());
+    for version in [V2, V3, V4] {
+        let (large, other) = (format!("large-{version:?}"), format!("other-{version:?}"));
+        let mut socket = house.socket().await;
+        socket.join(version, &large, "token").await;
+        socket.join(version, &other, "token").await;
+        socket.send(&large, &live(&forge::letters(9, 0, LETTERS))).await;
+        socket.reads(&large, &[SAVED]).await;
+        let (mut states, mut questions) = (0, 0);
+        for _ in 0..8 {
+            socket.send(&large, &question).await;
+            socket.reads(&large, &[NOTHING_NEW]).await;
+            assert!(socket.next().await.1.starts_with(&[0, 0]));
+        }
+        let began = Instant::now();
+        for _ in 0..32 {
+            socket.feed(&large, &question).await;
+        }
+        socket.feed(&other, &live(&forge::letters(9, 0, 1))).await;
+        socket.peer.flush().await;
+        let mut is_saved = false;
+        while !is_saved {
+            let (from, message) = socket.next().await;
+            states += u32::from(from == large && message == NOTHING_NEW);
+            questions += u32::from(from == large && message.starts_with(&[0, 0]));
+            is_saved = from == other && message == SAVED;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "one by one they take half a minute: {:?}", began.elapsed());
+        // The last ones have an answer soon, and each has its question: a provider answers that, and counts on the ack.
+        while let Some(frame) = socket.peer.next_within(Duration::from_secs(3)).await {
+            let message = frame.strip_prefix(&Address::new(&large).prefix()[..]).unwrap_or_default();
+            states += u32::from(message == NOTHING_NEW);
+            questions += u32::from(message.starts_with(&[0, 0]));
+        }
+        assert_eq!(states, questions);
+        assert!((1..16).contains(&questions), "{questions}");
+        for _ in 0..questions + 8 {
+            socket.feed(&large, NOTHING_NEW).await;
+        }
+        socket.peer.flush().await;
+        for _ in 0..questions + 8 {
+            socket.reads(&large, &[SAVED]).await;
+        }
+        // As exact as before: behind a hole it is asked out of turn.
+        socket.send(&large, &live(&forge::letters(8, 1, 1))).await;
+        socket.until(&large, |frame| frame.starts_with(&[0, 0])).await;
+        socket.send(&large, &sync_step2(&forge::letters(8, 0, 2))).await;
+        socket.reads(&large, &[SAVED]).await;
+        socket.is_silent().await;
+    }
+    let mut other = house.y_websocket("/large-V4?acks=1").await;
+    other.expect(|frame| frame.starts_with(&[0, 0])).await;
+    for _ in 0..40 {
+        other.feed(question.clone()).await;
+    }
+    let began = Instant::now();
+    other.send(live(&forge::letters(7, 0, 1))).await;
+    assert_eq!(other.statuses(1).await, (1, 0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    other.expect(|frame| frame.starts_with(&[0, 1])).await;
+}
+
+/// Of a small document an answer is cheap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_3_questions_of_a_small_document_never_wait() {
+    let house = House::open(&[]).await;
+    for version in [V2, V3, V4] {
+        let mut socket = house.socket().await;
+        socket.join(version, "doc", "token").await;
+        let began = Instant::now();
+        for _ in 0..60 {
+            socket.send("doc", STEP1).await;
+            socket.reads("doc", &[NOTHING_NEW, STEP1]).await;
+            socket.send("doc", NOTHING_NEW).await;
+            socket.reads("doc", &[SAVED]).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        socket.is_silent().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_2_7_4_one_ack_for_each_update_and_answer_and_for_nothing_else() {
     let house = House::open(&[]).await;
