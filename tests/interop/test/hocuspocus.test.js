@@ -209,6 +209,22 @@ for (const version of providers) {
       assert.deepEqual([line.opened, line.closes], [1, []])
     })
 
+    test('a document that is synced by force all the time holds nothing up', async t => {
+      const line = Line.open(t, version, url())
+      const room = freshRoom()
+      const forced = line.join(`${room}-forced`, { forceSyncInterval: 300 })
+      const [other, far] = [line.join(`${room}-other`), join(t, `${room}-other`)]
+      await Promise.all([forced.saved(), other.saved(), far.saved()])
+      await sleep(7_000) // longer than a budget for single questions lasts
+      other.map.set('key', 1)
+      await eventually(() => far.map.get('key') === 1, AT_ONCE)
+      for (let round = 0; round < 3; round++) {
+        forced.map.set('round', round)
+        await eventually(() => forced.unsynced === 0, AT_ONCE)
+      }
+      assert.deepEqual([line.opened, line.closes], [1, []])
+    })
+
     test('stateless messages go both ways', async t => {
       const room = freshRoom()
       const [alice, bob, other] = [join(t, room), join(t, room), join(t, `${room}-other`)]
