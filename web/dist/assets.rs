@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"a84f40c5deec6d86\"",
+        tag: "\"d85cd8214392b938\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },

@@ -50,6 +50,9 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const [held, setHeld] = useState<Gesture['id'] | null>(null)
   const gesture = useRef<Gesture | null>(null)
   const released = useRef<string | null>(null)
+  /** A widget whose lock could not be had by taking over: who claims the most forbids nothing. */
+  const insisted = useRef<string | null>(null)
+  const mayTouch = useCallback((id: string): boolean => dashboard.locks.acquire(id) || insisted.current === id, [dashboard])
   const latest = useRef({ arranged, width })
   latest.current = { arranged, width }
 
@@ -114,14 +117,14 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const grab = useCallback((event: ReactPointerEvent, id: string, kind: Gesture['kind']) => {
     const from = rectOf(latest.current.arranged[id] as Box, latest.current.width)
     if (event.button !== 0 || gesture.current !== null || isNarrow) return
-    if (!dashboard.locks.acquire(id)) {
+    if (!mayTouch(id)) {
       announce(`${dashboard.locks.holder(id)?.user.name ?? 'Somebody'} is busy with it. Take over first.`, true)
       return
     }
     event.currentTarget.setPointerCapture(event.pointerId)
     const [x, y] = [event.clientX, event.clientY + scrollY]
     const endStep = dashboard.undo.begin()
-    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true) end() })
+    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true && insisted.current !== id) end() })
     const finish = (): void => {
       unwatch()
       endStep()
@@ -129,7 +132,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     }
     gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, frame: requestAnimationFrame(follow), isMoved: false }
     setHeld(id)
-  }, [dashboard, end, follow, isNarrow])
+  }, [dashboard, end, follow, isNarrow, mayTouch])
 
   useEffect(() => {
     const move = (event: PointerEvent): void => {
@@ -168,7 +171,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   /** One step by keyboard. */
   const nudge = useCallback((id: string, by: Partial<Record<keyof Box, number>>) => {
     const box = latest.current.arranged[id]
-    if (box === undefined || !dashboard.locks.acquire(id)) return
+    if (box === undefined || !mayTouch(id)) return
     const to = fit({ x: box.x + (by.x ?? 0), y: box.y + (by.y ?? 0), w: box.w + (by.w ?? 0), h: box.h + (by.h ?? 0) })
     // A step up or down has to pass whoever stands there, or compacting takes it back.
     const inColumns = Object.entries(latest.current.arranged).filter(([other, one]) => other !== id && one.x < to.x + to.w && one.x + one.w > to.x).map(([, one]) => one)
@@ -184,12 +187,16 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     announce(isDone && now !== undefined
       ? `${name}: column ${now.x + 1}, row ${now.y + 1}, ${now.w} wide, ${now.h} high`
       : `${name} cannot go there`)
-  }, [dashboard, put])
+  }, [dashboard, put, mayTouch])
 
   /** Takes a widget from whoever is busy with it, for long enough to begin something. */
   const takeOver = useCallback((id: string) => {
     dashboard.locks.takeOver(id)
-    setTimeout(() => { dashboard.locks.release(id) }, TAKE_OVER)
+    if (dashboard.locks.holder(id)?.isSelf !== true) insisted.current = id
+    setTimeout(() => {
+      dashboard.locks.release(id)
+      if (insisted.current === id) insisted.current = null
+    }, TAKE_OVER)
   }, [dashboard])
 
   useView(rects, board)
