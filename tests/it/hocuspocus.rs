@@ -122,6 +122,9 @@ async fn rule_2_5_another_token_changes_what_a_live_session_may_do() {
         socket.reads(&name, &[READ_WRITE, STEP1]).await;
         socket.send(&name, &sync_step2(&forge::letters(9, 0, 1))).await;
         witness.reads(&name, &[&live(&forge::letters(9, 0, 1))]).await;
+        // The provider does not count its answer, but what was refused: a refusal leaves its count as it is.
+        socket.reads(&name, &[SAVED]).await;
+        socket.is_silent().await;
         socket.send(&name, &live(&forge::letters(9, 1, 1))).await;
         socket.reads(&name, &[SAVED]).await;
         witness.reads(&name, &[&live(&forge::letters(9, 1, 1))]).await;
@@ -130,6 +133,42 @@ async fn rule_2_5_another_token_changes_what_a_live_session_may_do() {
         socket.reads(&name, &[READ_ONLY]).await;
         socket.send(&name, &live(&forge::letters(9, 2, 1))).await;
         socket.reads(&name, &[REFUSED]).await;
+        // Who asks begins to count anew.
+        socket.send(&name, &sync_step1(&[1, 9, 2])).await;
+        socket.take_frames(&name, 2).await;
+        socket.send_token(version, &name, "editor").await;
+        socket.reads(&name, &[READ_WRITE, &sync_step1(&[1, 9, 2])]).await;
+        socket.feed(&name, &sync_step2(&forge::letters(9, 2, 1))).await;
+        socket.send(&name, &sync_step2(&forge::letters(9, 2, 1))).await;
+        socket.reads(&name, &[SAVED]).await;
+        socket.is_silent().await;
+    }
+}
+
+/// As many times as it was refused, once all of it is durable, and not while it is refused again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_7_5_what_was_refused_and_is_saved_after_all_is_acknowledged() {
+    let house = House::with_tokens().await;
+    for version in [V2, V3, V4] {
+        let name = format!("healed-{version:?}");
+        let mut socket = house.socket().await;
+        socket.join(version, &name, "viewer").await;
+        for at in 0..3 {
+            socket.send(&name, &live(&forge::letters(9, at, 1))).await;
+            socket.reads(&name, &[REFUSED]).await;
+        }
+        // The answer to the first question.
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 3))).await;
+        socket.reads(&name, &[REFUSED]).await;
+        socket.send_token(version, &name, "editor").await;
+        socket.reads(&name, &[READ_WRITE, STEP1]).await;
+        let gate = house.store.faults().hold(Step::Append);
+        socket.send(&name, &sync_step2(&forge::letters(9, 0, 3))).await;
+        timeout(WITHIN, gate.arrived(1)).await.unwrap();
+        socket.is_silent().await;
+        gate.release();
+        socket.reads(&name, &[SAVED, SAVED, SAVED, SAVED]).await;
+        socket.is_silent().await;
     }
 }
 
