@@ -51,7 +51,7 @@ const OPENS_PER_SECOND: u32 = 50;
 
 /// What the application is told when an authenticator says no: Hocuspocus' own word.
 const DENIED: &str = "permission-denied";
-const TOO_MANY: &str = "documents_per_socket_max reached";
+const TOO_MANY: &str = "documents-per-socket-max reached";
 const RULES_BROKEN: &str = "Reset Connection";
 
 /// The documents of one socket.

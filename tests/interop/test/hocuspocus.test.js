@@ -47,6 +47,19 @@ for (const version of providers) {
       await eventually(() => members.every(member => member.map.get('key') === 'value'), AT_ONCE)
     })
 
+    test('any path will do for who edits before there is a socket', async t => {
+      for (const path of ['/', '/collaboration', '/hocuspocus']) {
+        const room = freshRoom()
+        const alice = Line.open(t, version, `${server.origin}${path}`).join(room)
+        alice.show({ name: 'Alice' })
+        alice.map.set('early', path)
+        const bob = Line.open(t, version, `${server.origin}${path}`).join(room)
+        await Promise.all([alice.saved(), bob.saved()])
+        await eventually(() => bob.map.get('early') === path && bob.sees(alice)?.name === 'Alice', AT_ONCE)
+        assert.deepEqual([alice.line.closes, bob.line.closes], [[], []], path)
+      }
+    })
+
     test('edits made offline arrive', async t => {
       const room = freshRoom()
       const [alice, bob] = [join(t, room), join(t, room)]

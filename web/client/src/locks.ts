@@ -1,4 +1,4 @@
-import { isEqual } from './json.js'
+import { isEqual, record } from './json.js'
 import type { Other, Presence, User } from './presence.js'
 import { type Readable, Signal } from './readable.js'
 
@@ -21,7 +21,7 @@ export class Locks {
   /** All locks by widget. */
   readonly holders: Readable<Readonly<Record<string, LockHolder>>>
 
-  readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>({})
+  readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>(record())
   readonly #presence: Presence
   /** How many parts of this client hold a widget: a dialog and a drag may do so at once. */
   readonly #holds = new Map<string, number>()
@@ -75,13 +75,14 @@ export class Locks {
   #drop(...widgets: string[]): void {
     for (const widget of widgets) this.#holds.delete(widget)
     const claims = Object.entries(this.#presence.self.get().locks)
-    const kept = claims.filter(([widget]) => !widgets.includes(widget))
-    if (kept.length < claims.length) this.#presence.setLocks(Object.fromEntries(kept))
+    this.#presence.setLocks(Object.fromEntries(claims.filter(([widget]) => !widgets.includes(widget))))
   }
 
   #claim(widget: string): void {
-    const claims = [...this.#presence.others.get(), this.#presence.self.get()].map(({ locks }) => locks[widget] ?? 0)
-    this.#presence.setLocks({ ...this.#presence.self.get().locks, [widget]: Math.max(...claims) + 1 })
+    const self = this.#presence.self.get()
+    const claims = [...this.#presence.others.get(), self].map(({ locks }) => Object.hasOwn(locks, widget) ? locks[widget] as number : 0)
+    // Beyond it is no claim to the others.
+    this.#presence.setLocks({ ...self.locks, [widget]: Math.min(Math.max(...claims) + 1, Number.MAX_SAFE_INTEGER) })
   }
 
   #update(): void {
@@ -96,7 +97,7 @@ export class Locks {
       }
     }
     const before = this.#holders.get()
-    const after: Record<string, LockHolder> = {}
+    const after = record<LockHolder>()
     for (const [widget, { by }] of winners) {
       const holder = { clientId: by.clientId, user: by.user, isSelf: by.clientId === self.clientId }
       after[widget] = isEqual(before[widget], holder) ? before[widget] as LockHolder : holder

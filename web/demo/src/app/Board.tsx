@@ -1,9 +1,10 @@
 import type { Box } from '@ydash/client'
 import { useDashboard, useFollow, useLayout, useWidgets } from '@ydash/client/react'
 import { type CSSProperties, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { announce } from './announce.js'
 import { Cursors } from './Cursors.js'
-import { arrange, type Boxes, columnWidth, fit, GAP, place, type Rect, rectOf, ROW_HEIGHT, stackedRects } from './grid.js'
+import { arrange, type Boxes, columnWidth, fit, GAP, place, type Rect, rectOf, ROW_HEIGHT, shownIds, stackedRects } from './grid.js'
 import { useFilterValues, useMayEdit, useSize } from './hooks.js'
 import { Tile } from './Tile.js'
 
@@ -27,18 +28,20 @@ interface Gesture {
   isMoved: boolean
 }
 
-const byId = (all: object): string[] => Object.keys(all).sort()
+const NOTHING: Boxes = Object.freeze(Object.create(null) as Boxes)
+const count = (all: object): number => Object.keys(all).length
 
 /** The grid of widgets, with everybody's pointers over it. */
 export function Board({ onConfigure }: { onConfigure: (id: string) => void }): ReactNode {
   const dashboard = useDashboard()
-  const ids = useWidgets(byId)
+  const ids = useWidgets(shownIds)
+  const total = useWidgets(count)
   const stored = useLayout()
   const mayEdit = useMayEdit()
   const [board, { width }] = useSize<HTMLDivElement>()
   const isNarrow = width > 0 && width < NARROW
 
-  const before = useRef<Boxes>({})
+  const before = useRef<Boxes>(NOTHING)
   const arranged = useMemo(() => arrange(stored, ids, before.current), [stored, ids])
   before.current = arranged
   const rects = useRects(arranged, width, isNarrow)
@@ -47,6 +50,9 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const [held, setHeld] = useState<Gesture['id'] | null>(null)
   const gesture = useRef<Gesture | null>(null)
   const released = useRef<string | null>(null)
+  /** A widget whose lock could not be had by taking over: who claims the most forbids nothing. */
+  const insisted = useRef<string | null>(null)
+  const mayTouch = useCallback((id: string): boolean => dashboard.locks.acquire(id) || insisted.current === id, [dashboard])
   const latest = useRef({ arranged, width })
   latest.current = { arranged, width }
 
@@ -111,14 +117,14 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const grab = useCallback((event: ReactPointerEvent, id: string, kind: Gesture['kind']) => {
     const from = rectOf(latest.current.arranged[id] as Box, latest.current.width)
     if (event.button !== 0 || gesture.current !== null || isNarrow) return
-    if (!dashboard.locks.acquire(id)) {
+    if (!mayTouch(id)) {
       announce(`${dashboard.locks.holder(id)?.user.name ?? 'Somebody'} is busy with it. Take over first.`, true)
       return
     }
     event.currentTarget.setPointerCapture(event.pointerId)
     const [x, y] = [event.clientX, event.clientY + scrollY]
     const endStep = dashboard.undo.begin()
-    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true) end() })
+    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true && insisted.current !== id) end() })
     const finish = (): void => {
       unwatch()
       endStep()
@@ -126,7 +132,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     }
     gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, frame: requestAnimationFrame(follow), isMoved: false }
     setHeld(id)
-  }, [dashboard, end, follow, isNarrow])
+  }, [dashboard, end, follow, isNarrow, mayTouch])
 
   useEffect(() => {
     const move = (event: PointerEvent): void => {
@@ -165,7 +171,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   /** One step by keyboard. */
   const nudge = useCallback((id: string, by: Partial<Record<keyof Box, number>>) => {
     const box = latest.current.arranged[id]
-    if (box === undefined || !dashboard.locks.acquire(id)) return
+    if (box === undefined || !mayTouch(id)) return
     const to = fit({ x: box.x + (by.x ?? 0), y: box.y + (by.y ?? 0), w: box.w + (by.w ?? 0), h: box.h + (by.h ?? 0) })
     // A step up or down has to pass whoever stands there, or compacting takes it back.
     const inColumns = Object.entries(latest.current.arranged).filter(([other, one]) => other !== id && one.x < to.x + to.w && one.x + one.w > to.x).map(([, one]) => one)
@@ -174,19 +180,23 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     const y = by.y === 1 && below.length > 0 ? box.y + Math.max(...below.map(({ h }) => h))
       : by.y === -1 && above.length > 0 ? Math.max(...above.map(({ y }) => y))
       : to.y
-    const name = dashboard.widgets.get(id)?.title || 'Widget'
+    const name = shorten(dashboard.widgets.get(id)?.title || 'Widget', TITLE_MAX)
     const isDone = put(id, { ...to, y })
     dashboard.locks.release(id)
     const now = dashboard.layout.get(id)
     announce(isDone && now !== undefined
       ? `${name}: column ${now.x + 1}, row ${now.y + 1}, ${now.w} wide, ${now.h} high`
       : `${name} cannot go there`)
-  }, [dashboard, put])
+  }, [dashboard, put, mayTouch])
 
   /** Takes a widget from whoever is busy with it, for long enough to begin something. */
   const takeOver = useCallback((id: string) => {
     dashboard.locks.takeOver(id)
-    setTimeout(() => { dashboard.locks.release(id) }, TAKE_OVER)
+    if (dashboard.locks.holder(id)?.isSelf !== true) insisted.current = id
+    setTimeout(() => {
+      dashboard.locks.release(id)
+      if (insisted.current === id) insisted.current = null
+    }, TAKE_OVER)
   }, [dashboard])
 
   useView(rects, board)
@@ -206,6 +216,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
         {held !== null && rects.has(held) && <div className='landing' style={styleOf(rects.get(held) as Rect)} />}
         <Cursors board={board} rects={rects} />
       </div>
+      {total > ids.length && <p className='empty-board'>{plural(total - ids.length, 'more widget')} would be too many for this page.</p>}
       {ids.length === 0 && width > 0 && <p className='empty-board'>Nothing here yet. Add a widget, and everybody sees it.</p>}
     </main>
   )

@@ -1,5 +1,7 @@
 import { type RefObject, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { useDashboard, useFilters, useFollow, usePreferences, useReadable } from '@ydash/client/react'
+import { shorten, TITLE_MAX } from '../shared/format.js'
+import { useMediaQuery } from '../shared/media.js'
 import { feed, type Sample, SOURCES } from './feed.js'
 
 /** An element's inner size, followed. */
@@ -43,17 +45,6 @@ export function useSamples(isVisible = true): readonly Sample[] {
 
 const nothing = (): (() => void) => () => {}
 
-export function useMediaQuery(query: string): boolean {
-  return useSyncExternalStore(
-    listener => {
-      const list = matchMedia(query)
-      list.addEventListener('change', listener)
-      return () => { list.removeEventListener('change', listener) }
-    },
-    () => matchMedia(query).matches
-  )
-}
-
 /** Light or dark, as this user wants it. */
 export function useTheme(): 'light' | 'dark' {
   const { values } = usePreferences()
@@ -77,6 +68,11 @@ export function useFilterValues(): { seconds: number, window: string, sources: r
   const all = SOURCES.map(({ id }) => id as string)
   const chosen = Array.isArray(sources) ? all.filter(id => sources.includes(id)) : all
   return { seconds: window.seconds, window: window.id, sources: chosen.length === 0 ? all : chosen }
+}
+
+/** The dashboard's title, as much of it as anybody reads. */
+export function useTitle(): string {
+  return useReadable(useDashboard().meta.shared, ({ title }) => typeof title === 'string' ? shorten(title, TITLE_MAX) : '')
 }
 
 /** Whether this session may change things. */

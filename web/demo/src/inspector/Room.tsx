@@ -1,5 +1,5 @@
 import { type CSSProperties, type ReactNode, useEffect, useMemo, useState, useSyncExternalStore } from 'react'
-import { formatBytes, formatTime, formatValue, plural } from '../shared/format.js'
+import { formatBytes, formatTime, formatValue, plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { get, inPath, type LogEntry, type RoomInfo, type Seat, usePolled } from './api.js'
 import { WatchedDocument } from './document.js'
 import { Tree } from './Tree.js'
@@ -33,7 +33,7 @@ function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDo
   return (
     <section className='room' aria-label={dashboard}>
       <header>
-        <h2>{dashboard}</h2>
+        <h2>{shorten(dashboard, TITLE_MAX)}</h2>
         <a className='quiet' href={dashboard.startsWith('default/') ? `/#${encodeURIComponent(dashboard.slice('default/'.length))}` : `/#${encodeURIComponent(dashboard)}`} target='_blank' rel='noopener'>Open it</a>
       </header>
       {room !== undefined && (
