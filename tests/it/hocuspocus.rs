@@ -407,11 +407,8 @@ async fn rule_2_7_1_the_deadline_is_absolute_whatever_comes_meanwhile() {
                 };
                 let hearing = async {
                     loop {
-                        match hears.next().await.expect("a close frame")? {
-                            Frame::Close(close) => {
-                                return Ok::<_, tokio_tungstenite::tungstenite::Error>(close.unwrap());
-                            }
-                            _ => {}
+                        if let Frame::Close(close) = hears.next().await.expect("a close frame")? {
+                            return Ok::<_, tokio_tungstenite::tungstenite::Error>(close.unwrap());
                         }
                     }
                 };
