@@ -32,7 +32,7 @@ pub(crate) const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
 pub(crate) fn hold(code: CloseCode) -> Duration {
     match code {
         // Coming back at once would change nothing.
-        CloseCode::RoomFull => REFUSAL_HOLD,
+        CloseCode::RoomFull | CloseCode::TextFrame => REFUSAL_HOLD,
         code if code.is_permanent() => REFUSAL_HOLD,
         _ => Duration::ZERO,
     }

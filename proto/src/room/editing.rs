@@ -34,6 +34,7 @@ impl Room {
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.has_answered |= scanned.frame.is_none();
+        let is_answer = scanned.frame.is_none();
         if !member.access.may_edit() {
             self.read_only(id, &scanned, acks, effects);
             return;
@@ -41,7 +42,11 @@ impl Room {
         if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
             member.wants_echo = true;
         }
-        if self.offer(now, Sender::Member(id), scanned, acks, None, effects) {
+        let progressed = self.offer(now, Sender::Member(id), scanned, acks, None, effects);
+        if is_answer {
+            self.settle_refused(id, effects);
+        }
+        if progressed {
             self.retry_held(now, false, effects);
         }
     }
@@ -64,7 +69,7 @@ impl Room {
         let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
         if is_full && !self.fits_into_full(&update, &scan) {
             self.make_room(now);
-            self.refuse(sender, acks, LimitReached::DocumentBytes, effects);
+            self.refuse(sender, update, acks, LimitReached::DocumentBytes, effects);
             return false;
         }
         let is_update_frame = frame.is_some();
@@ -116,7 +121,7 @@ impl Room {
                 Refusal::Clients(_) => LimitReached::DocumentClients,
                 Refusal::Parent | Refusal::Value => LimitReached::Content,
             };
-            self.refuse(sender, acks, limit, effects);
+            self.refuse(sender, update, acks, limit, effects);
         } else if let Some(held) = admission.held {
             if let Some(scanned) = id.and_then(|id| self.claim_by_return(id, &held)) {
                 return self.offer(now, sender, scanned, acks, held_since, effects) || progressed;
@@ -137,10 +142,17 @@ impl Room {
         only_deletes || self.document.contains(update, scan)
     }
 
-    pub(super) fn refuse(&mut self, sender: Sender<'_>, acks: u32, limit: LimitReached, effects: &mut Vec<Effect>) {
+    pub(super) fn refuse(
+        &mut self,
+        sender: Sender<'_>,
+        update: Bytes,
+        acks: u32,
+        limit: LimitReached,
+        effects: &mut Vec<Effect>,
+    ) {
         effects.push(Effect::Report(Report::Limit(limit)));
         match sender {
-            Sender::Member(id) => self.ack(id, false, acks, effects),
+            Sender::Member(id) => self.reject(id, update, acks, effects),
             Sender::Request(request, _) => {
                 effects.push(Effect::Answer { request, result: Err(WriteRefusal::Limit(limit)) });
             }
@@ -172,6 +184,23 @@ impl Room {
         }
     }
 
+    /// Tells a member that an update was not taken.
+    fn reject(&mut self, id: MemberId, update: Bytes, acks: u32, effects: &mut Vec<Effect>) {
+        self.ack(id, false, acks, effects);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.counts_as_unsaved(update, acks);
+        }
+    }
+
+    /// What was refused may have come with an answer: then its sender is told once more, when it is durable.
+    fn settle_refused(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let (document, limits) = (&self.document, &self.limits);
+        let is_known = |update: &Bytes| update::scan(update, limits).is_ok_and(|scan| document.contains(update, &scan));
+        let settled = member.refused.settle(is_known);
+        self.wait_for_durable(Sender::Member(id), settled, effects);
+    }
+
     /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
     pub(super) fn read_only(&mut self, id: MemberId, scanned: &Scanned, acks: u32, effects: &mut Vec<Effect>) {
         let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
@@ -179,7 +208,7 @@ impl Room {
             self.wait_for_durable(Sender::Member(id), acks, effects);
         } else {
             effects.push(Effect::Report(Report::ReadOnly));
-            self.ack(id, false, acks, effects);
+            self.reject(id, scanned.update.clone(), acks, effects);
         }
     }
 
@@ -257,7 +286,12 @@ impl Room {
         if !has_room && held_since.is_none() {
             // Nothing is lost: the sender still has it, and is asked for all that is missing here.
             member.held_overruns += 1;
-            let refused = member.take_held().iter().map(|held| held.acks).sum::<u32>() + acks;
+            let mut refused = acks;
+            for held in member.take_held() {
+                refused += held.acks;
+                member.counts_as_unsaved(held.waiting.bytes, held.acks);
+            }
+            member.counts_as_unsaved(waiting.bytes, acks);
             member.asked_at = Some(now);
             let ends = member.held_overruns > self.limits.held_overruns_max;
             effects.push(Effect::Report(Report::HeldExpired));
@@ -307,6 +341,7 @@ impl Room {
                     let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
                     progressed |= self.offer(now, Sender::Member(id), scanned, held.acks, Some(held.since), effects);
                 }
+                self.settle_refused(id, effects);
             }
             self.count_held();
             owner_left = false;
@@ -324,12 +359,12 @@ impl Room {
                 && let Some(held) = member.held.pop_front()
             {
                 member.held_bytes = member.held_bytes.saturating_sub(held.waiting.memory());
-                expired.push((id, held.acks));
+                expired.push((id, held.waiting.bytes, held.acks));
             }
         }
-        for (id, acks) in expired {
+        for (id, update, acks) in expired {
             effects.push(Effect::Report(Report::HeldExpired));
-            self.ack(id, false, acks, effects);
+            self.reject(id, update, acks, effects);
         }
         self.count_held();
     }

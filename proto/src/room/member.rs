@@ -5,6 +5,7 @@ use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// An update that waits behind a hole, or for the end of the session that owns its client id.
@@ -14,6 +15,58 @@ pub(super) struct Held {
     pub(super) since: Timestamp,
     /// Updates that wait for a SyncStatus until this one is settled.
     pub(super) acks: u32,
+}
+
+/// Updates that a member was told are refused.
+///
+/// A HocuspocusProvider takes a refusal for nothing: it goes on counting the update as unsaved until it hears that it is saved after
+/// all, or asks (SyncStep1) and begins to count anew.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// With how many of them each one stands for.
+    updates: Vec<(Bytes, u32)>,
+    bytes: usize,
+}
+
+/// So many are joined to one.
+const REFUSED_UPDATES_MAX: usize = 64;
+/// Beyond, nothing is remembered: its client then counts them until it asks or comes back.
+const REFUSED_BYTES_MAX: usize = 64 << 10;
+
+impl Refused {
+    pub(super) fn add(&mut self, update: Bytes, count: u32) {
+        if count == 0 || self.bytes + update.len() > REFUSED_BYTES_MAX {
+            return;
+        }
+        self.bytes += update.len();
+        self.updates.push((update, count));
+        if self.updates.len() == REFUSED_UPDATES_MAX {
+            let count = self.updates.iter().map(|(_, count)| count).sum();
+            let updates: Vec<Bytes> =
+                core::mem::take(&mut self.updates).into_iter().map(|(update, _)| update).collect();
+            let joined = update::merge(&updates);
+            self.bytes = joined.len();
+            self.updates.push((joined, count));
+        }
+    }
+
+    /// Forgets those that `is_known`, and says how many they were.
+    pub(super) fn settle(&mut self, is_known: impl Fn(&Bytes) -> bool) -> u32 {
+        let mut settled = 0;
+        self.updates.retain(|(update, count)| {
+            let is_known = is_known(update);
+            if is_known {
+                self.bytes -= update.len();
+                settled += count;
+            }
+            !is_known
+        });
+        settled
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// What a member lacks whose outbox overflowed.
@@ -68,6 +121,8 @@ pub(super) struct Member {
     pub(super) has_answered: bool,
     /// Set while its outbox drains after an overflow.
     pub(super) lag: Option<Lag>,
+    /// In the Hocuspocus dialect.
+    pub(super) refused: Refused,
     pub(super) held: VecDeque<Held>,
     pub(super) held_bytes: usize,
     pub(super) held_overruns: u32,
@@ -116,6 +171,7 @@ impl Member {
             claims: None,
             has_answered: false,
             lag: None,
+            refused: Refused::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             held_overruns: 0,
@@ -128,6 +184,13 @@ impl Member {
         let mut ids: Vec<ClientId> = self.announced.into_iter().chain(self.edits_as).collect();
         ids.dedup();
         ids
+    }
+
+    /// Remembers an update that was refused, for which it expects so many acks.
+    pub(super) fn counts_as_unsaved(&mut self, update: Bytes, acks: u32) {
+        if self.dialect != Dialect::YWebsocket {
+            self.refused.add(update, acks);
+        }
     }
 
     /// Takes what was held out, to be tried again.

@@ -42,7 +42,7 @@ use core::time::Duration;
 use document::Document;
 use flush::Flush;
 use journal::Journal;
-use member::{Lag, Member};
+use member::{Lag, Member, Refused};
 use ownership::Owners;
 use presence::Presence;
 use remote::Company;
@@ -399,7 +399,7 @@ impl Room {
     /// Bytes held, roughly: for the memory budget.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let held: usize = self.members.values().map(|member| member.held_bytes).sum();
+        let held: usize = self.members.values().map(|member| member.held_bytes + member.refused.bytes()).sum();
         size_of::<Room>()
             + self.members.len() * size_of::<(MemberId, Member)>()
             + held
@@ -443,6 +443,7 @@ impl Room {
 
     fn sync_step1(&mut self, id: MemberId, have: &StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
+        member.refused = Refused::default(); // A provider that asks begins to count anew.
         if let Some(lag) = &mut member.lag {
             lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;

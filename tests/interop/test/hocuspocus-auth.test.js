@@ -132,6 +132,9 @@ describe('tokens', { skip: needsOwnServer }, () => {
         assert.deepEqual(member.scopes, ['readonly', 'read-write'])
         member.map.set('taken', 2)
         await eventually(() => witness.map.get('taken') === 2, BACK)
+        // What was refused is counted until it is known to be saved.
+        await eventually(() => member.unsynced === 0, BACK)
+        await throughout(() => member.unsynced === 0, { during: 300 })
         assert.deepEqual(line.closes, [])
       })
     })
