@@ -260,6 +260,31 @@ describe('one person', () => {
     await eventually(async () => assert.deepEqual(await ada.layout(), before) ?? true)
     await ada.page.mouse.up()
   })
+
+  test('takes nothing else back with Escape: neither after a drag within a cell nor when the widget is gone', async t => {
+    const [ada, bob] = await two(t)
+    await ada.drag('moves-now', 340, 0)
+    const moved = await ada.layout()
+    const { x, y } = await ada.handle('note')
+    await ada.page.mouse.move(x, y)
+    await ada.page.mouse.down()
+    await ada.page.mouse.move(x + 8, y + 3, { steps: 3 })
+    await ada.tile('note').and(ada.page.locator('[data-held=true]')).waitFor()
+    await ada.page.keyboard.press('Escape')
+    await ada.tile('note').and(ada.page.locator('[data-held=false]')).waitFor()
+    await ada.page.mouse.up()
+    assert.deepEqual(await ada.layout(), moved)
+
+    await ada.page.mouse.move(x, y)
+    await ada.page.mouse.down()
+    await ada.page.mouse.move(x + 8, y + 3, { steps: 3 })
+    await ada.tile('note').and(ada.page.locator('[data-held=true]')).waitFor()
+    await bob.edit(dashboard => dashboard.widgets.remove('note'))
+    await ada.page.locator('[data-held=true]').first().waitFor({ state: 'detached' })
+    await ada.page.mouse.up()
+    await agreed([ada, bob])
+    assert.deepEqual((await ada.layout())['moves-now'], moved['moves-now'])
+  })
 })
 
 function assertNoOverlap (layout) {

@@ -20,7 +20,7 @@ interface Gesture {
   readonly kind: 'move' | 'resize'
   readonly pointer: { readonly id: number, readonly x: number, readonly y: number }
   readonly from: Rect
-  readonly finish: () => void
+  readonly finish: (isCancelled: boolean) => void
   x: number
   y: number
   frame: number
@@ -103,10 +103,9 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     gesture.current = null
     released.current = current.id
     cancelAnimationFrame(current.frame)
-    current.finish()
-    if (isCancelled && current.isMoved) dashboard.undo.undo()
+    current.finish(isCancelled)
     setHeld(null)
-  }, [dashboard])
+  }, [])
 
   const grab = useCallback((event: ReactPointerEvent, id: string, kind: Gesture['kind']) => {
     const from = rectOf(latest.current.arranged[id] as Box, latest.current.width)
@@ -119,9 +118,9 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     const [x, y] = [event.clientX, event.clientY + scrollY]
     const endStep = dashboard.undo.begin()
     const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true) end() })
-    const finish = (): void => {
+    const finish = (isCancelled: boolean): void => {
       unwatch()
-      endStep()
+      endStep(isCancelled)
       dashboard.locks.release(id)
     }
     gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, frame: requestAnimationFrame(follow), isMoved: false }
