@@ -1,7 +1,7 @@
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import * as Y from 'yjs'
 import { plural } from '../shared/format.js'
-import type { WatchedDocument } from './document.js'
+import { UNKNOWN_COLOR, type WatchedDocument } from './document.js'
 
 /** Children of one node that are shown. */
 const CHILDREN_MAX = 100
@@ -36,10 +36,11 @@ function Node({ watched, name, value, path, depth }: NodeProps): ReactNode {
     <>
       <span className='key'>{name}</span>
       <span className='value'>{isOpen && children !== null ? kindOf(value, children) : summary(value, children)}</span>
-      {within !== undefined && <span className='who' key={within.at}>{within.who}</span>}
+      {within !== undefined && within.removed !== '' && <del className='removed'>{within.removed}</del>}
+      {within !== undefined && within.by !== null && <span className='who' key={within.at}>{within.by.name}</span>}
     </>
   )
-  const style = within === undefined ? {} : { '--who': within.color } as CSSProperties
+  const style = within === undefined ? {} : { '--who': within.by?.color ?? UNKNOWN_COLOR } as CSSProperties
   return (
     <li role='treeitem' aria-expanded={children === null ? undefined : isOpen}>
       {children === null || children.length === 0
