@@ -247,6 +247,40 @@ describe('one person', () => {
     await eventually(async () => (await ada.layout()).note.x < before.note.x)
   })
 
+  test('moves widgets up and down on a phone, by touch and by keyboard, and scrolls past them', async t => {
+    const ada = await Person.open(t, server.http, fresh(), { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })
+    await ada.settled()
+    const order = () => ada.page.locator('[data-widget]').evaluateAll(tiles => tiles
+      .map(tile => ({ id: tile.dataset.widget, ...new DOMMatrix(tile.style.transform).toJSON() }))
+      .sort((a, b) => a.f - b.f || a.e - b.e).map(({ id }) => id))
+    const grip = async id => {
+      const { x, y, width, height } = await ada.tile(id).locator('.grip').boundingBox()
+      return { x: x + width / 2, y: y + height / 2 }
+    }
+    const before = await order()
+    const at = before.indexOf('moves')
+    const next = before[at + 1]
+    await ada.tile('moves').scrollIntoViewIfNeeded()
+    const { y } = await grip('moves')
+    await swipe(ada, await grip('moves'), { x: 0, y: Math.min(420, 800 - y) })
+    await eventually(async () => {
+      const now = await order()
+      return now.indexOf('moves') > now.indexOf(next)
+    })
+    await ada.settled()
+    const dropped = (await order()).indexOf('moves')
+    await ada.tile('moves').locator('.grip').focus()
+    await ada.page.keyboard.press('ArrowUp')
+    await eventually(async () => (await order()).indexOf('moves') < dropped)
+    await ada.page.getByText(/of 10$/).first().waitFor()
+    const still = await ada.layout()
+    const scrolled = await ada.page.evaluate(() => scrollY)
+    const head = await ada.head('moves').boundingBox()
+    await swipe(ada, { x: head.x + 20, y: head.y + 8 }, { x: 0, y: head.y > 400 ? -250 : 250 })
+    await eventually(async () => await ada.page.evaluate(() => scrollY) !== scrolled)
+    assert.deepEqual(await ada.layout(), still)
+  })
+
   test('takes a drag back with Escape', async t => {
     const ada = await Person.open(t, server.http, fresh())
     await ada.settled()
@@ -286,6 +320,19 @@ describe('one person', () => {
     assert.deepEqual((await ada.layout())['moves-now'], moved['moves-now'])
   })
 })
+
+/** Draws a finger over the page. */
+async function swipe ({ context, page }, { x, y }, by, steps = 10) {
+  const touch = await context.newCDPSession(page)
+  const send = (type, touchPoints) => touch.send('Input.dispatchTouchEvent', { type, touchPoints })
+  await send('touchStart', [{ x, y }])
+  for (let step = 1; step <= steps; step++) {
+    await send('touchMove', [{ x: x + by.x * step / steps, y: y + by.y * step / steps }])
+    await page.waitForTimeout(20)
+  }
+  await send('touchEnd', [])
+  await touch.detach()
+}
 
 function assertNoOverlap (layout) {
   const boxes = Object.entries(layout)
