@@ -130,7 +130,7 @@ export class Presence {
     else extra[key] = value
     if (isEqual(extra, this.#self.get().extra)) return
     this.#self.set({ ...this.#self.get(), extra })
-    this.#send(key, value ?? null)
+    this.#send(key, value)
   }
 
   /** @internal */
@@ -186,7 +186,10 @@ export class Presence {
     const pending = this.#pending
     this.#pending = new Map()
     const state = this.#awareness?.getLocalState()
-    if (state) this.#awareness?.setLocalState({ ...state, ...Object.fromEntries(pending) })
+    if (!state) return
+    const next = { ...state, ...Object.fromEntries(pending) }
+    for (const [key, value] of pending) if (value === undefined) delete next[key]
+    this.#awareness?.setLocalState(next)
   }
 
   readonly #read = (): void => {
