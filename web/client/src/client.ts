@@ -31,7 +31,11 @@ export interface OpenOptions {
 
 /** A server with its dashboards. */
 export interface Client {
-  /** The dashboard `name` or `workspace/name`; the same object for the same dashboard until [Dashboard.destroy], which is the caller's. */
+  /**
+   * The dashboard `name` or `workspace/name`; the same object for the same dashboard until [Dashboard.destroy], which is the caller's.
+   *
+   * @throws RangeError for a name that no URL can say: with `.` or `..` between slashes, or a slash in front
+   */
   dashboard(id: string, options?: OpenOptions): Dashboard
   /** Says who this is, on all dashboards. */
   setUser(user: Partial<User>): void
@@ -139,6 +143,8 @@ export function createClient(options: ClientOptions): Client {
 }
 
 function split(id: string, workspace: string): [workspace: string, name: string] {
+  // A URL with such a part means another one.
+  if (/^\/|(^|\/)\.\.?(\/|$)/.test(id)) throw new RangeError(`no dashboard is called ${id}`)
   const at = id.indexOf('/')
   return at < 0 ? [workspace, id] : [id.slice(0, at), id.slice(at + 1)]
 }

@@ -75,6 +75,8 @@ export class Connection {
 
   /** Some edit of this client is not known to be durable. */
   #isDirty = false
+  /** What other tabs left unsaved in this browser is on its way into the document. */
+  #isLoading = false
   /** An edit found no socket: the next handshake brings it. */
   #hasGap = false
   #wasTaken = false
@@ -90,7 +92,7 @@ export class Connection {
   #isWanted = false
   #isAskingForToken = false
   #tokenAttempts = 0
-  #tokenTimer: ReturnType<typeof setTimeout> | null = null
+  #tokenTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(doc: Y.Doc, awareness: Awareness, options: ConnectionOptions) {
     this.status = this.#status
@@ -141,10 +143,13 @@ export class Connection {
       this.#refusal.set({ code, reason })
       this.#update()
     })
-    void options.persistence?.hasUnsaved().then(hasUnsaved => {
+    void options.persistence?.hasUnsaved.then(async hasUnsaved => {
       if (!hasUnsaved || this.#isDestroyed) return
-      this.#isDirty = true
+      this.#isDirty = this.#isLoading = true
       this.#update()
+      await options.persistence?.loaded
+      this.#isLoading = false
+      if (!this.#isDestroyed) this.#update()
     })
   }
 
@@ -193,13 +198,13 @@ export class Connection {
   async #connect(): Promise<void> {
     const { provider } = this
     this.#stayAway()
-    if (typeof this.#token === 'function') {
+    let token = this.#token
+    if (typeof token === 'function') {
       // Whoever asked first connects everybody who came meanwhile.
       if (this.#isAskingForToken) return
       this.#isAskingForToken = true
-      let token: string
       try {
-        token = await this.#token()
+        token = await token()
         this.#tokenAttempts = 0
       } catch (error) {
         console.warn('ydash: no token, trying again', error)
@@ -210,10 +215,8 @@ export class Connection {
       } finally {
         this.#isAskingForToken = false
       }
-      provider.params = { ...provider.params, token }
-    } else if (this.#token !== undefined) {
-      provider.params = { ...provider.params, token: this.#token }
     }
+    if (token !== undefined) provider.params = { ...provider.params, token }
     // A token may take its time; what was wanted then need not be wanted still.
     if (this.#isWanted) provider.connect()
   }
@@ -226,8 +229,7 @@ export class Connection {
 
   /** Forgets the attempt that is due later. */
   #stayAway(): void {
-    if (this.#tokenTimer !== null) clearTimeout(this.#tokenTimer)
-    this.#tokenTimer = null
+    clearTimeout(this.#tokenTimer)
   }
 
   #opened(): void {
@@ -273,7 +275,7 @@ export class Connection {
   }
 
   #setDirty(isDirty: boolean): void {
-    if (this.#isDirty === isDirty) return
+    if (!this.#isDirty && !isDirty) return
     this.#isDirty = isDirty
     this.#persistence?.setUnsaved(isDirty)
   }
@@ -282,7 +284,7 @@ export class Connection {
     const { provider } = this
     const isOpen = provider.wsconnected && this.#refusal.get() === null
     const isSettled = isOpen && provider.synced && this.#handshaken && !this.#hasGap && !this.#batching && this.#unanswered === 0
-    if (isSettled && !this.#wasRefused) this.#setDirty(false)
+    if (isSettled && !this.#isLoading && !this.#wasRefused) this.#setDirty(false)
     if (provider.synced) this.#hasFailed = false
     // A session that may only read is told so before anything else.
     if (provider.synced) this.#access.set(this.#isReadOnly ? 'read-only' : 'read-write')

@@ -82,6 +82,8 @@ export class Dashboard {
   readonly access: Readable<Access>
   /** Why the server ended the session for good, when it did. */
   readonly refusal: Readable<Refusal | null>
+  /** Whether this browser keeps what is not saved yet; else it is lost with the tab. */
+  readonly isKept: Readable<boolean>
 
   /** Resolves when the document is there: from the server, or from this browser. */
   readonly ready: Promise<void>
@@ -93,6 +95,7 @@ export class Dashboard {
   readonly #saveState = new Signal<SaveState>('saved')
   readonly #access = new Signal<Access>('unknown')
   readonly #refusal = new Signal<Refusal | null>(null)
+  readonly #isKept = new Signal(false)
   readonly #awareness = new Signal<Awareness | null>(null)
   #live: Live | null = null
   #becomeReady: () => void = () => {}
@@ -118,6 +121,7 @@ export class Dashboard {
     this.saveState = this.#saveState
     this.access = this.#access
     this.refusal = this.#refusal
+    this.isKept = this.#isKept
     this.ready = new Promise(resolve => { this.#becomeReady = resolve })
   }
 
@@ -193,6 +197,7 @@ export class Dashboard {
     mirror(saveState, this.#saveState)
     mirror(access, this.#access)
     mirror(refusal, this.#refusal)
+    if (persistence !== null) mirror(persistence.isKept, this.#isKept)
     status.subscribe(() => { if (status.get() === 'live') this.#becomeReady() })
     void persistence?.loaded.then(() => { if (this.doc.store.clients.size > 0) this.#becomeReady() })
     this.presence.attach(awareness)

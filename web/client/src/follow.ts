@@ -25,7 +25,7 @@ export class Follow {
     presence.self.subscribe(() => { this.#update() })
   }
 
-  /** Follows somebody, until they leave or [Follow.stop]. Two who follow each other stand still, so the other one is let go. */
+  /** Follows somebody, until they leave or [Follow.stop]. Those who follow each other in a circle would never come to rest, so one lets go. */
   start(clientId: number): void {
     if (this.#presence.others.get().some(other => other.clientId === clientId)) this.#presence.setFollowing(clientId)
   }
@@ -42,8 +42,13 @@ export class Follow {
     const followers = others.filter(other => other.following === clientId)
     const before = this.#followers.get()
     if (followers.length !== before.length || followers.some((one, at) => one.clientId !== before[at]?.clientId)) this.#followers.set(followers)
-    // They left, or began to follow this client: of two who follow each other, the one with the higher id lets go.
-    if (following !== null && (target === null || target.following === clientId && clientId > target.clientId)) return this.stop()
+    // They left, or whom they follow comes back to this client: of all who follow each other round, the one with the highest id lets go.
+    const round = [target]
+    while (round.length <= others.length && round[0] && round[0].following !== clientId) {
+      round.unshift(others.find(other => other.clientId === round[0]?.following) ?? null)
+    }
+    const isRound = round[0]?.following === clientId
+    if (following !== null && (target === null || isRound && round.every(one => clientId > (one as Other).clientId))) return this.stop()
     this.#view.set(target?.view ?? null)
     if (target?.clientId !== this.#target.get()?.clientId || target?.user !== this.#target.get()?.user) this.#target.set(target)
   }

@@ -30,35 +30,42 @@ export function keepValues<T>(previous: Readonly<Record<string, T>>, next: Recor
   return same ? previous : next
 }
 
-/** What a document holds under a key as JSON. Shared texts and XML are left out: they have editors of their own. */
-export function toJson(value: unknown): Json | undefined {
-  if (value instanceof Y.Map) {
-    const object: Record<string, Json> = {}
-    for (const [key, inner] of value.entries()) {
-      const json = toJson(inner)
-      if (json !== undefined) object[key] = json
-    }
-    return object
-  }
-  if (value instanceof Y.Array) return value.toArray().map(inner => toJson(inner) ?? null)
-  if (value instanceof Y.AbstractType || value instanceof Y.Doc || value instanceof Uint8Array) return undefined
-  if (typeof value === 'bigint') return Number(value)
-  return value as Json | undefined
+/**
+ * Values by names that others choose. Without a prototype, so that no name finds what is not there: neither `constructor` nor
+ * `__proto__` is anything until somebody writes it, and then it is a key like any other.
+ */
+export function record<T>(entries: Readonly<Record<string, T>> = {}): Record<string, T> {
+  return Object.assign(Object.create(null) as Record<string, T>, entries)
 }
 
-/** Whether `value` is a plain object, as other clients may have put in the place of a shared map. */
+/** What a document holds under a key as JSON, all the way down. Shared texts and XML are left out: they have editors of their own. */
+export function toJson(value: unknown): Json | undefined {
+  if (value instanceof Y.Map) return plain(value.entries())
+  if (value instanceof Y.Array) return toJson(value.toArray())
+  if (value instanceof Y.AbstractType || value instanceof Y.Doc || value instanceof Uint8Array) return undefined
+  if (typeof value === 'bigint') return Number(value)
+  if (Array.isArray(value)) return value.map(inner => toJson(inner) ?? null)
+  return isObject(value) ? plain(Object.entries(value)) : value as Json | undefined
+}
+
+function plain(entries: Iterable<readonly [string, unknown]>): Record<string, Json> {
+  const found: [string, Json][] = []
+  for (const [key, inner] of entries) {
+    const json = toJson(inner)
+    if (json !== undefined) found.push([key, json])
+  }
+  return Object.fromEntries(found) // which makes a key of `__proto__`, where an assignment sets the prototype
+}
+
+/** Whether JSON is an object. */
 export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) &&
-    !(value instanceof Y.AbstractType) && !(value instanceof Uint8Array)
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Sets the keys of `patch` whose values differ; `undefined` removes a key. */
 export function patchMap(map: Y.Map<unknown>, patch: Readonly<Record<string, Json | undefined>>): void {
   for (const [key, value] of Object.entries(patch)) {
-    if (value === undefined) {
-      if (map.has(key)) map.delete(key)
-    } else if (!isEqual(toJson(map.get(key)), value)) {
-      map.set(key, value)
-    }
+    if (value === undefined) map.delete(key)
+    else if (!isEqual(toJson(map.get(key)), value)) map.set(key, value)
   }
 }

@@ -1,5 +1,5 @@
-import { isEqual } from './json.js'
-import type { Other, Presence, User } from './presence.js'
+import { keepValues, record } from './json.js'
+import type { Presence, User } from './presence.js'
 import { type Readable, Signal } from './readable.js'
 
 /** Who holds a widget. */
@@ -21,7 +21,7 @@ export class Locks {
   /** All locks by widget. */
   readonly holders: Readable<Readonly<Record<string, LockHolder>>>
 
-  readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>({})
+  readonly #holders = new Signal<Readonly<Record<string, LockHolder>>>(record())
   readonly #presence: Presence
   /** How many parts of this client hold a widget: a dialog and a drag may do so at once. */
   readonly #holds = new Map<string, number>()
@@ -75,34 +75,29 @@ export class Locks {
   #drop(...widgets: string[]): void {
     for (const widget of widgets) this.#holds.delete(widget)
     const claims = Object.entries(this.#presence.self.get().locks)
-    const kept = claims.filter(([widget]) => !widgets.includes(widget))
-    if (kept.length < claims.length) this.#presence.setLocks(Object.fromEntries(kept))
+    this.#presence.setLocks(Object.fromEntries(claims.filter(([widget]) => !widgets.includes(widget))))
   }
 
   #claim(widget: string): void {
-    const claims = [...this.#presence.others.get(), this.#presence.self.get()].map(({ locks }) => locks[widget] ?? 0)
-    this.#presence.setLocks({ ...this.#presence.self.get().locks, [widget]: Math.max(...claims) + 1 })
+    const self = this.#presence.self.get()
+    const claims = [...this.#presence.others.get(), self].map(({ locks }) => Object.hasOwn(locks, widget) ? locks[widget] as number : 0)
+    // Beyond it is no claim to the others.
+    this.#presence.setLocks({ ...self.locks, [widget]: Math.min(Math.max(...claims) + 1, Number.MAX_SAFE_INTEGER) })
   }
 
   #update(): void {
     const self = this.#presence.self.get()
-    const winners = new Map<string, { claim: number, by: Pick<Other, 'clientId' | 'user'> }>()
-    for (const one of [self, ...this.#presence.others.get()]) {
-      for (const [widget, claim] of Object.entries(one.locks)) {
-        const best = winners.get(widget)
-        if (best === undefined || claim > best.claim || claim === best.claim && one.clientId < best.by.clientId) {
-          winners.set(widget, { claim, by: one })
-        }
+    const highest = new Map<string, number>()
+    const after = record<LockHolder>()
+    for (const { clientId, user, locks } of [self, ...this.#presence.others.get()]) {
+      for (const [widget, claim] of Object.entries(locks)) {
+        const lead = claim - (highest.get(widget) ?? -Infinity)
+        if (lead < 0 || lead === 0 && clientId > (after[widget] as LockHolder).clientId) continue
+        highest.set(widget, claim)
+        after[widget] = { clientId, user, isSelf: clientId === self.clientId }
       }
     }
-    const before = this.#holders.get()
-    const after: Record<string, LockHolder> = {}
-    for (const [widget, { by }] of winners) {
-      const holder = { clientId: by.clientId, user: by.user, isSelf: by.clientId === self.clientId }
-      after[widget] = isEqual(before[widget], holder) ? before[widget] as LockHolder : holder
-    }
-    const isSame = Object.keys(before).length === winners.size && Object.entries(after).every(([widget, holder]) => before[widget] === holder)
-    if (!isSame) this.#holders.set(after)
+    this.#holders.set(keepValues(this.#holders.get(), after))
     // A claim that lost is given up, else it would win again when the winner leaves.
     this.#drop(...Object.keys(self.locks).filter(widget => after[widget]?.isSelf === false))
   }

@@ -186,10 +186,8 @@ export class Presence {
     const pending = this.#pending
     this.#pending = new Map()
     const state = this.#awareness?.getLocalState()
-    if (!state) return
-    const next = { ...state, ...Object.fromEntries(pending) }
-    for (const [key, value] of pending) if (value === undefined) delete next[key]
-    this.#awareness?.setLocalState(next)
+    // What is `undefined` is not there for the others: it is sent as JSON.
+    if (state) this.#awareness?.setLocalState({ ...state, ...Object.fromEntries(pending) })
   }
 
   readonly #read = (): void => {

@@ -6,31 +6,9 @@ export interface Readable<T> {
   subscribe(listener: () => void): () => void
 }
 
-/** A set of listeners. One that throws does not keep the others from hearing. */
-export class Listeners {
-  readonly #listeners = new Set<() => void>()
-
-  readonly subscribe = (listener: () => void): (() => void) => {
-    // Wrapped, so that one function subscribed twice is two subscriptions.
-    const entry = () => { listener() }
-    this.#listeners.add(entry)
-    return () => { this.#listeners.delete(entry) }
-  }
-
-  notify(): void {
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener()
-      } catch (error) {
-        reportError(error)
-      }
-    }
-  }
-}
-
-/** A [Readable] that its owner sets. */
+/** A [Readable] that its owner sets. A listener that throws does not keep the others from hearing. */
 export class Signal<T> implements Readable<T> {
-  readonly #listeners = new Listeners()
+  readonly #listeners = new Set<() => void>()
   #value: T
 
   constructor(value: T) {
@@ -39,12 +17,23 @@ export class Signal<T> implements Readable<T> {
 
   readonly get = (): T => this.#value
 
-  readonly subscribe = (listener: () => void): (() => void) => this.#listeners.subscribe(listener)
+  readonly subscribe = (listener: () => void): (() => void) => {
+    // Wrapped, so that one function subscribed twice is two subscriptions.
+    const entry = () => { listener() }
+    this.#listeners.add(entry)
+    return () => { this.#listeners.delete(entry) }
+  }
 
   set(value: T): void {
     if (Object.is(value, this.#value)) return
     this.#value = value
-    this.#listeners.notify()
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener()
+      } catch (error) {
+        reportError(error)
+      }
+    }
   }
 }
 

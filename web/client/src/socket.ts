@@ -26,7 +26,7 @@ export interface SocketWatcher {
 export function watchingSocket(Base: typeof WebSocket, watcher: SocketWatcher, batchInterval: number): typeof WebSocket {
   return class extends Base {
     #waiting: Uint8Array[] = []
-    #timer: ReturnType<typeof setTimeout> | null = null
+    #timer: ReturnType<typeof setTimeout> | undefined
     #sentAt = -Infinity
 
     override send(data: string | ArrayBufferLike | Blob | ArrayBufferView): void {
@@ -48,8 +48,8 @@ export function watchingSocket(Base: typeof WebSocket, watcher: SocketWatcher, b
 
     /** Sends what waits. */
     flush(): void {
-      if (this.#timer !== null) clearTimeout(this.#timer)
-      this.#timer = null
+      clearTimeout(this.#timer)
+      this.#timer = undefined
       const waiting = this.#waiting
       if (waiting.length === 0) return
       this.#waiting = []
@@ -64,7 +64,7 @@ export function watchingSocket(Base: typeof WebSocket, watcher: SocketWatcher, b
       if (this.readyState !== this.OPEN) return
       this.#waiting.push(frame)
       watcher.taken()
-      if (this.#timer !== null) return
+      if (this.#timer !== undefined) return
       const due = this.#sentAt + batchInterval - now()
       if (due <= 0) this.flush()
       else this.#timer = setTimeout(() => { this.flush() }, due)

@@ -1,4 +1,5 @@
 import * as Y from 'yjs'
+import { keepIdentity } from './json.js'
 import { type Readable, Signal } from './readable.js'
 
 /** Which way one can go. */
@@ -79,8 +80,6 @@ export class Undo {
   }
 
   readonly #update = (): void => {
-    const { canUndo, canRedo } = this.#state.get()
-    const next = { canUndo: this.manager.canUndo(), canRedo: this.manager.canRedo() }
-    if (next.canUndo !== canUndo || next.canRedo !== canRedo) this.#state.set(next)
+    this.#state.set(keepIdentity(this.#state.get(), { canUndo: this.manager.canUndo(), canRedo: this.manager.canRedo() }))
   }
 }

@@ -75,6 +75,82 @@ describe('widgets', () => {
     expect(widgets.get('constructor')).toBeUndefined()
   })
 
+  it('have any id and option that another client thought of, and no other', () => {
+    const { widgets, layout, locks, filters, doc } = alone()
+    const names = ['__proto__', 'constructor', 'hasOwnProperty', 'toString', '']
+    for (const name of names) {
+      expect(widgets.all.get()[name]).toBe(undefined)
+      expect(layout.all.get()[name]).toBe(undefined)
+      expect(locks.holder(name)).toBe(null)
+    }
+    doc.transact(() => {
+      for (const name of names) {
+        doc.getMap('widgets').set(name, new Y.Map<unknown>([['type', 'note'], ['options', new Y.Map([[name, [name]]])]]))
+        doc.getMap('layout').set(name, { x: 1, y: 2, w: 3, h: 4 })
+        doc.getMap('filters').set(name, [name])
+      }
+    })
+    expect(Object.keys(widgets.all.get())).toEqual(names)
+    for (const name of names) {
+      expect(widgets.get(name)).toMatchObject({ id: name, type: 'note', title: '' })
+      expect(Object.entries(widgets.get(name)?.options ?? {})).toEqual([[name, [name]]])
+      expect(layout.all.get()[name]).toEqual({ x: 1, y: 2, w: 3, h: 4 })
+      expect(Object.entries(filters.effective.get()).find(([key]) => key === name)?.[1]).toEqual([name])
+    }
+    const before = widgets.all.get()
+    widgets.update('__proto__', { title: 'ordinary' })
+    layout.move('__proto__', { x: 7, y: 8 })
+    expect(widgets.get('__proto__')).toMatchObject({ title: 'ordinary' })
+    expect(widgets.all.get()['constructor']).toBe(before['constructor'])
+    expect({ ...layout.all.get() }['__proto__']).toEqual({ x: 7, y: 8, w: 3, h: 4 })
+    widgets.remove('__proto__')
+    expect(Object.keys(widgets.all.get())).toEqual(names.slice(1))
+    filters.setPrivate(Object.fromEntries([['__proto__', 'mine']]))
+    expect(Object.entries(filters.private.get())).toEqual([['__proto__', 'mine']])
+    filters.promote()
+    expect(Object.entries(filters.shared.get()).find(([key]) => key === '__proto__')?.[1]).toBe('mine')
+    expect(filters.private.get()).toEqual({})
+    expect(({} as Record<string, unknown>).mine).toBe(undefined)
+  })
+
+  it('are what can be made of whatever stands in their place', () => {
+    const { widgets, layout, doc } = alone()
+    const nonsense = (): unknown[] => [null, true, NaN, Infinity, 10n, 'text', new Uint8Array(3), [[]], new Y.Array(), new Y.Text('t'), new Y.XmlElement('p'), new Y.XmlText('x'), new Y.Doc()]
+    doc.transact(() => {
+      nonsense().forEach((value, n) => doc.getMap('widgets').set(`is ${n}`, value))
+      nonsense().forEach((value, n) => doc.getMap('layout').set(`is ${n}`, value))
+      for (const key of ['type', 'title', 'options', 'content']) {
+        nonsense().forEach((value, n) => doc.getMap('widgets').set(`${key} ${n}`, new Y.Map([[key, value]])))
+      }
+      for (const key of ['x', 'h']) nonsense().forEach((value, n) => doc.getMap('layout').set(`${key} ${n}`, new Y.Map([[key, value]])))
+    })
+    expect(Object.keys(widgets.all.get()).filter(id => id.startsWith('is'))).toEqual([])
+    expect(Object.keys(layout.all.get()).filter(id => id.startsWith('is'))).toEqual([])
+    for (const { type, title, options } of Object.values(widgets.all.get())) {
+      expect([typeof type, typeof title, typeof options]).toEqual(['string', 'string', 'object'])
+      expect(JSON.stringify(options)).toBe('{}')
+    }
+    for (const box of Object.values(layout.all.get())) expect(Object.values(box).every(Number.isInteger)).toBe(true)
+    widgets.update('options 12', { options: { a: 1 } })
+    expect(widgets.get('options 12')?.options).toEqual({ a: 1 })
+    layout.set('is 12', { x: 1, y: 1, w: 1, h: 1 })
+    expect(layout.get('is 12')).toEqual({ x: 1, y: 1, w: 1, h: 1 })
+    widgets.update('is 12', { title: 'no widget' })
+    expect(widgets.get('is 12')).toBe(undefined)
+  })
+
+  it('do not lose what another client keeps where a text is looked for', () => {
+    const { widgets, doc } = alone()
+    const id = widgets.add({ type: 'note' })
+    const map = doc.getMap('widgets').get(id) as Y.Map<unknown>
+    map.set('content', new Y.Text('plain'))
+    map.set('text', 'a string')
+    expect([widgets.richText(id), widgets.text(id)]).toEqual([null, null])
+    expect(map.toJSON()).toMatchObject({ content: 'plain', text: 'a string' })
+    map.delete('content')
+    expect(widgets.richText(id)).toBeInstanceOf(Y.XmlFragment)
+  })
+
   it('do not change when somebody writes in their text', () => {
     const { widgets } = alone()
     const id = widgets.add({ type: 'note' })

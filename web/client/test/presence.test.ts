@@ -29,7 +29,7 @@ describe('presence', () => {
       expect(ada.presence.others.get().map(({ extra }) => extra)).toEqual([{}, {}])
       return true
     })
-    expect(bob.awareness?.getLocalState()).not.toHaveProperty('mood')
+    expect(bob.awareness?.getLocalState()?.mood).toBeUndefined()
   })
 
   it('keeps cursors apart, and sends the last position of a fast pointer', async () => {
@@ -146,6 +146,49 @@ describe('locks', () => {
   })
 })
 
+describe('what somebody announces', () => {
+  it('may be anything, and is shown as what can be made of it', async () => {
+    const server = new MemoryServer()
+    const [ada, mallory] = [joined(server, { user: { name: 'Ada' } }), joined(server)]
+    await live(ada, mallory)
+    const nonsense: unknown[] = [null, true, 1e999, -5, 'text', '', [], [[]], {}, { name: {} }, { toString: 'x', constructor: 0.5 }]
+    const fields = ['user', 'pointer', 'cursor', 'selection', 'locks', 'following', 'view', '__proto__', 'constructor']
+    for (const field of fields) {
+      for (const value of nonsense) {
+        const state = { user: { name: 'M' }, n: Math.random(), ...Object.fromEntries([[field, value]]) }
+        mallory.awareness?.setLocalState(state)
+        await eventually(() => ada.awareness?.getStates().get(mallory.presence.self.get().clientId)?.n === state.n)
+        for (const { user, selection, locks, following } of ada.presence.others.get()) {
+          expect(user.name).toMatch(/^(M|Guest)$/)
+          expect(user.color).toMatch(/^#[0-9a-f]{6}$/)
+          expect(selection === null || typeof selection === 'string').toBe(true)
+          expect(Object.values(locks)).toEqual([])
+          expect(following === null || typeof following === 'number').toBe(true)
+        }
+        expect(ada.presence.cursors.get()).toEqual([])
+      }
+    }
+    for (const state of [5, 'user', [], true]) {
+      mallory.awareness?.setLocalState(state as never)
+      await eventually(() => ada.presence.others.get().length === 0)
+    }
+  })
+
+  it('cannot put a lock out of everybody’s reach, nor claim one that is called like a method', async () => {
+    const [ada, bob, cem] = await three()
+    cem.awareness?.setLocalStateField('locks', Object.fromEntries([['w1', Number.MAX_SAFE_INTEGER], ['__proto__', 3], ['toString', 1], ['w2', 1e300], ['w3', 0.5]]))
+    await eventually(() => [ada, bob].every(({ locks }) => locks.holder('w1')?.user.name === 'Cem'))
+    expect(ada.locks.holder('__proto__')?.user.name).toBe('Cem')
+    expect(ada.locks.holder('constructor')).toBe(null)
+    expect(Object.keys(ada.locks.holders.get()).sort()).toEqual(['__proto__', 'toString', 'w1'])
+    ada.locks.takeOver('w1')
+    ada.locks.takeOver('__proto__')
+    // Of equal claims that of the lowest id wins, for everybody.
+    const winner = [ada, cem].sort((a, b) => a.presence.self.get().clientId - b.presence.self.get().clientId)[0]?.presence.self.get().user.name
+    await eventually(() => [ada, bob].every(({ locks }) => locks.holder('w1')?.user.name === winner && locks.holder('__proto__')?.user.name === 'Ada'))
+  })
+})
+
 describe('follow', () => {
   it('shows the view of the one who is followed, until they leave', async () => {
     const [ada, bob, cem] = await three()
@@ -160,6 +203,27 @@ describe('follow', () => {
     bob.disconnect()
     await eventually(() => ada.follow.target.get() === null)
     expect(ada.presence.self.get().following).toBeNull()
+  })
+
+  it('never has three follow each other round', async () => {
+    const all = await three()
+    all.sort((a, b) => a.presence.self.get().clientId - b.presence.self.get().clientId)
+    const [low, middle, high] = all
+    const idOf = (one: Dashboard): number => one.presence.self.get().clientId
+    low.follow.start(idOf(middle))
+    middle.follow.start(idOf(high))
+    high.follow.start(idOf(low))
+    await eventually(() => high.follow.target.get() === null && low.presence.others.get().every(({ clientId, following }) => clientId !== idOf(high) || following === null))
+    expect(low.follow.target.get()?.clientId).toBe(idOf(middle))
+    expect(middle.follow.target.get()?.clientId).toBe(idOf(high))
+    // A round among others is theirs: whoever follows into it stays.
+    low.awareness?.setLocalStateField('following', idOf(middle))
+    middle.awareness?.setLocalStateField('following', idOf(low))
+    await eventually(() => high.presence.others.get().every(({ following }) => following !== null && following !== idOf(high)))
+    high.follow.start(idOf(low))
+    expect(high.follow.target.get()?.clientId).toBe(idOf(low))
+    high.follow.start(123)
+    expect(high.follow.target.get()?.clientId).toBe(idOf(low))
   })
 
   it('never has two follow each other', async () => {

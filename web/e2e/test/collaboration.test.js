@@ -76,6 +76,7 @@ describe('two people', () => {
     await ada.page.mouse.down()
     await ada.page.mouse.move(from.x - 100, from.y + 10, { steps: 5 })
     await bob.tile('note').locator('.lock').waitFor()
+    await eventually(async () => (await bob.layout()).note.x < 8, { what: 'what was dragged so far has arrived' })
     const before = await bob.layout()
     await bob.drag('note', -400, 0)
     await bob.page.getByText('is busy with it').first().waitFor()

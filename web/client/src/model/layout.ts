@@ -1,7 +1,7 @@
 import * as Y from 'yjs'
-import { isObject, keepIdentity } from '../json.js'
-import { Listeners, type Readable } from '../readable.js'
-import { type Edit, touchedKeys } from './edit.js'
+import type { Readable } from '../readable.js'
+import type { Edit } from './edit.js'
+import { Entries } from './entries.js'
 
 /** A widget's place in grid units. */
 export interface Box {
@@ -13,8 +13,6 @@ export interface Box {
 
 /** Cells beyond this are nobody's wish. */
 const CELLS_MAX = 100_000
-
-const NONE: Readonly<Record<string, Box>> = Object.freeze({})
 
 /**
  * Who is where, `layout` in the document: a map by widget id of maps with `x`, `y`, `w` and `h`.
@@ -28,20 +26,18 @@ export class LayoutModel {
 
   readonly #map: Y.Map<unknown>
   readonly #edit: Edit
-  readonly #listeners = new Listeners()
-  #all = NONE
+  readonly #boxes: Entries<Box>
 
   constructor(doc: Y.Doc, edit: Edit) {
     this.#map = doc.getMap('layout')
     this.#edit = edit
-    this.all = { get: () => this.#all, subscribe: this.#listeners.subscribe }
-    this.#map.observeDeep(this.#observe)
-    this.#read(this.#map.keys())
+    this.#boxes = new Entries(this.#map, tidy)
+    this.all = this.#boxes.all
   }
 
   /** One widget's place. */
   get(id: string): Box | undefined {
-    return Object.hasOwn(this.#all, id) ? this.#all[id] : undefined
+    return this.#boxes.get(id)
   }
 
   /** Puts a widget somewhere. Only what differs is written. */
@@ -86,33 +82,12 @@ export class LayoutModel {
 
   /** Forgets a widget's place. */
   remove(id: string): void {
-    this.#edit(() => { if (this.#map.has(id)) this.#map.delete(id) })
+    this.#edit(() => { this.#map.delete(id) })
   }
 
   /** @internal */
   destroy(): void {
-    this.#map.unobserveDeep(this.#observe)
-  }
-
-  readonly #observe = (events: Y.YEvent<Y.AbstractType<unknown>>[]): void => {
-    if (this.#read(touchedKeys(events))) this.#listeners.notify()
-  }
-
-  #read(ids: Iterable<string>): boolean {
-    let all: Record<string, Box> | null = null
-    for (const id of ids) {
-      const before = this.#all[id]
-      const value = this.#map.get(id)
-      const plain = value instanceof Y.Map ? value.toJSON() : value
-      const after = isObject(plain) ? tidy(plain) : undefined
-      const kept = before === undefined || after === undefined ? after : keepIdentity(before, after)
-      if (kept === before) continue
-      all ??= { ...this.#all }
-      if (kept === undefined) delete all[id]
-      else all[id] = kept
-    }
-    if (all !== null) this.#all = all
-    return all !== null
+    this.#boxes.destroy()
   }
 }
 

@@ -1,5 +1,5 @@
 import type * as Y from 'yjs'
-import { type Json, isEqual, isObject, keepIdentity, keepValues, patchMap, toJson } from '../json.js'
+import { type Json, isEqual, isObject, keepIdentity, keepValues, patchMap, record, toJson } from '../json.js'
 import { type Readable, Signal } from '../readable.js'
 import type { Edit } from './edit.js'
 
@@ -63,7 +63,7 @@ export class ScopedModel<T extends object = Values> {
 
   /** Sets private values; `undefined` shows the shared one again. */
   setPrivate(patch: ValuesPatch<T>): void {
-    const next: Record<string, Json> = { ...this.#private.get() }
+    const next = record(this.#private.get())
     for (const [key, value] of Object.entries(patch as Record<string, Json | undefined>)) {
       if (value === undefined) delete next[key]
       else next[key] = value
@@ -73,10 +73,9 @@ export class ScopedModel<T extends object = Values> {
 
   /** Makes private values everybody's: all of them, or those under `keys`. */
   promote(...keys: (keyof T & string)[]): void {
-    const own = this.#private.get()
-    const promoted = Object.entries(own).filter(([key]) => keys.length === 0 || keys.includes(key as never))
+    const promoted = Object.entries(this.#private.get()).filter(([key]) => keys.length === 0 || keys.includes(key as never))
     this.#edit(() => { patchMap(this.#map, Object.fromEntries(promoted)) })
-    this.#setPrivate(Object.fromEntries(Object.entries(own).filter(([key]) => !promoted.some(([name]) => name === key))))
+    this.reset(...keys)
   }
 
   /** Forgets private values: all of them, or those under `keys`. */

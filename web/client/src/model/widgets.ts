@@ -1,7 +1,8 @@
 import * as Y from 'yjs'
-import { type Json, isObject, keepIdentity, patchMap, toJson } from '../json.js'
-import { Listeners, type Readable } from '../readable.js'
-import { type Edit, ReadOnlyError, touchedKeys } from './edit.js'
+import { type Json, isObject, patchMap, toJson } from '../json.js'
+import type { Readable } from '../readable.js'
+import { type Edit, ReadOnlyError } from './edit.js'
+import { Entries } from './entries.js'
 import type { Box, LayoutModel } from './layout.js'
 
 /** What a dashboard is made of. */
@@ -21,8 +22,6 @@ export interface WidgetPatch {
   readonly options?: Readonly<Record<string, Json | undefined>>
 }
 
-const NONE: Readonly<Record<string, Widget>> = Object.freeze({})
-
 /** The widgets, `widgets` in the document: a map by id of maps with `type`, `title`, `options`, and texts. */
 export class WidgetsModel {
   /** All widgets by id. */
@@ -31,21 +30,20 @@ export class WidgetsModel {
   readonly #map: Y.Map<unknown>
   readonly #layout: LayoutModel
   readonly #edit: Edit
-  readonly #listeners = new Listeners()
-  #all = NONE
+  readonly #widgets: Entries<Widget>
 
   constructor(doc: Y.Doc, layout: LayoutModel, edit: Edit) {
     this.#map = doc.getMap('widgets')
     this.#layout = layout
     this.#edit = edit
-    this.all = { get: () => this.#all, subscribe: this.#listeners.subscribe }
-    this.#map.observeDeep(this.#observe)
-    this.#read(this.#map.keys())
+    // What is typed into a widget's text is its editor's business.
+    this.#widgets = new Entries(this.#map, describe, path => path.length > 1 && path[1] !== 'options')
+    this.all = this.#widgets.all
   }
 
   /** One widget. */
   get(id: string): Widget | undefined {
-    return Object.hasOwn(this.#all, id) ? this.#all[id] : undefined
+    return this.#widgets.get(id)
   }
 
   /** Adds a widget, at a place if one is given, and returns its id. */
@@ -71,8 +69,9 @@ export class WidgetsModel {
       patchMap(map, { ...(type !== undefined && { type }), ...(title !== undefined && { title }) })
       if (options === undefined) return
       const shared = map.get('options')
+      const plain = toJson(shared)
       if (shared instanceof Y.Map) patchMap(shared, options)
-      else map.set('options', new Y.Map(Object.entries({ ...(isObject(shared) && shared), ...options }).filter(([, value]) => value !== undefined)))
+      else map.set('options', new Y.Map(Object.entries({ ...(isObject(plain) && plain), ...options }).filter(([, value]) => value !== undefined)))
     })
   }
 
@@ -80,25 +79,28 @@ export class WidgetsModel {
   remove(...ids: string[]): void {
     this.#edit(() => {
       for (const id of ids) {
-        if (this.#map.has(id)) this.#map.delete(id)
+        this.#map.delete(id)
         this.#layout.remove(id)
       }
     })
   }
 
-  /** The widget's rich text, for an editor binding (y-prosemirror, Tiptap); made when it is not there yet, which takes the right to edit. */
+  /**
+   * The widget's rich text, for an editor binding (y-prosemirror, Tiptap); made when it is not there yet, which takes the right to edit.
+   * `null` also when another client keeps something else under `key`.
+   */
   richText(id: string, key = 'content'): Y.XmlFragment | null {
     return this.#text(id, key, Y.XmlFragment)
   }
 
-  /** The widget's plain text, for an editor binding (y-codemirror); made when it is not there yet. */
+  /** The widget's plain text, for an editor binding (y-codemirror); as [WidgetsModel.richText]. */
   text(id: string, key = 'text'): Y.Text | null {
     return this.#text(id, key, Y.Text)
   }
 
   /** @internal */
   destroy(): void {
-    this.#map.unobserveDeep(this.#observe)
+    this.#widgets.destroy()
   }
 
   #text<T extends Y.Text | Y.XmlFragment>(id: string, key: string, Type: new () => T): T | null {
@@ -106,6 +108,8 @@ export class WidgetsModel {
     if (!(map instanceof Y.Map)) return null
     const existing: unknown = map.get(key)
     if (existing instanceof Type) return existing
+    // Another client's idea of what belongs there is not overwritten by looking at it.
+    if (existing !== undefined) return null
     try {
       return this.#edit(() => {
         const made = new Type()
@@ -122,38 +126,15 @@ export class WidgetsModel {
   #shared(id: string): Y.Map<unknown> | null {
     const value = this.#map.get(id)
     if (value instanceof Y.Map) return value
-    if (!isObject(value)) return null
-    const map = new Y.Map(Object.entries(value))
+    const plain = toJson(value)
+    if (!isObject(plain)) return null
+    const map = new Y.Map(Object.entries(plain))
     this.#map.set(id, map)
     return map
   }
-
-  readonly #observe = (events: Y.YEvent<Y.AbstractType<unknown>>[]): void => {
-    // What is typed into a widget's text is its editor's business.
-    const relevant = events.filter(event => event.path.length < 2 || event.path[1] === 'options')
-    if (this.#read(touchedKeys(relevant))) this.#listeners.notify()
-  }
-
-  #read(ids: Iterable<string>): boolean {
-    let all: Record<string, Widget> | null = null
-    for (const id of ids) {
-      const before = this.#all[id]
-      const after = describe(id, this.#map.get(id))
-      const kept = before === undefined || after === undefined ? after : keepIdentity(before, after)
-      if (kept === before) continue
-      all ??= { ...this.#all }
-      if (kept === undefined) delete all[id]
-      else all[id] = kept
-    }
-    if (all !== null) this.#all = all
-    return all !== null
-  }
 }
 
-function describe(id: string, value: unknown): Widget | undefined {
-  const plain = value instanceof Y.Map ? toJson(value) : value
-  if (!isObject(plain)) return undefined
-  const { type, title, options } = plain
+function describe({ type, title, options }: Record<string, Json>, id: string): Widget {
   return {
     id,
     type: typeof type === 'string' ? type : '',

@@ -1,13 +1,15 @@
 import { useDashboard, useFollow, useOthers, usePreferences, useReadable, useStatus } from '@ydash/client/react'
 import { CloudOff, Eye, TriangleAlert } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
+import { Boundary } from '../shared/Boundary.js'
+import { shorten, TITLE_MAX } from '../shared/format.js'
 import { announce, Announcements } from './announce.js'
 import { Board } from './Board.js'
 import { Configure } from './Configure.js'
 import { feed } from './feed.js'
 import { Filters } from './Filters.js'
 import { Header } from './Header.js'
-import { useMayEdit, useTheme } from './hooks.js'
+import { useMayEdit, useTheme, useTitle } from './hooks.js'
 import { seed } from './seed.js'
 import { differFrom } from './session.js'
 
@@ -21,10 +23,11 @@ export function App(): ReactNode {
   useSeed()
   useArrivals()
   useOwnColor()
-  const title = useReadable(dashboard.meta.shared, ({ title }) => typeof title === 'string' ? title : '')
-  useEffect(() => { document.title = `${title || dashboard.id} – ydash` }, [title, dashboard])
+  useWarning()
+  const title = useTitle()
+  useEffect(() => { document.title = `${title || shorten(dashboard.id, TITLE_MAX)} – ydash` }, [title, dashboard])
   const { values } = usePreferences()
-  useEffect(() => { feed.setInterval(typeof values.refreshInterval === 'number' ? values.refreshInterval : 1) }, [values.refreshInterval])
+  useEffect(() => { feed.setInterval(values.refreshInterval) }, [values.refreshInterval])
 
   return (
     <div className='app' data-compact={values.compactMode === true}>
@@ -34,10 +37,10 @@ export function App(): ReactNode {
       <Board onConfigure={setConfigured} />
       {target !== null && (
         <div className='following' style={{ '--who': target.user.color } as CSSProperties}>
-          <p><Eye size={15} aria-hidden='true' /> Following {target.user.name} <button type='button' onClick={stop}>Stop</button></p>
+          <p><Eye size={15} aria-hidden='true' /> <span>Following {target.user.name}</span> <button type='button' onClick={stop}>Stop</button></p>
         </div>
       )}
-      {configured !== null && <Configure id={configured} onClose={close} />}
+      {configured !== null && <Boundary attempt={configured} fallback={() => null}><Configure id={configured} onClose={close} /></Boundary>}
       <Announcements />
     </div>
   )
@@ -45,8 +48,9 @@ export function App(): ReactNode {
 
 function Banner(): ReactNode {
   const status = useStatus()
-  const { saveState, refusal, access } = useDashboard()
+  const { saveState, refusal, access, isKept: kept } = useDashboard()
   const save = useReadable(saveState)
+  const isKept = useReadable(kept)
   const why = useReadable(refusal)
   const isReadOnly = useReadable(access) === 'read-only'
   if (status === 'refused') {
@@ -57,7 +61,9 @@ function Banner(): ReactNode {
       <p className='banner' data-tone='warn' role='alert'>
         <CloudOff size={16} aria-hidden='true' /> {save === 'saved'
           ? 'No connection. You can go on; what you change is kept here until it is back.'
-          : 'No connection. Your changes are kept in this browser and go out as soon as it is back.'}
+          : isKept
+            ? 'No connection. Your changes are kept in this browser and go out as soon as it is back.'
+            : 'No connection. This browser keeps nothing: leave this tab open until your changes have gone out.'}
       </p>
     )
   }
@@ -66,6 +72,16 @@ function Banner(): ReactNode {
   }
   if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can look at everything here. Only others can change it.</p>
   return null
+}
+
+/** Asks before a tab is closed that has what nobody else has. */
+function useWarning(): void {
+  const { saveState, isKept } = useDashboard()
+  useEffect(() => {
+    const leave = (event: Event): void => { if (saveState.get() !== 'saved' && !isKept.get()) event.preventDefault() }
+    addEventListener('beforeunload', leave)
+    return () => { removeEventListener('beforeunload', leave) }
+  }, [saveState, isKept])
 }
 
 function useShownTheme(): void {

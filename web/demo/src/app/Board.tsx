@@ -1,9 +1,10 @@
 import type { Box } from '@ydash/client'
 import { useDashboard, useFollow, useLayout, useWidgets } from '@ydash/client/react'
 import { type CSSProperties, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { announce } from './announce.js'
 import { Cursors } from './Cursors.js'
-import { arrange, type Boxes, columnWidth, fit, GAP, pass, place, readingOrder, type Rect, rectOf, ROW_HEIGHT, stackedRects } from './grid.js'
+import { arrange, type Boxes, columnWidth, fit, GAP, pass, place, readingOrder, type Rect, rectOf, ROW_HEIGHT, shownIds, stackedRects } from './grid.js'
 import { useFilterValues, useMayEdit, useSize } from './hooks.js'
 import { Tile } from './Tile.js'
 
@@ -29,18 +30,20 @@ interface Gesture {
   isMoved: boolean
 }
 
-const byId = (all: object): string[] => Object.keys(all).sort()
+const NOTHING: Boxes = Object.freeze(Object.create(null) as Boxes)
+const count = (all: object): number => Object.keys(all).length
 
 /** The grid of widgets, with everybody's pointers over it. */
 export function Board({ onConfigure }: { onConfigure: (id: string) => void }): ReactNode {
   const dashboard = useDashboard()
-  const ids = useWidgets(byId)
+  const ids = useWidgets(shownIds)
+  const total = useWidgets(count)
   const stored = useLayout()
   const mayEdit = useMayEdit()
   const [board, { width }] = useSize<HTMLDivElement>()
   const isNarrow = width > 0 && width < NARROW
 
-  const before = useRef<Boxes>({})
+  const before = useRef<Boxes>(NOTHING)
   const arranged = useMemo(() => arrange(stored, ids, before.current), [stored, ids])
   before.current = arranged
   const rects = useRects(arranged, width, isNarrow)
@@ -171,7 +174,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     released.current = null
   })
 
-  const nameOf = useCallback((id: string) => dashboard.widgets.get(id)?.title || 'Widget', [dashboard])
+  const nameOf = useCallback((id: string) => shorten(dashboard.widgets.get(id)?.title || 'Widget', TITLE_MAX), [dashboard])
 
   /** One step by keyboard. */
   const nudge = useCallback((id: string, by: Partial<Record<keyof Box, number>>) => {
@@ -227,6 +230,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
         {held !== null && rects.has(held) && <div className='landing' style={styleOf(rects.get(held) as Rect)} />}
         <Cursors board={board} rects={rects} />
       </div>
+      {total > ids.length && <p className='empty-board'>{plural(total - ids.length, 'more widget')} would be too many for this page.</p>}
       {ids.length === 0 && width > 0 && <p className='empty-board'>Nothing here yet. Add a widget, and everybody sees it.</p>}
     </main>
   )

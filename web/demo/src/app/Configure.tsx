@@ -1,6 +1,7 @@
 import { useDashboard, useWidget, useWidgetLock } from '@ydash/client/react'
 import { X } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useEffect, useRef } from 'react'
+import { shorten, TITLE_MAX } from '../shared/format.js'
 import { METRICS, metricOf } from './feed.js'
 import { cssColor, PALETTE, paletteColor } from './palette.js'
 import { kindOf } from './widgets/registry.js'
@@ -40,7 +41,7 @@ export function Configure({ id, onClose }: { id: string, onClose: () => void }):
         )}
         <label className='field'>
           <span>Title</span>
-          <input value={widget.title} maxLength={80} onChange={event => { dashboard.widgets.update(id, { title: event.target.value }) }} />
+          <input value={shorten(widget.title, TITLE_MAX)} maxLength={80} onChange={event => { dashboard.widgets.update(id, { title: event.target.value }) }} />
         </label>
         {metrics.length > 0 && (
           <label className='field'>

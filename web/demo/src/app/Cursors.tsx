@@ -3,6 +3,9 @@ import { useDashboard } from '@ydash/client/react'
 import { type ReactNode, type RefObject, useEffect, useRef } from 'react'
 import type { Rect } from './grid.js'
 
+/** Pointers that are drawn: a crowd's would hide what they point at. */
+const CURSORS_MAX = 100
+
 /**
  * Everybody's pointers. Positions are fractions of the widget under them, so that they point at the same thing on every screen.
  *
@@ -18,7 +21,7 @@ export function Cursors({ board, rects }: { board: RefObject<HTMLElement | null>
     const drawn = new Map<number, HTMLElement>()
     const draw = (): void => {
       const gone = new Set(drawn.keys())
-      for (const cursor of presence.cursors.get()) {
+      for (const cursor of presence.cursors.get().slice(0, CURSORS_MAX)) {
         const { clientId, user } = cursor
         gone.delete(clientId)
         let element = drawn.get(clientId)
@@ -73,11 +76,12 @@ export function Cursors({ board, rects }: { board: RefObject<HTMLElement | null>
   return <div className='cursors' ref={layer} aria-hidden='true' />
 }
 
+/** Where a pointer is on the board; wherever it claims to be, not beside it. */
 function pixels({ x, y, area }: OtherCursor, rects: ReadonlyMap<string, Rect>, board: HTMLElement | null): { x: number, y: number } {
   const rect = area === undefined ? undefined : rects.get(area)
-  return rect === undefined
-    ? { x: x * (board?.clientWidth ?? 0), y }
-    : { x: rect.left + x * rect.width, y: rect.top + y * rect.height }
+  const [width, height] = [board?.clientWidth ?? 0, board?.clientHeight ?? 0]
+  const [left, top] = rect === undefined ? [x * width, y] : [rect.left + x * rect.width, rect.top + y * rect.height]
+  return { x: Math.min(Math.max(left, 0), width), y: Math.min(Math.max(top, 0), height) }
 }
 
 function make(): HTMLElement {

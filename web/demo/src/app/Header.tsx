@@ -2,9 +2,10 @@ import { COLORS } from '@ydash/client'
 import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
 import { Check, CloudOff, CloudUpload, Ellipsis, ExternalLink, Eye, LayoutGrid, Link2, LoaderCircle, Moon, Plus, Redo2, Sun, SunMoon, TriangleAlert, Undo2, Unplug } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useState } from 'react'
+import { shorten, TITLE_MAX } from '../shared/format.js'
 import { announce } from './announce.js'
-import { arrange, freePlace } from './grid.js'
-import { useMayEdit } from './hooks.js'
+import { arrange, freePlace, shownIds } from './grid.js'
+import { useMayEdit, useTitle } from './hooks.js'
 import { Menu } from './Menu.js'
 import { fill } from './seed.js'
 import { introduce } from './session.js'
@@ -31,7 +32,7 @@ export function Header(): ReactNode {
 function Title(): ReactNode {
   const dashboard = useDashboard()
   const mayEdit = useMayEdit()
-  const title = useReadable(dashboard.meta.shared, ({ title }) => typeof title === 'string' ? title : '')
+  const title = useTitle()
   const [draft, setDraft] = useState<string | null>(null)
   const save = (): void => {
     if (draft !== null && draft.trim() !== '') dashboard.meta.set({ title: draft.trim() })
@@ -39,7 +40,7 @@ function Title(): ReactNode {
   }
   return (
     <div className='title'>
-      <h1 className='visually-hidden'>{title || dashboard.id}</h1>
+      <h1 className='visually-hidden'>{title || shorten(dashboard.id, TITLE_MAX)}</h1>
       <input
         aria-label='Title of the dashboard' value={draft ?? title} readOnly={!mayEdit} placeholder='Untitled' maxLength={80} spellCheck={false}
         onChange={event => { setDraft(event.target.value) }} onBlur={save}
@@ -48,7 +49,7 @@ function Title(): ReactNode {
           if (event.key === 'Escape') setDraft(null)
         }}
       />
-      <p>{dashboard.id}</p>
+      <p>{shorten(dashboard.id, TITLE_MAX)}</p>
     </div>
   )
 }
@@ -63,10 +64,13 @@ const SAVE_STATES = {
 function SaveState(): ReactNode {
   const status = useStatus()
   const save = useSaveState()
-  const access = useReadable(useDashboard().access)
+  const dashboard = useDashboard()
+  const access = useReadable(dashboard.access)
+  const isKept = useReadable(dashboard.isKept)
   const { icon: Icon, text, tone } = status === 'connecting' ? { icon: LoaderCircle, text: 'Connecting…', tone: 'busy' }
     : status === 'offline' && save === 'saved' ? { icon: CloudOff, text: 'Offline', tone: 'warn' }
     : access === 'read-only' && save === 'saved' ? { icon: Eye, text: 'Live, read-only', tone: 'good' }
+    : save === 'offline-changes' && !isKept ? { icon: CloudOff, text: 'Only in this tab', tone: 'bad' }
     : SAVE_STATES[save]
   return (
     <p className='save-state' data-tone={tone} data-status={status} data-save={save} role='status' title={text}>
@@ -163,7 +167,7 @@ function Add(): ReactNode {
   if (!mayEdit) return null
   const add = (kind: WidgetKind): void => {
     dashboard.undo.cut()
-    const arranged = arrange(dashboard.layout.all.get(), Object.keys(dashboard.widgets.all.get()), {})
+    const arranged = arrange(dashboard.layout.all.get(), shownIds(dashboard.widgets.all.get()), {})
     const id = dashboard.edit(() => {
       const id = dashboard.widgets.add({ type: kind.type, title: kind.title, options: kind.options }, freePlace(arranged, kind.size))
       if (kind.type === 'note') dashboard.widgets.richText(id)

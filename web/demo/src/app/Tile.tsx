@@ -1,7 +1,9 @@
-import type { LockHolder, Other, User } from '@ydash/client'
+import type { LockHolder, Other, User, Widget } from '@ydash/client'
 import { useDashboard, useOthers, useReadable, useWidget } from '@ydash/client/react'
 import { GripVertical, Lock, Scaling, Settings2, Trash2 } from 'lucide-react'
-import { Component, memo, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useRef } from 'react'
+import { memo, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useRef } from 'react'
+import { Boundary } from '../shared/Boundary.js'
+import { shorten, TITLE_MAX } from '../shared/format.js'
 import { announce } from './announce.js'
 import { styleOf } from './Board.js'
 import type { Rect } from './grid.js'
@@ -25,20 +27,33 @@ const STEPS: Readonly<Record<string, readonly [x: number, y: number]>> = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]
 }
 
-/** A widget in its frame: who looks at it, who holds it, and what can be done with it. */
-export const Tile = memo(function Tile({ id, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, onConfigure, onTakeOver }: TileProps): ReactNode {
+/** Names of those who look at a widget that have room on its frame. */
+const WATCHERS_MAX = 3
+
+/** A widget in its frame. Whatever breaks it breaks nothing else. */
+export const Tile = memo(function Tile(props: TileProps): ReactNode {
+  const widget = useWidget(props.id)
+  return widget !== undefined && (
+    <Boundary
+      attempt={widget}
+      fallback={() => <article className='tile' aria-label='Broken widget' data-widget={props.id} style={styleOf(props.rect)}><p className='empty'>This widget cannot be shown.</p></article>}
+    >
+      <Frame widget={widget} {...props} />
+    </Boundary>
+  )
+})
+
+/** Who looks at a widget, who holds it, and what can be done with it. */
+function Frame({ id, widget, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, onConfigure, onTakeOver }: TileProps & { readonly widget: Widget }): ReactNode {
   const dashboard = useDashboard()
-  const widget = useWidget(id)
   const element = useRef<HTMLElement>(null)
   const isVisible = useIsVisible(element)
   const holder = useReadable(dashboard.locks.holders, useCallback((all: Readonly<Record<string, LockHolder>>) => all[id] ?? null, [id]))
   const lockedBy = holder !== null && !holder.isSelf ? holder.user : null
   const watchers = useOthers(useCallback((others: readonly Other[]) => others.filter(({ selection }) => selection === id).map(({ user }) => user), [id]))
   const isSelected = useReadable(dashboard.presence.self, useCallback(({ selection }: { selection: string | null }) => selection === id, [id]))
-  if (widget === undefined) return null
-
   const kind = kindOf(widget.type)
-  const title = widget.title || kind?.name || 'Widget'
+  const title = shorten(widget.title || kind?.name || 'Widget', TITLE_MAX)
   const remove = (): void => {
     dashboard.undo.cut()
     dashboard.widgets.remove(id)
@@ -47,7 +62,7 @@ export const Tile = memo(function Tile({ id, rect, isHeld, isMovable, mayEdit, o
 
   return (
     <article
-      ref={element} className='tile' aria-label={title} data-widget={id} data-type={widget.type} data-held={isHeld} data-selected={isSelected}
+      ref={element} className='tile' aria-label={title} data-widget={id} data-type={kind?.type} data-held={isHeld} data-selected={isSelected}
       style={{ ...styleOf(rect), ...(lockedBy ?? watchers[0] ? { '--who': (lockedBy ?? watchers[0])?.color } : {}) }}
       data-watched={watchers.length > 0} data-locked={lockedBy !== null}
       onPointerDown={() => { dashboard.presence.setSelection(id) }}
@@ -86,8 +101,12 @@ export const Tile = memo(function Tile({ id, rect, isHeld, isMovable, mayEdit, o
       </header>
       <div className='tile-body'>
         {kind === undefined
-          ? <p className='empty'>This page does not know “{widget.type}” widgets. It is kept as it is.</p>
-          : <Guard key={JSON.stringify(widget.options)}><kind.Component widget={widget} isVisible={isVisible} /></Guard>}
+          ? <p className='empty'>This page does not know “{shorten(widget.type, 40)}” widgets. It is kept as it is.</p>
+          : (
+            <Boundary attempt={widget} fallback={() => <p className='empty'>This widget cannot be shown as it is configured.</p>}>
+              <kind.Component widget={widget} title={title} isVisible={isVisible} />
+            </Boundary>
+            )}
       </div>
       {isMovable === 'freely' && (
         <span className='resize' title='Resize' aria-hidden='true' onPointerDown={event => { onGrab(event, id, 'resize') }}>
@@ -96,29 +115,21 @@ export const Tile = memo(function Tile({ id, rect, isHeld, isMovable, mayEdit, o
       )}
       {lockedBy !== null
         ? <LockBadge user={lockedBy} mayEdit={mayEdit} onTakeOver={() => { onTakeOver(id) }} />
-        : watchers.length > 0 && <p className='watchers'>{watchers.map(({ name }) => name).join(', ')}</p>}
+        : watchers.length > 0 && (
+          <p className='watchers'>
+            <span>{watchers.slice(0, WATCHERS_MAX).map(({ name }) => name).join(', ')}</span>
+            {watchers.length > WATCHERS_MAX && <span className='rest'> and {watchers.length - WATCHERS_MAX} more</span>}
+          </p>
+        )}
     </article>
   )
-})
+}
 
 function LockBadge({ user, mayEdit, onTakeOver }: { user: User, mayEdit: boolean, onTakeOver: () => void }): ReactNode {
   return (
     <p className='lock' data-action>
-      <Lock size={12} aria-hidden='true' /> {user.name}
+      <Lock size={12} aria-hidden='true' /> <span>{user.name}</span>
       {mayEdit && <button type='button' onClick={onTakeOver}>Take over</button>}
     </p>
   )
-}
-
-/** What somebody put into a widget may break it; the dashboard stays. */
-class Guard extends Component<{ readonly children: ReactNode }, { readonly hasFailed: boolean }> {
-  override readonly state = { hasFailed: false }
-
-  static getDerivedStateFromError(): { hasFailed: boolean } {
-    return { hasFailed: true }
-  }
-
-  override render(): ReactNode {
-    return this.state.hasFailed ? <p className='empty'>This widget cannot be shown as it is configured.</p> : this.props.children
-  }
 }

@@ -57,7 +57,6 @@ export class Feed {
   #routes: readonly { name: string, value: number }[] = []
   #interval = 1_000
   #timer: ReturnType<typeof setTimeout> | null = null
-  #isReachable = true
 
   /** All samples, oldest first; a new array with each. */
   get samples(): readonly Sample[] {
@@ -69,20 +68,15 @@ export class Feed {
     return this.#routes
   }
 
-  /** Whether the last reading came. */
-  get isReachable(): boolean {
-    return this.#isReachable
-  }
-
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
     if (this.#timer === null) void this.#read()
     return () => { this.#listeners.delete(listener) }
   }
 
-  /** How often it is read. */
-  setInterval(seconds: number): void {
-    this.#interval = Math.min(Math.max(seconds, 1), 60) * 1_000
+  /** How often it is read, whatever somebody wrote there. */
+  setInterval(seconds: unknown): void {
+    this.#interval = (typeof seconds === 'number' && seconds > 1 ? Math.min(seconds, 60) : 1) * 1_000
   }
 
   async #read(): Promise<void> {
@@ -94,16 +88,16 @@ export class Feed {
     if (document.hidden) return
     try {
       const answer = await fetch('/metrics')
-      this.#isReachable = answer.ok
       if (answer.ok) this.#take({ at: Date.now(), values: parseMetrics(await answer.text()) })
     } catch {
-      this.#isReachable = false
+      // Widgets show what was last known.
     }
     for (const listener of [...this.#listeners]) listener()
   }
 
   #take(after: Reading): void {
-    this.#readings = [...this.#readings.filter(({ at }) => at > after.at - Math.max(RATE_SPAN, this.#interval * 2)), after]
+    // A clock that was set back begins anew.
+    this.#readings = [...this.#readings.filter(({ at }) => at < after.at && at > after.at - Math.max(RATE_SPAN, this.#interval * 2)), after]
     const before = this.#readings[0] as Reading
     const rate = (series: string): number | null => before === after ? null : rateOf(before, after, series)
     const values: Record<string, number | null> = {
@@ -127,7 +121,8 @@ export class Feed {
       values[`${id}.p99`] = quantileOf(before, after, histogram, 0.99)
       values[id] = values[`${id}.p99`] ?? null
     }
-    this.#samples = [...this.#samples, { at: after.at / 1000, values }].slice(-SAMPLES_MAX)
+    const at = after.at / 1000
+    this.#samples = [...this.#samples.filter(sample => sample.at < at), { at, values }].slice(-SAMPLES_MAX)
     const routes = new Map<string, number>()
     for (const [series, route] of byLabel(after, 'ydash_http_requests_total', 'route')) {
       routes.set(route, (routes.get(route) ?? 0) + valueOf(after, series))

@@ -7,7 +7,11 @@ export const ROW_HEIGHT = 44
 export const GAP = 14
 /** What is no larger has room for two in a row of a narrow screen. */
 const SMALL = { w: 3, h: 3 }
-export const LEAST: { w: number, h: number } = { w: 2, h: 2 }
+const LEAST = { w: 2, h: 2 }
+/** Rows of the tallest widget: some screens, where others may write anything. */
+const ROWS_MAX = 60
+/** Widgets that are shown. Each has a frame in the page, and arranging them costs the square of their number. */
+const WIDGETS_MAX = 1_000
 
 /** Places by widget id. */
 export type Boxes = Readonly<Record<string, Box>>
@@ -18,6 +22,11 @@ export interface Rect {
   readonly top: number
   readonly width: number
   readonly height: number
+}
+
+/** The widgets that are shown, in an order that is everybody's. */
+export function shownIds(widgets: object): string[] {
+  return Object.keys(widgets).sort().slice(0, WIDGETS_MAX)
 }
 
 /**
@@ -56,10 +65,10 @@ export function freePlace(arranged: Boxes, size: { w: number, h: number }): Box 
   }
 }
 
-/** A box within the board and not too small. */
+/** A box within the board, neither too small nor taller than anybody wants. */
 export function fit(box: Box): Box {
   const w = Math.min(Math.max(box.w, LEAST.w), COLUMNS)
-  const h = Math.max(box.h, LEAST.h)
+  const h = Math.min(Math.max(box.h, LEAST.h), ROWS_MAX)
   return { x: Math.min(Math.max(box.x, 0), COLUMNS - w), y: Math.max(box.y, 0), w, h }
 }
 
@@ -128,7 +137,7 @@ function itemsOf(stored: Boxes, ids: readonly string[]): LayoutItem[] {
 }
 
 function boxesOf(items: readonly LayoutItem[], before: Boxes): Boxes {
-  const boxes: Record<string, Box> = {}
+  const boxes: Record<string, Box> = Object.create(null) // an id may be any name
   for (const { i, x, y, w, h } of items) {
     const known = before[i]
     boxes[i] = known !== undefined && known.x === x && known.y === y && known.w === w && known.h === h ? known : { x, y, w, h }

@@ -1,5 +1,6 @@
 import { type RefObject, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { useDashboard, useFilters, useFollow, usePreferences, useReadable } from '@ydash/client/react'
+import { shorten, TITLE_MAX } from '../shared/format.js'
 import { feed, type Sample, SOURCES } from './feed.js'
 
 /** An element's inner size, followed. */
@@ -77,6 +78,11 @@ export function useFilterValues(): { seconds: number, window: string, sources: r
   const all = SOURCES.map(({ id }) => id as string)
   const chosen = Array.isArray(sources) ? all.filter(id => sources.includes(id)) : all
   return { seconds: window.seconds, window: window.id, sources: chosen.length === 0 ? all : chosen }
+}
+
+/** The dashboard's title, as much of it as anybody reads. */
+export function useTitle(): string {
+  return useReadable(useDashboard().meta.shared, ({ title }) => typeof title === 'string' ? shorten(title, TITLE_MAX) : '')
 }
 
 /** Whether this session may change things. */

@@ -11,8 +11,8 @@ export const dashboardName = nameOf(location.hash)
 
 // Per tab, so that two tabs of one browser are two people.
 const me = {
-  name: sessionStorage.getItem('ydash:name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
-  color: sessionStorage.getItem('ydash:color') ?? pick(COLORS)
+  name: recall('name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
+  color: recall('color') ?? pick(COLORS)
 }
 
 export const client = createClient({ url: location.origin, user: me })
@@ -20,14 +20,14 @@ remember(me)
 
 /** Changes who this tab is. */
 export function introduce(user: { name?: string, color?: string }): void {
-  if (user.color !== undefined) sessionStorage.setItem('ydash:color-is-chosen', 'yes')
+  if (user.color !== undefined) keep('color-is-chosen', 'yes')
   become(user)
 }
 
 /** Takes a colour that nobody else has, unless this one was chosen: of two who have the same, the one with the higher id gives way. */
 export function differFrom(others: readonly Other[], self: Self): void {
   const isTaken = others.some(({ clientId, user }) => user.color === self.user.color && clientId < self.clientId)
-  if (!isTaken || sessionStorage.getItem('ydash:color-is-chosen') !== null) return
+  if (!isTaken || recall('color-is-chosen') !== null) return
   const free = COLORS.filter(color => others.every(({ user }) => user.color !== color))
   if (free.length > 0) become({ color: pick(free) })
 }
@@ -52,8 +52,25 @@ window.ydash = {
 }
 
 function remember({ name, color }: { name: string, color: string }): void {
-  sessionStorage.setItem('ydash:name', name)
-  sessionStorage.setItem('ydash:color', color)
+  keep('name', name)
+  keep('color', color)
+}
+
+/** What this tab remembers. A browser that lets pages keep nothing throws at the first look. */
+function recall(key: string): string | null {
+  try {
+    return sessionStorage.getItem(`ydash:${key}`)
+  } catch {
+    return null
+  }
+}
+
+function keep(key: string, value: string): void {
+  try {
+    sessionStorage.setItem(`ydash:${key}`, value)
+  } catch {
+    // Then it is so until the tab is loaded again.
+  }
 }
 
 function nameOf(hash: string): string {

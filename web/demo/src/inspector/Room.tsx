@@ -1,5 +1,5 @@
 import { type CSSProperties, Fragment, type ReactNode, useEffect, useRef, useState, useSyncExternalStore } from 'react'
-import { formatBytes, formatTime, formatValue, plural } from '../shared/format.js'
+import { formatBytes, formatTime, formatValue, plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { inPath, type LogEntry, type RoomInfo, type Seat, usePolled } from './api.js'
 import { type Person, UNKNOWN_COLOR, WatchedDocument } from './document.js'
 import { LogTail } from './log.js'
@@ -43,7 +43,7 @@ function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDo
   return (
     <section className='room' aria-label={dashboard}>
       <header>
-        <h2>{dashboard}</h2>
+        <h2>{shorten(dashboard, TITLE_MAX)}</h2>
         <a className='quiet' href={dashboard.startsWith('default/') ? `/#${encodeURIComponent(dashboard.slice('default/'.length))}` : `/#${encodeURIComponent(dashboard)}`} target='_blank' rel='noopener'>Open it</a>
       </header>
       {room !== undefined && (

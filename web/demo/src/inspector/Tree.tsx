@@ -1,21 +1,27 @@
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import * as Y from 'yjs'
-import { plural } from '../shared/format.js'
-import { UNKNOWN_COLOR, type WatchedDocument } from './document.js'
+import { plural, shorten } from '../shared/format.js'
+import { type Children, textOf, UNKNOWN_COLOR, type WatchedDocument } from './document.js'
 
-/** Children of one node that are shown. */
-const CHILDREN_MAX = 100
 const TEXT_MAX = 200
+const KEY_MAX = 80
 /** So many plain values stand on the line of what they are in. */
 const FLAT_MAX = 6
-
-type Child = readonly [key: string, value: unknown]
 
 /** The document as a tree. What changes lights up, with the name of who did it. */
 export function Tree({ watched }: { watched: WatchedDocument }): ReactNode {
   const { roots } = watched
-  if (roots.length === 0) return <p className='empty'>Nobody has written anything yet.</p>
-  return <ul className='tree' role='tree' aria-label='Document'>{roots.map(([name, type]) => <Node key={name} watched={watched} name={name} value={type} path={name} depth={0} />)}</ul>
+  if (roots.total === 0) return <p className='empty'>Nobody has written anything yet.</p>
+  return (
+    <ul className='tree' role='tree' aria-label='Document'>
+      {roots.shown.map(([name, type]) => <Node key={name} watched={watched} name={name} value={type} path={name} depth={0} />)}
+      <Rest children={roots} />
+    </ul>
+  )
+}
+
+function Rest({ children: { shown, total } }: { children: Children }): ReactNode {
+  return total > shown.length && <li className='empty' role='treeitem'>{(total - shown.length).toLocaleString('en')} more</li>
 }
 
 interface NodeProps {
@@ -27,68 +33,58 @@ interface NodeProps {
 }
 
 function Node({ watched, name, value, path, depth }: NodeProps): ReactNode {
-  const children = childrenOf(value)
+  const children = watched.childrenOf(value)
   // What its own line can tell need not be opened.
-  const [isOpen, setOpen] = useState(depth < 1 || (depth === 1 && !isFlat(children) && (children?.length ?? 0) < 12))
-  const change = watched.changes.get(path)
-  const within = change ?? (isOpen ? undefined : [...watched.changes].find(([other]) => other.startsWith(`${path}/`))?.[1])
+  const [isOpen, setOpen] = useState(depth < 1 || (depth === 1 && !isFlat(children) && (children?.total ?? 0) < 12))
+  const change = watched.changeAt(path) ?? (isOpen ? undefined : watched.changeBelow(path))
   const label = (
     <>
-      <span className='key'>{name}</span>
+      <span className='key'>{shorten(name, KEY_MAX)}</span>
       <span className='value'>{isOpen && children !== null ? kindOf(value, children) : summary(value, children)}</span>
-      {within !== undefined && within.removed !== '' && <del className='removed'>{within.removed}</del>}
-      {within !== undefined && within.by !== null && <span className='who' key={within.at}>{within.by.name}</span>}
+      {change !== undefined && change.removed !== '' && <del className='removed'>{change.removed}</del>}
+      {change !== undefined && change.by !== null && <span className='who' key={change.at}>{change.by.name}</span>}
     </>
   )
-  const style = within === undefined ? {} : { '--who': within.by?.color ?? UNKNOWN_COLOR } as CSSProperties
+  const style = change === undefined ? {} : { '--who': change.by?.color ?? UNKNOWN_COLOR } as CSSProperties
   return (
     <li role='treeitem' aria-expanded={children === null ? undefined : isOpen}>
-      {children === null || children.length === 0
-        ? <p className='leaf' data-changed={within !== undefined} style={style} key={within?.at}>{label}</p>
-        : <button type='button' className='branch' data-changed={within !== undefined} data-open={isOpen} style={style} onClick={() => { setOpen(!isOpen) }}>{label}</button>}
-      {isOpen && children !== null && children.length > 0 && (
+      {children === null || children.total === 0
+        ? <p className='leaf' data-changed={change !== undefined} style={style} key={change?.at}>{label}</p>
+        : <button type='button' className='branch' data-changed={change !== undefined} data-open={isOpen} style={style} onClick={() => { setOpen(!isOpen) }}>{label}</button>}
+      {isOpen && children !== null && children.total > 0 && (
         <ul role='group'>
-          {children.slice(0, CHILDREN_MAX).map(([key, child]) => <Node key={key} watched={watched} name={key} value={child} path={`${path}/${key}`} depth={depth + 1} />)}
-          {children.length > CHILDREN_MAX && <li className='empty'>{plural(children.length - CHILDREN_MAX, 'more entry').replace('entrys', 'entries')}</li>}
+          {children.shown.map(([key, child]) => <Node key={key} watched={watched} name={key} value={child} path={`${path}/${key}`} depth={depth + 1} />)}
+          <Rest children={children} />
         </ul>
       )}
     </li>
   )
 }
 
-function childrenOf(value: unknown): readonly Child[] | null {
-  if (value instanceof Y.Map) return [...value.entries()].sort(([a], [b]) => a < b ? -1 : 1)
-  if (value instanceof Y.XmlElement) {
-    const attributes = Object.entries(value.getAttributes()).map(([key, attribute]): Child => [`@${key}`, attribute])
-    return [...attributes, ...value.toArray().map((child, n): Child => [String(n), child])]
-  }
-  if (value instanceof Y.XmlFragment || value instanceof Y.Array) return value.toArray().map((child, n): Child => [String(n), child])
-  if (Array.isArray(value)) return value.map((child, n): Child => [String(n), child])
-  if (typeof value === 'object' && value !== null && !(value instanceof Y.AbstractType) && !(value instanceof Uint8Array)) return Object.entries(value)
-  return null
-}
-
-function summary(value: unknown, children: readonly Child[] | null): string {
-  if (value instanceof Y.XmlElement) return `<${value.nodeName}>`
-  if (value instanceof Y.XmlText || value instanceof Y.Text) return shortened(JSON.stringify(value.toString()))
+function summary(value: unknown, children: Children | null): string {
+  if (value instanceof Y.XmlElement) return `<${shorten(value.nodeName, KEY_MAX)}>`
+  if (value instanceof Y.Text) return quoted(textOf(value, TEXT_MAX))
+  if (value instanceof Y.Doc) return `document ${value.guid}`
   if (value instanceof Uint8Array) return plural(value.length, 'byte')
   if (children !== null) {
-    return isFlat(children) ? children.map(([key, child]) => Array.isArray(value) || value instanceof Y.Array ? summary(child, null) : `${key} ${summary(child, null)}`).join(' · ') : kindOf(value, children)
+    const hasKeys = !Array.isArray(value) && !(value instanceof Y.Array)
+    return isFlat(children) ? children.shown.map(([key, child]) => hasKeys ? `${shorten(key, KEY_MAX)} ${summary(child, null)}` : summary(child, null)).join(' · ') : kindOf(value, children)
   }
-  return shortened(typeof value === 'bigint' ? `${value}n` : JSON.stringify(value) ?? 'undefined')
+  if (value instanceof Y.AbstractType) return 'empty'
+  return typeof value === 'string' ? quoted(value) : typeof value === 'bigint' ? `${value}n` : String(value)
 }
 
-function kindOf(value: unknown, children: readonly Child[]): string {
-  if (value instanceof Y.XmlElement) return `<${value.nodeName}>`
+function quoted(text: string): string {
+  return `${JSON.stringify(text.slice(0, TEXT_MAX))}${text.length > TEXT_MAX ? '…' : ''}`
+}
+
+function kindOf(value: unknown, { total }: Children): string {
+  if (value instanceof Y.XmlElement) return `<${shorten(value.nodeName, KEY_MAX)}>`
   const kind = value instanceof Y.Map ? 'map' : value instanceof Y.Array ? 'array' : value instanceof Y.XmlFragment ? 'xml' : Array.isArray(value) ? 'list' : 'object'
-  return `${kind} of ${children.length}`
+  return `${kind} of ${total.toLocaleString('en')}`
 }
 
 /** Whether there are a few plain values and nothing else. */
-function isFlat(children: readonly Child[] | null): boolean {
-  return children !== null && children.length > 0 && children.length <= FLAT_MAX && children.every(([, child]) => typeof child !== 'object' || child === null)
-}
-
-function shortened(text: string): string {
-  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text
+function isFlat(children: Children | null): boolean {
+  return children !== null && children.total > 0 && children.total <= FLAT_MAX && children.shown.every(([, child]) => typeof child !== 'object' || child === null)
 }

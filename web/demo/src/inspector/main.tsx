@@ -3,7 +3,8 @@ import { type ReactNode, StrictMode, useEffect, useState, useSyncExternalStore }
 import { createRoot } from 'react-dom/client'
 import { feed } from '../app/feed.js'
 import { Spark } from '../app/widgets/Spark.js'
-import { formatBytes, formatValue } from '../shared/format.js'
+import { Boundary, BrokenPage } from '../shared/Boundary.js'
+import { formatBytes, formatValue, shorten, TITLE_MAX } from '../shared/format.js'
 import { type NodeInfo, type NodeStatus, type RoomInfo, usePolled } from './api.js'
 import { Room } from './Room.js'
 
@@ -61,7 +62,11 @@ function Inspector(): ReactNode {
           <Rooms chosen={chosen} onChoose={choose} />
           <Company node={node?.value ?? null} values={latest?.values ?? {}} />
         </div>
-        {chosen !== '' && <Room dashboard={chosen} />}
+        {chosen !== '' && (
+          <Boundary attempt={chosen} fallback={() => <p className='failure' role='alert'>This dashboard cannot be shown. Its room goes on.</p>}>
+            <Room dashboard={chosen} />
+          </Boundary>
+        )}
       </main>
     </div>
   )
@@ -151,7 +156,7 @@ function useHash(): [string, (dashboard: string) => void] {
     addEventListener('hashchange', listener)
     return () => { removeEventListener('hashchange', listener) }
   }, () => location.hash)
-  useEffect(() => { document.title = `${decode(hash) || 'Inspector'} – ydash` }, [hash])
+  useEffect(() => { document.title = `${shorten(decode(hash), TITLE_MAX) || 'Inspector'} – ydash` }, [hash])
   return [decode(hash), dashboard => { location.hash = encodeURIComponent(dashboard) }]
 }
 
@@ -170,4 +175,8 @@ function duration(seconds: number): string {
   return `${Math.floor(seconds / 86_400)} d`
 }
 
-createRoot(document.getElementById('root') as HTMLElement).render(<StrictMode><Inspector /></StrictMode>)
+createRoot(document.getElementById('root') as HTMLElement).render(
+  <StrictMode>
+    <Boundary fallback={error => <BrokenPage error={error} />}><Inspector /></Boundary>
+  </StrictMode>
+)

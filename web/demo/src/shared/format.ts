@@ -26,6 +26,14 @@ export function formatTime(at: number): string {
   return new Date(at).toLocaleTimeString('en-GB')
 }
 
+/** So much of a title is shown; whatever else the document holds. */
+export const TITLE_MAX = 120
+
+/** The beginning of what may be of any length. */
+export function shorten(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text
+}
+
 export function plural(n: number, one: string): string {
   return `${n.toLocaleString('en')} ${one}${n === 1 ? '' : 's'}`
 }

@@ -5,13 +5,13 @@ import type { WidgetProps } from './registry.js'
 const Editor = lazy(() => import('./NoteEditor.js'))
 
 /** Rich text that all write at the same time. */
-export function Note({ widget, isVisible }: WidgetProps): ReactNode {
+export function Note({ widget, title, isVisible }: WidgetProps): ReactNode {
   // Once there it stays: whoever scrolls past comes back to their caret.
   const [isOpen, setOpen] = useState(isVisible)
   if (isVisible && !isOpen) setOpen(true)
   return (
     <Suspense fallback={<p className='empty'>…</p>}>
-      {isOpen && <Editor id={widget.id} label={widget.title || 'Note'} />}
+      {isOpen && <Editor id={widget.id} label={title} />}
     </Suspense>
   )
 }

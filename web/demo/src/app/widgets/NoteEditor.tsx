@@ -2,20 +2,18 @@ import { Bold, Code, Heading, Italic, List, ListOrdered } from 'lucide-react'
 import { baseKeymap, chainCommands, exitCode, setBlockType, toggleMark } from 'prosemirror-commands'
 import { inputRules, textblockTypeInputRule, wrappingInputRule } from 'prosemirror-inputrules'
 import { keymap } from 'prosemirror-keymap'
-import { type MarkType, type NodeType, Schema } from 'prosemirror-model'
-import { marks, nodes } from 'prosemirror-schema-basic'
-import { addListNodes, liftListItem, sinkListItem, splitListItem, wrapInList } from 'prosemirror-schema-list'
+import type { MarkType, NodeType } from 'prosemirror-model'
+import { liftListItem, sinkListItem, splitListItem, wrapInList } from 'prosemirror-schema-list'
 import { type Command, EditorState } from 'prosemirror-state'
 import { EditorView } from 'prosemirror-view'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { useDashboard, useReadable } from '@ydash/client/react'
 import type { Awareness } from 'y-protocols/awareness'
 import { yCursorPlugin, ySyncPlugin, ySyncPluginKey } from 'y-prosemirror'
+import * as Y from 'yjs'
 import { useMayEdit } from '../hooks.js'
+import { type Misfit, misfitOf, noteSchema as schema } from './noteSchema.js'
 
-const { image: _, ...textNodes } = nodes
-const basic = new Schema({ nodes: textNodes, marks })
-const schema = new Schema({ nodes: addListNodes(basic.spec.nodes, 'paragraph block*', 'block'), marks })
 const { heading, paragraph, blockquote, bullet_list: bullets, ordered_list: numbers, list_item: item, hard_break: hardBreak } = schema.nodes as Record<string, NodeType>
 const { strong, em, code } = schema.marks as Record<string, MarkType>
 
@@ -38,6 +36,16 @@ const TOOLS: readonly { name: string, icon: typeof Bold, run: Command }[] = [
   { name: 'Numbered list', icon: ListOrdered, run: wrapInList(numbers as NodeType) }
 ]
 
+/** Others' carets that are drawn in one note. */
+const CARETS_MAX = 50
+/** How long a text that the editor cannot show rests before it is looked at again, in milliseconds. */
+const LOOK_AGAIN = 1_000
+
+const MISFITS: Readonly<Record<Misfit, string>> = {
+  unknown: 'Somebody wrote with another editor what this one does not know. It is kept as it is.',
+  large: 'This note is too long for this page. It is kept as it is.'
+}
+
 /** ProseMirror on the note's shared text, with the carets of the others. */
 export default function NoteEditor({ id, label }: { id: string, label: string }): ReactNode {
   const dashboard = useDashboard()
@@ -49,11 +57,45 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
   const [isFocused, setFocused] = useState(false)
   // Nobody writes before the document is here: the fragment would be made twice.
   const isThere = useReadable(dashboard.widgets.all, all => id in all)
+  const [misfit, setMisfit] = useState<Misfit | null>(null)
 
   useEffect(() => {
     const fragment = isThere ? dashboard.widgets.richText(id) : null
+    if (fragment === null) {
+      setMisfit(isThere && mayEditNow.current ? 'unknown' : null)
+      return
+    }
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const look = (): void => {
+      timer = undefined
+      setMisfit(misfitOf(fragment.toArray()))
+    }
+    // Before the editor's own observer, which would delete what it does not know.
+    const observe = (events: Y.YEvent<never>[], { origin }: Y.Transaction): void => {
+      if (origin === ySyncPluginKey) return
+      if (view.current === null) {
+        timer ??= setTimeout(look, LOOK_AGAIN)
+        return
+      }
+      const found = misfitOf(changedIn(fragment, events))
+      if (found === null) return
+      view.current.destroy()
+      view.current = null
+      setMisfit(found)
+    }
+    fragment.observeDeep(observe as never)
+    look()
+    return () => {
+      clearTimeout(timer)
+      fragment.unobserveDeep(observe as never)
+    }
+  }, [dashboard, id, isThere])
+
+  useEffect(() => {
+    const fragment = isThere && misfit === null ? dashboard.widgets.richText(id) : null
     const { awareness } = dashboard
-    if (mount.current === null || fragment === null || awareness === null) return
+    // Looked at once more: this effect may have come before the one above could tell.
+    if (mount.current === null || fragment === null || awareness === null || misfitOf(fragment.toArray()) !== null) return
     dashboard.undo.track(ySyncPluginKey)
     const carets = new Carets(awareness)
     const undo: Command = () => { dashboard.undo.undo(); return true }
@@ -104,14 +146,15 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
       carets.destroy()
       view.current = null
     }
-  }, [dashboard, id, label, isThere])
+  }, [dashboard, id, label, isThere, misfit])
 
   // Asks `editable` again.
   useEffect(() => { view.current?.setProps({}) }, [mayEdit])
 
   return (
     <div className='note'>
-      {mayEdit && (
+      {misfit !== null && <p className='empty'>{MISFITS[misfit]}</p>}
+      {mayEdit && misfit === null && (
         <div className='tools' data-shown={isFocused} role='toolbar' aria-label={`Format ${label}`}>
           {TOOLS.map(({ name, icon: Icon, run }) => (
             <button
@@ -131,6 +174,21 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
   )
 }
 
+/** The children of a fragment in which something changed. */
+function* changedIn(fragment: Y.XmlFragment, events: readonly Y.YEvent<never>[]): Generator<unknown> {
+  const children = fragment.toArray()
+  const seen = new Set<unknown>()
+  for (const { path, changes } of events) {
+    const [at] = path
+    const changed: unknown[] = at === undefined ? [...changes.added].flatMap(({ content }) => content.getContent()) : [children[Number(at)]]
+    for (const child of changed) {
+      if (child === undefined || seen.has(child)) continue
+      seen.add(child)
+      yield child
+    }
+  }
+}
+
 /**
  * The awareness as the caret plugin wants it, which draws all carets again at every event: so that it hears of carets and
  * names, and not of every move of a pointer.
@@ -145,7 +203,18 @@ class Carets {
     awareness.on('change', this.#changed)
   }
 
-  getStates = (): Map<number, Record<string, unknown>> => this.#awareness.getStates()
+  /** Others as the plugin takes them: it believes what it is given, and a caret that is none would stop the editor. */
+  getStates = (): Map<number, Record<string, unknown>> => {
+    const carets = [...this.#awareness.getStates()].flatMap(([id, { user, cursor }]): [number, Record<string, unknown>][] => {
+      const { anchor, head } = (cursor ?? {}) as Record<string, unknown>
+      const [from, to] = [positionOf(anchor), positionOf(head)]
+      const { name, color } = (user ?? {}) as Record<string, unknown>
+      const shown = { name: typeof name === 'string' ? name.slice(0, 64) : 'Guest', color: colorOf(color) }
+      return from === null || to === null ? [] : [[id, { user: shown, cursor: { anchor: from, head: to } }]]
+    })
+    return new Map(carets.slice(0, CARETS_MAX))
+  }
+
   getLocalState = (): Record<string, unknown> | null => this.#awareness.getLocalState()
   setLocalStateField = (field: string, value: unknown): void => { this.#awareness.setLocalStateField(field, value) }
   on = (_: string, listener: () => void): void => { this.#listeners.add(listener) }
@@ -156,7 +225,7 @@ class Carets {
   }
 
   readonly #changed = (): void => {
-    const shown = JSON.stringify([...this.#awareness.getStates()].map(([id, { user, cursor }]) => cursor ? [id, user, cursor] : 0))
+    const shown = JSON.stringify([...this.getStates()])
     if (shown === this.#shown) return
     this.#shown = shown
     for (const listener of this.#listeners) listener()
@@ -164,20 +233,32 @@ class Carets {
 }
 
 /** Somebody's caret. Styles are set by script: the page's policy takes none from markup. */
-function caret(user: { name?: unknown, color?: unknown }): HTMLElement {
+function caret(user: { name: string, color: string }): HTMLElement {
   const element = document.createElement('span')
   element.className = 'caret'
-  element.style.setProperty('--who', colorOf(user))
+  element.style.setProperty('--who', user.color)
   const name = document.createElement('span')
-  name.textContent = String(user.name ?? '').slice(0, 64)
+  name.textContent = user.name
   element.append('\u2060', name, '\u2060')
   return element
 }
 
-function selection(user: { color?: unknown }): { style: string, class: string } {
-  return { style: `background-color: ${colorOf(user)}44`, class: 'their-selection' }
+function selection(user: { color: string }): { style: string, class: string } {
+  return { style: `background-color: ${user.color}44`, class: 'their-selection' }
 }
 
-function colorOf({ color }: { color?: unknown }): string {
+function colorOf(color: unknown): string {
   return typeof color === 'string' && /^#[0-9a-f]{6}$/i.test(color) ? color : '#4f46e5'
+}
+
+/** A relative position in a text of this document, or nothing. */
+function positionOf(value: unknown): object | null {
+  const { type, item, assoc } = (value ?? {}) as Record<string, unknown>
+  const [inType, atItem] = [idOf(type), idOf(item)]
+  return inType === null && atItem === null ? null : { type: inType, tname: null, item: atItem, assoc: Number.isSafeInteger(assoc) ? assoc : 0 }
+}
+
+function idOf(value: unknown): { client: number, clock: number } | null {
+  const { client, clock } = (value ?? {}) as Record<string, number>
+  return Number.isSafeInteger(client) && Number.isSafeInteger(clock) && (clock as number) >= 0 ? { client: client as number, clock: clock as number } : null
 }

@@ -7,7 +7,7 @@ import { Chart, type Line } from './Chart.js'
 import type { WidgetProps } from './registry.js'
 
 /** A metric over time, whole or by its parts. */
-export function Series({ widget, isVisible }: WidgetProps): ReactNode {
+export function Series({ widget, title, isVisible }: WidgetProps): ReactNode {
   const { seconds, sources } = useFilterValues()
   const samples = useSamples(isVisible)
   const metric = metricOf(widget.options.metric)
@@ -26,7 +26,7 @@ export function Series({ widget, isVisible }: WidgetProps): ReactNode {
           ))}
         </ul>
       )}
-      {isVisible && <Chart label={widget.title || metric.name} unit={metric.unit} lines={lines} samples={samples} seconds={seconds} />}
+      {isVisible && <Chart label={title} unit={metric.unit} lines={lines} samples={samples} seconds={seconds} />}
     </div>
   )
 }

@@ -5,13 +5,13 @@ import { useFilterValues, useSamples } from '../hooks.js'
 import type { WidgetProps } from './registry.js'
 
 /** Every metric: now, on average and at most. */
-export function Table({ widget, isVisible }: WidgetProps): ReactNode {
+export function Table({ title, isVisible }: WidgetProps): ReactNode {
   const { seconds } = useFilterValues()
   const samples = useSamples(isVisible)
   const latest = samples.at(-1)
   const shown = samples.filter(({ at }) => at >= (latest?.at ?? 0) - seconds)
   return (
-    <div className='scroll' tabIndex={0} role='region' aria-label={`${widget.title || 'Table'}, scrolls`}>
+    <div className='scroll' tabIndex={0} role='region' aria-label={`${title}, scrolls`}>
       <table className='table'>
         <thead><tr><th scope='col'>Metric</th><th scope='col'>Now</th><th scope='col'>Mean</th><th scope='col'>Most</th></tr></thead>
         <tbody>

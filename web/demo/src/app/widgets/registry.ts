@@ -9,6 +9,8 @@ import { Table } from './Table.js'
 
 export interface WidgetProps {
   readonly widget: Widget
+  /** What it is called here: its title, or its kind. */
+  readonly title: string
   /** Whether it is on the screen: what is not draws nothing. */
   readonly isVisible: boolean
 }
