@@ -20,6 +20,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 COPY --from=build /usr/local/bin/ydash /usr/local/bin/ydash
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/ydash/
+# By what `rediss://` checks certificates; this image has none.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # A number, not a name: Kubernetes checks `runAsNonRoot` by it.
 COPY --from=build --chown=10001:10001 /data /data
 USER 10001:10001

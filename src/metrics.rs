@@ -178,6 +178,61 @@ label! {
     }
 }
 
+impl Refusal {
+    /// Whether somebody who runs the server should read of it: a client that is built or set up wrongly, a limit that is in the way. The
+    /// others come with bad networks, restarts and merging, or are told otherwise.
+    #[must_use]
+    pub fn is_telling(self) -> bool {
+        !matches!(
+            self,
+            Refusal::Held
+                | Refusal::ForeignClient
+                | Refusal::Unavailable
+                | Refusal::Draining
+                | Refusal::Idle
+                | Refusal::Stuck
+                | Refusal::UnknownMessage
+        )
+    }
+
+    /// The knobs that decide about it, with commas between; `None` if none does.
+    #[must_use]
+    pub fn knobs(self) -> Option<&'static str> {
+        Some(match self {
+            Refusal::AwarenessLimit => "awareness-state-bytes-max",
+            Refusal::FrameTooLarge => "frame-bytes-max",
+            Refusal::DocumentTooLarge => "document-bytes-max",
+            Refusal::ReadOnly | Refusal::Forbidden => "anonymous-access",
+            Refusal::Rate => "session-message-rate, session-byte-rate",
+            Refusal::JoinRate => "address-join-rate, trusted-proxies",
+            Refusal::SessionLimit => "sessions-max, sessions-per-address-max, trusted-proxies",
+            Refusal::MemberLimit => "members-max",
+            Refusal::Origin => "allowed-origins",
+            Refusal::AuthTimeout => "auth-timeout",
+            Refusal::Pending => "pending-bytes-max",
+            Refusal::SocketDocuments => "documents-per-socket-max",
+            Refusal::Stateless => "stateless-bytes-max",
+            _ => return None,
+        })
+    }
+}
+
+/// What of the refusals has been told.
+#[derive(Clone, Debug, Default)]
+pub struct RefusalsTold([u64; Refusal::ALL.len()]);
+
+impl RefusalsTold {
+    /// What is worth telling and was counted since it was last asked.
+    pub fn news(&mut self, refusals: &CounterBy<Refusal>) -> Vec<(Refusal, u64)> {
+        let telling = Refusal::ALL.iter().filter(|refusal| refusal.is_telling());
+        let counted = telling.map(|refusal| {
+            let total = refusals.get(*refusal);
+            (*refusal, total - std::mem::replace(&mut self.0[refusal.index()], total))
+        });
+        counted.filter(|(_, times)| *times > 0).collect()
+    }
+}
+
 /// Counters, one per value of a [`Label`]; all exist from the start, so a rate over them never misses the first event.
 #[derive(Clone, Debug)]
 pub struct CounterBy<L> {
@@ -450,6 +505,20 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn refusals_are_told_once() {
+        let refusals = Metrics::new().refusals;
+        let mut told = RefusalsTold::default();
+        assert_eq!(told.news(&refusals), []);
+        refusals.inc_by(Refusal::Origin, 2);
+        refusals.inc(Refusal::Idle);
+        assert_eq!(told.news(&refusals), [(Refusal::Origin, 2)]);
+        assert_eq!(told.news(&refusals), []);
+        refusals.inc(Refusal::Origin);
+        refusals.inc(Refusal::BadName);
+        assert_eq!(told.news(&refusals), [(Refusal::BadName, 1), (Refusal::Origin, 1)]);
     }
 
     #[test]

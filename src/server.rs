@@ -25,7 +25,7 @@ use crate::http::{
     Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::{Label as _, Metrics, Refusal, RefusalsTold};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
 use crate::session::{self, Admitted, Arrival, Doorkeeper, Entrance, Entry, Place, Rates, Sessions, SessionsConfig};
@@ -219,14 +219,26 @@ const UPKEEP: Duration = Duration::from_secs(2);
 /// How often rooms look after a store that may lose things unnoticed: keys are evicted, or removed by hand.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 
+/// How long refusals are added up between two lines about them.
+const TELL_REFUSALS: Duration = Duration::from_secs(60);
+
 async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();
     let mut life = None;
     let mut looked_at = Instant::now();
+    let (mut refusals, mut told_at) = (RefusalsTold::default(), None::<Instant>);
     loop {
         ticks.tick().await;
+        if told_at.is_none_or(|at| at.elapsed() >= TELL_REFUSALS) {
+            let news = refusals.news(&metrics.refusals);
+            // The first is told at once: somebody may be trying something out.
+            told_at = (!news.is_empty()).then(Instant::now);
+            for (reason, times) in news {
+                info!(reason = reason.as_str(), times, settings = reason.knobs(), "refused to clients");
+            }
+        }
         registry.relieve().await;
         if peak.is_over(metrics.rooms.get() + metrics.sessions.get()) {
             // Nobody waits for it.
@@ -317,8 +329,8 @@ impl Doorkeeper for Door {
         match self.0.join_again(address) {
             Ok(permit) => Ok(Box::new(permit)),
             Err(Crowded::Joins { retry_after }) => Err(session::Crowded::Joins(retry_after)),
-            Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions_per_address_max reached, try again")),
-            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions_max reached, try again")),
+            Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions-per-address-max reached, try again")),
+            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions-max reached, try again")),
         }
     }
 }

@@ -19,6 +19,12 @@ pub enum TelemetryError {
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
+    /// A word of the filter is no level. Taken for a module's name, as tracing has it, it would silence everything else.
+    #[error("log: `{word}` is no level; write for example info, or ydash::store=debug,info")]
+    Level {
+        /// The word.
+        word: String,
+    },
     /// The process logs elsewhere already.
     #[error("a subscriber for logs is installed already")]
     Installed,
@@ -29,6 +35,9 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] – nothing was installed.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    if let Some(word) = filter.split(',').map(str::trim).find(|word| !is_directive(word)) {
+        return Err(TelemetryError::Level { word: word.into() });
+    }
     let parsed = EnvFilter::builder()
         .parse(filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.into(), source })?;
@@ -43,4 +52,29 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
         ),
     };
     installed.map_err(|_| TelemetryError::Installed)
+}
+
+/// Whether a part of a filter says which level, or which of our own modules, or is none of the plain words that a slip makes.
+fn is_directive(word: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level =
+        LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)) || word.parse().is_ok_and(|n: u8| n <= 5);
+    is_level || word.is_empty() || word.starts_with("ydash") || word.contains(['=', '[', ']', '{', '}', '"'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_directive;
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_directive() {
+        for word in
+            ["info", "WARN", "off", "0", "5", "ydash", "ydash::store", "ydash=debug", "hyper=warn", "[room]", ""]
+        {
+            assert!(is_directive(word), "{word}");
+        }
+        for word in ["inof", "verbose", "6", "hyper"] {
+            assert!(!is_directive(word), "{word}");
+        }
+    }
 }

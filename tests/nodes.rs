@@ -189,11 +189,19 @@ impl Crowd {
 
     /// Waits until something is true of all writers.
     async fn until(&self, what: &str, within: Duration, holds: impl Fn(&[View]) -> bool) -> Duration {
+        match self.is_true_within(within, holds).await {
+            Some(took) => took,
+            None => panic!("not within {within:?}: {what}"),
+        }
+    }
+
+    /// Waits until something is true of all writers, and says after how long; or what they are like if it takes longer.
+    async fn is_true_within(&self, within: Duration, holds: impl Fn(&[View]) -> bool) -> Option<Duration> {
         let began = Instant::now();
         loop {
             let views = self.views();
             if holds(&views) {
-                return began.elapsed();
+                return Some(began.elapsed());
             }
             if began.elapsed() > within {
                 for view in &views {
@@ -203,7 +211,7 @@ impl Crowd {
                          synced {is_synced}, connected {connects} times"
                     );
                 }
-                panic!("not within {within:?}: {what}");
+                return None;
             }
             // A writer that failed says why.
             assert!(self.writers.iter().all(|writer| !writer.is_finished()), "a writer failed");
@@ -298,19 +306,33 @@ impl World {
         }
     }
 
+    /// Which node holds what, and who is there: for who has to find out why they do not agree.
+    async fn tell_rooms(&self) {
+        for (n, node) in self.nodes.iter().enumerate() {
+            for room in ROOMS {
+                let state = scan(&node.state(&format!("default/{room}")).await, &Limits::default()).unwrap();
+                let spans: Vec<_> = state.spans.iter().map(|span| (span.client, span.start, span.end)).collect();
+                let shown = reqwest::get(node.http(&format!("/api/inspector/rooms/default/{room}"))).await.unwrap();
+                eprintln!("node {n}, {room}: {spans:?}, {}", shown.text().await.unwrap());
+            }
+        }
+    }
+
     /// Lets everybody rest, and asserts that nothing is lost or doubled, all agree, and everybody sees exactly the others.
     async fn assert_settled(&self, crowd: Crowd) {
         crowd.phase.send_replace(Phase::Rest);
         let has_all = |view: &View, views: &[View]| {
             members(views, view.room).iter().all(|other| view.clocks.get(&other.id) == Some(&other.edits))
         };
-        let took = crowd
-            .until("all have everything, saved, and see each other", SETTLED_WITHIN, |views| {
-                views.iter().all(|view| {
-                    view.is_synced && view.owed == 0 && has_all(view, views) && sees_exactly_the_others(view, views)
-                })
+        let settled = crowd.is_true_within(SETTLED_WITHIN, |views| {
+            views.iter().all(|view| {
+                view.is_synced && view.owed == 0 && has_all(view, views) && sees_exactly_the_others(view, views)
             })
-            .await;
+        });
+        let Some(took) = settled.await else {
+            self.tell_rooms().await;
+            panic!("not within {SETTLED_WITHIN:?}: all have everything, saved, and see each other");
+        };
         println!("settled after {took:?}");
         let views = crowd.views();
         // Newcomers on each node get the same, and see the same.

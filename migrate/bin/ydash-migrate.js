@@ -60,7 +60,10 @@ async function main () {
   })
   if (values.help) return console.log(HELP)
   const [kind, from, ...more] = positionals
-  if (!SOURCES.includes(kind) || from === undefined || more.length > 0) throw new Error('see ydash-migrate --help')
+  if (kind === undefined) throw new Error('which source? see ydash-migrate --help')
+  if (!SOURCES.includes(kind)) throw new Error(`there is no source ${kind}: ${SOURCES.join(', ')}`)
+  if (from === undefined) throw new Error(`${kind} needs to be told where; see ydash-migrate --help`)
+  if (more.length > 0) throw new Error(`what is ${more.join(' ')}? one source at a time, and --to before the target`)
   const isReading = values['dry-run'] || values.print !== undefined
   if (!isReading && values.to === undefined) throw new Error('where to? --to http://HOST:1234, or --dry-run')
   if (values.print !== undefined && values.print !== 'lines') throw new Error('--print takes lines')

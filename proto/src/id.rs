@@ -53,7 +53,7 @@ pub enum IdError {
     Workspace,
     /// The name breaks the grammar.
     #[error(
-        "name must be 1 to 255 bytes in non-empty segments without control characters, backslashes, dot segments or reserved words"
+        "name must be 1 to 255 bytes without control characters and backslashes, and no segment between slashes empty, `.`, `..` or with spaces at its ends"
     )]
     Name,
 }

@@ -1,6 +1,6 @@
 //! `ydash doctor`: looks at everything a start depends on, and says what is wrong and what to do.
 //!
-//! It changes nothing, except that an embedded store that is not there yet is not made either.
+//! It makes nothing that is not there, and changes nothing but the list of names in a Redis, which it completes.
 
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
-use crate::store::{self, CheckReport, Store, StoreUrl};
+use crate::store::{self, CheckReport, Store};
 
 /// How a check came out.
 enum Finding {
@@ -82,12 +82,10 @@ fn files(config: &Config) -> Finding {
 }
 
 async fn keeping(config: &Config) -> Vec<Finding> {
-    if let StoreUrl::Directory(directory) = &config.store {
-        match directory.try_exists() {
-            Ok(true) => {}
-            Ok(false) => return vec![Fine(format!("{} is not there yet; the first start makes it", config.store))],
-            Err(error) => return vec![Broken(format!("{} cannot be reached: {error}", config.store))],
-        }
+    match store::is_there(&config.store) {
+        Ok(true) => {}
+        Ok(false) => return vec![Fine(format!("{} holds no store yet; the first start makes one", config.store))],
+        Err(error) => return vec![Broken(format!("{} cannot be opened: {error}", config.store))],
     }
     let (url, options) = (config.store.clone(), config.store_config());
     let opened = tokio::task::spawn_blocking(move || store::open(&url, &options)).await;
@@ -118,6 +116,7 @@ fn judge(report: &CheckReport) -> Vec<Finding> {
         findings
             .push(Odd(format!("{} damaged records are set aside; newer snapshots stand for them", report.set_aside)));
     }
+    findings.extend(report.remarks.iter().cloned().map(Odd));
     findings.extend(report.damaged.iter().map(|record| {
         let place = record.position.map_or("snapshot".into(), |position| format!("log entry {position}"));
         Broken(format!("{}: {place}: {}", record.dashboard, record.why))

@@ -50,10 +50,11 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 fn serve(layers: &Layers) -> Outcome {
     let (mut config, warnings) = Config::load(layers)?;
     telemetry::init(&config.log, config.log_format)?;
+    tell_settings(&config);
+    // Below the table, where somebody sees them.
     for warning in warnings {
         warn!("{warning}");
     }
-    tell_settings(&config);
     fit_descriptors(&mut config);
     // In a task, so that the accept loop runs on a worker: from this thread every accept and spawn would wake another one.
     let runtime = runtime()?;
@@ -82,8 +83,7 @@ fn command() -> Command {
              Connect:  new WebsocketProvider('ws://127.0.0.1:1234', 'my-room', doc)",
         )
         .styles(STYLES)
-        .max_term_width(120)
-        .disable_help_subcommand(true);
+        .max_term_width(120);
     let doctor = Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong");
     with_knobs(root, &[])
         .subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[]))

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracing::warn;
-use ydash_proto::id::DashboardId;
+use ydash_proto::id::{DEFAULT_WORKSPACE, DashboardId};
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
-use crate::cli::{Outcome, runtime};
+use crate::cli::{Outcome, chain, runtime};
 use crate::config::{Config, Layers};
 use crate::store::archive::{self, ArchiveError, ArchiveReport};
-use crate::store::{self, Store, StoreUrl, lines};
+use crate::store::{self, Store, StoreError, StoreUrl, lines};
 use crate::telemetry;
 
 /// The file that stands for standard output or input.
@@ -49,16 +49,20 @@ fn file(help: &'static str) -> Arg {
 }
 
 fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
+    if !text.contains('/') {
+        return Err(format!("expected workspace/name, as in {DEFAULT_WORKSPACE}/my-room"));
+    }
     DashboardId::parse(text).map_err(|error| error.to_string())
 }
 
 /// Runs `ydash export`.
 pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
     let config = prepare(layers)?;
-    if let StoreUrl::Directory(directory) = &config.store
-        && !directory.exists()
-    {
-        return Err(format!("there is no store in {}", directory.display()).into());
+    if let StoreUrl::Directory(directory) = &config.store {
+        let there = store::is_there(&config.store);
+        if !there.map_err(|error| format!("directory {} cannot be opened: {error}", directory.display()))? {
+            return Err(format!("there is no store in {}", directory.display()).into());
+        }
     }
     let path: &PathBuf = options.get_one("file").expect("required");
     let only: Vec<DashboardId> = options.get_many("dashboard").into_iter().flatten().cloned().collect();
@@ -66,6 +70,10 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
     let (limits, only_these) = (limits.as_ref(), only.as_slice());
     let report = runtime()?.block_on(async {
         let store = open(&config).await?;
+        let missing = missing(&*store, only_these).await?;
+        if !missing.is_empty() {
+            return Err(format!("not in the store, so nothing is written: {}", missing.join(", ")).into());
+        }
         let report = if path.as_os_str() == STANDARD {
             write(&*store, only_these, limits, BufWriter::new(io::stdout())).await?
         } else {
@@ -78,25 +86,45 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
         warn!(damaged = report.damaged, "unreadable records are not in the archive; ydash doctor names them");
     }
     tell("exported", &report);
-    let missing = (only.len() as u64).saturating_sub(report.dashboards);
-    if missing > 0 {
-        return Err(format!("{missing} of the dashboards named are not in the store").into());
-    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which of the dashboards named the store does not have.
+async fn missing(store: &dyn Store, named: &[DashboardId]) -> Result<Vec<String>, StoreError> {
+    let mut missing = Vec::new();
+    for dashboard in named {
+        // The shortest name with a prefix is the prefix itself.
+        if store.list(dashboard.as_str(), None, 1).await?.first() != Some(dashboard) {
+            missing.push(dashboard.to_string());
+        }
+    }
+    Ok(missing)
 }
 
 /// Runs `ydash import`.
 pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
     let config = prepare(layers)?;
     let path: &PathBuf = options.get_one("file").expect("required");
+    let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let from: Box<dyn Read + Send> = if path.as_os_str() == STANDARD {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+        Box::new(File::open(path).map_err(unreadable)?)
     };
+    let mut from = BufReader::new(from);
+    if from.fill_buf().map_err(unreadable)?.first() == Some(&b'{') {
+        return Err(format!(
+            "{} holds lines for other servers, no archive: migrate/bin/ydash-migrate.js reads those",
+            path.display()
+        )
+        .into());
+    }
     let report = runtime()?.block_on(async {
         let store = open(&config).await?;
-        let report = archive::import(BufReader::new(from), &*store, now()).await?;
+        let report = archive::import(from, &*store, now()).await.map_err(|error| match error {
+            ArchiveError::Store(failure) => Box::from(failure),
+            error => Box::<dyn Error>::from(format!("{}: {}", path.display(), chain(&error))),
+        })?;
         store.close().await?;
         Ok::<_, Box<dyn Error>>(report)
     })?;
@@ -152,7 +180,8 @@ async fn export_file(
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let writing = async {
-        let mut file = BufWriter::new(File::create(&partial)?);
+        let made = File::create(&partial).map_err(|error| format!("cannot write {}: {error}", partial.display()))?;
+        let mut file = BufWriter::new(made);
         let report = write(store, only, limits, &mut file).await?;
         file.flush()?;
         file.get_ref().sync_all()?;

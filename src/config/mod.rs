@@ -30,6 +30,9 @@ pub const FILE_VARIABLE: &str = "YDASH_CONFIG";
 
 const VARIABLE_PREFIX: &str = "YDASH_";
 
+/// What stands for such a value in the help.
+const MAY_HOLD_PASSWORDS: &str = "URL";
+
 /// Variables by which others know some knobs. The knob's own wins.
 const FOREIGN_VARIABLES: &[(&str, &str)] = &[("REDIS_STATE_TTL", "redis-private-ttl")];
 
@@ -123,17 +126,17 @@ knobs! {
     }
     "Sizes" {
         /// One message from a client, and one REST body.
-        frame_bytes_max: usize = "16MiB", "SIZE", value::bytes;
+        frame_bytes_max: usize = "16MiB", "SIZE", value::size;
         /// One document.
-        document_bytes_max: usize = "64MiB", "SIZE", value::bytes;
+        document_bytes_max: usize = "64MiB", "SIZE", value::size;
         /// One client's presence.
         awareness_state_bytes_max: usize = "4KiB", "SIZE", value::bytes;
         /// One stateless message.
         stateless_bytes_max: usize = "64KiB", "SIZE", value::bytes;
         /// What may wait on one socket for a token, or for its documents to open.
-        pending_bytes_max: usize = "1MiB", "SIZE", value::bytes;
+        pending_bytes_max: usize = "1MiB", "SIZE", value::size;
         /// What may wait for one slow reader before it gets a single diff instead.
-        outbox_bytes_max: usize = "1MiB", "SIZE", value::bytes;
+        outbox_bytes_max: usize = "1MiB", "SIZE", value::size;
     }
     "Sessions" {
         /// Sessions of this process.
@@ -149,20 +152,20 @@ knobs! {
         /// Messages at once from one session.
         session_message_burst: u32 = "5000", "N", value::count;
         /// Bytes per second from one session, on average.
-        session_byte_rate: usize = "4MiB", "SIZE", value::bytes;
+        session_byte_rate: usize = "4MiB", "SIZE", value::size;
         /// Bytes at once from one session.
-        session_byte_burst: usize = "64MiB", "SIZE", value::bytes;
+        session_byte_burst: usize = "64MiB", "SIZE", value::size;
         /// How long a socket may be silent, pongs included.
-        idle_timeout: Duration = "60s", "TIME", value::duration;
+        idle_timeout: Duration = "60s", "TIME", value::timeout;
         /// Documents on one socket, in the Hocuspocus dialect.
         documents_per_socket_max: usize = "256", "N", value::count;
         /// How long a socket of the Hocuspocus dialect may take to show a token that is good.
-        auth_timeout: Duration = "30s", "TIME", value::duration;
+        auth_timeout: Duration = "30s", "TIME", value::timeout;
         /// How long the head of an HTTP request may take.
-        header_timeout: Duration = "10s", "TIME", value::duration;
+        header_timeout: Duration = "10s", "TIME", value::timeout;
     }
     "Logs" {
-        /// What is logged, as tracing's filters have it: info, ydash=debug, ...
+        /// What is logged: a level, or levels by module such as ydash::store=debug,info.
         log: String = "info", "FILTER", value::parsed;
         /// How log lines look: text or json.
         log_format: LogFormat = "text", "FORMAT", value::parsed;
@@ -285,12 +288,14 @@ pub enum ConfigError {
         similar: Option<&'static str>,
     },
     /// A value that its knob does not take.
-    #[error("{place} `{name}`: {reason}")]
+    #[error("{place} `{name}`{}: {reason}", .text.as_ref().map(|text| format!(" is {text:?}")).unwrap_or_default())]
     Value {
         /// Where it stands.
         place: String,
         /// The knob as it is called there.
         name: String,
+        /// The value, unless there may be a password in it.
+        text: Option<String>,
         /// What was expected.
         reason: String,
     },
@@ -386,6 +391,7 @@ impl Config {
             let text = plain(&value).ok_or_else(|| ConfigError::Value {
                 place: place(),
                 name: name.clone(),
+                text: None,
                 reason: "expected a string, a number, true, false or a list of strings".into(),
             })?;
             self.set(index, &text, Source::File(path.to_owned()), || (place(), name.clone()))?;
@@ -429,7 +435,8 @@ impl Config {
     ) -> Result<(), ConfigError> {
         (KNOBS[index].assign)(self, text).map_err(|reason| {
             let (place, name) = place();
-            ConfigError::Value { place, name, reason }
+            let text = (KNOBS[index].hint != MAY_HOLD_PASSWORDS).then(|| text.to_owned());
+            ConfigError::Value { place, name, text, reason }
         })?;
         self.settings[index] = Setting { text: text.into(), source };
         Ok(())
@@ -444,11 +451,17 @@ impl Config {
                 self.listen
             ));
         }
+        let told = |name: &str| {
+            let text = find(name).map_or("", |index| &self.settings[index].text);
+            format!("{name} ({text})")
+        };
+        let (frame, document, burst) =
+            (told("frame-bytes-max"), told("document-bytes-max"), told("session-byte-burst"));
         if self.frame_bytes_max > self.document_bytes_max {
-            return unfit("frame-bytes-max is above document-bytes-max: no such frame could ever be kept".into());
+            return unfit(format!("{frame} is above {document}: no such message could ever be kept; lower it too"));
         }
         if self.session_byte_burst < self.frame_bytes_max {
-            return unfit("session-byte-burst is below frame-bytes-max: the largest frame would never be taken".into());
+            return unfit(format!("{burst} is below {frame}: the largest message would never be taken"));
         }
         if matches!(self.bus, BusUrl::Redis(_)) && self.store.redis().is_none() {
             return unfit(format!(

@@ -18,6 +18,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| String::from("duration is too long"))
 }
 
+/// A duration above zero: at zero everybody would be late.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected a time above zero".into()),
+        time => Ok(time),
+    }
+}
+
 /// How long something stays: a duration, a number of seconds as Redis has it, or `never` if it is never removed.
 pub(super) fn lifetime(text: &str) -> Result<Option<Duration>, String> {
     match text.parse() {
@@ -49,6 +57,14 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let (_, scale) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
     let total = number.checked_mul(scale).and_then(|total| usize::try_from(total).ok());
     total.ok_or_else(|| String::from("size is too large"))
+}
+
+/// A size above zero: at zero nothing would fit.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        0 => Err("expected a size above zero".into()),
+        size => Ok(size),
+    }
 }
 
 /// A whole number above zero.
@@ -257,6 +273,8 @@ mod tests {
         for text in ["", "KiB", "1K", "-1", "99999999999GiB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+        assert_eq!((size("1KiB"), timeout("1s")), (Ok(1024), Ok(Duration::from_secs(1))));
+        assert!(size("0KiB").is_err() && timeout("0s").is_err());
     }
 
     #[test]

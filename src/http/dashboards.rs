@@ -149,7 +149,7 @@ where
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
 }
 
-/// What a new dashboard may be written as: values take several times their text.
+/// What a new dashboard may be written as: values take several times their text. Clients know it as `create-bytes-max`; no knob sets it.
 const CREATE_BYTES_MAX: usize = 1 << 20;
 
 /// `PUT /api/dashboards/<workspace>/<name>`
@@ -159,7 +159,11 @@ where
     B: Buf,
 {
     may_edit(&target)?;
-    let limit = ("frame-bytes-max", CREATE_BYTES_MAX.min(site.frame_bytes_max));
+    let limit = if site.frame_bytes_max < CREATE_BYTES_MAX {
+        ("frame-bytes-max", site.frame_bytes_max)
+    } else {
+        ("create-bytes-max", CREATE_BYTES_MAX)
+    };
     let (json, _budget) = take_body(&site, body, limit).await?;
     site.dashboards.create(target.dashboard, target.identity, json).await?;
     Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))

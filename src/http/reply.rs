@@ -42,7 +42,7 @@ pub(super) enum Problem {
     DocumentLimit(&'static str),
     /// The body, or the document with it, would be too large.
     TooLarge {
-        /// The knob that says so.
+        /// The knob that says so, or the name of a limit that none sets.
         limit: &'static str,
         /// Its value.
         bytes: usize,
@@ -108,7 +108,11 @@ impl Problem {
                 (StatusCode::UPGRADE_REQUIRED, "websocket_version", "only WebSocket version 13 is spoken here")
             }
             Problem::Origin => (StatusCode::FORBIDDEN, "origin", "pages of this origin may not connect"),
-            Problem::BadName => (StatusCode::NOT_FOUND, "bad_name", "no dashboard can have this name"),
+            Problem::BadName => (
+                StatusCode::NOT_FOUND,
+                "bad_name",
+                "a dashboard is <workspace>/<name>: 1 to 64 of A-Z a-z 0-9 . _ -, then 1 to 255 bytes without empty segments",
+            ),
             Problem::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "no access to this dashboard"),
             Problem::NotLocal => {
                 (StatusCode::FORBIDDEN, "forbidden", "only browsers on the server's own machine may see this")

@@ -228,6 +228,11 @@ impl Service<Request<Incoming>> for Connection {
             site.metrics.http_request(Route::Socket, response.status().as_u16());
             return Answer::Ready(Some(response));
         }
+        if socket::was_upgrade(&request) {
+            let response = site.refuse(socket::NO_UPGRADE);
+            site.metrics.http_request(Route::Socket, response.status().as_u16());
+            return Answer::Ready(Some(response));
+        }
         request.extensions_mut().insert(ClientAddress(address));
         let answer = self.routes.answer(request);
         let metrics = Arc::clone(&site.metrics);

@@ -135,6 +135,15 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(header::UPGRADE) && has_token(request.headers(), header::UPGRADE, "websocket")
 }
 
+/// Whether a request was a WebSocket's before something on the way took its Upgrade header off, as proxies do unless told otherwise.
+pub(super) fn was_upgrade<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+/// What is said to whoever [`was_upgrade`].
+pub(super) const NO_UPGRADE: Problem =
+    Problem::BadHandshake("the Upgrade header is missing: a proxy on the way has to pass Upgrade and Connection on");
+
 /// Checks the handshake and answers it.
 ///
 /// On success the response is 101 and the caller hands the connection over.
@@ -209,7 +218,9 @@ fn accept_key<B>(request: &Request<B>) -> Result<SecWebsocketAccept, Problem> {
         return Err(Problem::BadHandshake("a handshake is a GET over HTTP/1.1"));
     }
     if !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(Problem::BadHandshake("the Connection header does not say upgrade"));
+        return Err(Problem::BadHandshake(
+            "the Connection header does not say upgrade: a proxy on the way has to pass Upgrade and Connection on",
+        ));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Problem::WebSocketVersion);

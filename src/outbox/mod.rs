@@ -11,12 +11,14 @@ pub(crate) mod small;
 
 use crate::metrics::Metrics;
 use bytes::Bytes;
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
 use ydash_proto::wire::close::CloseCode;
@@ -383,22 +385,22 @@ impl Outbox {
         self.call.notify_one();
     }
 
-    /// Waits until the reader is wanted. Cancel-safe.
-    pub async fn called(&self) -> Call {
-        loop {
-            self.call.notified().await;
-            let mut queue = self.lock();
-            if queue.is_closed || queue.close.is_some() {
-                return Call::Ended;
-            }
-            if let Some((member, code)) = queue.several.as_mut().and_then(|several| several.dismissed.pop()) {
-                self.call.notify_one(); // There may be more.
-                return Call::Dismissed(member, code);
-            }
-            if core::mem::take(&mut queue.wants_probe) {
-                return Call::Probe;
-            }
+    /// The way on which the reader hears that it is wanted. There is one: a second one would miss what the first is told.
+    #[must_use]
+    pub fn calls(&self) -> Calls<'_> {
+        Calls { outbox: self, notified: Box::pin(self.call.notified()) }
+    }
+
+    fn take_call(&self) -> Option<Call> {
+        let mut queue = self.lock();
+        if queue.is_closed || queue.close.is_some() {
+            return Some(Call::Ended);
         }
+        if let Some((member, code)) = queue.several.as_mut().and_then(|several| several.dismissed.pop()) {
+            self.call.notify_one(); // There may be more.
+            return Some(Call::Dismissed(member, code));
+        }
+        core::mem::take(&mut queue.wants_probe).then_some(Call::Probe)
     }
 
     /// Answers a ping; of several that wait only the newest is answered (RFC 6455 §5.5.3).
@@ -528,6 +530,25 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing in here panics between two writes to the queue.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reader hears [`Call`]s on.
+pub struct Calls<'a> {
+    outbox: &'a Outbox,
+    notified: Pin<Box<Notified<'a>>>,
+}
+
+impl Calls<'_> {
+    /// Waits until the reader is wanted. Cancel-safe.
+    pub async fn next(&mut self) -> Call {
+        loop {
+            self.notified.as_mut().await;
+            self.notified.set(self.outbox.call.notified());
+            if let Some(call) = self.outbox.take_call() {
+                return call;
+            }
+        }
     }
 }
 
@@ -771,12 +792,13 @@ mod tests {
     #[tokio::test]
     async fn a_full_room_dismisses_one_session_and_a_failed_one_ends_the_socket() {
         let outbox = divided();
+        let mut calls = outbox.calls();
         outbox.probe();
         outbox.dismiss(ALICE, CloseCode::RoomFull);
-        assert_eq!(outbox.called().await, Call::Dismissed(ALICE, CloseCode::RoomFull));
-        assert_eq!(outbox.called().await, Call::Probe);
+        assert_eq!(calls.next().await, Call::Dismissed(ALICE, CloseCode::RoomFull));
+        assert_eq!(calls.next().await, Call::Probe);
         outbox.dismiss(BOB, CloseCode::Internal);
-        assert_eq!(outbox.called().await, Call::Ended);
+        assert_eq!(calls.next().await, Call::Ended);
     }
 
     #[tokio::test]

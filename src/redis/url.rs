@@ -148,6 +148,12 @@ impl RedisUrl {
         if self.database == 0 { channel } else { format!("{channel}:{}", self.database) }
     }
 
+    /// Whether this is the key of a node.
+    #[must_use]
+    pub fn is_node_key(&self, key: &[u8]) -> bool {
+        key.starts_with(format!("{}:{{nodes}}:", self.prefix).as_bytes())
+    }
+
     /// The dashboard whose key of `what` this is.
     #[must_use]
     pub fn dashboard_of_key(&self, key: &[u8], what: &str) -> Option<DashboardId> {

@@ -19,7 +19,7 @@ use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -80,6 +80,8 @@ pub(super) struct Driver {
     linked: Option<bool>,
     scans: FuturesUnordered<Pin<Box<dyn Future<Output = Option<Input>> + Send>>>,
     store_read: Pending<Option<StoreRead>>,
+    /// For those who hold handles.
+    document_bytes: Arc<AtomicUsize>,
     memory: usize,
     weigh_at: Timestamp,
     held: usize,
@@ -109,6 +111,7 @@ impl Driver {
             linked: None,
             scans: FuturesUnordered::new(),
             store_read: None.into(),
+            document_bytes: Arc::default(),
             memory: 0,
             weigh_at: Timestamp(0),
             held: 0,
@@ -121,6 +124,11 @@ impl Driver {
         })
     }
 
+    /// Where it keeps how large the document is.
+    pub(super) fn document_bytes(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.document_bytes)
+    }
+
     /// Runs until the registry lets the room go.
     ///
     /// Boxed, because a future holds what moves into it several times over: as it was passed, and where it is used.
@@ -129,6 +137,7 @@ impl Driver {
         let mut heard = Vec::new();
         self.link(self.context.clock.now());
         self.perform(self.context.clock.now());
+        self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);
         tokio::pin!(timer);
@@ -171,6 +180,7 @@ impl Driver {
             }
             self.room.handle_timeout(now, &mut self.effects);
             self.perform(now);
+            self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
             self.account(now);
             if self.room.is_evictable(now) {
                 if self.context.release(&self.id) {

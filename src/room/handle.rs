@@ -3,6 +3,7 @@
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use ydash_proto::access::Identity;
 use ydash_proto::id::{DashboardId, MemberId};
@@ -84,6 +85,8 @@ pub enum WriteError {
 pub(super) struct Shared {
     pub(super) id: DashboardId,
     pub(super) inbox: mpsc::Sender<ToRoom>,
+    /// As of the room's last turn.
+    pub(super) document_bytes: Arc<AtomicUsize>,
 }
 
 /// A live room. Cheap to clone; as long as one exists, the room is not evicted.
@@ -111,6 +114,12 @@ impl RoomHandle {
     #[must_use]
     pub fn id(&self) -> &DashboardId {
         &self.shared.id
+    }
+
+    /// Bytes of the encoded document, as of a moment ago.
+    #[must_use]
+    pub fn document_bytes(&self) -> usize {
+        self.shared.document_bytes.load(Ordering::Relaxed)
     }
 
     /// Brings a session in. Its frames go to `outbox` from then on.

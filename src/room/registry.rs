@@ -330,7 +330,8 @@ impl Registry {
         context.metrics.load_seconds.observe(began.elapsed().as_secs_f64());
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
         let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
-        let handle = RoomHandle { shared: Arc::new(Shared { id: id.clone(), inbox }) };
+        let document_bytes = driver.document_bytes();
+        let handle = RoomHandle { shared: Arc::new(Shared { id: id.clone(), inbox, document_bytes }) };
         let span = info_span!("room", dashboard = %id);
         let guard = Arc::clone(context);
         let ended = id.clone();

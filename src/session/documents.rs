@@ -4,7 +4,8 @@
 //! says meanwhile waits here, within bounds. One that was denied stays so until another token comes: everything else about it is
 //! ignored. What concerns a single document never ends the socket, unless its client can only be helped by coming back.
 
-use super::reader::{End, Reader, Talk, question_bucket};
+use super::questions::Questions;
+use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Admitted, Crowded, Place, Sessions};
 use crate::metrics::Refusal;
@@ -36,6 +37,8 @@ use ydash_proto::wire::hocuspocus::{
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// How long a token may follow a document's first question. Versions 3 and 4 send theirs before it; 2 sends none if it has none.
 const TOKEN_GRACE: Duration = Duration::from_millis(200);
+/// Until there may be a place for one more document among those that are being opened.
+const PLACE_AGAIN: Duration = Duration::from_millis(50);
 /// Between two attempts to open a document while the store is away.
 const OPEN_AGAIN: Duration = Duration::from_millis(700);
 /// How long before a token runs out the client is asked for another, at most.
@@ -48,7 +51,7 @@ const OPENS_PER_SECOND: u32 = 50;
 
 /// What the application is told when an authenticator says no: Hocuspocus' own word.
 const DENIED: &str = "permission-denied";
-const TOO_MANY: &str = "documents_per_socket_max reached";
+const TOO_MANY: &str = "documents-per-socket-max reached";
 const RULES_BROKEN: &str = "Reset Connection";
 
 /// The documents of one socket.
@@ -81,7 +84,9 @@ struct Document {
 enum Phase {
     /// Somebody speaks of it without having shown a token.
     Waiting { since: Instant, asked_at: Option<Instant> },
-    /// A token was good for it.
+    /// A token was good for it, but there is no place for it yet.
+    Admitted { dashboard: DashboardId, admitted: Admitted, echoes: bool, again_at: Instant },
+    /// It is being loaded.
     Opening { attempt: u64, admitted: Admitted, echoes: bool, place: Place },
     /// A member of its room.
     Live(Box<Live>),
@@ -98,8 +103,17 @@ struct Live {
     /// When to show who is here to a client that has not asked anything.
     introduce_at: Option<Instant>,
     turns: Turns,
-    questions: TokenBucket,
+    questions: Questions,
     _place: Place,
+}
+
+impl Live {
+    /// Its client's question goes to the room. One that made another one superfluous counts for both: a provider begins to count
+    /// anew with each.
+    fn asks(&mut self) {
+        self.turns.client_asked();
+        self.introduce_at = None;
+    }
 }
 
 /// How an attempt to open a document ended.
@@ -120,9 +134,9 @@ pub(super) enum Happened {
 impl Talk for Documents {
     type Event = Happened;
 
-    async fn take(&mut self, reader: &mut Reader<'_>, frame: Bytes) -> Result<(), End> {
+    async fn take(&mut self, reader: &mut Reader<'_>, frame: Bytes) -> Result<Taken, End> {
         let (address, message) = match hocuspocus::decode(&frame) {
-            Ok(Incoming::Liveness) => return Ok(()),
+            Ok(Incoming::Liveness) => return Ok(Taken::Yes),
             Ok(Incoming::Addressed { address, .. }) if address.len() > ADDRESS_BYTES_MAX => {
                 return Err(reader.refuse(Refusal::BadName, CloseCode::BadFrame));
             }
@@ -135,20 +149,21 @@ impl Talk for Documents {
         match message {
             ClientMessage::Token { token, version } => {
                 let echoes = hocuspocus::echoes_presence(version.as_deref());
-                Box::pin(self.token(reader, address, &token, echoes)).await
+                Box::pin(self.token(reader, address, &token, echoes)).await?;
             }
             // Not answered: a provider that is there again by then would take it for its own end.
-            ClientMessage::Close => {
-                Box::pin(self.forget(address.as_bytes())).await;
-                Ok(())
+            ClientMessage::Close => Box::pin(self.forget(address.as_bytes())).await,
+            ClientMessage::Ignored(kind) => reader.ignore(kind),
+            message if self.is_live(address.as_bytes()) => {
+                self.say_live(reader, address.as_bytes(), message).await?;
             }
-            ClientMessage::Ignored(kind) => {
-                reader.ignore(kind);
-                Ok(())
+            message => {
+                if !self.say(reader, address, &message, &frame)? {
+                    return Ok(Taken::Later(frame));
+                }
             }
-            message if self.is_live(address.as_bytes()) => self.say_live(reader, address.as_bytes(), message).await,
-            message => Box::pin(self.say(reader, address, message, &frame)).await,
         }
+        Ok(Taken::Yes)
     }
 
     async fn wait(&mut self) -> Happened {
@@ -252,11 +267,15 @@ impl Documents {
                 self.reschedule();
                 self.tell(answer)
             }
-            Phase::Opening { admitted: before, .. } => {
+            Phase::Opening { admitted: before, .. } | Phase::Admitted { admitted: before, .. } => {
                 *before = admitted;
                 Ok(())
             }
-            Phase::Waiting { .. } | Phase::Denied => self.open(reader, key, dashboard, admitted, echoes).await,
+            Phase::Waiting { .. } | Phase::Denied => {
+                let again_at = Instant::now();
+                document.phase = Phase::Admitted { dashboard, admitted, echoes, again_at };
+                self.open(reader, &key).await
+            }
         }
     }
 
@@ -282,43 +301,49 @@ impl Documents {
         Ok(Some(key))
     }
 
-    async fn open(
-        &mut self,
-        reader: &mut Reader<'_>,
-        key: Bytes,
-        dashboard: DashboardId,
-        admitted: Admitted,
-        echoes: bool,
-    ) -> Result<(), End> {
-        reader.spend(&mut self.opens).await;
-        let place = loop {
-            match self.place() {
-                Ok(place) => break place,
-                Err(Crowded::Joins(pause)) => {
-                    reader.count(Refusal::JoinRate);
-                    sleep(pause).await;
+    /// Opens a document that a token was good for, now or as soon as there is a place for it.
+    async fn open(&mut self, reader: &mut Reader<'_>, key: &Bytes) -> Result<(), End> {
+        let place = match self.place(reader) {
+            Ok(place) => place,
+            Err(Crowded::Joins(pause)) => {
+                if let Some(Document { phase: Phase::Admitted { again_at, .. }, .. }) = self.documents.get_mut(key) {
+                    *again_at = Instant::now() + pause.min(HEARTBEAT_EVERY);
+                    self.reschedule();
                 }
-                Err(Crowded::Full(reason)) => {
-                    reader.count(Refusal::SessionLimit);
-                    return self.deny(&key, reason).await;
-                }
+                return Ok(());
+            }
+            Err(Crowded::Full(reason)) => {
+                reader.count(Refusal::SessionLimit);
+                return self.deny(key, reason).await;
             }
         };
-        // What was closed again before it was open is still on its way.
-        while self.opening.len() >= self.sessions.config.limits.documents_per_socket_max {
-            self.one_opened(reader).await?;
-        }
+        let Some(document) = self.documents.get_mut(key) else { return Ok(()) };
+        let Phase::Admitted { dashboard, admitted, echoes, .. } = &document.phase else { return Ok(()) };
+        let (dashboard, admitted, echoes) = (dashboard.clone(), admitted.clone(), *echoes);
         self.attempts += 1;
         let attempt = self.attempts;
-        let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
         document.phase = Phase::Opening { attempt, admitted, echoes, place };
-        self.begin(key, attempt, dashboard);
+        self.begin(key.clone(), attempt, dashboard);
         self.reschedule();
         Ok(())
     }
 
     /// A place for one more document: the first has the socket's, each other one counts like another socket.
-    fn place(&self) -> Result<Place, Crowded> {
+    /// Each try counts as one.
+    fn place(&mut self, reader: &Reader<'_>) -> Result<Place, Crowded> {
+        // What was closed again before it was open is still on its way.
+        if self.opening.len() >= self.sessions.config.limits.documents_per_socket_max {
+            return Err(Crowded::Joins(PLACE_AGAIN));
+        }
+        self.opens.take(reader.now(), 1).map_err(Crowded::Joins)?;
+        let place = self.place_at_address();
+        if let Err(Crowded::Joins(_)) = place {
+            reader.count(Refusal::JoinRate);
+        }
+        place
+    }
+
+    fn place_at_address(&self) -> Result<Place, Crowded> {
         if Arc::strong_count(&self.own_place) > 1 {
             return self.sessions.doorkeeper.join_again(self.address);
         }
@@ -342,20 +367,6 @@ impl Documents {
             };
             Opened { key, attempt, outcome }
         }));
-    }
-
-    /// Waits for the next document that is open; what the client says meanwhile is read later.
-    async fn one_opened(&mut self, reader: &mut Reader<'_>) -> Result<(), End> {
-        loop {
-            tokio::select! {
-                opened = self.opening.next() => return match opened {
-                    Some(Ok(opened)) => Box::pin(self.opened(reader, opened)).await,
-                    Some(Err(_)) => Err(End::with(CloseCode::Internal)),
-                    None => Ok(()),
-                },
-                () = sleep_until(self.heartbeat_at) => self.beat()?,
-            }
-        }
     }
 
     async fn opened(&mut self, reader: &mut Reader<'_>, opened: Opened) -> Result<(), End> {
@@ -414,7 +425,7 @@ impl Documents {
             ask_token_at,
             introduce_at: echoes.then(|| Instant::now() + TOKEN_GRACE),
             turns: Turns::default(),
-            questions: question_bucket(reader.now()),
+            questions: Questions::new(reader.now()),
             _place: place,
         };
         document.phase = Phase::Live(Box::new(live));
@@ -436,57 +447,49 @@ impl Documents {
         Ok(())
     }
 
-    /// Anything but a token and a goodbye, about a document that is not open.
-    async fn say(
+    /// Anything but a token and a goodbye, about a document that is not open. Says whether it was taken.
+    fn say(
         &mut self,
         reader: &mut Reader<'_>,
         address: &str,
-        message: ClientMessage,
+        message: &ClientMessage,
         frame: &Bytes,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         let is_question = matches!(message, ClientMessage::Common(Message::SyncStep1(_)));
         let Some(document) = self.documents.get_mut(address.as_bytes()) else {
             // Version 2 takes its leave after its goodbye. Who is here announces itself again once it was let in.
             if matches!(message, ClientMessage::Common(Message::Awareness(_))) {
-                return Ok(());
+                return Ok(true);
             }
             if address.is_empty() && !is_question {
                 // What y-websocket clients begin with reads like this.
                 return Err(reader.refuse(Refusal::GarbageFrame, CloseCode::BadFrame));
             }
-            let Some(key) = self.introduce(reader, address)? else { return Ok(()) };
-            return self.wait_for_token(reader, &key, is_question, frame);
+            let Some(key) = self.introduce(reader, address)? else { return Ok(true) };
+            self.wait_for_token(reader, &key, is_question, frame)?;
+            return Ok(true);
         };
         match document.phase {
-            Phase::Live(_) | Phase::Denied => Ok(()),
-            Phase::Waiting { .. } => self.wait_for_token(reader, address.as_bytes(), is_question, frame),
-            Phase::Opening { .. } => {
+            Phase::Live(_) | Phase::Denied => Ok(true),
+            Phase::Waiting { .. } => {
+                self.wait_for_token(reader, address.as_bytes(), is_question, frame)?;
+                Ok(true)
+            }
+            Phase::Admitted { .. } | Phase::Opening { .. } => {
                 // The token was good: nobody who may come in is turned away for being early. The socket is read later, but for
                 // one message, which may be as large as any.
-                while self.is_opening(address.as_bytes()) && !self.waiting.is_empty() && !self.waiting.fits(frame) {
-                    self.one_opened(reader).await?;
+                let fits = self.waiting.is_empty() || self.waiting.fits(frame);
+                if fits {
+                    self.waiting.more(frame);
+                    document.queue.push_back(frame.clone());
                 }
-                match self.documents.get_mut(address.as_bytes()) {
-                    Some(Document { phase: Phase::Live(_), .. }) => {
-                        self.say_live(reader, address.as_bytes(), message).await
-                    }
-                    Some(Document { phase: Phase::Opening { .. }, queue, .. }) => {
-                        self.waiting.more(frame);
-                        queue.push_back(frame.clone());
-                        Ok(())
-                    }
-                    _ => Ok(()),
-                }
+                Ok(fits)
             }
         }
     }
 
     fn is_live(&self, key: &[u8]) -> bool {
         matches!(self.documents.get(key), Some(Document { phase: Phase::Live(_), .. }))
-    }
-
-    fn is_opening(&self, key: &[u8]) -> bool {
-        matches!(self.documents.get(key), Some(Document { phase: Phase::Opening { .. }, .. }))
     }
 
     fn wait_for_token(
@@ -522,9 +525,13 @@ impl Documents {
             }
             ClientMessage::Common(Message::Awareness(body)) => reader.read_awareness(body, member)?,
             ClientMessage::Common(Message::SyncStep1(have)) => {
-                live.turns.client_asked();
-                live.introduce_at = None;
-                reader.read_question(have, member, &mut live.questions).await?
+                let question = reader.read_question(have.clone(), member).await?;
+                if !reader.may_ask(&mut live.questions, &live.room, &have) {
+                    self.reschedule();
+                    return Ok(());
+                }
+                live.asks();
+                question
             }
             ClientMessage::Common(Message::SyncStep2(update)) => {
                 let update = reader.scan(update, None).await?;
@@ -609,15 +616,15 @@ impl Documents {
         let due: Vec<Bytes> =
             self.documents.iter().filter(|(_, document)| is_due(document)).map(|(key, _)| key.clone()).collect();
         for key in due {
-            self.look_at(reader, &key, now).await?;
+            self.look_at(reader, key, now).await?;
         }
         self.reschedule();
         Ok(())
     }
 
-    async fn look_at(&mut self, reader: &mut Reader<'_>, key: &[u8], now: Instant) -> Result<(), End> {
+    async fn look_at(&mut self, reader: &mut Reader<'_>, key: Bytes, now: Instant) -> Result<(), End> {
         let patience = self.sessions.config.auth_timeout;
-        let Some(document) = self.documents.get_mut(key) else { return Ok(()) };
+        let Some(document) = self.documents.get_mut(&key) else { return Ok(()) };
         match &mut document.phase {
             Phase::Waiting { asked_at: Some(_), .. } => {
                 // A version 2 without a token.
@@ -626,7 +633,7 @@ impl Documents {
             }
             Phase::Waiting { since, .. } if now >= *since + patience => {
                 reader.count(Refusal::AuthTimeout);
-                self.forget(key).await;
+                self.forget(&key).await;
                 Ok(())
             }
             Phase::Live(live) => {
@@ -635,6 +642,11 @@ impl Documents {
                     // without a pause, so tokens that are over as soon as they come would make it run in circles.
                     let hold = if self.began.elapsed() < REFUSAL_HOLD { REFUSAL_HOLD } else { Duration::ZERO };
                     return Err(End::Close(CloseCode::Reset, hold));
+                }
+                if let Some(have) = live.questions.due(reader.now(), &live.room) {
+                    let question = reader.read_question(have, live.member).await?;
+                    live.asks();
+                    live.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))?;
                 }
                 if live.introduce_at.take_if(|at| now >= *at).is_some() {
                     let introduced = live.room.input(Input::QueryAwareness { member: live.member }).await;
@@ -646,7 +658,8 @@ impl Documents {
                 }
                 Ok(())
             }
-            Phase::Waiting { .. } | Phase::Opening { .. } | Phase::Denied => Ok(()),
+            Phase::Admitted { again_at, .. } if now >= *again_at => self.open(reader, &key).await,
+            Phase::Waiting { .. } | Phase::Admitted { .. } | Phase::Opening { .. } | Phase::Denied => Ok(()),
         }
     }
 
@@ -710,7 +723,11 @@ fn due_at(document: &Document, patience: Duration) -> Option<Instant> {
     match &document.phase {
         Phase::Waiting { asked_at: Some(asked_at), .. } => Some(*asked_at + TOKEN_GRACE),
         Phase::Waiting { since, .. } => Some(*since + patience),
-        Phase::Live(live) => [live.introduce_at, live.ask_token_at, live.expires_at].into_iter().flatten().min(),
+        Phase::Admitted { again_at, .. } => Some(*again_at),
+        Phase::Live(live) => {
+            let due = [live.introduce_at, live.ask_token_at, live.expires_at, live.questions.due_at()];
+            due.into_iter().flatten().min()
+        }
         Phase::Opening { .. } | Phase::Denied => None,
     }
 }

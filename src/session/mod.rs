@@ -9,6 +9,7 @@
 
 mod deflate;
 mod documents;
+mod questions;
 mod reader;
 mod rooms;
 mod writer;

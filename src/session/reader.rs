@@ -3,9 +3,10 @@
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::SessionsConfig;
+use super::questions::Questions;
 use crate::compress;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Call, Outbox, REFUSAL_HOLD, hold};
+use crate::outbox::{Call, Calls, Outbox, REFUSAL_HOLD, hold};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -34,10 +35,6 @@ const READ_BYTES: usize = 64 << 10;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to answer a close. A drain waits for it, too.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a session may ask for what it lacks (SyncStep1), at once and in the long run. An answer may cost as much as the
-/// document is large; stock clients ask once per connection, or every so many seconds (`resyncInterval`).
-const QUESTIONS_BURST: u32 = 8;
-const QUESTIONS_PER_SECOND: u32 = 1;
 /// A message beyond this is scanned on a thread that may take its time.
 const LARGE_MESSAGE: usize = 128 << 10;
 
@@ -64,13 +61,21 @@ impl End {
     }
 }
 
+/// What became of a message.
+pub(super) enum Taken {
+    /// It was seen to.
+    Yes,
+    /// It is to be shown again when something has happened beside the socket; nothing behind it is taken before.
+    Later(Bytes),
+}
+
 /// What the messages on a socket are about.
 pub(super) trait Talk {
     /// Something that happens beside the socket.
     type Event;
 
-    /// Takes one binary message.
-    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<(), End>;
+    /// Takes one binary message. It waits for rooms alone: what takes longer is for [`Talk::wait`].
+    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<Taken, End>;
 
     /// Waits for something beside the socket. Cancel-safe.
     async fn wait(&mut self) -> Self::Event;
@@ -89,33 +94,41 @@ pub(super) trait Talk {
 pub(super) struct OneDocument<'a> {
     room: &'a RoomHandle,
     member: MemberId,
-    questions: TokenBucket,
+    questions: Questions,
     is_first: bool,
 }
 
 impl<'a> OneDocument<'a> {
     pub(super) fn new(room: &'a RoomHandle, member: MemberId) -> OneDocument<'a> {
-        OneDocument { room, member, questions: question_bucket(Timestamp(0)), is_first: true }
+        OneDocument { room, member, questions: Questions::new(Timestamp(0)), is_first: true }
     }
 }
 
 impl Talk for OneDocument<'_> {
-    type Event = core::convert::Infallible;
+    type Event = ();
 
-    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<(), End> {
+    async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<Taken, End> {
         if core::mem::take(&mut self.is_first) && hocuspocus::is_greeting(&message) {
             return Err(End::Greeted(message));
         }
-        let Some(input) = reader.read_message(message, self.member, &mut self.questions).await? else { return Ok(()) };
-        self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
+        if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
+            self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))?;
+        }
+        Ok(Taken::Yes)
     }
 
-    async fn wait(&mut self) -> Self::Event {
-        core::future::pending().await
+    async fn wait(&mut self) {
+        match self.questions.due_at() {
+            // Boxed, so that a session which has none waiting is no larger for it.
+            Some(due_at) => Box::pin(sleep_until(due_at)).await,
+            None => core::future::pending().await,
+        }
     }
 
-    async fn attend(&mut self, _: &mut Reader<'_>, event: Self::Event) -> Result<(), End> {
-        match event {}
+    async fn attend(&mut self, reader: &mut Reader<'_>, (): ()) -> Result<(), End> {
+        let Some(have) = self.questions.due(reader.now(), self.room) else { return Ok(()) };
+        let question = reader.read_question(have, self.member).await?;
+        self.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
     async fn dismissed(&mut self, _: &mut Reader<'_>, _: MemberId, _: CloseCode) -> Result<(), End> {
@@ -136,7 +149,7 @@ pub(super) struct Refused {
 impl Talk for Refused {
     type Event = ();
 
-    async fn take(&mut self, _: &mut Reader<'_>, message: Bytes) -> Result<(), End> {
+    async fn take(&mut self, _: &mut Reader<'_>, message: Bytes) -> Result<Taken, End> {
         Err(match hocuspocus::is_greeting(&message) {
             true => End::Greeted(message),
             false => End::Close(self.code, REFUSAL_HOLD),
@@ -156,11 +169,6 @@ impl Talk for Refused {
     }
 
     async fn leave(&mut self) {}
-}
-
-/// The budget of one document's SyncStep1 on one socket.
-pub(super) fn question_bucket(now: Timestamp) -> TokenBucket {
-    TokenBucket::new(QUESTIONS_BURST, QUESTIONS_PER_SECOND, now)
 }
 
 pub(super) struct Reader<'a> {
@@ -257,8 +265,9 @@ impl<'a> Reader<'a> {
         };
         let said = Arc::clone(&self.outbox);
         let patience = async {
+            let mut calls = said.calls();
             while !said.is_gone() {
-                said.called().await;
+                calls.next().await;
             }
             sleep(GOODBYE_TIMEOUT).await;
         };
@@ -276,19 +285,25 @@ impl<'a> Reader<'a> {
         greeting: Option<Bytes>,
         talk: &mut T,
     ) -> Result<core::convert::Infallible, End> {
+        let outbox = Arc::clone(&self.outbox);
+        let calls = &mut outbox.calls();
         if let Some(greeting) = greeting {
-            talk.take(self, greeting).await?;
+            self.hand_over(greeting, talk, calls).await?;
         }
         let mut events = core::mem::take(&mut self.backlog);
         let leftover_ok = self.decode(&leftover, &mut events);
-        self.take_all(events, talk).await?;
+        self.take_all(events, talk, calls).await?;
         leftover_ok?;
+        self.heard_at = Instant::now();
         let patience = sleep_until(self.heard_at + self.config.idle_timeout / 2);
         tokio::pin!(patience);
-        let outbox = Arc::clone(&self.outbox);
-        let called = outbox.called();
-        tokio::pin!(called);
         loop {
+            // Somebody asked whether the peer lives.
+            if let Some(deadline) = self.deadline
+                && deadline != patience.deadline()
+            {
+                patience.as_mut().reset(deadline);
+            }
             let mut events = Vec::new();
             // All cancel-safe; what was read is in `events`.
             let decoded = tokio::select! {
@@ -301,17 +316,8 @@ impl<'a> Reader<'a> {
                     patience.as_mut().reset(next);
                     continue;
                 }
-                call = &mut called => {
-                    match call {
-                        Call::Ended => return Err(End::Told),
-                        Call::Probe => {
-                            let deadline = Instant::now() + PROBE_TIMEOUT;
-                            self.deadline = Some(deadline);
-                            patience.as_mut().reset(deadline);
-                        }
-                        Call::Dismissed(member, code) => talk.dismissed(self, member, code).await?,
-                    }
-                    called.set(outbox.called());
+                call = calls.next() => {
+                    self.answer(call, talk).await?;
                     continue;
                 }
                 event = talk.wait() => {
@@ -319,16 +325,50 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             };
-            self.heard_at = Instant::now();
             self.deadline = None;
             if events.len() == 1
                 && let Some(event) = events.pop()
             {
-                self.take(event, talk).await?;
+                self.take(event, talk, calls).await?;
             } else {
-                self.take_all(events, talk).await?;
+                self.take_all(events, talk, calls).await?;
             }
             decoded?;
+            // However long that took: what was not read meanwhile was not kept silent by the peer.
+            self.heard_at = Instant::now();
+            if let Some(deadline) = &mut self.deadline {
+                *deadline = self.heard_at + PROBE_TIMEOUT;
+            }
+        }
+    }
+
+    /// Does what somebody else than the peer wants.
+    async fn answer<T: Talk>(&mut self, call: Call, talk: &mut T) -> Result<(), End> {
+        match call {
+            Call::Ended => Err(End::Told),
+            Call::Probe => {
+                self.deadline = Some(Instant::now() + PROBE_TIMEOUT);
+                Ok(())
+            }
+            Call::Dismissed(member, code) => talk.dismissed(self, member, code).await,
+        }
+    }
+
+    /// Reads nothing for so long, or until something has happened, and sees to everything else: nothing that a peer sends, however
+    /// much it is, puts off its end.
+    async fn pause<T: Talk>(&mut self, wait: Option<Duration>, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let over = sleep(wait.unwrap_or_default());
+        tokio::pin!(over);
+        loop {
+            // All cancel-safe.
+            tokio::select! {
+                () = &mut over, if wait.is_some() => return Ok(()),
+                call = calls.next() => self.answer(call, talk).await?,
+                event = talk.wait() => talk.attend(self, event).await?,
+            }
+            if wait.is_none() {
+                return Ok(());
+            }
         }
     }
 
@@ -366,10 +406,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn take_all<T: Talk>(&mut self, events: Vec<Event>, talk: &mut T) -> Result<(), End> {
+    async fn take_all<T: Talk>(&mut self, events: Vec<Event>, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
         let mut events = events.into_iter();
         while let Some(event) = events.next() {
-            let taken = self.take(event, talk).await;
+            let taken = self.take(event, talk, calls).await;
             if matches!(taken, Err(End::Greeted(_))) {
                 self.backlog = events.collect();
                 return taken;
@@ -379,47 +419,72 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    async fn take<T: Talk>(&mut self, event: Event, talk: &mut T) -> Result<(), End> {
+    async fn take<T: Talk>(&mut self, event: Event, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
         let (payload, compressed) = match event {
             Event::Message { kind: MessageKind::Binary, payload, compressed } => (payload, compressed),
             Event::Message { kind: MessageKind::Text, .. } => {
                 return Err(self.refuse(Refusal::TextFrame, CloseCode::TextFrame));
             }
             Event::Ping(payload) => {
-                self.throttle(payload.len()).await;
+                self.throttle(payload.len(), talk, calls).await?;
                 self.outbox.pong(payload);
                 return Ok(());
             }
-            Event::Pong(_) => {
-                self.throttle(0).await;
-                return Ok(());
-            }
+            Event::Pong(_) => return self.throttle(0, talk, calls).await,
             Event::Close { .. } => return Err(End::with(CloseCode::Normal)),
         };
         self.metrics.frames_received.inc();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
-        self.throttle(payload.len()).await;
+        self.throttle(payload.len(), talk, calls).await?;
         let frame = if compressed {
             let wire_bytes = payload.len();
             let inflated = self.inflate(payload).await?;
             // What comes out is what has to be worked on.
-            self.throttle_bytes(inflated.len().saturating_sub(wire_bytes)).await;
+            self.throttle_bytes(inflated.len().saturating_sub(wire_bytes), talk, calls).await?;
             inflated
         } else {
             payload
         };
-        talk.take(self, frame).await
+        self.hand_over(frame, talk, calls).await
+    }
+
+    async fn hand_over<T: Talk>(&mut self, frame: Bytes, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let mut frame = frame;
+        while let Taken::Later(again) = talk.take(self, frame).await? {
+            Box::pin(self.pause(None, talk, calls)).await?;
+            frame = again;
+        }
+        Ok(())
     }
 
     /// Waits until the session's rate allows one more message of so many bytes.
-    async fn throttle(&mut self, bytes: usize) {
-        wait_for(&mut self.messages, self.started, 1, &self.metrics).await;
-        self.throttle_bytes(bytes).await;
+    async fn throttle<T: Talk>(&mut self, bytes: usize, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        self.wait_for(|reader| &mut reader.messages, 1, talk, calls).await?;
+        self.throttle_bytes(bytes, talk, calls).await
     }
 
-    async fn throttle_bytes(&mut self, bytes: usize) {
+    async fn throttle_bytes<T: Talk>(&mut self, bytes: usize, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        wait_for(&mut self.bytes, self.started, bytes, &self.metrics).await;
+        self.wait_for(|reader| &mut reader.bytes, bytes, talk, calls).await
+    }
+
+    /// Waits until one of the session's buckets has `n` tokens.
+    async fn wait_for<T: Talk>(
+        &mut self,
+        bucket: impl Fn(&mut Self) -> &mut TokenBucket,
+        n: u32,
+        talk: &mut T,
+        calls: &mut Calls<'_>,
+    ) -> Result<(), End> {
+        let mut was_slowed = false;
+        loop {
+            let now = self.now();
+            let Err(wait) = bucket(self).take(now, n) else { return Ok(()) };
+            if !core::mem::replace(&mut was_slowed, true) {
+                self.count(Refusal::Rate);
+            }
+            Box::pin(self.pause(Some(wait), talk, calls)).await?;
+        }
     }
 
     async fn inflate(&mut self, payload: Bytes) -> Result<Bytes, End> {
@@ -447,10 +512,14 @@ impl<'a> Reader<'a> {
         &mut self,
         frame: Bytes,
         member: MemberId,
-        questions: &mut TokenBucket,
+        room: &RoomHandle,
+        questions: &mut Questions,
     ) -> Result<Option<Input>, End> {
         match wire::decode(&frame) {
-            Ok(Message::SyncStep1(have)) => self.read_question(have, member, questions).await.map(Some),
+            Ok(Message::SyncStep1(have)) => {
+                let question = self.read_question(have.clone(), member).await?;
+                Ok(self.may_ask(questions, room, &have).then_some(question))
+            }
             Ok(Message::SyncStep2(update)) => {
                 let update = self.scan(update, None).await?;
                 Ok(Some(Input::Update { member, update }))
@@ -487,13 +556,17 @@ impl<'a> Reader<'a> {
         self.metrics.refusals.inc(Refusal::UnknownMessage);
     }
 
+    /// Whether a SyncStep1 that was read is to be answered at once.
+    pub(super) fn may_ask(&self, questions: &mut Questions, room: &RoomHandle, have: &Bytes) -> bool {
+        let may = questions.ask(self.now(), room, have);
+        if !may {
+            self.count(Refusal::Rate);
+        }
+        may
+    }
+
     /// A SyncStep1.
-    pub(super) async fn read_question(
-        &mut self,
-        have: Bytes,
-        member: MemberId,
-        budget: &mut TokenBucket,
-    ) -> Result<Input, End> {
+    pub(super) async fn read_question(&mut self, have: Bytes, member: MemberId) -> Result<Input, End> {
         let limits = &self.config.limits;
         let decoded = if have.len() > LARGE_MESSAGE {
             let limits = limits.clone();
@@ -504,10 +577,7 @@ impl<'a> Reader<'a> {
             StateVector::decode(&have, limits)
         };
         match decoded {
-            Ok(have) => {
-                wait_for(budget, self.started, 1, &self.metrics).await;
-                Ok(Input::SyncStep1 { member, have })
-            }
+            Ok(have) => Ok(Input::SyncStep1 { member, have }),
             Err(failure) => {
                 debug!(%failure, "state vector refused");
                 Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
@@ -547,11 +617,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Waits until `budget`, counted from the session's beginning, has one more.
-    pub(super) async fn spend(&self, budget: &mut TokenBucket) {
-        wait_for(budget, self.started, 1, &self.metrics).await;
-    }
-
     /// The time that budgets are told.
     pub(super) fn now(&self) -> Timestamp {
         elapsed(self.started)
@@ -569,17 +634,6 @@ impl<'a> Reader<'a> {
 
 fn elapsed(started: Instant) -> Timestamp {
     Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Waits until `bucket` has `n` tokens for a session that began at `started`.
-async fn wait_for(bucket: &mut TokenBucket, started: Instant, n: u32, metrics: &Metrics) {
-    let mut was_slowed = false;
-    while let Err(wait) = bucket.take(elapsed(started), n) {
-        if !core::mem::replace(&mut was_slowed, true) {
-            metrics.refusals.inc(Refusal::Rate);
-        }
-        sleep(wait).await;
-    }
 }
 
 /// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.

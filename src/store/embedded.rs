@@ -385,6 +385,22 @@ fn lock(directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
+/// Whether a directory holds a store.
+pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => {
+            Ok(directory.join("format").try_exists()? || database_in(directory).try_exists()?)
+        }
+        Ok(_) => Err(not_a_directory()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_a_directory() -> io::Error {
+    io::Error::new(ErrorKind::NotADirectory, "it is no directory")
+}
+
 /// Reads the format of a directory, or writes it into an empty one; `Some` if it is not ours.
 fn other_format(directory: &Path) -> io::Result<Option<String>> {
     let path = directory.join("format");
@@ -411,6 +427,9 @@ fn database_in(directory: &Path) -> PathBuf {
 fn create_synced(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
+    }
+    if directory.exists() {
+        return Err(not_a_directory());
     }
     std::fs::create_dir_all(directory)?;
     match directory.parent() {

@@ -193,6 +193,8 @@ pub struct CheckReport {
     pub damaged_total: u64,
     /// Damaged records that newer snapshots have made unneeded; kept for inspection.
     pub set_aside: u64,
+    /// What the operator may want to know, in words.
+    pub remarks: Vec<String>,
 }
 
 impl CheckReport {
@@ -278,7 +280,9 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds it.
-    #[error("directory {directory} is in use by another process")]
+    #[error(
+        "directory {directory} is in use by another process: stop that one, or name another directory with --store"
+    )]
     Locked {
         /// The store's directory.
         directory: PathBuf,
@@ -302,6 +306,17 @@ pub enum OpenError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Whether there is something to open without making it: a Redis counts as there, a directory when it holds a store.
+///
+/// # Errors
+/// What the system said about the directory.
+pub fn is_there(url: &StoreUrl) -> std::io::Result<bool> {
+    match url {
+        StoreUrl::Memory | StoreUrl::Redis(_) => Ok(true),
+        StoreUrl::Directory(directory) => embedded::is_in(directory),
+    }
 }
 
 /// What a store is opened with besides its URL.

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tracing::{info, warn};
+use tracing::warn;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
@@ -471,7 +471,7 @@ impl RedisStore {
             } else if let Some(dashboard) = url.dashboard_of_key(&key, "aside") {
                 let len = self.run(DOING, Command::new("HLEN").key(&self.keys(&dashboard).aside)).await?;
                 report.set_aside += if let Value::Int(len) = len { u64::try_from(len).unwrap_or(0) } else { 0 };
-            } else {
+            } else if !url.is_node_key(&key) {
                 let why = "not a dashboard's key".to_owned();
                 let dashboard = String::from_utf8_lossy(&key).into_owned();
                 report.report(DamagedRecord { dashboard, position: None, why });
@@ -486,8 +486,11 @@ impl RedisStore {
         for dashboard in &there {
             self.check_one(dashboard, &mut report).await?;
         }
-        self.repair_list(&there).await?;
-        self.look_at_servers().await;
+        let added = self.repair_list(&there).await?;
+        if added > 0 {
+            report.remarks.push(format!("{added} dashboards were missing from the list of names, and are in it again"));
+        }
+        report.remarks.extend(self.look_at_servers().await);
         Ok(report)
     }
 
@@ -521,8 +524,8 @@ impl RedisStore {
         }
     }
 
-    /// Lists what is there and not listed. What is listed and not there, a list takes out by itself.
-    async fn repair_list(&self, there: &[&DashboardId]) -> Result<(), StoreError> {
+    /// Lists what is there and not listed, and says how much that was. What is listed and not there, a list takes out by itself.
+    async fn repair_list(&self, there: &[&DashboardId]) -> Result<i64, StoreError> {
         let mut added = 0;
         for some in there.chunks(NAMES) {
             let add = some.iter().fold(Command::new("ZADD").key(&self.names()), |add, id| add.arg(0).arg(id.as_str()));
@@ -530,27 +533,30 @@ impl RedisStore {
                 added += n;
             }
         }
-        if added > 0 {
-            info!(dashboards = added, "dashboards that were not listed are again");
-        }
-        Ok(())
+        Ok(added)
     }
 
-    /// Warns of settings under which Redis loses what it was given, as far as it tells.
-    async fn look_at_servers(&self) {
-        let Ok(told) = self.redis.run_everywhere(Command::new("INFO")).await else { return };
+    /// Settings under which Redis loses what it was given, as far as it tells.
+    async fn look_at_servers(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let Ok(told) = self.redis.run_everywhere(Command::new("INFO")).await else { return remarks };
         for info in told {
             let Ok(info) = text(&info) else { continue };
             let field =
                 |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
             let port = field("tcp_port").unwrap_or_default();
             if let Some(policy) = field("maxmemory_policy").filter(|policy| *policy != "noeviction") {
-                warn!(port, policy, "Redis may evict dashboards when memory is short: set maxmemory-policy noeviction");
+                remarks.push(format!(
+                    "Redis on port {port} has maxmemory-policy {policy} and may evict dashboards when memory is short: set noeviction"
+                ));
             }
             if field("aof_enabled") == Some("0") {
-                warn!(port, "Redis keeps no append-only file: a crash loses edits that were called saved");
+                remarks.push(format!(
+                    "Redis on port {port} keeps no append-only file, so a crash loses edits that were called saved: set appendonly yes"
+                ));
             }
         }
+        remarks
     }
 }
 
@@ -606,7 +612,9 @@ impl Store for RedisStore {
             let pong = self.redis.run_everywhere(Command::new("PING")).await;
             pong.map_err(|error| failed("reach Redis", error))?;
             if !self.is_looked_at.swap(true, Ordering::Relaxed) {
-                self.look_at_servers().await;
+                for remark in self.look_at_servers().await {
+                    warn!("{remark}");
+                }
             }
             Ok(StoreLife(self.redis.connections_made()))
         })

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use ydash::config::{Config, ConfigError, Knob, Layers, Source};
+use ydash::metrics::{Label as _, Refusal};
 use ydash::store::{Append, LogEntry, StoreConfig, StoreUrl};
 use ydash_proto::access::Access;
 use ydash_proto::id::DashboardId;
@@ -88,6 +89,7 @@ fn a_bad_value_names_its_place_and_what_was_expected() {
     ] {
         let error = Config::load(&layers).unwrap_err().to_string();
         assert!(error.contains(place) && error.contains("expected a duration"), "{error}");
+        assert!(error.contains("` is \"soon\"") || error.contains("` is \"60\""), "{error}");
     }
 }
 
@@ -100,6 +102,15 @@ fn every_knob_has_one_name_in_three_spellings() {
         assert_eq!(warnings, [""; 0]);
         let expected = if knob.default.is_empty() { Source::Default } else { Source::Environment };
         assert_eq!(source_of(&config, knob.name), expected, "{}", knob.name);
+    }
+}
+
+#[test]
+fn a_refusal_names_knobs_that_there_are() {
+    for refusal in Refusal::ALL {
+        for name in refusal.knobs().into_iter().flat_map(|names| names.split(", ")) {
+            assert!(Knob::all().iter().any(|knob| knob.name == name), "{refusal:?}: {name}");
+        }
     }
 }
 
@@ -144,7 +155,8 @@ fn other_than_loopback_needs_insecure() {
 #[test]
 fn limits_that_contradict_each_other_are_refused() {
     for flags in [[("frame-bytes-max", "128MiB")], [("session-byte-burst", "1MiB")]] {
-        assert!(matches!(Config::load(&layers(None, &[], &flags)), Err(ConfigError::Unfit(_))));
+        let refused = Config::load(&layers(None, &[], &flags)).unwrap_err();
+        assert!(matches!(&refused, ConfigError::Unfit(_)) && refused.to_string().contains(flags[0].1), "{refused}");
     }
 }
 
@@ -198,6 +210,15 @@ fn a_refused_start_says_why_and_fails() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && told.contains("refusing to listen on 0.0.0.0:0"), "{told}");
 
+    let refused = ydash(&["--log", "inof"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("`inof` is no level"), "{told}");
+
+    let refused =
+        ydash(&["--listen", "127.0.0.1:0", "--store", concat!("file:", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("Cargo.toml cannot be opened: it is no directory"), "{told}");
+
     let refused = ydash(&["--log", "==="]);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && told.contains("is not a filter"), "{told}");
@@ -218,6 +239,19 @@ fn the_doctor_finds_what_is_wrong() {
     let broken = ydash(&["doctor", "--room-idle", "soon"]);
     let told = String::from_utf8(broken.stdout).unwrap();
     assert!(!broken.status.success() && told.contains("BROKEN") && told.contains("--room-idle"), "{told}");
+}
+
+#[test]
+fn looking_at_a_directory_makes_no_store_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("file:{}", directory.path().display());
+    let seen = ydash(&["doctor", "--listen", "127.0.0.1:0", "--store", &store]);
+    let told = String::from_utf8(seen.stdout).unwrap();
+    assert!(seen.status.success() && told.contains("holds no store yet"), "{told}");
+    let refused = ydash(&["export", "backup", "--store", &store]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("there is no store in"), "{told}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -243,14 +277,25 @@ fn an_archive_carries_dashboards_to_another_store() {
     let (done, told) = run(&["export", "one", "--store", "file:to", "--dashboard", "default/a"]);
     assert!(done && told.contains("exported 1 dashboards, 1 log entries"), "{told}");
     let (done, told) = run(&["export", "none", "--store", "file:to", "--dashboard", "default/nothing"]);
-    assert!(!done && told.contains("1 of the dashboards named are not in the store"), "{told}");
-    let (done, told) = run(&["import", "from/lock", "--store", "file:to"]);
-    assert!(!done, "{told}");
+    assert!(!done && told.contains("nothing is written: default/nothing"), "{told}");
+    assert!(!directory.path().join("none").exists());
+    let (done, told) = run(&["export", "one", "--store", "file:to", "--dashboard", "a"]);
+    assert!(!done && told.contains("expected workspace/name"), "{told}");
+    let (done, told) = run(&["export", "missing/backup", "--store", "file:to"]);
+    assert!(!done && told.contains("cannot write missing/backup.partial"), "{told}");
+    for (file, why) in
+        [("from/format", "from/format: not a ydash archive"), ("nothing", "cannot read nothing"), ("from", "from")]
+    {
+        let (done, told) = run(&["import", file, "--store", "file:to"]);
+        assert!(!done && told.contains(why), "{told}");
+    }
 
     let (done, told) = run(&["export", "lines", "--yjs", "--store", "file:to", "--dashboard", "default/a"]);
     assert!(done && told.contains("exported 1 dashboards"), "{told}");
     let lines = std::fs::read_to_string(directory.path().join("lines")).unwrap();
     assert!(lines.starts_with(r#"{"dashboard":"default/a","update":""#) && lines.lines().count() == 1, "{lines}");
+    let (done, told) = run(&["import", "lines", "--store", "file:to"]);
+    assert!(!done && told.contains("ydash-migrate.js reads those"), "{told}");
 }
 
 /// Makes a store with two dashboards.

@@ -230,6 +230,20 @@ async fn a_client_cannot_claim_an_address() {
     assert_eq!(site.session().await.0.address.to_string(), "127.0.0.1");
 }
 
+/// nginx takes Upgrade off unless told otherwise, and what its operator saw was 404.
+#[tokio::test]
+async fn a_handshake_that_lost_its_upgrade_header_on_the_way_is_told_so() {
+    let site = Site::start(&[]).await;
+    let proxied = "GET /my-room HTTP/1.0\r\nHost: x\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut socket = site.connect().await;
+    socket.write_all(proxied.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains(" 400 ") && answer.contains("the Upgrade header is missing"), "{answer}");
+    assert_eq!(site.metrics.refusals.get(Refusal::BadHandshake), 1);
+}
+
 #[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
     let site = Site::start(&["--header-timeout=100ms"]).await;
@@ -286,6 +300,8 @@ async fn a_dashboard_is_created_once() {
     let status = |sent: Result<reqwest::Response, _>| sent.unwrap().status().as_u16();
     assert_eq!(status(put(b"{}".to_vec()).await), 201);
     assert_eq!(status(put(b"{}".to_vec()).await), 409);
+    let large: serde_json::Value = put(vec![b' '; (1 << 20) + 1]).await.unwrap().json().await.unwrap();
+    assert_eq!(large["limit"], json!({ "name": "create-bytes-max", "value": 1 << 20 }));
     let site = Site::start(&["--anonymous-access=read-only"]).await;
     assert_eq!(status(reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body("{}").send().await), 403);
 }
@@ -324,6 +340,8 @@ async fn what_cannot_be_done_is_said_in_json() {
     assert!(down.headers().contains_key("retry-after"));
     let large = site.post(updates, &[7; 2000]).await.1;
     assert_eq!(large["limit"], json!({ "name": "frame-bytes-max", "value": 1024 }));
+    let (_, name) = site.get("/api/dashboards/acme").await;
+    assert!(name["message"].as_str().unwrap().contains("<workspace>/<name>"), "{name}");
     assert_eq!(site.metrics.refusals.get(Refusal::MalformedUpdate), 1);
 }
 

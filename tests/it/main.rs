@@ -4,6 +4,7 @@
 
 mod cluster;
 mod config;
+mod documents;
 mod drain;
 mod hocuspocus;
 mod hostile;

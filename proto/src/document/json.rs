@@ -620,6 +620,20 @@ mod tests {
         assert_eq!(to_json(&update(&[(1, 0, &sets)], &[])), Err(ReadError::Tree(TreeError::TooCostly)));
     }
 
+    /// What a document costs its readers says nothing of what it costs with one item more (docs/PROTOCOL.md, "What items at one
+    /// place cost clients"): the third client, who is read first, brings the lower of the two others before the higher one.
+    #[test]
+    fn one_item_more_can_make_all_others_conflict() {
+        let fronts = |client| -> Vec<Vec<u8>> {
+            let first = in_root(ANY, &[1, 126]);
+            core::iter::once(first).chain((0..12_000).map(|at| before((client, at), ANY, &[1, 126]))).collect()
+        };
+        let (high, low, last) = (fronts(10), fronts(5), [before((5, 12_000), ANY, &[1, 126])]);
+        assert!(to_json(&update(&[(10, 0, &high), (5, 0, &low)], &[])).is_ok());
+        let dear = update(&[(20, 0, &last), (10, 0, &high), (5, 0, &low)], &[]);
+        assert_eq!(to_json(&dear), Err(ReadError::Tree(TreeError::TooCostly)));
+    }
+
     #[test]
     fn what_is_not_whole_is_no_document() {
         let hole = update(&[(1, 1, &[gc(1)])], &[]);

@@ -54,8 +54,8 @@ impl Document {
 
     /// What the store holds: a snapshot and the log after it.
     ///
-    /// Entries that lie behind a hole (a damaged record was set aside) wait as orphans and come back to life when a client brings
-    /// what is missing.
+    /// Entries that lie behind a hole (a damaged record was set aside, or a node was killed before it appended what others built
+    /// on) wait as orphans and come back to life when a client brings what is missing.
     ///
     /// # Errors
     /// [`ScanError`] – the snapshot itself is not an update: the dashboard must not be opened, least of all as an empty one.
@@ -69,11 +69,11 @@ impl Document {
             document.orphans = opened.held.into_iter().map(|held| held.bytes).collect();
         }
         document.orphans.extend(log);
-        document.adopt_orphans(limits);
+        document.revive(limits);
         Ok(document)
     }
 
-    /// Puts the guard's question for `update` and keeps what was accepted.
+    /// Puts the guard's question for `update` and keeps what was accepted. That may close a hole: see [`Document::revive`].
     pub(super) fn admit(
         &mut self,
         update: &Bytes,
@@ -85,9 +85,6 @@ impl Document {
         let admission = self.knowledge.admit(update, scan, source, ownership, limits);
         if let Some(accepted) = &admission.accepted {
             self.keep(accepted);
-            if !self.orphans.is_empty() {
-                self.adopt_orphans(limits);
-            }
         }
         admission
     }
@@ -136,7 +133,11 @@ impl Document {
 
     /// Keeps what the log holds and could not be placed.
     pub(super) fn add_orphans(&mut self, orphans: impl Iterator<Item = Bytes>) {
-        self.orphans.extend(orphans);
+        for orphan in orphans {
+            if !self.orphans.contains(&orphan) {
+                self.orphans.push(orphan);
+            }
+        }
     }
 
     /// A number that differs, in all likelihood, when the deletions do.
@@ -273,25 +274,30 @@ impl Document {
         }
     }
 
-    fn adopt_orphans(&mut self, limits: &Limits) {
-        loop {
-            let mut progressed = false;
+    /// Takes in what the log holds behind holes that are closed by now. Nobody was told of it before.
+    pub(super) fn revive(&mut self, limits: &Limits) -> Vec<Accepted> {
+        // Each was within the limits of its day.
+        let limits = &limits.for_trusted();
+        let mut revived = Vec::new();
+        while !self.orphans.is_empty() {
+            let before = revived.len();
             for orphan in core::mem::take(&mut self.orphans) {
                 let Ok(scan) = update::scan(&orphan, limits) else {
                     continue;
                 };
                 let admission = self.knowledge.admit(&orphan, &scan, Source::Trusted, |_| Ownership::Free, limits);
-                if let Some(accepted) = &admission.accepted {
-                    progressed = true;
-                    self.keep(accepted);
+                if let Some(accepted) = admission.accepted {
+                    self.keep(&accepted);
+                    revived.push(accepted);
                 }
                 if let Some(rest) = admission.held {
                     self.orphans.push(rest.bytes);
                 }
             }
-            if !progressed || self.orphans.is_empty() {
-                return;
+            if revived.len() == before {
+                break;
             }
         }
+        revived
     }
 }

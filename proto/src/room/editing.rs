@@ -108,6 +108,7 @@ impl Room {
             if let (Some(id), true, [span]) = (id, is_update_frame, scan.spans.as_slice()) {
                 self.claim_by_edit(id, span.client, span.has_gc);
             }
+            self.revive(now);
         }
         if let Some(refusal) = admission.refused {
             let limit = match refusal {

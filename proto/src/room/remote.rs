@@ -242,6 +242,13 @@ impl Company {
         }
     }
 
+    /// The open flush collects something that other nodes know, or find in the store: it is not published.
+    pub(super) fn heard_in_flush(&mut self) {
+        if let Some(remote) = &mut self.0 {
+            remote.heard_in_flush = true;
+        }
+    }
+
     /// Whether other nodes have the dashboard open.
     pub(super) fn has_others(&self) -> bool {
         self.0.as_ref().is_some_and(|remote| remote.has_others)
@@ -587,11 +594,10 @@ impl Room {
         let free = |_| Ownership::Free;
         let admission = self.document.admit(&scanned.update, &scanned.scan, Trust::Trusted, free, &limits);
         if let Some(accepted) = &admission.accepted {
-            if let Some(remote) = &mut self.company.0 {
-                remote.heard_in_flush = true;
-            }
+            self.company.heard_in_flush();
             self.flush.collect(now, None, accepted.clone(), None);
             effects.push(Effect::Report(Report::AcceptedFromNode));
+            self.revive(now);
         }
         admission
     }

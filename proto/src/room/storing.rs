@@ -28,6 +28,16 @@ impl Room {
         }
     }
 
+    /// Entries of the log that lay behind a hole come to life once it is closed, and members hear of them as of any other edit.
+    ///
+    /// That is no rare accident: when a node is killed, the log may lack an edit of its clients on which another node's rely.
+    pub(super) fn revive(&mut self, now: Timestamp) {
+        for accepted in self.document.revive(&self.limits) {
+            self.company.heard_in_flush();
+            self.flush.collect(now, None, accepted, None);
+        }
+    }
+
     pub(super) fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let after = self.saving.known();
         let entries = match self.saving.next(now, self.document.clocks()) {

@@ -509,6 +509,34 @@ fn what_lies_behind_a_hole_waits_and_its_sender_is_asked() {
     assert_eq!(room.acks(), [(ALICE, true, 3)]);
 }
 
+/// The members were asked what they have before, and told what the log had: nobody else would tell them.
+#[test]
+fn what_waited_in_the_log_behind_a_hole_is_told_to_everybody_when_that_is_closed() {
+    let log = vec![typed(7, 2, "c"), typed(7, 3, "d")];
+    let mut room = TestRoom::open(Loaded { log, ..Loaded::default() }, Limits::default());
+    room.join(ALICE);
+    room.join(BOB);
+    room.skip();
+    assert_eq!(room.room.clocks().get(7), 0);
+    room.answer(BOB, &typed(7, 0, "ab"));
+    room.timeout();
+    let effects = room.take();
+    let updates = |frame: &Frame| match message(&frame.bytes) {
+        Message::Update(update) => clocks(&update),
+        other => panic!("{other:?}"),
+    };
+    let sent = effects.iter().find_map(|effect| match effect {
+        Effect::Send { to: BOB, frame } => Some(updates(frame)),
+        _ => None,
+    });
+    assert_eq!(sent, Some(vec![(7, 2, 4)]), "who closed the hole lacks what lay behind it");
+    let fanned = effects.iter().find_map(|effect| match effect {
+        Effect::FanOut { frame, except } => Some((updates(frame), except.as_slice())),
+        _ => None,
+    });
+    assert_eq!(fanned, Some((vec![(7, 0, 4)], &[BOB][..])));
+}
+
 #[test]
 fn what_is_held_too_long_is_refused() {
     let mut room = TestRoom::new();

@@ -106,17 +106,17 @@ impl CloseCode {
             CloseCode::BadWebSocket => "not a websocket frame",
             CloseCode::TextFrame => "text message: only binary messages are understood",
             CloseCode::BadPayload => "message does not inflate or is not utf-8",
-            CloseCode::MessageTooBig => "message exceeds frame_bytes_max",
+            CloseCode::MessageTooBig => "message exceeds frame-bytes-max",
             CloseCode::Internal => "internal failure, try again",
             CloseCode::Restart => "server restarts, reconnect",
             CloseCode::LoadFailed => "dashboard cannot be loaded at the moment, try again",
-            CloseCode::RoomFull => "dashboard has members_max members, try again",
+            CloseCode::RoomFull => "dashboard has members-max members, try again",
             CloseCode::Overloaded => "server is busy, try again",
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => "no such dashboard",
-            CloseCode::HeldOverrun => "held_overruns_max reached: too many updates that build on unknown ones",
+            CloseCode::HeldOverrun => "held-overruns-max reached: too many updates that build on unknown ones",
             CloseCode::Stuck => "client does not read",
             CloseCode::Idle => "no sign of life from the client",
         }
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn reasons_tell_the_limit_by_name() {
-        assert!(CloseCode::MessageTooBig.reason().contains("frame_bytes_max"));
-        assert!(CloseCode::RoomFull.reason().contains("members_max"));
-        assert!(CloseCode::HeldOverrun.reason().contains("held_overruns_max"));
+        assert!(CloseCode::MessageTooBig.reason().contains("frame-bytes-max"));
+        assert!(CloseCode::RoomFull.reason().contains("members-max"));
+        assert!(CloseCode::HeldOverrun.reason().contains("held-overruns-max"));
     }
 }

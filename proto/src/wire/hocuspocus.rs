@@ -218,20 +218,26 @@ pub fn echoes_presence(version: Option<&[u8]>) -> bool {
 
 /// Whether the first frame on a socket is this dialect's and cannot be the y-websocket one's.
 ///
-/// Providers begin with a token, or with SyncStep1 when they have none (version 2). A y-websocket client begins with SyncStep1,
-/// whose first byte is 0: here an empty name, which no document has. What could be either is y-websocket's.
+/// Providers begin with a token, or with SyncStep1 when they have none (version 2); but where the server says something first, as it does
+/// on a path that names a dashboard, they begin with what the application said before there was a socket: presence, edits, stateless
+/// messages. A y-websocket client begins with SyncStep1, whose first byte is 0: here an empty name, which no document has. What could
+/// be either is y-websocket's.
 #[must_use]
 pub fn is_greeting(frame: &Bytes) -> bool {
-    let greets = matches!(
-        decode(frame),
-        Ok(Incoming::Addressed {
-            address: document,
-            message: ClientMessage::Token { .. } | ClientMessage::Common(Message::SyncStep1(_)),
-        }) if !document.is_empty()
-    );
+    let Ok(Incoming::Addressed { address, message }) = decode(frame) else { return false };
+    let greets = match &message {
+        ClientMessage::Token { .. } | ClientMessage::Update { .. } | ClientMessage::Stateless(_) => true,
+        ClientMessage::Common(Message::SyncStep1(_) | Message::SyncStep2(_)) => true,
+        ClientMessage::Common(Message::Awareness(body)) => awareness::entries(body).is_ok(),
+        // Too short to be told from an extension's.
+        ClientMessage::Common(_)
+        | ClientMessage::BroadcastStateless
+        | ClientMessage::Close
+        | ClientMessage::Ignored(_) => false,
+    };
     let could_be_awareness =
         || matches!(super::decode(frame), Ok(Message::Awareness(body)) if awareness::entries(&body).is_ok());
-    greets && !could_be_awareness()
+    greets && !address.is_empty() && !could_be_awareness()
 }
 
 /// A server's frame.
@@ -596,6 +602,11 @@ mod tests {
             "03 61 62 63 00 00 01 00",
             "04 61 62 63 64 02 00 00",
             "05 64 6f 63 00 73 02 00 00",
+            // What was said before there was a socket.
+            "03 64 6f 63 00 02 02 00 00",
+            "03 64 6f 63 00 01 02 00 00",
+            "03 64 6f 63 01 06 01 01 00 02 7b 7d",
+            "03 64 6f 63 05 02 68 69",
         ];
         for bytes in greetings {
             assert!(is_greeting(&hex(bytes)), "{bytes}");
@@ -611,10 +622,11 @@ mod tests {
             "02 00 02 6e 6f",
             // An extension's own.
             "64 01 02 03",
-            // Updates and presence are no greeting.
-            "03 64 6f 63 00 02 02 00 00",
-            "03 64 6f 63 01 01 00",
+            // What anything might be.
+            "03 64 6f 63 03",
+            "03 64 6f 63 06 01 61",
             "03 64 6f 63 07",
+            "03 64 6f 63 01 02 7b 7d",
             "09",
             "",
         ];

@@ -357,7 +357,12 @@ async fn the_list_heals() {
     assert_eq!(server.ask(&["HSET", &key("w/a", "state"), "listed", "1"]), "0");
     append(&store, update("w/a", 3)).await.unwrap();
     assert_eq!(store.list("", None, 10).await.unwrap(), [id("w/a")]);
-    assert_eq!(store.check().await.unwrap().dashboards, 2);
+    // Nodes that serve meanwhile have keys of their own there.
+    assert_eq!(server.ask(&["SET", &store.redis.url().node_key(ydash_proto::id::NodeId(1)), "{}"]), "OK");
+    let report = store.check().await.unwrap();
+    assert_eq!((report.dashboards, report.damaged), (2, Vec::new()));
+    assert!(report.remarks[0].starts_with("1 dashboards were missing"), "{:?}", report.remarks);
+    assert!(report.remarks.iter().any(|remark| remark.contains("append-only file")), "{:?}", report.remarks);
     assert_eq!(store.list("", None, 10).await.unwrap(), [id("w/a"), id("w/c")]);
 }
 

@@ -47,6 +47,19 @@ for (const version of providers) {
       await eventually(() => members.every(member => member.map.get('key') === 'value'), AT_ONCE)
     })
 
+    test('any path will do for who edits before there is a socket', async t => {
+      for (const path of ['/', '/collaboration', '/hocuspocus']) {
+        const room = freshRoom()
+        const alice = Line.open(t, version, `${server.origin}${path}`).join(room)
+        alice.show({ name: 'Alice' })
+        alice.map.set('early', path)
+        const bob = Line.open(t, version, `${server.origin}${path}`).join(room)
+        await Promise.all([alice.saved(), bob.saved()])
+        await eventually(() => bob.map.get('early') === path && bob.sees(alice)?.name === 'Alice', AT_ONCE)
+        assert.deepEqual([alice.line.closes, bob.line.closes], [[], []], path)
+      }
+    })
+
     test('edits made offline arrive', async t => {
       const room = freshRoom()
       const [alice, bob] = [join(t, room), join(t, room)]
@@ -193,6 +206,22 @@ for (const version of providers) {
       again.forEach((member, n) => {
         for (let round = 0; round < 15; round += 2) assert.equal(member.map.get(`round ${round}`), n)
       })
+      assert.deepEqual([line.opened, line.closes], [1, []])
+    })
+
+    test('a document that is synced by force all the time holds nothing up', async t => {
+      const line = Line.open(t, version, url())
+      const room = freshRoom()
+      const forced = line.join(`${room}-forced`, { forceSyncInterval: 300 })
+      const [other, far] = [line.join(`${room}-other`), join(t, `${room}-other`)]
+      await Promise.all([forced.saved(), other.saved(), far.saved()])
+      await sleep(7_000) // longer than a budget for single questions lasts
+      other.map.set('key', 1)
+      await eventually(() => far.map.get('key') === 1, AT_ONCE)
+      for (let round = 0; round < 3; round++) {
+        forced.map.set('round', round)
+        await eventually(() => forced.unsynced === 0, AT_ONCE)
+      }
       assert.deepEqual([line.opened, line.closes], [1, []])
     })
 

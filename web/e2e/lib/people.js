@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import { eventually } from './wait.js'
@@ -27,13 +28,19 @@ export async function launch () {
   return browser
 }
 
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' }
+
 /** While working on the pages (E2E_DIST=1): takes them from web/dist, so that the binary need not be built again. */
 async function serveFromDist (context) {
   const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
   await context.route(url => url.protocol === 'http:', async route => {
     const { pathname } = new URL(route.request().url())
-    const path = `${dist}${{ '/': 'index.html', '/inspector': 'inspector.html' }[pathname] ?? pathname.slice(1)}`
-    return existsSync(path) ? route.fulfill({ path }) : route.continue()
+    const page = { '/': 'index.html', '/inspector': 'inspector.html' }[pathname]
+    const path = `${dist}${page ?? pathname.slice(1)}`
+    if (!existsSync(path)) return route.continue()
+    // Under the server's own policy, which is what the pages have to do with.
+    const { 'content-security-policy': policy } = page === undefined ? {} : (await route.fetch()).headers()
+    return route.fulfill({ path, headers: { 'content-type': TYPES[extname(path)], ...policy && { 'content-security-policy': policy } } })
   })
 }
 

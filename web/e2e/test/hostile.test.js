@@ -53,11 +53,13 @@ describe('a document full of nonsense', { timeout: 120_000 }, () => {
       nonsense().forEach((value, n) => doc.getMap('widgets').set(`is ${n}`, value))
       for (const id of ['__proto__', 'constructor', MARKUP, 'x'.repeat(10_000)]) mallory.widget(id, { type: 'number', title: MARKUP }, { x: 0, y: 0, w: 3, h: 3 })
       for (const key of ['type', 'title', 'options', 'content']) {
-        nonsense().forEach((value, n) => mallory.widget(`${key} ${n}`, { type: 'note', [key]: value }, new Y.Map([['x', 1]])))
+        nonsense().forEach((value, n) => mallory.widget(`${key} ${n}`, { type: key === 'content' ? 'note' : 'number', [key]: value }, new Y.Map([['x', 1]])))
       }
-      for (const key of ['metric', 'color', 'split']) {
-        nonsense().forEach((value, n) => mallory.widget(`option ${key} ${n}`, { type: 'series', options: new Y.Map([[key, value]]) }, { x: 1e9, y: -1e9, w: 1e9, h: n % 2 ? 1e9 : NaN }))
-      }
+      const [metrics, colors, splits] = [nonsense(), nonsense(), nonsense()]
+      metrics.forEach((metric, n) => {
+        const options = new Y.Map(Object.entries({ metric, color: colors[n], split: splits[n] }))
+        mallory.widget(`option ${n}`, { type: 'series', options }, { x: 1e9, y: -1e9, w: 1e9, h: n % 2 ? 1e9 : NaN })
+      })
       for (const root of ['filters', 'preferences', 'meta']) {
         for (const key of ['__proto__', 'dateRange', 'sources', 'theme', 'compactMode', 'seeded']) doc.getMap(root).set(key, nonsense()[key.length])
         doc.getMap(root).set('refreshInterval', NaN)
@@ -180,7 +182,12 @@ test('whatever somebody announces is shown as somebody, in its place', { timeout
     await ada.page.waitForTimeout(20)
     await assertContained(ada.page)
   }
-  await ada.tile('requests').getByText('Take over').waitFor()
+  // However much somebody claims, it forbids nothing.
+  const { requests } = await ada.layout()
+  await ada.button('Take over')
+  await ada.drag('requests', -420, 0)
+  await eventually(async () => (await ada.layout()).requests.x < requests.x)
+  await ada.editor('note').locator('h3').click()
   await ada.page.keyboard.press('End')
   await ada.page.keyboard.type(' and write')
   await ada.page.getByText('Try it and write').waitFor()

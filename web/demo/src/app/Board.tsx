@@ -52,6 +52,9 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const [held, setHeld] = useState<Gesture['id'] | null>(null)
   const gesture = useRef<Gesture | null>(null)
   const released = useRef<string | null>(null)
+  /** A widget whose lock could not be had by taking over: who claims the most forbids nothing. */
+  const insisted = useRef<string | null>(null)
+  const mayTouch = useCallback((id: string): boolean => dashboard.locks.acquire(id) || insisted.current === id, [dashboard])
   const latest = useRef({ arranged, width, rects, isNarrow })
   latest.current = { arranged, width, rects, isNarrow }
 
@@ -123,14 +126,14 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   const grab = useCallback((event: ReactPointerEvent, id: string, kind: Gesture['kind']) => {
     const from = latest.current.rects.get(id)
     if (event.button !== 0 || gesture.current !== null || from === undefined) return
-    if (!dashboard.locks.acquire(id)) {
+    if (!mayTouch(id)) {
       announce(`${dashboard.locks.holder(id)?.user.name ?? 'Somebody'} is busy with it. Take over first.`, true)
       return
     }
     event.currentTarget.setPointerCapture(event.pointerId)
     const [x, y] = [event.clientX, event.clientY + scrollY]
     const endStep = dashboard.undo.begin()
-    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true) end() })
+    const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true && insisted.current !== id) end() })
     const finish = (isCancelled: boolean): void => {
       unwatch()
       endStep(isCancelled)
@@ -138,7 +141,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     }
     gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, turnedAt: { x, y }, frame: requestAnimationFrame(follow), isMoved: false }
     setHeld(id)
-  }, [dashboard, end, follow])
+  }, [dashboard, end, follow, mayTouch])
 
   useEffect(() => {
     const move = (event: PointerEvent): void => {
@@ -179,7 +182,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   /** One step by keyboard. */
   const nudge = useCallback((id: string, by: Partial<Record<keyof Box, number>>) => {
     const box = latest.current.arranged[id]
-    if (box === undefined || !dashboard.locks.acquire(id)) return
+    if (box === undefined || !mayTouch(id)) return
     const step = (by.x ?? 0) + (by.y ?? 0)
     if (latest.current.isNarrow && step !== 0) {
       const next = pass(latest.current.arranged, id, step)
@@ -205,12 +208,16 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     announce(isDone && now !== undefined
       ? `${name}: column ${now.x + 1}, row ${now.y + 1}, ${now.w} wide, ${now.h} high`
       : `${name} cannot go there`)
-  }, [board, dashboard, nameOf, put, write])
+  }, [board, dashboard, mayTouch, nameOf, put, write])
 
   /** Takes a widget from whoever is busy with it, for long enough to begin something. */
   const takeOver = useCallback((id: string) => {
     dashboard.locks.takeOver(id)
-    setTimeout(() => { dashboard.locks.release(id) }, TAKE_OVER)
+    if (dashboard.locks.holder(id)?.isSelf !== true) insisted.current = id
+    setTimeout(() => {
+      dashboard.locks.release(id)
+      if (insisted.current === id) insisted.current = null
+    }, TAKE_OVER)
   }, [dashboard])
 
   useView(rects, board)

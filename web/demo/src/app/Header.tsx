@@ -84,7 +84,8 @@ function initials(name: string): string {
 }
 
 function People(): ReactNode {
-  const others = useOthers(all => all.map(({ clientId, user }) => ({ clientId, ...user, key: `${clientId} ${user.name} ${user.color}` })).map(({ key }) => key))
+  // As texts, so that a list of the same people is the same list.
+  const others = useOthers(all => all.map(({ clientId, user }) => `${clientId} ${user.name} ${user.color}`))
   const people = others.map(entry => {
     const [clientId, ...rest] = entry.split(' ')
     return { clientId: Number(clientId), name: rest.slice(0, -1).join(' '), color: rest.at(-1) ?? '' }

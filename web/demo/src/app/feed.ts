@@ -50,7 +50,7 @@ const SAMPLES_MAX = 900
 const RATE_SPAN = 3_000
 
 /** The server's own numbers, read once for all widgets, as long as any of them is looked at. */
-export class Feed {
+class Feed {
   readonly #listeners = new Set<() => void>()
   #samples: readonly Sample[] = []
   #readings: Reading[] = []

@@ -1,6 +1,7 @@
 import { type RefObject, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { useDashboard, useFilters, useFollow, usePreferences, useReadable } from '@ydash/client/react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
+import { useMediaQuery } from '../shared/media.js'
 import { feed, type Sample, SOURCES } from './feed.js'
 
 /** An element's inner size, followed. */
@@ -43,17 +44,6 @@ export function useSamples(isVisible = true): readonly Sample[] {
 }
 
 const nothing = (): (() => void) => () => {}
-
-export function useMediaQuery(query: string): boolean {
-  return useSyncExternalStore(
-    listener => {
-      const list = matchMedia(query)
-      list.addEventListener('change', listener)
-      return () => { list.removeEventListener('change', listener) }
-    },
-    () => matchMedia(query).matches
-  )
-}
 
 /** Light or dark, as this user wants it. */
 export function useTheme(): 'light' | 'dark' {

@@ -9,7 +9,7 @@ export interface Person {
 }
 
 /** Something in the document that just changed, and who did it. */
-export interface Change {
+interface Change {
   readonly at: number
   /** `null` as long as nobody knows: a deletion does not say whose it is, but the log does, a moment later. */
   readonly by: Person | null
@@ -21,7 +21,7 @@ export interface Change {
 export const UNKNOWN_COLOR = '#64748b'
 
 /** What stands in the document below a key or an index. */
-export type Child = readonly [key: string, value: unknown]
+type Child = readonly [key: string, value: unknown]
 
 /** The first of what is in something, and how much there is. */
 export interface Children {

@@ -5,6 +5,7 @@ import { feed } from '../app/feed.js'
 import { Spark } from '../app/widgets/Spark.js'
 import { Boundary, BrokenPage } from '../shared/Boundary.js'
 import { formatBytes, formatValue, shorten, TITLE_MAX } from '../shared/format.js'
+import { useMediaQuery } from '../shared/media.js'
 import { type NodeInfo, type NodeStatus, type RoomInfo, usePolled } from './api.js'
 import { Room } from './Room.js'
 
@@ -26,11 +27,7 @@ const FIGURES = [
 ] as const
 
 function Inspector(): ReactNode {
-  const isDark = useSyncExternalStore(listener => {
-    const list = matchMedia('(prefers-color-scheme: dark)')
-    list.addEventListener('change', listener)
-    return () => { list.removeEventListener('change', listener) }
-  }, () => matchMedia('(prefers-color-scheme: dark)').matches)
+  const isDark = useMediaQuery('(prefers-color-scheme: dark)')
   document.documentElement.dataset.theme = isDark ? 'dark' : 'light'
   const [chosen, choose] = useHash()
   const { now: node, failure } = usePolled<NodeInfo>('inspector/node')
