@@ -335,7 +335,7 @@ describe('one person', () => {
   })
 
   test('sees numbers that move, and themselves in a second tab', async t => {
-    const ada = await Person.open(t, server.http, fresh(), { name: 'Ada L' })
+    const ada = await Person.open(t, server.http, fresh())
     await ada.settled()
     const shown = () => ada.tile('moves-now').locator('.value').textContent()
     const before = await shown()

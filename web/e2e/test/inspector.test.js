@@ -17,7 +17,7 @@ after(async () => {
 
 /** The inspector of `dashboard`, in a browser of its own; gone when test `t` ends. */
 async function inspect (t, dashboard) {
-  const person = await Person.open(t, server.http, 'elsewhere')
+  const person = await (await Person.open(t, server.http, 'elsewhere')).settled()
   await person.page.goto(`${server.http}/inspector#${encodeURIComponent(`default/${dashboard}`)}`)
   await person.page.getByRole('heading', { name: /and this inspector$/ }).waitFor()
   return person.page
