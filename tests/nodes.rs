@@ -17,7 +17,7 @@ use support::client::Client;
 use support::nginx::Nginx;
 use support::node::Node;
 use support::peer::Peer;
-use support::redis::Server;
+use support::redis::{Server, free_port};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -259,7 +259,8 @@ impl World {
         let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
         println!("SEED={seed}");
         let redis = Server::start(redis);
-        let nodes: Vec<Node> = (0..NODES).map(|n| World::node(&redis, "127.0.0.1:0", n)).collect();
+        let nodes: Vec<Node> =
+            (0..NODES).map(|n| World::node(&redis, &format!("127.0.0.1:{}", free_port()), n)).collect();
         let nginx = Nginx::start(&nodes.iter().map(|node| node.address).collect::<Vec<_>>());
         World { redis, nodes, nginx, seed }
     }

@@ -249,9 +249,18 @@ impl ServerCluster {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+/// A port that nobody listens on, for what names its own. Not one that the system gives out by itself: who is restarted at its port
+/// would now and then find somebody's outgoing connection there.
+pub(crate) fn free_port() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given_out_from = range.split_whitespace().next().and_then(|from| from.parse().ok()).unwrap_or(32_768);
+    for _ in 0..1_000 {
+        let port = fastrand::u16(10_000.min(given_out_from - 1)..given_out_from);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free below {given_out_from}");
 }
 
 fn ask(port: u16, command: &[&str]) -> std::io::Result<String> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -22,6 +23,8 @@ pub(crate) struct Node {
     child: Child,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    /// Ends when the log does.
+    logging: Option<JoinHandle<()>>,
     _directory: Option<TempDir>,
 }
 
@@ -59,7 +62,7 @@ impl Node {
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
+        let logging = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 kept.lock().unwrap().push(line);
             }
@@ -77,7 +80,7 @@ impl Node {
         let address = tells
             .recv_timeout(START_WITHIN)
             .unwrap_or_else(|_| panic!("no address was told: {:#?}", log.lock().unwrap()));
-        Node { child, address, log, _directory: None }
+        Node { child, address, log, logging: Some(logging), _directory: None }
     }
 
     /// The URL of a path.
@@ -164,6 +167,8 @@ impl Node {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // So that nothing it said last is missing.
+                self.logging.take().map(JoinHandle::join);
                 return status;
             }
             assert!(began.elapsed() < within, "still there {within:?} after SIGTERM: {:#?}", self.log());

@@ -5,4 +5,4 @@
 #[path = "../../../src/redis/testing.rs"]
 mod testing;
 
-pub(crate) use testing::Server;
+pub(crate) use testing::{Server, free_port};
