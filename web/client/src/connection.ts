@@ -260,7 +260,11 @@ export class Connection {
   #sent(kind: 'difference' | 'update'): void {
     this.#batching = false
     this.#unanswered++
-    if (kind === 'difference') this.#handshaken = true
+    if (kind === 'difference') {
+      this.#handshaken = true
+      // It holds whatever was refused before. If it is refused as well, its own answer says so.
+      this.#wasRefused = false
+    }
     this.#update()
   }
 

@@ -1,5 +1,5 @@
-import { isEqual, record } from './json.js'
-import type { Other, Presence, User } from './presence.js'
+import { keepValues, record } from './json.js'
+import type { Presence, User } from './presence.js'
 import { type Readable, Signal } from './readable.js'
 
 /** Who holds a widget. */
@@ -87,23 +87,17 @@ export class Locks {
 
   #update(): void {
     const self = this.#presence.self.get()
-    const winners = new Map<string, { claim: number, by: Pick<Other, 'clientId' | 'user'> }>()
-    for (const one of [self, ...this.#presence.others.get()]) {
-      for (const [widget, claim] of Object.entries(one.locks)) {
-        const best = winners.get(widget)
-        if (best === undefined || claim > best.claim || claim === best.claim && one.clientId < best.by.clientId) {
-          winners.set(widget, { claim, by: one })
-        }
+    const highest = new Map<string, number>()
+    const after = record<LockHolder>()
+    for (const { clientId, user, locks } of [self, ...this.#presence.others.get()]) {
+      for (const [widget, claim] of Object.entries(locks)) {
+        const lead = claim - (highest.get(widget) ?? -Infinity)
+        if (lead < 0 || lead === 0 && clientId > (after[widget] as LockHolder).clientId) continue
+        highest.set(widget, claim)
+        after[widget] = { clientId, user, isSelf: clientId === self.clientId }
       }
     }
-    const before = this.#holders.get()
-    const after = record<LockHolder>()
-    for (const [widget, { by }] of winners) {
-      const holder = { clientId: by.clientId, user: by.user, isSelf: by.clientId === self.clientId }
-      after[widget] = isEqual(before[widget], holder) ? before[widget] as LockHolder : holder
-    }
-    const isSame = Object.keys(before).length === winners.size && Object.entries(after).every(([widget, holder]) => before[widget] === holder)
-    if (!isSame) this.#holders.set(after)
+    this.#holders.set(keepValues(this.#holders.get(), after))
     // A claim that lost is given up, else it would win again when the winner leaves.
     this.#drop(...Object.keys(self.locks).filter(widget => after[widget]?.isSelf === false))
   }

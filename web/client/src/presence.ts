@@ -130,7 +130,7 @@ export class Presence {
     else extra[key] = value
     if (isEqual(extra, this.#self.get().extra)) return
     this.#self.set({ ...this.#self.get(), extra })
-    this.#send(key, value ?? null)
+    this.#send(key, value)
   }
 
   /** @internal */
@@ -186,6 +186,7 @@ export class Presence {
     const pending = this.#pending
     this.#pending = new Map()
     const state = this.#awareness?.getLocalState()
+    // What is `undefined` is not there for the others: it is sent as JSON.
     if (state) this.#awareness?.setLocalState({ ...state, ...Object.fromEntries(pending) })
   }
 

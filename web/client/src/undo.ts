@@ -48,13 +48,25 @@ export class Undo {
     this.manager.stopCapturing()
   }
 
-  /** Begins one step that lasts, however long, until the returned function is called: a drag, a dialog. */
-  begin(): () => void {
-    this.manager.stopCapturing()
-    this.manager.captureTimeout = Infinity
-    return () => {
-      this.manager.captureTimeout = CAPTURE_TIMEOUT
-      this.manager.stopCapturing()
+  /**
+   * Begins one step that lasts, however long, until the returned function is called: a drag, a dialog. Called with `true` it takes
+   * back what was done within, and nothing else: a drag that came to nothing leaves the step before it alone.
+   */
+  begin(): (isCancelled?: boolean) => void {
+    const { manager } = this
+    manager.stopCapturing()
+    manager.captureTimeout = Infinity
+    const before = new Set(manager.undoStack)
+    return isCancelled => {
+      manager.captureTimeout = CAPTURE_TIMEOUT
+      manager.stopCapturing()
+      if (isCancelled !== true) return
+      // Apart from the others: Yjs goes on to the next step when one has nothing left to take back, as when a widget is gone.
+      const kept = manager.undoStack.filter(step => before.has(step))
+      manager.undoStack = manager.undoStack.filter(step => !before.has(step))
+      while (manager.undoStack.length > 0) manager.undo()
+      manager.undoStack = kept
+      this.#update()
     }
   }
 

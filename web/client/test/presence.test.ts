@@ -24,6 +24,12 @@ describe('presence', () => {
       return true
     })
     expect(ada.presence.others.get().map(({ user }) => user.name).sort()).toEqual(['Bob', 'Cem'])
+    bob.presence.setExtra('mood', undefined)
+    await eventually(() => {
+      expect(ada.presence.others.get().map(({ extra }) => extra)).toEqual([{}, {}])
+      return true
+    })
+    expect(bob.awareness?.getLocalState()?.mood).toBeUndefined()
   })
 
   it('keeps cursors apart, and sends the last position of a fast pointer', async () => {

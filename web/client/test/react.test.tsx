@@ -4,7 +4,7 @@ import { type ReactNode, StrictMode, useEffect } from 'react'
 import { renderToString } from 'react-dom/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type Client, createClient } from '../src/index.js'
-import { DashboardProvider, useAwareness, useCursors, useDashboard, useFilters, useFollow, useLayout, useOthers, usePresence, useSaveState, useStatus, useUndo, useWidget, useWidgetLock, useWidgets } from '../src/react/index.js'
+import { DashboardProvider, useAccess, useAwareness, useCursors, useDashboard, useFilters, useFollow, useLayout, useOthers, usePreferences, usePresence, useSaveState, useStatus, useUndo, useWidget, useWidgetLock, useWidgets } from '../src/react/index.js'
 import { joined, live } from './support/clients.js'
 import { MemoryServer } from './support/memory.js'
 import { eventually } from './support/wait.js'
@@ -79,16 +79,19 @@ describe('hooks', () => {
 
   it('that give several values render again only for those that are read', async () => {
     const { server, client } = setUp()
-    const renders = { pen: 0, names: 0, view: 0 }
+    const renders = { pen: 0, names: 0, target: 0, view: 0 }
     let pen: ReturnType<typeof usePresence> | undefined
     const Pen = (): ReactNode => {
       renders.pen++
       pen = usePresence()
       return null
     }
-    const Name = (): ReactNode => <p>{usePresence().self.user.name}</p>
-    const Target = (): ReactNode => {
+    const Name = (): ReactNode => {
       renders.names++
+      return <p>{usePresence().self.user.name}</p>
+    }
+    const Target = (): ReactNode => {
+      renders.target++
       const { target, follow } = useFollow()
       const other = useOthers()[0]
       return <button onClick={() => { follow(other?.clientId ?? 0) }}>{target === null ? 'nobody' : `follows ${target.user.name}`}</button>
@@ -112,14 +115,86 @@ describe('hooks', () => {
     })
     expect(screen.queryByText('Ada')).not.toBeNull()
     expect(pen).toBe(first)
-    expect(renders).toEqual(before)
+    // StrictMode renders twice. The same view and selection again are no change.
+    expect(renders).toEqual({ ...before, names: before.names + 2 })
     act(() => { screen.getByText('nobody').click() })
     await eventually(() => screen.queryByText('follows Bob'))
     const following = { ...renders }
     other.presence.setView({ y: 2 })
     await eventually(() => screen.queryByText('{"y":2}'))
-    expect(renders.view).toBeGreaterThan(following.view)
-    expect(renders.pen).toBe(before.pen)
+    // Whoever reads all of the others renders with each of their changes.
+    expect(renders).toEqual({ ...following, view: following.view + 2, target: following.target + 2 })
+  })
+
+  it('render for nothing but what a component takes from them', async () => {
+    const { server, client } = setUp()
+    const renders: Record<string, number> = {}
+    /** Components by name, each of which reads what its function does. */
+    const reads: Record<string, () => unknown> = {
+      canUndo: () => useUndo().canUndo,
+      undo: () => useUndo().undo,
+      lock: () => useWidgetLock('w').isLocked,
+      holder: () => useWidgetLock('w').holder,
+      acquire: () => useWidgetLock('w').acquire,
+      otherLock: () => useWidgetLock('v').holder,
+      filters: () => useFilters().values,
+      setFilters: () => useFilters().set,
+      dateRange: () => useFilters(all => all.dateRange),
+      privateFilters: () => useFilters().private,
+      preferences: () => usePreferences().values,
+      theme: () => usePreferences(all => all.theme),
+      cursors: () => useCursors(),
+      pointing: () => useCursors(all => all.length),
+      names: () => useOthers(all => all.map(({ user }) => user.name)),
+      selections: () => useOthers(all => all.map(({ selection }) => selection)),
+      setCursor: () => usePresence().setCursor,
+      self: () => usePresence().self,
+      target: () => useFollow().target,
+      follow: () => useFollow().follow,
+      widget: () => useWidget('w'),
+      widgetIds: () => useWidgets(Object.keys),
+      layout: () => useLayout(all => all.w?.x),
+      status: () => useStatus(),
+      access: () => useAccess()
+    }
+    const components = Object.entries(reads).map(([name, read]) => {
+      const Reads = (): ReactNode => {
+        renders[name] = (renders[name] ?? 0) + 1
+        read()
+        return null
+      }
+      return <Reads key={name} />
+    })
+    const own = client.dashboard('test', { connect: false })
+    const other = joined(server, { user: { name: 'Bob' } })
+    await live(other)
+    render(<DashboardProvider client={client} id='test'>{components}</DashboardProvider>)
+    await eventually(() => own.presence.others.get().length === 1 && own.access.get() === 'read-write')
+    await settled()
+
+    /** Who rendered again while `change` came about, and how often. */
+    const after = async (change: () => void): Promise<Record<string, number>> => {
+      const before = { ...renders }
+      act(change)
+      await settled()
+      return Object.fromEntries(Object.entries(renders).map(([name, n]) => [name, n - (before[name] ?? 0)]).filter(([, n]) => n !== 0))
+    }
+    expect(await after(() => { own.meta.set({ title: 'x' }) })).toEqual({ canUndo: 1 })
+    expect(await after(() => { own.meta.set({ title: 'y' }) })).toEqual({})
+    expect(await after(() => { other.widgets.add({ id: 'w', type: 'note' }, { x: 0, y: 0, w: 1, h: 1 }) })).toEqual({ widget: 1, widgetIds: 1, layout: 1 })
+    expect(await after(() => { other.layout.move('w', { x: 0, y: 5 }) })).toEqual({})
+    expect(await after(() => { other.locks.acquire('w') })).toEqual({ lock: 1, holder: 1 })
+    expect(await after(() => { other.filters.set({ dateRange: '7d' }) })).toEqual({ filters: 1, dateRange: 1 })
+    expect(await after(() => { other.filters.set({ agents: ['a'] }) })).toEqual({ filters: 1 })
+    expect(await after(() => { own.filters.setPrivate({ agents: ['b'] }) })).toEqual({ filters: 1, privateFilters: 1 })
+    expect(await after(() => { other.preferences.set({ compactMode: true }) })).toEqual({ preferences: 1 })
+    expect(await after(() => { other.preferences.set({ theme: 'dark' }) })).toEqual({ preferences: 1, theme: 1 })
+    expect(await after(() => { other.presence.setCursor({ x: 0, y: 0 }) })).toEqual({ cursors: 1, pointing: 1 })
+    expect(await after(() => { other.presence.setCursor({ x: 1, y: 0 }) })).toEqual({ cursors: 1 })
+    expect(await after(() => { other.presence.setSelection('w') })).toEqual({ selections: 1 })
+    expect(await after(() => { other.presence.setUser({ name: 'Cem' }) })).toEqual({ names: 1, cursors: 1, holder: 1 })
+    expect(await after(() => { own.presence.setSelection('w') })).toEqual({ self: 1 })
+    expect(await after(() => { own.follow.start(other.doc.clientID) })).toEqual({ self: 1, target: 1 })
   })
 
   it('give an editor the awareness as soon as it is there', async () => {

@@ -91,6 +91,30 @@ describe('save state', () => {
     expect(server.doc.getMap('meta').get('title')).toBe('behind a hole')
   })
 
+  it('says saved again when the server asked for what it had refused and took it', async () => {
+    const server = new MemoryServer()
+    const dashboard = joined(server)
+    await live(dashboard)
+    server.takesEdits = false
+    dashboard.meta.set({ title: 'too large' })
+    await eventually(() => dashboard.saveState.get() === 'refused')
+    server.savesAtOnce = false
+    const states = history(dashboard.saveState)
+    server.ask()
+    await eventually(() => dashboard.saveState.get() === 'saving')
+    server.save()
+    await eventually(() => dashboard.saveState.get() === 'refused')
+
+    server.takesEdits = true
+    server.ask()
+    await eventually(() => server.doc.getMap('meta').get('title') === 'too large')
+    expect(dashboard.saveState.get(), 'the server has it, its disk has not').toBe('saving')
+    server.save()
+    await eventually(() => dashboard.saveState.get() === 'saved')
+    expect(states).toEqual(['refused', 'saving', 'refused', 'saving', 'saved'])
+    expect(server.urls.length, 'on one connection').toBe(1)
+  })
+
   it('refuses edits at once where the session may only read', async () => {
     const server = new MemoryServer()
     server.access = 'readonly'

@@ -16,10 +16,11 @@ after(async () => {
   await server.stop()
 })
 
-async function two (t, dashboard = fresh()) {
-  const ada = await Person.open(t, server.http, dashboard, { name: 'Ada L' })
+async function two (t, options = {}) {
+  const dashboard = fresh()
+  const ada = await Person.open(t, server.http, dashboard, { name: 'Ada L', ...options })
   await ada.settled()
-  const bob = await Person.open(t, server.http, dashboard, { name: 'Bob M' })
+  const bob = await Person.open(t, server.http, dashboard, { name: 'Bob M', ...options })
   await bob.settled()
   await ada.page.getByRole('button', { name: 'Follow Bob M' }).waitFor()
   await bob.page.getByRole('button', { name: 'Follow Ada L' }).waitFor()
@@ -87,6 +88,32 @@ describe('two people', () => {
     await ada.page.mouse.up()
     await agreed([ada, bob])
     assert.ok((await bob.layout()).note.x < 3)
+  })
+
+  test('who grab one widget at the same moment agree who has it, and where it ends up', async t => {
+    const [ada, bob] = await two(t)
+    const before = await ada.layout()
+    const [from, other] = [await ada.handle('note'), await bob.handle('note')]
+    await Promise.all([ada.page.mouse.move(from.x, from.y), bob.page.mouse.move(other.x, other.y)])
+    await Promise.all([ada.page.mouse.down(), bob.page.mouse.down()])
+    for (let step = 1; step <= 15; step++) {
+      await Promise.all([
+        ada.page.mouse.move(from.x - step * 50, from.y),
+        bob.page.mouse.move(other.x - step * 10, other.y + step * 20)
+      ])
+    }
+    // One of them has it, and both agree who.
+    await eventually(async () => {
+      const [one, two] = await Promise.all([ada, bob].map(person => person.edit(dashboard => dashboard.locks.holder('note')?.user.name)))
+      assert.equal(one, two)
+      return one !== undefined
+    })
+    await Promise.all([ada.page.mouse.up(), bob.page.mouse.up()])
+    await agreed([ada, bob])
+    const layout = await ada.layout()
+    assert.notDeepEqual(layout.note, before.note)
+    assert.deepEqual({ w: layout.note.w, h: layout.note.h }, { w: before.note.w, h: before.note.h })
+    for (const person of [ada, bob]) await person.tile('note').locator('.lock').waitFor({ state: 'detached' })
   })
 
   test('who drag one widget all the same, apart from each other, end up with one of both places', async t => {
@@ -165,10 +192,20 @@ describe('two people', () => {
     const cursor = ada.page.locator('.cursor', { hasText: 'Bob M' })
     await cursor.waitFor()
     await ada.tile('moves').locator('.watchers', { hasText: 'Bob M' }).waitFor()
-    const here = await cursor.boundingBox()
-    assert.ok(Math.abs(here.x - x) < 700 && Math.abs(here.y - y) < 400)
-    await bob.page.close()
+    // At the same place of the page, however far each of them has scrolled.
+    const place = await bob.page.locator('[data-widget=moves]').evaluate(tile => {
+      const { left, top } = tile.getBoundingClientRect()
+      return { left, top }
+    })
+    await bob.page.mouse.move(place.left + 140, place.top + 90)
+    await eventually(async () => {
+      const [tile, here] = [await ada.tile('moves').boundingBox(), await cursor.boundingBox()]
+      const off = [here.x - tile.x - 140, here.y - tile.y - 90]
+      assert.ok(off.every(pixels => Math.abs(pixels) < 20), `it is off by ${off}`)
+      return true
+    })
     const closed = Date.now()
+    await bob.page.close()
     await cursor.waitFor({ state: 'detached' })
     await ada.tile('moves').locator('.watchers').waitFor({ state: 'detached' })
     const took = Date.now() - closed
@@ -177,7 +214,8 @@ describe('two people', () => {
   })
 
   test('follow one another, with view and filters', async t => {
-    const [ada, bob] = await two(t)
+    // As most people's pages are: with motion.
+    const [ada, bob] = await two(t, { reducedMotion: 'no-preference' })
     await ada.menu('More', 'Add 200 widgets')
     await ada.settled()
     await bob.button('Follow Ada L')
@@ -232,20 +270,87 @@ describe('one person', () => {
     await ada.tile('edits').waitFor()
   })
 
-  test('drags by touch', async t => {
-    const ada = await Person.open(t, server.http, fresh(), { hasTouch: true })
+  test('drags and resizes by touch and by mouse, with motion', async t => {
+    const ada = await Person.open(t, server.http, fresh(), { hasTouch: true, reducedMotion: 'no-preference' })
     await ada.settled()
     const before = await ada.layout()
-    const { x, y } = await ada.handle('note')
-    const touch = await ada.context.newCDPSession(ada.page)
-    const send = (type, touchPoints) => touch.send('Input.dispatchTouchEvent', { type, touchPoints })
-    await send('touchStart', [{ x, y }])
-    for (let step = 1; step <= 10; step++) {
-      await send('touchMove', [{ x: x - step * 80, y }])
-      await ada.page.waitForTimeout(20)
-    }
-    await send('touchEnd', [])
+    await swipe(ada, await ada.handle('note'), { x: -800, y: 0 })
     await eventually(async () => (await ada.layout()).note.x < before.note.x)
+    const corner = async () => {
+      const { x, y, width, height } = await ada.tile('note').locator('.resize').boundingBox()
+      return { x: x + width / 2, y: y + height / 2 }
+    }
+    await rests(ada, 'note')
+    await swipe(ada, await corner(), { x: 220, y: -120 })
+    const touched = await eventually(async () => {
+      const { note } = await ada.layout()
+      return note.w > before.note.w && note.h < before.note.h && note
+    })
+    await rests(ada, 'note')
+    const { x, y } = await corner()
+    await ada.page.mouse.move(x, y)
+    await ada.page.mouse.down()
+    await ada.page.mouse.move(x - 200, y + 130, { steps: 10 })
+    await ada.page.waitForTimeout(60)
+    await ada.page.mouse.up()
+    await eventually(async () => {
+      const { note } = await ada.layout()
+      return note.w < touched.w && note.h > touched.h
+    })
+    await rests(ada, 'note')
+  })
+
+  test('moves widgets up and down on a phone, by touch and by keyboard, and scrolls past them', async t => {
+    const ada = await Person.open(t, server.http, fresh(), { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })
+    await ada.settled()
+    const order = () => ada.page.locator('[data-widget]').evaluateAll(tiles => tiles
+      .map(tile => ({ id: tile.dataset.widget, ...new DOMMatrix(tile.style.transform).toJSON() }))
+      .sort((a, b) => a.f - b.f || a.e - b.e).map(({ id }) => id))
+    const grip = async id => {
+      const { x, y, width, height } = await ada.tile(id).locator('.grip').boundingBox()
+      return { x: x + width / 2, y: y + height / 2 }
+    }
+    const before = await order()
+    const at = before.indexOf('moves')
+    const next = before[at + 1]
+    await ada.tile('moves').scrollIntoViewIfNeeded()
+    const { y } = await grip('moves')
+    await swipe(ada, await grip('moves'), { x: 0, y: Math.min(420, 800 - y) })
+    await eventually(async () => {
+      const now = await order()
+      return now.indexOf('moves') > now.indexOf(next)
+    })
+    await ada.settled()
+    const dropped = (await order()).indexOf('moves')
+    await ada.tile('moves').locator('.grip').focus()
+    await ada.page.keyboard.press('ArrowUp')
+    await eventually(async () => (await order()).indexOf('moves') < dropped)
+    await ada.page.getByText(/of 10$/).first().waitFor()
+    const still = await ada.layout()
+    const scrolled = await ada.page.evaluate(() => scrollY)
+    const head = await ada.head('moves').boundingBox()
+    await swipe(ada, { x: head.x + 20, y: head.y + 8 }, { x: 0, y: head.y > 400 ? -250 : 250 })
+    await eventually(async () => await ada.page.evaluate(() => scrollY) !== scrolled)
+    assert.deepEqual(await ada.layout(), still)
+  })
+
+  test('sees numbers that move, and themselves in a second tab', async t => {
+    const ada = await Person.open(t, server.http, fresh())
+    await ada.settled()
+    const shown = () => ada.tile('moves-now').locator('.value').textContent()
+    const before = await shown()
+    const [second] = await Promise.all([ada.context.waitForEvent('page'), ada.menu('More', 'Open a second tab')])
+    second.on('pageerror', error => ada.problems.push(error.stack))
+    await second.locator('.save-state[data-status=live][data-save=saved]').waitFor()
+    await ada.page.bringToFront()
+    await ada.page.getByRole('button', { name: 'You and 1 more' }).waitFor()
+    let n = 0
+    await eventually(async () => {
+      await ada.page.mouse.move(400 + n++ % 9 * 20, 500)
+      return await shown() !== before
+    })
+    await second.close()
+    await ada.page.getByRole('button', { name: 'You, alone here' }).waitFor()
   })
 
   test('takes a drag back with Escape', async t => {
@@ -261,7 +366,55 @@ describe('one person', () => {
     await eventually(async () => assert.deepEqual(await ada.layout(), before) ?? true)
     await ada.page.mouse.up()
   })
+
+  test('takes nothing else back with Escape: neither after a drag within a cell nor when the widget is gone', async t => {
+    const [ada, bob] = await two(t)
+    await ada.drag('moves-now', 340, 0)
+    const moved = await ada.layout()
+    const { x, y } = await ada.handle('note')
+    await ada.page.mouse.move(x, y)
+    await ada.page.mouse.down()
+    await ada.page.mouse.move(x + 8, y + 3, { steps: 3 })
+    await ada.tile('note').and(ada.page.locator('[data-held=true]')).waitFor()
+    await ada.page.keyboard.press('Escape')
+    await ada.tile('note').and(ada.page.locator('[data-held=false]')).waitFor()
+    await ada.page.mouse.up()
+    assert.deepEqual(await ada.layout(), moved)
+
+    await ada.page.mouse.move(x, y)
+    await ada.page.mouse.down()
+    await ada.page.mouse.move(x + 8, y + 3, { steps: 3 })
+    await ada.tile('note').and(ada.page.locator('[data-held=true]')).waitFor()
+    await bob.edit(dashboard => dashboard.widgets.remove('note'))
+    await ada.page.locator('[data-held=true]').first().waitFor({ state: 'detached' })
+    await ada.page.mouse.up()
+    await agreed([ada, bob])
+    assert.deepEqual((await ada.layout())['moves-now'], moved['moves-now'])
+  })
 })
+
+/** Draws a finger over the page. */
+async function swipe ({ context, page }, { x, y }, by, steps = 10) {
+  const touch = await context.newCDPSession(page)
+  const send = (type, touchPoints) => touch.send('Input.dispatchTouchEvent', { type, touchPoints })
+  await send('touchStart', [{ x, y }])
+  for (let step = 1; step <= steps; step++) {
+    await send('touchMove', [{ x: x + by.x * step / steps, y: y + by.y * step / steps }])
+    await page.waitForTimeout(20)
+  }
+  await send('touchEnd', [])
+  await touch.detach()
+}
+
+/** Waits until a widget is let go and stands where it is said to. */
+function rests (person, id) {
+  return eventually(() => person.tile(id).evaluate(tile => {
+    const { x, y, width } = tile.getBoundingClientRect()
+    const board = tile.parentElement.getBoundingClientRect()
+    const { e, f } = new DOMMatrix(tile.style.transform)
+    return tile.dataset.held === 'false' && Math.abs(x - board.x - e) < 1 && Math.abs(y - board.y - f) < 1 && Math.abs(width - parseFloat(tile.style.width)) < 1
+  }))
+}
 
 function assertNoOverlap (layout) {
   const boxes = Object.entries(layout)

@@ -146,6 +146,8 @@ describe('a session that may only look', () => {
     for (const name of ['Add a widget', /^Move /, /^Configure /, /^Remove /, 'Bold']) {
       assert.equal(await ada.page.getByRole('button', { name }).count(), 0, String(name))
     }
+    for (const name of ['Undo', 'Redo']) assert.equal(await ada.page.getByRole('button', { name, exact: true }).isDisabled(), true, name)
+    for (const name of ['For everyone', 'Share with everyone']) assert.equal(await ada.page.getByRole('button', { name }).count(), 0, name)
     assert.equal(await ada.page.getByLabel('Title of the dashboard').getAttribute('readonly'), '')
     assert.equal(await ada.editor('note').getAttribute('contenteditable'), 'false')
     const before = await ada.content()
@@ -154,6 +156,7 @@ describe('a session that may only look', () => {
     // What needs no right to edit works: presence, filters of one's own, following.
     await ada.page.getByRole('button', { name: '15 min', exact: true }).click()
     await ada.page.getByText('Only you see this').waitFor()
+    assert.equal(await ada.page.getByRole('button', { name: 'Share with everyone' }).count(), 0)
     await ada.tile('note').hover()
     await bob.page.locator('.cursor', { hasText: 'Ada L' }).waitFor()
     assert.equal(await ada.status(), 'live saved')
@@ -176,9 +179,11 @@ test('thirty tabs on one dashboard see each other and the same', async t => {
   const context = await (await launch()).newContext({ viewport: { width: 700, height: 500 }, reducedMotion: 'reduce' })
   t.after(() => context.close())
   const pages = []
+  const problems = []
   for (let tab = 0; tab < 29; tab++) {
     const page = await context.newPage()
     pages.push(page)
+    page.on('pageerror', error => problems.push(error.stack ?? error.message))
     await page.goto(`${server.http}/#crowd`)
   }
   await Promise.all(pages.map(page => page.locator('.save-state[data-status=live]').waitFor({ timeout: 60_000 })))
@@ -199,6 +204,7 @@ test('thirty tabs on one dashboard see each other and the same', async t => {
   }, { within: 30_000, what: 'thirty tabs agree' })
   await context.close()
   await ada.page.getByRole('button', { name: 'You, alone here' }).waitFor({ timeout: 10_000 })
+  assert.deepEqual(problems, [])
 })
 
 const sorted = value => typeof value === 'object' && value !== null

@@ -94,24 +94,30 @@ export interface UseScoped<T> {
   readonly reset: (...keys: (keyof T & string)[]) => void
 }
 
-/** The filters. */
-export function useFilters(): UseScoped<Filters> {
-  return useScoped(useDashboard().filters)
+/** The filters, and how to change them; or what `select` picks of those that are to be shown. */
+export function useFilters(): UseScoped<Filters>
+export function useFilters<S>(select: (values: Readonly<Partial<Filters>>) => S): S
+export function useFilters<S>(select?: (values: Readonly<Partial<Filters>>) => S): unknown {
+  return useScoped(useDashboard().filters, select)
 }
 
-/** The preferences. */
-export function usePreferences(): UseScoped<Preferences> {
-  return useScoped(useDashboard().preferences)
+/** The preferences, and how to change them; or what `select` picks of those that are to be shown. */
+export function usePreferences(): UseScoped<Preferences>
+export function usePreferences<S>(select: (values: Readonly<Partial<Preferences>>) => S): S
+export function usePreferences<S>(select?: (values: Readonly<Partial<Preferences>>) => S): unknown {
+  return useScoped(useDashboard().preferences, select)
 }
 
-function useScoped<T extends object>(model: Dashboard['filters'] | Dashboard['preferences']): UseScoped<T> {
+function useScoped<T extends object, S>(model: Dashboard['filters'] | Dashboard['preferences'], select?: (values: Readonly<Partial<T>>) => S): S | UseScoped<T> {
   const { effective, shared, private: own } = model as unknown as Record<'effective' | 'shared' | 'private', Readable<Readonly<Partial<T>>>>
-  return useTracked<UseScoped<T>, 'values' | 'shared' | 'private'>(model, { values: effective, shared, private: own }, {
+  const selected = useReadable(effective, select ?? nothing as never)
+  const all = useTracked<UseScoped<T>, 'values' | 'shared' | 'private'>([model], { values: effective, shared, private: own }, {
     set: patch => { model.set(patch as never) },
     setPrivate: patch => { model.setPrivate(patch as never) },
     promote: (...keys) => { model.promote(...keys as never[]) },
     reset: (...keys) => { model.reset(...keys as never[]) }
   })
+  return select === undefined ? all : selected
 }
 
 /** What this client announces of itself, and how to change it. */
@@ -126,7 +132,7 @@ export interface UsePresence {
 /** This client among the others. */
 export function usePresence(): UsePresence {
   const { presence } = useDashboard()
-  return useTracked<UsePresence, 'self'>(presence, { self: presence.self }, {
+  return useTracked<UsePresence, 'self'>([presence], { self: presence.self }, {
     setUser: user => { presence.setUser(user) },
     setCursor: cursor => { presence.setCursor(cursor) },
     setSelection: widget => { presence.setSelection(widget) },
@@ -141,16 +147,27 @@ export function useOthers<S>(select?: (others: readonly Other[]) => S): unknown 
   return useReadable(useDashboard().presence.others, select ?? (same as never))
 }
 
-/** Everybody else's pointer. Renders with every move: for an overlay, not for what stands around it. */
-export function useCursors(): readonly OtherCursor[] {
-  return useReadable(useDashboard().presence.cursors)
+/** Everybody else's pointer, or what `select` picks of them. All of them render with every move: for an overlay, not for what stands around it. */
+export function useCursors(): readonly OtherCursor[]
+export function useCursors<S>(select: (cursors: readonly OtherCursor[]) => S): S
+export function useCursors<S>(select?: (cursors: readonly OtherCursor[]) => S): unknown {
+  return useReadable(useDashboard().presence.cursors, select ?? (same as never))
+}
+
+/** What can be undone, and how. */
+export interface UseUndo extends UndoState {
+  readonly undo: () => void
+  readonly redo: () => void
 }
 
 /** Undo and redo of this client's edits. */
-export function useUndo(): UndoState & { readonly undo: () => void, readonly redo: () => void } {
+export function useUndo(): UseUndo {
   const { undo } = useDashboard()
-  const state = useReadable(undo.state)
-  return useMemo(() => ({ ...state, undo: () => { undo.undo() }, redo: () => { undo.redo() } }), [undo, state])
+  const { state } = undo
+  return useTracked<UseUndo, keyof UndoState>([undo], { canUndo: derived(state, now => now.canUndo), canRedo: derived(state, now => now.canRedo) }, {
+    undo: () => { undo.undo() },
+    redo: () => { undo.redo() }
+  })
 }
 
 /** The awareness, for an editor's binding; `null` until the provider above has connected, which is after the first effects below it. */
@@ -187,7 +204,7 @@ export interface UseFollow {
 export function useFollow(): UseFollow {
   const { follow } = useDashboard()
   const { target, view, followers } = follow
-  return useTracked<UseFollow, 'target' | 'view' | 'followers'>(follow, { target, view, followers }, {
+  return useTracked<UseFollow, 'target' | 'view' | 'followers'>([follow], { target, view, followers }, {
     follow: clientId => { follow.start(clientId) },
     stop: () => { follow.stop() }
   })
@@ -206,22 +223,21 @@ export interface UseWidgetLock {
 /** Who is busy with a widget. What a component holds is let go when it is unmounted. */
 export function useWidgetLock(widget: string): UseWidgetLock {
   const { locks } = useDashboard()
-  const holder = useReadable(locks.holders, useCallback((holders: Readonly<Record<string, LockHolder>>) => holders[widget] ?? null, [widget]))
   const took = useRef(false)
   useEffect(() => () => {
     if (took.current) locks.release(widget)
     took.current = false
   }, [locks, widget])
-  return useMemo(() => ({
-    holder,
-    isLocked: holder !== null && !holder.isSelf,
+  const isOwn = (): boolean => locks.holder(widget)?.isSelf === true
+  const holder = derived(locks.holders, () => locks.holder(widget))
+  return useTracked<UseWidgetLock, 'holder' | 'isLocked'>([locks, widget], { holder, isLocked: derived(holder, one => one !== null && !one.isSelf) }, {
     acquire: () => {
       // What was lost meanwhile has to be acquired anew.
-      if (!took.current || locks.holder(widget)?.isSelf !== true) took.current = locks.acquire(widget)
+      if (!took.current || !isOwn()) took.current = locks.acquire(widget)
       return took.current
     },
     takeOver: () => {
-      if (took.current && locks.holder(widget)?.isSelf === true) return
+      if (took.current && isOwn()) return
       took.current = true
       locks.takeOver(widget)
     },
@@ -229,14 +245,14 @@ export function useWidgetLock(widget: string): UseWidgetLock {
       if (took.current) locks.release(widget)
       took.current = false
     }
-  }), [locks, widget, holder])
+  })
 }
 
 /**
  * Several values and what can be done, in one object. Renders again, with another object, only when a value changes that was read
  * from it: so whoever only sets a cursor does not draw with every change of its own presence.
  */
-function useTracked<R extends object, K extends keyof R>(owner: object, sources: { readonly [N in K]: Readable<R[N]> }, actions: Omit<R, K>): R {
+function useTracked<R extends object, K extends keyof R>(owners: readonly unknown[], sources: { readonly [N in K]: Readable<R[N]> }, actions: Omit<R, K>): R {
   const { subscribe, read } = useMemo(() => {
     const all = Object.entries(sources) as [K, Readable<R[K]>][]
     const made = (read: Map<K, R[K]>): { readonly read: Map<K, R[K]>, readonly value: R } => {
@@ -262,14 +278,21 @@ function useTracked<R extends object, K extends keyof R>(owner: object, sources:
         return last.value
       }
     }
-    // The sources and actions are the owner's.
-  }, [owner])
+    // The sources and actions are the owners'.
+  }, owners)
   return useSyncExternalStore(subscribe, read, read)
+}
+
+/** A part of a readable, of which no change makes another object. */
+function derived<T, S>({ get, subscribe }: Readable<T>, part: (value: T) => S): Readable<S> {
+  return { get: () => part(get()), subscribe }
 }
 
 function same<T>(value: T): T {
   return value
 }
+
+function nothing(): void {}
 
 function isShallowEqual(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true

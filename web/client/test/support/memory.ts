@@ -39,6 +39,11 @@ export class MemoryServer {
     for (const answer of this.#owed.splice(0)) answer()
   }
 
+  /** Asks everybody for what is missing here, as a server does that found a hole. */
+  ask(): void {
+    for (const socket of this.sockets) socket.receive(this.#question())
+  }
+
   /** Breaks every connection, as a network does. */
   cut(code = 1006): void {
     for (const socket of [...this.sockets]) socket.end(code)
@@ -54,10 +59,7 @@ export class MemoryServer {
         encoding.writeVarString(encoder, this.access ?? '')
       }))
     }
-    socket.receive(encoding.encode(encoder => {
-      encoding.writeVarUint(encoder, SYNC)
-      sync.writeSyncStep1(encoder, this.doc)
-    }))
+    socket.receive(this.#question())
     for (const frame of this.#awareness.values()) socket.receive(frame)
   }
 
@@ -98,6 +100,13 @@ export class MemoryServer {
   left(socket: MemorySocket): void {
     this.sockets.delete(socket)
     this.#awareness.delete(socket)
+  }
+
+  #question(): Uint8Array {
+    return encoding.encode(encoder => {
+      encoding.writeVarUint(encoder, SYNC)
+      sync.writeSyncStep1(encoder, this.doc)
+    })
   }
 }
 

@@ -4,7 +4,7 @@ import { type CSSProperties, type PointerEvent as ReactPointerEvent, type ReactN
 import { plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { announce } from './announce.js'
 import { Cursors } from './Cursors.js'
-import { arrange, type Boxes, columnWidth, fit, GAP, place, type Rect, rectOf, ROW_HEIGHT, shownIds, stackedRects } from './grid.js'
+import { arrange, type Boxes, columnWidth, fit, GAP, pass, place, readingOrder, type Rect, rectOf, ROW_HEIGHT, shownIds, stackedRects } from './grid.js'
 import { useFilterValues, useMayEdit, useSize } from './hooks.js'
 import { Tile } from './Tile.js'
 
@@ -21,9 +21,11 @@ interface Gesture {
   readonly kind: 'move' | 'resize'
   readonly pointer: { readonly id: number, readonly x: number, readonly y: number }
   readonly from: Rect
-  readonly finish: () => void
+  readonly finish: (isCancelled: boolean) => void
   x: number
   y: number
+  /** Where it was when it last passed another one: it turns back only when the pointer does. */
+  turnedAt: { readonly x: number, readonly y: number }
   frame: number
   isMoved: boolean
 }
@@ -53,18 +55,19 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
   /** A widget whose lock could not be had by taking over: who claims the most forbids nothing. */
   const insisted = useRef<string | null>(null)
   const mayTouch = useCallback((id: string): boolean => dashboard.locks.acquire(id) || insisted.current === id, [dashboard])
-  const latest = useRef({ arranged, width })
-  latest.current = { arranged, width }
+  const latest = useRef({ arranged, width, rects, isNarrow })
+  latest.current = { arranged, width, rects, isNarrow }
 
-  /** Puts a widget somewhere; who stands there makes room. Only what changes is written. */
-  const put = useCallback((id: string, box: Box): boolean => {
-    const target = fit(box)
-    const next = place(latest.current.arranged, id, target)
-    const moved = Object.entries(next).filter(([id, box]) => box !== latest.current.arranged[id])
+  /** Only what changes is written. */
+  const write = useCallback((next: Boxes | null): boolean => {
+    const moved = Object.entries(next ?? {}).filter(([id, box]) => box !== latest.current.arranged[id])
     if (moved.length === 0) return false
     dashboard.layout.setAll(Object.fromEntries(moved))
     return true
   }, [dashboard])
+
+  /** Puts a widget somewhere; who stands there makes room. */
+  const put = useCallback((id: string, box: Box): boolean => write(place(latest.current.arranged, id, fit(box))), [write])
 
   const show = useCallback(() => {
     const current = gesture.current
@@ -88,12 +91,19 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     if (current.isMoved && inWindow < EDGE && scrollY > 0) scrollBy(0, -SCROLL_STEP), current.y -= SCROLL_STEP
     if (current.isMoved && inWindow > innerHeight - EDGE) scrollBy(0, SCROLL_STEP), current.y += SCROLL_STEP
     show()
-    const { arranged, width } = latest.current
+    const { arranged, width, rects, isNarrow } = latest.current
     const box = arranged[current.id]
     if (box === undefined) return end(true)
     const [dx, dy] = [current.x - current.pointer.x, current.y - current.pointer.y]
     current.isMoved ||= Math.abs(dx) + Math.abs(dy) > 4
     if (!current.isMoved) return
+    if (isNarrow) {
+      const by = passes(current, arranged, rects)
+      if (by === 0) return
+      current.turnedAt = { x: current.x, y: current.y }
+      write(pass(arranged, current.id, by))
+      return
+    }
     const [column, row] = [columnWidth(width) + GAP, ROW_HEIGHT + GAP]
     const { from } = current
     const target = current.kind === 'move'
@@ -101,7 +111,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
       : { ...box, w: Math.round((from.width + dx + GAP) / column), h: Math.round((from.height + dy + GAP) / row) }
     const { x, y, w, h } = fit(target)
     if (x !== box.x || y !== box.y || w !== box.w || h !== box.h) put(current.id, { x, y, w, h })
-  }, [put, show])
+  }, [put, show, write])
 
   const end = useCallback((isCancelled = false) => {
     const current = gesture.current
@@ -109,14 +119,13 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     gesture.current = null
     released.current = current.id
     cancelAnimationFrame(current.frame)
-    current.finish()
-    if (isCancelled && current.isMoved) dashboard.undo.undo()
+    current.finish(isCancelled)
     setHeld(null)
-  }, [dashboard])
+  }, [])
 
   const grab = useCallback((event: ReactPointerEvent, id: string, kind: Gesture['kind']) => {
-    const from = rectOf(latest.current.arranged[id] as Box, latest.current.width)
-    if (event.button !== 0 || gesture.current !== null || isNarrow) return
+    const from = latest.current.rects.get(id)
+    if (event.button !== 0 || gesture.current !== null || from === undefined) return
     if (!mayTouch(id)) {
       announce(`${dashboard.locks.holder(id)?.user.name ?? 'Somebody'} is busy with it. Take over first.`, true)
       return
@@ -125,14 +134,14 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     const [x, y] = [event.clientX, event.clientY + scrollY]
     const endStep = dashboard.undo.begin()
     const unwatch = dashboard.locks.holders.subscribe(() => { if (dashboard.locks.holder(id)?.isSelf !== true && insisted.current !== id) end() })
-    const finish = (): void => {
+    const finish = (isCancelled: boolean): void => {
       unwatch()
-      endStep()
+      endStep(isCancelled)
       dashboard.locks.release(id)
     }
-    gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, frame: requestAnimationFrame(follow), isMoved: false }
+    gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, turnedAt: { x, y }, frame: requestAnimationFrame(follow), isMoved: false }
     setHeld(id)
-  }, [dashboard, end, follow, isNarrow, mayTouch])
+  }, [dashboard, end, follow, mayTouch])
 
   useEffect(() => {
     const move = (event: PointerEvent): void => {
@@ -168,10 +177,22 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     released.current = null
   })
 
+  const nameOf = useCallback((id: string) => shorten(dashboard.widgets.get(id)?.title || 'Widget', TITLE_MAX), [dashboard])
+
   /** One step by keyboard. */
   const nudge = useCallback((id: string, by: Partial<Record<keyof Box, number>>) => {
     const box = latest.current.arranged[id]
     if (box === undefined || !mayTouch(id)) return
+    const step = (by.x ?? 0) + (by.y ?? 0)
+    if (latest.current.isNarrow && step !== 0) {
+      const next = pass(latest.current.arranged, id, step)
+      const isDone = write(next)
+      dashboard.locks.release(id)
+      const order = readingOrder(next ?? {})
+      announce(isDone ? `${nameOf(id)}: ${order.indexOf(id) + 1} of ${order.length}` : `${nameOf(id)} cannot go there`)
+      requestAnimationFrame(() => { tileOf(board.current, id)?.scrollIntoView({ block: 'nearest' }) })
+      return
+    }
     const to = fit({ x: box.x + (by.x ?? 0), y: box.y + (by.y ?? 0), w: box.w + (by.w ?? 0), h: box.h + (by.h ?? 0) })
     // A step up or down has to pass whoever stands there, or compacting takes it back.
     const inColumns = Object.entries(latest.current.arranged).filter(([other, one]) => other !== id && one.x < to.x + to.w && one.x + one.w > to.x).map(([, one]) => one)
@@ -180,14 +201,14 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     const y = by.y === 1 && below.length > 0 ? box.y + Math.max(...below.map(({ h }) => h))
       : by.y === -1 && above.length > 0 ? Math.max(...above.map(({ y }) => y))
       : to.y
-    const name = shorten(dashboard.widgets.get(id)?.title || 'Widget', TITLE_MAX)
+    const name = nameOf(id)
     const isDone = put(id, { ...to, y })
     dashboard.locks.release(id)
     const now = dashboard.layout.get(id)
     announce(isDone && now !== undefined
       ? `${name}: column ${now.x + 1}, row ${now.y + 1}, ${now.w} wide, ${now.h} high`
       : `${name} cannot go there`)
-  }, [dashboard, put, mayTouch])
+  }, [board, dashboard, mayTouch, nameOf, put, write])
 
   /** Takes a widget from whoever is busy with it, for long enough to begin something. */
   const takeOver = useCallback((id: string) => {
@@ -208,7 +229,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
           const rect = rects.get(id)
           return rect !== undefined && (
             <Tile
-              key={id} id={id} rect={rect} isHeld={held === id} isMovable={mayEdit && !isNarrow} mayEdit={mayEdit}
+              key={id} id={id} rect={rect} isHeld={held === id} isMovable={mayEdit && (isNarrow ? 'stacked' : 'freely')} mayEdit={mayEdit}
               onGrab={grab} onNudge={nudge} onConfigure={onConfigure} onTakeOver={takeOver}
             />
           )
@@ -220,6 +241,25 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
       {ids.length === 0 && width > 0 && <p className='empty-board'>Nothing here yet. Add a widget, and everybody sees it.</p>}
     </main>
   )
+}
+
+/** Whom a widget that is dragged over the others passes: the one before it (-1), the one after it (1), or nobody (0). */
+function passes({ id, from, pointer, x, y, turnedAt }: Gesture, arranged: Boxes, rects: ReadonlyMap<string, Rect>): -1 | 0 | 1 {
+  const order = readingOrder(arranged)
+  const at = order.indexOf(id)
+  const own = rects.get(id)
+  for (const by of [-1, 1] as const) {
+    const other = rects.get(order[at + by] ?? '')
+    if (own === undefined || other === undefined) continue
+    // Small ones stand in pairs.
+    const [start, size, delta, turned] = other.top === own.top
+      ? ['left', 'width', x - pointer.x, x - turnedAt.x] as const
+      : ['top', 'height', y - pointer.y, y - turnedAt.y] as const
+    const middle = other[start] + other[size] / 2
+    const edge = from[start] + delta + (by < 0 ? 0 : own[size])
+    if ((edge - middle) * by > 0 && turned * by > 0) return by
+  }
+  return 0
 }
 
 function tileOf(board: HTMLElement | null, id: string): HTMLElement | null {

@@ -14,7 +14,8 @@ interface TileProps {
   readonly id: string
   readonly rect: Rect
   readonly isHeld: boolean
-  readonly isMovable: boolean
+  /** Anywhere, or past the one above and the one below. */
+  readonly isMovable: 'freely' | 'stacked' | false
   readonly mayEdit: boolean
   readonly onGrab: (event: ReactPointerEvent, id: string, kind: 'move' | 'resize') => void
   readonly onNudge: (id: string, by: { x?: number, y?: number, w?: number, h?: number }) => void
@@ -69,11 +70,15 @@ function Frame({ id, widget, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, 
     >
       <header
         className='tile-head'
-        onPointerDown={event => { if (isMovable && !(event.target as Element).closest('[data-action]')) onGrab(event, id, 'move') }}
+        onPointerDown={event => {
+          const target = event.target as Element
+          // A finger on the head of a stacked one wants to scroll.
+          if (isMovable === 'freely' ? !target.closest('[data-action]') : isMovable && target.closest('.grip')) onGrab(event, id, 'move')
+        }}
       >
         {isMovable && (
           <button
-            type='button' className='grip' aria-label={`Move ${title}. Arrow keys move, with Shift they resize.`}
+            type='button' className='grip' data-only={isMovable === 'stacked'} aria-label={`Move ${title}. Arrow keys move, with Shift they resize.`}
             onKeyDown={event => {
               const step = STEPS[event.key]
               if (step === undefined) return
@@ -103,7 +108,7 @@ function Frame({ id, widget, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, 
             </Boundary>
             )}
       </div>
-      {isMovable && (
+      {isMovable === 'freely' && (
         <span className='resize' title='Resize' aria-hidden='true' onPointerDown={event => { onGrab(event, id, 'resize') }}>
           <Scaling size={13} />
         </span>

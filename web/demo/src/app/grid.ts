@@ -73,11 +73,25 @@ export function fit(box: Box): Box {
 }
 
 /** Which widget comes first when all stand in one column. */
-function readingOrder(arranged: Boxes): string[] {
+export function readingOrder(arranged: Boxes): string[] {
   return Object.keys(arranged).sort((a, b) => {
     const [one, other] = [arranged[a] as Box, arranged[b] as Box]
     return one.y - other.y || one.x - other.x || (a < b ? -1 : 1)
   })
+}
+
+/** The places after `id` went past its neighbour in the reading order, `by` -1 or 1; `null` where there is none to pass. */
+export function pass(arranged: Boxes, id: string, by: number): Boxes | null {
+  const order = readingOrder(arranged)
+  const at = order.indexOf(id)
+  for (let other = at + by; other >= 0 && other < order.length; other += by) {
+    // Whoever goes up takes the place of whom it passes, and pushes it down.
+    const [up, down] = by < 0 ? [id, order[other] as string] : [order[other] as string, id]
+    const next = place(arranged, up, { ...arranged[up] as Box, x: arranged[down]?.x ?? 0, y: arranged[down]?.y ?? 0 })
+    // Compacting may take it back; then the one behind is passed as well.
+    if ((readingOrder(next).indexOf(id) - at) * by > 0) return next
+  }
+  return null
 }
 
 export function columnWidth(boardWidth: number): number {

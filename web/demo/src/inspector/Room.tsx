@@ -1,11 +1,9 @@
-import { type CSSProperties, type ReactNode, useEffect, useMemo, useState, useSyncExternalStore } from 'react'
+import { type CSSProperties, Fragment, type ReactNode, useEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { formatBytes, formatTime, formatValue, plural, shorten, TITLE_MAX } from '../shared/format.js'
-import { get, inPath, type LogEntry, type RoomInfo, type Seat, usePolled } from './api.js'
-import { WatchedDocument } from './document.js'
+import { inPath, type LogEntry, type RoomInfo, type Seat, usePolled } from './api.js'
+import { type Person, UNKNOWN_COLOR, WatchedDocument } from './document.js'
+import { LogTail } from './log.js'
 import { Tree } from './Tree.js'
-
-/** Entries of the log that are shown. */
-const ENTRIES_MAX = 200
 
 /** One room: who is in it, what is in it, and what happened last. */
 export function Room({ dashboard }: { dashboard: string }): ReactNode {
@@ -25,10 +23,22 @@ function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDo
   const rate = (key: 'updates' | 'flushed_bytes'): number => now === null || before === null
     ? 0
     : Math.max((now.value[key] ?? 0) - (before.value[key] ?? 0), 0) / ((now.at - before.at) / 1000)
-  const people = useMemo(() => new Map(room?.seats.flatMap(({ session, clients }) => clients.map(client => [client, session] as const))), [room])
-  const nameOf = (seat: Seat): { name: string, color: string } => {
-    const found = seat.clients.map(client => watched.person(client)).find(person => person !== null)
-    return found ?? { name: seat.user ?? (seat.clients.length === 0 ? 'shows nothing of itself' : 'unnamed'), color: '#64748b' }
+  const personOf = ({ clients }: Seat): Person | undefined => clients.map(client => watched.person(client)).find(person => person !== null) ?? undefined
+  // It shows nothing of itself. Where it is the only one, that is how it is told from the members.
+  const silent = watched.isMember && room !== undefined ? room.seats.filter(({ clients }) => clients.length === 0) : []
+  const own = silent.length === 1 ? silent[0] : undefined
+  const seats = room?.seats.toSorted((a, b) => Number(a === own) - Number(b === own)) ?? []
+  const nameOf = (seat: Seat): Person =>
+    personOf(seat) ?? { name: seat === own ? 'this inspector' : seat.user ?? 'shows nothing of itself', color: UNKNOWN_COLOR }
+  /** Whose a log entry is: its session's if that is still here, else what it says itself. */
+  const authorOf = ({ author, session, spans }: LogEntry): Person => {
+    const seat = seats.find(seat => seat.session === session)
+    const found = seat && personOf(seat)
+    if (found !== undefined) return found
+    const people = spans.map(({ client }) => watched.person(client)).filter(person => person !== null)
+    const names = new Set(people.map(({ name }) => name))
+    const name = [...names].join(', ') || (author ?? seat?.user ?? (session === null ? '–' : seat === undefined ? 'gone' : 'unnamed'))
+    return { name, color: people[0]?.color ?? UNKNOWN_COLOR }
   }
   return (
     <section className='room' aria-label={dashboard}>
@@ -53,12 +63,12 @@ function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDo
           <Tree watched={watched} />
         </div>
         <div className='panel'>
-          <h3>{plural(room?.members ?? 0, 'member')}</h3>
+          <h3>{plural((room?.members ?? 0) - Number(own !== undefined), 'member')}{own !== undefined && ' and this inspector'}</h3>
           <div className='scroller' tabIndex={0} role='region' aria-label='Members'>
             <table>
               <thead><tr><th scope='col'>Who</th><th scope='col'>May</th><th scope='col'>Client ids</th><th scope='col'>Waiting</th></tr></thead>
               <tbody>
-                {room?.seats.map(seat => {
+                {seats.map(seat => {
                   const { name, color } = nameOf(seat)
                   return (
                     <tr key={seat.session} data-slow={seat.lagging || seat.waiting_bytes > 64 * 1024}>
@@ -73,54 +83,45 @@ function Details({ dashboard, watched }: { dashboard: string, watched: WatchedDo
             </table>
           </div>
           <h3>Log</h3>
-          <Log dashboard={dashboard} watched={watched} sessions={people} />
+          <Log dashboard={dashboard} watched={watched} authorOf={authorOf} />
         </div>
       </div>
     </section>
   )
 }
 
-function Log({ dashboard, watched, sessions }: { dashboard: string, watched: WatchedDocument, sessions: ReadonlyMap<number, string> }): ReactNode {
-  const [entries, setEntries] = useState<readonly LogEntry[]>([])
+function Log({ dashboard, watched, authorOf }: { dashboard: string, watched: WatchedDocument, authorOf: (entry: LogEntry) => Person }): ReactNode {
+  const [shown, setShown] = useState<Pick<LogTail, 'entries' | 'gaps'>>({ entries: [], gaps: new Set() })
+  const latest = useRef(authorOf)
+  latest.current = authorOf
   useEffect(() => {
-    let isOver = false
-    let timer: ReturnType<typeof setTimeout>
-    let last: string | null = null
-    const ask = async (): Promise<void> => {
-      const found = document.hidden ? null : await get<LogEntry[]>(`inspector/log/${inPath(dashboard)}${last === null ? '' : `?after=${last}`}`).catch(() => null)
-      if (isOver) return
-      if (found !== null && found.length > 0) {
-        last = found.at(-1)?.position ?? last
-        setEntries(before => [...before, ...found].slice(-ENTRIES_MAX))
-      }
-      timer = setTimeout(() => { void ask() }, 1_000)
-    }
-    setEntries([])
-    void ask()
+    const tail = new LogTail(dashboard, (added, isFirst) => {
+      setShown({ entries: tail.entries, gaps: new Set(tail.gaps) })
+      const deletions = added.filter(({ spans, deletes }) => spans.length === 0 && deletes > 0)
+      if (!isFirst) watched.sign(deletions.map(entry => latest.current(entry)))
+    }, () => watched.isUnsigned)
+    watched.onUnsigned = () => { tail.hurry() }
     return () => {
-      isOver = true
-      clearTimeout(timer)
+      watched.onUnsigned = () => {}
+      tail.destroy()
     }
-  }, [dashboard])
-  const who = ({ author, session, spans }: LogEntry): string => {
-    const names = spans.map(({ client }) => watched.person(client)?.name).filter(name => name !== undefined)
-    if (names.length > 0) return [...new Set(names)].join(', ')
-    if (author !== null) return author
-    const isHere = spans.some(({ client }) => sessions.has(client))
-    return session === null ? '–' : isHere ? 'unnamed' : 'gone'
-  }
+  }, [dashboard, watched])
+  const { entries, gaps } = shown
   return (
     <div className='scroller' tabIndex={0} role='region' aria-label='Log'>
       <table className='log'>
         <thead><tr><th scope='col'>When</th><th scope='col'>Who</th><th scope='col'>By</th><th scope='col'>What</th></tr></thead>
         <tbody>
           {entries.toReversed().map(entry => (
-            <tr key={entry.position}>
-              <td title={`position ${entry.position}`}>{formatTime(entry.at)}</td>
-              <th scope='row'>{who(entry)}</th>
-              <td>{entry.source}</td>
-              <td>{formatBytes(entry.bytes)}{entry.spans.length > 0 && `, +${entry.spans.reduce((sum, { from, to }) => sum + to - from, 0)}`}{entry.deletes > 0 && `, −${plural(entry.deletes, 'range')}`}</td>
-            </tr>
+            <Fragment key={entry.position}>
+              <tr>
+                <td title={`position ${entry.position}`}>{formatTime(entry.at)}</td>
+                <th scope='row'>{authorOf(entry).name}</th>
+                <td>{entry.source}</td>
+                <td>{formatBytes(entry.bytes)}{entry.spans.length > 0 && `, +${entry.spans.reduce((sum, { from, to }) => sum + to - from, 0)}`}{entry.deletes > 0 && `, −${plural(entry.deletes, 'range')}`}</td>
+              </tr>
+              {gaps.has(entry.position) && <tr><td colSpan={4}>More was written here than can be shown.</td></tr>}
+            </Fragment>
           ))}
         </tbody>
       </table>

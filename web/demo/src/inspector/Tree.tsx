@@ -1,7 +1,7 @@
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import * as Y from 'yjs'
 import { plural, shorten } from '../shared/format.js'
-import { type Children, textOf, type WatchedDocument } from './document.js'
+import { type Children, textOf, UNKNOWN_COLOR, type WatchedDocument } from './document.js'
 
 const TEXT_MAX = 200
 const KEY_MAX = 80
@@ -41,10 +41,11 @@ function Node({ watched, name, value, path, depth }: NodeProps): ReactNode {
     <>
       <span className='key'>{shorten(name, KEY_MAX)}</span>
       <span className='value'>{isOpen && children !== null ? kindOf(value, children) : summary(value, children)}</span>
-      {change !== undefined && <span className='who' key={change.at}>{change.who}</span>}
+      {change !== undefined && change.removed !== '' && <del className='removed'>{change.removed}</del>}
+      {change !== undefined && change.by !== null && <span className='who' key={change.at}>{change.by.name}</span>}
     </>
   )
-  const style = change === undefined ? {} : { '--who': change.color } as CSSProperties
+  const style = change === undefined ? {} : { '--who': change.by?.color ?? UNKNOWN_COLOR } as CSSProperties
   return (
     <li role='treeitem' aria-expanded={children === null ? undefined : isOpen}>
       {children === null || children.total === 0

@@ -1,12 +1,24 @@
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
+import { shorten } from '../shared/format.js'
+
+/** Somebody as they show themselves. */
+export interface Person {
+  readonly name: string
+  readonly color: string
+}
 
 /** Something in the document that just changed, and who did it. */
 interface Change {
   readonly at: number
-  readonly who: string
-  readonly color: string
+  /** `null` as long as nobody knows: a deletion does not say whose it is, but the log does, a moment later. */
+  readonly by: Person | null
+  /** What is not there any more. */
+  readonly removed: string
 }
+
+/** Of whom nothing is known but that they were here. */
+export const UNKNOWN_COLOR = '#64748b'
 
 /** What stands in the document below a key or an index. */
 type Child = readonly [key: string, value: unknown]
@@ -17,6 +29,8 @@ export interface Children {
   readonly total: number
 }
 
+/** Letters of what was removed that are shown. */
+const REMOVED_MAX = 60
 /** How long a change is shown, in milliseconds. */
 const SHOWN = 2_500
 /** Children of one node that are shown, and that a change is looked for among. */
@@ -35,6 +49,8 @@ const PERIOD = 100
  */
 export class WatchedDocument {
   readonly doc = new Y.Doc()
+  /** Called when something changed of which nobody knows whose change it is. */
+  onUnsigned: () => void = () => {}
   readonly #provider: WebsocketProvider
   readonly #listeners = new Set<() => void>()
   readonly #changes = new Map<string, Change>()
@@ -43,6 +59,8 @@ export class WatchedDocument {
   readonly #children = new WeakMap<object, Children | null>()
   #roots: readonly string[] = []
   #rootCount = 0
+  /** When changes without an author were made, oldest first. */
+  #unsigned: number[] = []
   #version = 0
   #drawing: ReturnType<typeof setTimeout> | undefined
   #fading: ReturnType<typeof setTimeout> | undefined
@@ -85,10 +103,35 @@ export class WatchedDocument {
   }
 
   /** Who announced a client id, with their colour. */
-  person(client: number): { readonly name: string, readonly color: string } | null {
+  person(client: number): Person | null {
     const user = this.#provider.awareness.getStates().get(client)?.user as { name?: unknown, color?: unknown } | null | undefined
     if (typeof user?.name !== 'string') return null
-    return { name: user.name.slice(0, 64), color: typeof user.color === 'string' && /^#[0-9a-f]{6}$/i.test(user.color) ? user.color : '#64748b' }
+    return { name: user.name.slice(0, 64), color: typeof user.color === 'string' && /^#[0-9a-f]{6}$/i.test(user.color) ? user.color : UNKNOWN_COLOR }
+  }
+
+  /** Whether this inspector is among the members. */
+  get isMember(): boolean {
+    return this.#provider.synced
+  }
+
+  /** Whether some change waits for [WatchedDocument.sign]. */
+  get isUnsigned(): boolean {
+    return this.#unsigned.length > 0
+  }
+
+  /** Says whose the oldest changes are that nobody had signed, in the order in which they were made. */
+  sign(authors: readonly Person[]): void {
+    for (let n = 0; n < authors.length && this.isUnsigned; n++) {
+      const at = this.#unsigned.shift()
+      // What is left belongs to the last one: several deletions may have come as one.
+      const [first, ...more] = this.isUnsigned ? [authors[n]] : authors.slice(n)
+      const names = new Set([first, ...more].map(one => one?.name))
+      const by = { name: [...names].join(', '), color: first?.color ?? UNKNOWN_COLOR }
+      for (const changes of [this.#changes, this.#below]) {
+        for (const [path, change] of changes) if (change.at === at && change.by === null) changes.set(path, { ...change, by })
+      }
+    }
+    this.#tell()
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -118,30 +161,46 @@ export class WatchedDocument {
     this.#tell()
   }
 
-  #highlight({ afterState, beforeState, changed }: Y.Transaction): void {
+  #highlight(transaction: Y.Transaction): void {
+    const { afterState, beforeState, changed } = transaction
     const authors = [...afterState].filter(([client, clock]) => clock > (beforeState.get(client) ?? 0)).map(([client]) => client)
     const known = authors.slice(0, 3).map(client => this.person(client)).filter(person => person !== null)
-    const who = known.length > 0 ? known.map(({ name }) => name).join(', ') : authors.length > 0 ? `client ${authors.slice(0, 3).join(', ')}` : 'deleted'
-    const change = { at: performance.now(), who, color: known[0]?.color ?? '#64748b' }
+    const name = known.length > 0 ? known.map(({ name }) => name).join(', ') : `client ${authors.slice(0, 3).join(', ')}`
+    const by = authors.length === 0 ? null : { name, color: known[0]?.color ?? UNKNOWN_COLOR }
+    // A time of its own, by which it is found again.
+    const at = Math.max(performance.now(), (this.#unsigned.at(-1) ?? 0) + 1)
+    const removed = removedIn(transaction)
     let left = CHANGES_MAX
     for (const [type, keys] of changed) {
-      const path = left > 0 ? pathOf(type as Y.AbstractType<unknown>) : null
-      if (path === null) {
-        if (left-- <= 0) return
-        continue
-      }
+      if (left-- <= 0) break
+      const path = pathOf(type as Y.AbstractType<unknown>)
+      if (path === null) continue
+      // What is gone is seen where it was.
+      const gone: string[] = []
       for (const key of keys) {
-        if (left-- <= 0) return
-        this.#changes.set((key === null ? path : [...path, key]).join('/'), change)
-        for (let depth = key === null ? path.length - 1 : path.length; depth > 0; depth--) this.#below.set(path.slice(0, depth).join('/'), change)
+        if (key === null) gone.push(removed.get(type) ?? '')
+        else if (type._map.get(key)?.deleted !== false) gone.push(key)
+        else this.#mark([...path, type instanceof Y.XmlElement ? `@${key}` : key], { at, by, removed: '' })
+        if (left-- <= 0) break
       }
+      if (gone.length > 0) this.#mark(path, { at, by, removed: shorten(gone.filter(one => one !== '').join(', '), REMOVED_MAX) })
     }
+    if (by === null && left < CHANGES_MAX) {
+      this.#unsigned.push(at)
+      this.onUnsigned()
+    }
+  }
+
+  #mark(path: readonly string[], change: Change): void {
+    this.#changes.set(path.join('/'), change)
+    for (let depth = path.length - 1; depth > 0; depth--) this.#below.set(path.slice(0, depth).join('/'), change)
   }
 
   /** Forgets what has been shown for long enough, then and there. */
   readonly #fade = (): void => {
     clearTimeout(this.#fading)
     const now = performance.now()
+    this.#unsigned = this.#unsigned.filter(at => at > now - SHOWN)
     let next = Infinity
     let hasFaded = false
     for (const changes of [this.#changes, this.#below]) {
@@ -161,6 +220,23 @@ export class WatchedDocument {
       for (const listener of this.#listeners) listener()
     }, PERIOD)
   }
+}
+
+/** What a transaction removed from lists and texts, in words, by where it was. */
+function removedIn(transaction: Y.Transaction): ReadonlyMap<unknown, string> {
+  const removed = new Map<unknown, string>()
+  Y.iterateDeletedStructs(transaction, transaction.deleteSet, item => {
+    if (!(item instanceof Y.Item) || item.parentSub !== null || !item.countable) return
+    const before = removed.get(item.parent) ?? ''
+    if (before.length <= REMOVED_MAX) removed.set(item.parent, before + wordsOf(item.content).slice(0, REMOVED_MAX))
+  })
+  return removed
+}
+
+function wordsOf(content: Y.Item['content']): string {
+  if (content instanceof Y.ContentString) return content.str
+  if (content instanceof Y.ContentType) return content.type instanceof Y.XmlElement ? `<${content.type.nodeName}>` : '…'
+  return content.getContent().slice(0, REMOVED_MAX).map((value: unknown) => typeof value === 'object' ? '…' : String(value).slice(0, REMOVED_MAX)).join(' ')
 }
 
 /** The beginning of a shared text, without its formats. */
@@ -210,6 +286,7 @@ function pathOf(type: Y.AbstractType<unknown>): string[] | null {
       const root = [...at.doc?.share ?? []].find(([, one]) => one === at)?.[0]
       return root === undefined ? null : [root, ...parts.reverse()]
     }
+    if (item.deleted) return null
     if (item.parentSub !== null) {
       parts.push(item.parentSub)
     } else {
