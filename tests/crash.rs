@@ -44,13 +44,23 @@ impl Writer {
         Writer { client: Client::new(id), room, sent: Default::default(), answered: 0, saved: 0 }
     }
 
+    /// One in each room speaks Hocuspocus.
+    fn is_provider(&self) -> bool {
+        self.client.id % 1_000 == WRITERS_PER_ROOM - 1
+    }
+
     /// Connects when there is a server, reads for a moment, and edits once.
     async fn step(&mut self, address: &watch::Receiver<Address>, random: &mut fastrand::Rng) {
         if !self.client.is_connected() {
             let url = address.borrow().clone();
-            if let Some(url) = url
-                && let Some(peer) = Peer::try_open(&format!("{url}/{}?acks=1", self.room)).await
-            {
+            let peer = match url {
+                Some(url) if self.is_provider() => {
+                    Peer::try_open_document(&format!("{url}/hocuspocus"), self.room).await
+                }
+                Some(url) => Peer::try_open(&format!("{url}/{}?acks=1", self.room)).await,
+                None => None,
+            };
+            if let Some(peer) = peer {
                 self.sent.clear();
                 self.answered = 0;
                 self.client.begin(peer).await;
@@ -226,6 +236,7 @@ async fn what_was_called_saved_survives_sigkill() {
         saved_by_last_kill = sum;
     }
     assert!(saved_by_last_kill > 100, "only {saved_by_last_kill} edits were called saved: nothing was tried");
+    assert!(crowd.saved().iter().all(|(_, _, saved)| *saved > 0), "in both dialects: {:?}", crowd.saved());
     let node = start(directory.path());
     assert_saved(&node, &crowd.saved()).await;
     crowd.send_to(&node);

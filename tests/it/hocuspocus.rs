@@ -1857,7 +1857,7 @@ impl House {
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let io = MaybeTlsStream::Plain(socket.connect(self.address).await.unwrap());
         let (socket, _) = tokio_tungstenite::client_async(self.url("/hocuspocus"), io).await.unwrap();
-        Socket { peer: Peer { socket } }
+        Socket { peer: Peer::over(socket) }
     }
 
     async fn until(&self, what: &str, is_so: impl Fn(&House) -> bool) {

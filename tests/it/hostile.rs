@@ -19,8 +19,9 @@ use crate::support::forge::{self, ANY, DELETED, STRING, TYPE, live, update, var_
 use crate::support::node::Node;
 use crate::support::peer::{Peer, Raw, masked};
 
-/// What a bystander may at most wait for an edit of the other one.
-const NOTICEABLE: Duration = Duration::from_secs(1);
+/// What a bystander may at most wait for an edit of the other one: some milliseconds, and the rest is for a debug build on a machine
+/// that runs all other tests at the same time. What the attacks did to other servers took longer than this, or never ended.
+const NOTICEABLE: Duration = Duration::from_secs(3);
 
 /// The attacked room.
 const ROOM: &str = "/attacked";

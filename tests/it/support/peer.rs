@@ -18,6 +18,8 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(15);
 /// One socket.
 pub(crate) struct Peer {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What stands in front of each message in the Hocuspocus dialect; otherwise nothing.
+    address: Vec<u8>,
 }
 
 /// How a socket ended.
@@ -32,18 +34,32 @@ pub(crate) struct Ended {
 }
 
 impl Peer {
+    /// On a socket that is open.
+    pub(crate) fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Peer {
+        Peer { socket, address: Vec::new() }
+    }
+
     /// Opens a socket; nothing is said yet.
     pub(crate) async fn open(node: &Node, path: &str) -> Peer {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) =
             tokio_tungstenite::connect_async_with_config(node.ws(path), Some(config), true).await.unwrap();
-        Peer { socket }
+        Peer::over(socket)
     }
 
     /// Opens a socket unless nobody listens.
     pub(crate) async fn try_open(url: &str) -> Option<Peer> {
         let (socket, _) = tokio_tungstenite::connect_async(url).await.ok()?;
-        Some(Peer { socket })
+        Some(Peer::over(socket))
+    }
+
+    /// As [`Peer::try_open`], on a document in the Hocuspocus dialect. Everything but signs of life and authentication reads as in
+    /// the other one.
+    pub(crate) async fn try_open_document(url: &str, name: &str) -> Option<Peer> {
+        let mut peer = Peer::try_open(url).await?;
+        peer.address = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+        let token = [2, 0, 0];
+        peer.send(token).await.then_some(peer)
     }
 
     /// As [`Peer::open`], with a small receive buffer: what is not read soon stays with the server.
@@ -53,17 +69,17 @@ impl Peer {
         let io = MaybeTlsStream::Plain(socket.connect(node.address).await.unwrap());
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tokio_tungstenite::client_async_with_config(node.ws(path), io, Some(config)).await.unwrap();
-        Peer { socket }
+        Peer::over(socket)
     }
 
     /// Sends one binary message. An error is no failure: the server may have hung up.
     pub(crate) async fn send(&mut self, frame: impl Into<Vec<u8>>) -> bool {
-        self.socket.send(Message::Binary(frame.into().into())).await.is_ok()
+        self.socket.send(Message::Binary([&self.address[..], &frame.into()].concat().into())).await.is_ok()
     }
 
     /// Puts a message into the socket's buffer; [`Peer::flush`] sends them together.
     pub(crate) async fn feed(&mut self, frame: impl Into<Vec<u8>>) -> bool {
-        self.socket.feed(Message::Binary(frame.into().into())).await.is_ok()
+        self.socket.feed(Message::Binary([&self.address[..], &frame.into()].concat().into())).await.is_ok()
     }
 
     pub(crate) async fn flush(&mut self) -> bool {
@@ -75,7 +91,11 @@ impl Peer {
         let next = async {
             loop {
                 match self.socket.next().await? {
-                    Ok(Message::Binary(bytes)) => return Some(bytes.to_vec()),
+                    Ok(Message::Binary(bytes)) => match bytes.strip_prefix(&self.address[..]) {
+                        Some([2, ..]) if !self.address.is_empty() => {}
+                        Some(message) => return Some(message.to_vec()),
+                        None => {}
+                    },
                     Ok(Message::Close(_)) | Err(_) => return None,
                     Ok(_) => {}
                 }
