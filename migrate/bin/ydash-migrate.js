@@ -61,7 +61,7 @@ async function main () {
   if (values.help) return console.log(HELP)
   const [kind, from, ...more] = positionals
   if (kind === undefined) throw new Error('which source? see ydash-migrate --help')
-  if (!SOURCES.includes(kind)) throw new Error(`there is no source ${kind}: ${SOURCES.join(', ')}`)
+  if (!SOURCES.includes(kind)) throw new Error(`there is no source ${kind}, but ${SOURCES.join(', ')}; see --help`)
   if (from === undefined) throw new Error(`${kind} needs to be told where; see ydash-migrate --help`)
   if (more.length > 0) throw new Error(`what is ${more.join(' ')}? one source at a time, and --to before the target`)
   const isReading = values['dry-run'] || values.print !== undefined

@@ -124,7 +124,7 @@ test('a dashboard that is being edited takes what comes, at once and for everybo
 test('without a place to begin it says what is missing', async () => {
   for (const [args, message] of [
     [[], /--help/],
-    [['mysql', 'x'], /--help/],
+    [['mysql', 'x'], /no source mysql.*--help/],
     [['files', '/nowhere'], /where to/],
     [['files', '/nowhere', '--to', 'http://127.0.0.1:9'], /nowhere/],
     [['leveldb', '/tmp', '--dry-run'], /not a LevelDB directory/],
