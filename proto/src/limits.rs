@@ -19,7 +19,8 @@ pub struct Limits {
     pub any_depth_max: u16,
     /// One awareness state as JSON. Beyond: the entry is dropped.
     pub awareness_state_bytes_max: usize,
-    /// Awareness entries that a room keeps. Beyond: entries that no live session owns are dropped.
+    /// Awareness entries that a room shows, and that one message brings. Beyond: entries that no live session owns are dropped, and
+    /// what a message has beyond.
     pub awareness_entries_max: usize,
     /// Updates that wait behind a hole, per member. Beyond: they are dropped and the member is asked for everything.
     pub held_updates_max: usize,

@@ -85,7 +85,7 @@ impl Room {
         at.map(|at| self.unaware.remove(at)).is_ok()
     }
 
-    pub(super) fn send_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+    pub(super) fn send_presence(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         let bytes = self.presence.snapshot();
         effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }

@@ -197,6 +197,10 @@ impl Room {
             }
             Input::Awareness { member, body } => {
                 if let Ok(entries) = wire::awareness::entries(&body) {
+                    let (entries, beyond) = entries.up_to(self.limits.awareness_entries_max);
+                    if beyond > 0 {
+                        effects.push(Effect::Report(Report::AwarenessDropped));
+                    }
                     self.announced_elsewhere(member, entries.clone(), effects);
                     self.awareness(now, member, entries, effects);
                 }

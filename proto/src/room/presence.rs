@@ -13,13 +13,14 @@ use crate::wire::awareness::{Entries, Entry, NULL};
 use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
+use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When a state that no live session owns counts as gone (`outdatedTimeout` in y-protocols).
 const OUTDATED_AFTER: Duration = Duration::from_secs(30);
 /// States of ids that no live session owns; beyond, further ones are dropped.
 const UNOWNED_MAX: usize = 1024;
-/// Clocks that are remembered after a removal; beyond, the smallest ids are forgotten.
+/// Clocks that are remembered after a removal; beyond, those that were removed first are forgotten.
 const REMOVED_MAX: usize = 4096;
 /// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
 const NUDGE_AGAIN: Duration = Duration::from_secs(1);
@@ -34,11 +35,13 @@ struct Known {
     seen_at: Timestamp,
     nudged_at: Timestamp,
     renewal: Renewal,
+    /// The telling ([`Presence::tellings`]) before which nothing was known of the id, and so nobody was told.
+    untold: Option<u64>,
 }
 
 impl Known {
     fn new(clock: u32, state: Option<Bytes>, owner: Option<MemberId>, seen_at: Timestamp) -> Known {
-        Known { clock, state, owner, seen_at, nudged_at: Timestamp(0), renewal: Renewal::NotNeeded }
+        Known { clock, state, owner, seen_at, nudged_at: Timestamp(0), renewal: Renewal::NotNeeded, untold: None }
     }
 }
 
@@ -55,8 +58,11 @@ enum Renewal {
 pub(super) struct Presence {
     known: BTreeMap<ClientId, Known>,
     dirty: BTreeSet<ClientId>,
-    removed: usize,
+    /// Ids whose clock alone is known, in the order of their removal.
+    removed: BTreeSet<(Timestamp, ClientId)>,
     unowned: usize,
+    /// How often anybody was told anything.
+    tellings: u64,
     next_expiry: Option<Timestamp>,
     next_nudge: Option<Timestamp>,
     /// Which node shows the entries that other nodes do.
@@ -189,8 +195,7 @@ impl Presence {
                     if is_young && is_own && is_new && introduction != Introduction::Done && entry.clock > 0 {
                         outcome.nudges.push((entry.client, entry.clock));
                     }
-                    self.put(entry.client, Known::new(entry.clock, state, owner, now));
-                    self.dirty.insert(entry.client);
+                    self.put_and_tell(entry.client, Known::new(entry.clock, state, owner, now));
                 }
             }
         }
@@ -264,11 +269,11 @@ impl Presence {
             if let Some(known) = self.known.get(&client)
                 && known.owner == Some(member)
             {
-                let clock = known.clock;
-                if known.state.is_some() {
-                    self.dirty.insert(client);
+                let gone = Known::new(known.clock, None, None, now);
+                match known.state {
+                    Some(_) => self.put_and_tell(client, gone),
+                    None => _ = self.put(client, gone),
                 }
-                self.put(client, Known::new(clock, None, None, now));
             }
         }
     }
@@ -288,8 +293,7 @@ impl Presence {
             .map(|(&client, known)| (client, known.clock))
             .collect();
         for (client, clock) in outdated {
-            self.put(client, Known::new(clock, None, None, now));
-            self.dirty.insert(client);
+            self.put_and_tell(client, Known::new(clock, None, None, now));
         }
         self.next_expiry = (self.unowned > 0).then(|| now + OUTDATED_AFTER / 2);
     }
@@ -315,17 +319,22 @@ impl Presence {
         };
         let known = &self.known;
         let entries = dirty.iter().filter_map(|client| known.get(client).map(|known| (*client, known)));
-        Some((encode::awareness(entries.map(as_wire)), author))
+        let frame = encode::awareness(entries.map(as_wire));
+        self.tellings += 1;
+        self.forget_oldest();
+        Some((frame, author))
     }
 
     /// Everybody's state as one frame, for one who joins.
-    pub(super) fn snapshot(&self) -> Bytes {
+    pub(super) fn snapshot(&mut self) -> Bytes {
+        self.tellings += 1;
         let shown = self.known.iter().filter(|(_, known)| known.state.is_some());
         encode::awareness(shown.map(|(&client, known)| as_wire((client, known))))
     }
 
     /// Everybody's state and everybody's goodbye as one frame, for one who may have missed some.
-    pub(super) fn everything(&self) -> Bytes {
+    pub(super) fn everything(&mut self) -> Bytes {
+        self.tellings += 1;
         encode::awareness(self.known.iter().map(|(&client, known)| as_wire((client, known))))
     }
 
@@ -384,8 +393,7 @@ impl Presence {
             let Ok(state) = entry.state(limits.awareness_state_bytes_max) else { continue };
             self.unowned -= usize::from(was_unowned);
             self.elsewhere.insert(entry.client, origin);
-            self.put(entry.client, Known::new(entry.clock, Some(state), None, now));
-            self.dirty.insert(entry.client);
+            self.put_and_tell(entry.client, Known::new(entry.clock, Some(state), None, now));
             self.heard.insert(entry.client);
         }
         outcome.freed.extend(missing.iter().copied());
@@ -416,21 +424,24 @@ impl Presence {
     }
 
     /// The awareness message body with everybody whom this node shows.
-    pub(super) fn shown_here(&self) -> Bytes {
+    pub(super) fn shown_here(&mut self) -> Bytes {
+        self.tellings += 1;
         let here = self.known.iter().filter(|(client, known)| known.state.is_some() && !self.is_elsewhere(**client));
         encode::awareness_payload(&encode::awareness(here.map(|(&client, known)| as_wire((client, known)))))
     }
 
     fn hide(&mut self, client: ClientId, clock: u32, now: Timestamp) {
-        self.put(client, Known::new(clock, None, None, now));
+        let is_kept = self.put(client, Known::new(clock, None, None, now));
         self.elsewhere.remove(&client);
-        self.dirty.insert(client);
-        self.heard.insert(client);
+        if is_kept {
+            self.dirty.insert(client);
+            self.heard.insert(client);
+        }
     }
 
     /// How many states are shown.
     pub(super) fn states(&self) -> usize {
-        self.known.len() - self.removed
+        self.known.len() - self.removed.len()
     }
 
     /// Prepares `client`, which has just left, for another session that announced it meanwhile, last at `announced_at`: a client takes
@@ -459,39 +470,70 @@ impl Presence {
             if known.owner.is_none() && known.state.is_some() && !self.elsewhere.contains_key(&client) {
                 self.unowned -= 1;
             }
+            if known.state.is_none() {
+                self.removed.remove(&(known.seen_at, client));
+                self.removed.insert((now, client));
+            }
             known.owner = Some(member);
             known.seen_at = now;
         }
     }
 
-    fn put(&mut self, client: ClientId, known: Known) {
+    /// Takes an entry that others are to hear of.
+    fn put_and_tell(&mut self, client: ClientId, known: Known) {
+        if self.put(client, known) {
+            self.dirty.insert(client);
+        }
+    }
+
+    /// Takes an entry, at a logarithmic price. Says whether anything of the id is known now: one without an owner that came and went before
+    /// anybody was told of it leaves nothing, so that what waits to be told is bounded by what is shown.
+    fn put(&mut self, client: ClientId, mut known: Known) -> bool {
         self.heard.remove(&client);
         let is_elsewhere = self.is_elsewhere(client);
-        if known.state.is_none() {
-            self.removed += 1;
-        } else if known.owner.is_none() && !is_elsewhere {
+        let (is_gone, is_unowned, seen_at) = (known.state.is_none(), known.owner.is_none(), known.seen_at);
+        match self.known.entry(client) {
+            btree_map::Entry::Vacant(vacant) => {
+                known.untold = Some(self.tellings);
+                vacant.insert(known);
+            }
+            btree_map::Entry::Occupied(mut occupied) => {
+                let before = occupied.get_mut();
+                let is_untold = before.owner.is_none() && before.untold == Some(self.tellings);
+                let leaves_nothing = known.state.is_none() && is_untold;
+                if before.state.is_none() {
+                    self.removed.remove(&(before.seen_at, client));
+                } else if before.owner.is_none() && !is_elsewhere {
+                    self.unowned -= 1;
+                }
+                if leaves_nothing {
+                    occupied.remove();
+                    self.dirty.remove(&client);
+                    return false;
+                }
+                (known.nudged_at, known.untold) = (before.nudged_at, before.untold);
+                *before = known;
+            }
+        }
+        if is_gone {
+            self.removed.insert((seen_at, client));
+        } else if is_unowned && !is_elsewhere {
             self.unowned += 1;
-            let expiry = known.seen_at + OUTDATED_AFTER;
+            let expiry = seen_at + OUTDATED_AFTER;
             self.next_expiry = Some(self.next_expiry.map_or(expiry, |at| at.min(expiry)));
         }
-        let nudged_at = self.known.get(&client).map_or(Timestamp(0), |before| before.nudged_at);
-        if let Some(before) = self.known.insert(client, Known { nudged_at, ..known }) {
-            if before.state.is_none() {
-                self.removed -= 1;
-            } else if before.owner.is_none() && !is_elsewhere {
-                self.unowned -= 1;
-            }
-        }
-        if self.removed > REMOVED_MAX {
-            let forgotten = self
-                .known
-                .iter()
-                .find(|(id, known)| known.state.is_none() && **id != client && !self.dirty.contains(id))
-                .map(|(&id, _)| id);
-            if let Some(id) = forgotten {
-                self.known.remove(&id);
-                self.removed -= 1;
-            }
+        self.forget_oldest();
+        true
+    }
+
+    /// Forgets the clocks of those who were removed first, unless others are still to hear of that: then once they have.
+    fn forget_oldest(&mut self) {
+        while self.removed.len() > REMOVED_MAX
+            && let Some(&(at, client)) = self.removed.first()
+            && !self.dirty.contains(&client)
+        {
+            self.removed.remove(&(at, client));
+            self.known.remove(&client);
         }
     }
 }
@@ -503,4 +545,98 @@ fn is_newer(known: &Known, entry: &Entry<'_>) -> bool {
 
 fn as_wire((client, known): (ClientId, &Known)) -> (ClientId, u32, &[u8]) {
     (client, known.clock, known.state.as_deref().unwrap_or(NULL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lib0::{write_var_bytes, write_var_uint};
+    use crate::wire::awareness::entries;
+
+    const NODE: NodeId = NodeId(7);
+
+    fn body(entries: impl ExactSizeIterator<Item = (ClientId, u32, &'static str)>) -> Bytes {
+        let mut out = Vec::new();
+        write_var_uint(&mut out, entries.len() as u64);
+        for (client, clock, state) in entries {
+            write_var_uint(&mut out, client);
+            write_var_uint(&mut out, u64::from(clock));
+            write_var_bytes(&mut out, state.as_bytes());
+        }
+        out.into()
+    }
+
+    /// Each of so many ids comes, and goes right after it.
+    fn pairs(from: ClientId, ids: usize) -> Bytes {
+        let pair = |at: usize| match at % 2 {
+            0 => (from + at as ClientId / 2, 1, "1"),
+            _ => (from + at as ClientId / 2, 2, "null"),
+        };
+        body((0..2 * ids).map(pair))
+    }
+
+    fn announce(presence: &mut Presence, now: Timestamp, body: &Bytes) -> Announced {
+        let announcer = Announcer { member: MemberId(1), introduction: Introduction::Late, is_young: false };
+        let entries = entries(body).expect("well-formed");
+        presence.announce(now, announcer, entries, &mut Owners::default(), &Limits::default())
+    }
+
+    fn hear(presence: &mut Presence, body: &Bytes) {
+        let entries = entries(body).expect("well-formed");
+        presence.hear(Timestamp(1), NODE, entries, false, &Owners::default(), &Limits::default());
+    }
+
+    /// Each removal once searched all those that nobody had been told of: 136 KB took seconds, 1 MB a worker for good.
+    #[test]
+    fn who_comes_and_goes_before_anybody_is_told_leaves_nothing() {
+        let mut presence = Presence::default();
+        for ids in [8_000, 100_000] {
+            announce(&mut presence, Timestamp(1), &pairs(1, ids));
+            hear(&mut presence, &pairs(1, ids));
+            assert!(presence.known.is_empty() && presence.removed.is_empty() && presence.elsewhere.is_empty());
+            assert!(presence.heard.is_empty() && presence.unowned == 0 && !presence.is_dirty());
+        }
+        assert_eq!(presence.take_dirty(), None);
+    }
+
+    #[test]
+    fn who_was_shown_to_anybody_is_removed_for_all_to_hear() {
+        let tell: [fn(&mut Presence); 4] = [
+            |presence| _ = presence.take_dirty(),
+            |presence| _ = presence.snapshot(),
+            |presence| _ = presence.everything(),
+            |presence| _ = presence.shown_here(),
+        ];
+        for tell in tell {
+            let mut presence = Presence::default();
+            announce(&mut presence, Timestamp(1), &body([(5, 1, "1")].into_iter()));
+            tell(&mut presence);
+            announce(&mut presence, Timestamp(1), &body([(5, 2, "null")].into_iter()));
+            let removal = encode::awareness([(5, 2, NULL)]);
+            assert_eq!(presence.take_dirty(), Some((removal, None)));
+            announce(&mut presence, Timestamp(1), &pairs(5, 1));
+            assert_eq!(presence.clock(5), Some(2), "a clock that others know is remembered");
+        }
+    }
+
+    #[test]
+    fn removals_are_remembered_up_to_a_bound_and_forgotten_in_their_order() {
+        let mut presence = Presence::default();
+        let rounds = REMOVED_MAX / UNOWNED_MAX + 3;
+        for round in 1..=rounds {
+            let ids = (0..UNOWNED_MAX).map(|at| ((rounds - round) * UNOWNED_MAX + at) as ClientId);
+            let now = Timestamp(round as u64);
+            announce(&mut presence, now, &body(ids.clone().map(|id| (id, 1, "1"))));
+            assert_eq!(presence.states(), UNOWNED_MAX);
+            presence.take_dirty().expect("who came");
+            announce(&mut presence, now, &body(ids.map(|id| (id, 2, "null"))));
+            assert!(presence.removed.len() <= REMOVED_MAX + UNOWNED_MAX, "until all have heard of it");
+            presence.take_dirty().expect("who went");
+            assert!(presence.known.len() <= REMOVED_MAX);
+        }
+        assert_eq!(presence.removed.len(), REMOVED_MAX);
+        assert_eq!(presence.clock(0), Some(2));
+        assert_eq!(presence.clock(REMOVED_MAX as ClientId - 1), Some(2));
+        assert_eq!(presence.clock(REMOVED_MAX as ClientId), None, "it was removed earlier");
+    }
 }

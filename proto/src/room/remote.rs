@@ -611,6 +611,7 @@ impl Room {
         effects: &mut Vec<Effect>,
     ) {
         let Ok(entries) = wire::awareness::entries(body) else { return };
+        let (entries, _) = entries.up_to(self.limits.awareness_entries_max);
         let heard = self.presence.hear(now, origin, entries, is_all, &self.owners, &self.limits);
         effects.extend(heard.contested.into_iter().map(|member| Effect::Probe { member }));
         self.freed(now, &heard.freed, effects);

@@ -1267,3 +1267,19 @@ fn a_stateless_message_goes_to_all_but_its_sender() {
         assert_eq!(*except, from.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn one_message_brings_a_bounded_number_of_awareness_entries() {
+    let mut room = TestRoom::with_limits(Limits { awareness_entries_max: 2, ..Limits::default() });
+    room.join(ALICE);
+    room.join_as(BOB, Access::ReadOnly);
+    room.skip();
+    room.announce(BOB, &[(1, 1, "1"), (1, 2, "null"), (3, 1, "3")]);
+    let dropped = |effect: &Effect| matches!(effect, Effect::Report(Report::AwarenessDropped));
+    assert_eq!(room.effects.iter().filter(|effect| dropped(effect)).count(), 1);
+    room.after(Duration::from_secs(1));
+    assert_eq!(room.fanned_out(), []);
+    room.announce(BOB, &[(1, 1, "1"), (3, 1, "3")]);
+    room.after(Duration::from_secs(1));
+    assert_eq!(room.fanned_out().len(), 1);
+}

@@ -104,6 +104,16 @@ pub struct Entries<'a> {
     left: usize,
 }
 
+impl Entries<'_> {
+    /// The first `max` of them, and how many come after those.
+    #[must_use]
+    pub fn up_to(self, max: usize) -> (Self, usize) {
+        let left = self.left.min(max);
+        let beyond = self.left - left;
+        (Entries { left, ..self }, beyond)
+    }
+}
+
 impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
