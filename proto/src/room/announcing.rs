@@ -90,6 +90,36 @@ impl Room {
         effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }
 
+    /// Shows a member who is here because it asks. One that has asked just now hears of every change: what it asks again is answered
+    /// later, together with whatever others ask again.
+    pub(super) fn presence_asked(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let wait = self.presence.show_again_after();
+        if member.shown_at.is_none_or(|at| now.since(at) >= wait) {
+            member.shown_at = Some(now);
+            self.make_aware(id);
+            self.send_presence(id, effects);
+        } else {
+            if self.unshown.is_empty() {
+                self.show_at = now + wait;
+            }
+            self.unshown.insert(id);
+        }
+    }
+
+    /// Shows those who is here that asked again.
+    pub(super) fn show_again(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.unshown.is_empty() || now < self.show_at {
+            return;
+        }
+        for id in core::mem::take(&mut self.unshown) {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.shown_at = Some(now);
+                self.send_presence(id, effects);
+            }
+        }
+    }
+
     pub(super) fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.publish_awareness(effects);
         let Some((bytes, author)) = self.presence.take_dirty() else { return };

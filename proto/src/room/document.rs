@@ -13,6 +13,8 @@ use bytes::Bytes;
 const TAIL_UPDATES_MAX: usize = 64;
 /// Encoded differences that are kept for the next member that lacks the same: after a restart a thousand come back at once.
 const DIFFERENCES_MAX: usize = 4;
+/// A question of fewer bytes is made anew each time.
+const QUESTION_BYTES_MIN: usize = 4 << 10;
 /// Appended bytes below which a compaction is not worth its price.
 const COMPACT_BYTES_MIN: usize = 64 << 10;
 
@@ -28,6 +30,10 @@ pub(super) struct Document {
     knowledge: Knowledge,
     full: Option<Bytes>,
     differences: Vec<(StateVector, Bytes)>,
+    /// The SyncStep1 frame, and how many bytes had been accepted when it was made.
+    question: Option<(Bytes, u64)>,
+    /// Bytes accepted since the document was opened.
+    accepted: u64,
     orphans: Vec<Bytes>,
     /// How many of the tail's updates a running compaction covers.
     compacting: Option<usize>,
@@ -46,6 +52,8 @@ impl Document {
             knowledge: Knowledge::default(),
             full: None,
             differences: Vec::new(),
+            question: None,
+            accepted: 0,
             orphans: Vec::new(),
             compacting: None,
             compact_at: COMPACT_BYTES_MIN,
@@ -192,6 +200,21 @@ impl Document {
         frame
     }
 
+    /// The SyncStep1 frame: what one sends in answer that has more.
+    ///
+    /// One that names many clients may be some edits old, of together no more bytes than it has itself. Then the answers hold those
+    /// edits, too, which are known.
+    pub(super) fn question(&mut self) -> Bytes {
+        if let Some((frame, made_at)) = &self.question
+            && self.accepted - made_at <= (frame.len() - QUESTION_BYTES_MIN) as u64
+        {
+            return frame.clone();
+        }
+        let frame = encode::sync_step1(&self.clocks().encode());
+        self.question = (frame.len() >= QUESTION_BYTES_MIN).then(|| (frame.clone(), self.accepted));
+        frame
+    }
+
     /// Starts a compaction when enough was appended, or when `force`d: the parts to join and collect garbage in.
     pub(super) fn compaction(&mut self, force: bool) -> Option<Vec<Bytes>> {
         if self.compacting.is_some() || !(force || self.grown >= self.compact_at) {
@@ -233,6 +256,7 @@ impl Document {
         let full = self.full.as_ref().filter(|frame| frame.len() < self.base.len()).map_or(0, Bytes::len);
         self.bytes()
             + full
+            + self.question.as_ref().map_or(0, |(frame, _)| frame.len())
             + self.tail.len() * 32
             + self.differences.iter().map(|(_, frame)| frame.len()).sum::<usize>()
             + self.orphans.iter().map(Bytes::len).sum::<usize>()
@@ -256,6 +280,7 @@ impl Document {
     fn keep(&mut self, accepted: &Accepted) {
         self.full = None;
         self.differences.clear();
+        self.accepted += accepted.bytes.len() as u64;
         self.tail_bytes += accepted.bytes.len();
         self.grown += accepted.bytes.len();
         self.tail.push(accepted.bytes.clone());

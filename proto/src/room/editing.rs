@@ -14,7 +14,6 @@ use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
 use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, Source as Trust};
 use crate::wire::close::CloseCode;
-use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -374,8 +373,8 @@ impl Room {
     }
 
     /// Sends SyncStep1: a stock client answers with all that is missing here.
-    pub(super) fn ask(&self, to: MemberId, effects: &mut Vec<Effect>) {
-        let frame = Frame { bytes: encode::sync_step1(&self.document.clocks().encode()), kind: FrameKind::Notice };
+    pub(super) fn ask(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
+        let frame = Frame { bytes: self.document.question(), kind: FrameKind::Notice };
         effects.push(Effect::Send { to, frame });
     }
 

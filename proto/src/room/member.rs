@@ -1,6 +1,8 @@
 //! One session inside a room.
 
+use super::flush::Flush;
 use super::input::{Dialect, Joining};
+use super::journal::{FlushSeq, Journal};
 use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
@@ -69,36 +71,61 @@ impl Refused {
     }
 }
 
-/// What a member lacks whose outbox overflowed.
+/// What a member lacks whose outbox overflowed, as little as it takes: what that comes to is found out when its outbox is empty.
 #[derive(Debug)]
 pub(super) struct Lag {
-    /// What it certainly has.
-    have: StateVector,
+    /// The first flush that it missed; 0 when it is to get everything.
+    first_missed: FlushSeq,
+    /// What it says that it has, when it said so meanwhile.
+    says: Option<StateVector>,
     /// Overflows that no drain followed yet: an outbox may overflow again before the room hears that it was empty.
     overflows: u32,
 }
 
+/// One that says of more clients what it has, while it lags, gets everything.
+const SAYS_CLIENTS_MAX: usize = 1024;
+
 impl Lag {
-    /// Of a member that has `have`.
-    pub(super) fn from(have: StateVector) -> Lag {
-        Lag { have, overflows: 1 }
+    /// Of a member that missed this flush and all that follow; 0 for everything.
+    pub(super) fn since(first_missed: FlushSeq) -> Lag {
+        Lag { first_missed, says: None, overflows: 1 }
     }
 
-    /// Its outbox overflowed again; it has no more than `have`.
-    pub(super) fn again(&mut self, have: &StateVector) {
+    /// Its outbox overflowed again.
+    pub(super) fn again(&mut self, first_missed: FlushSeq) {
         self.overflows += 1;
-        self.has_at_most(have);
+        self.first_missed = first_missed.min(self.first_missed);
     }
 
-    /// It says, or it follows, that it has no more than `have`.
+    /// It says that it has no more than `have`.
     pub(super) fn has_at_most(&mut self, have: &StateVector) {
-        self.have = self.have.iter().map(|(client, clock)| (client, clock.min(have.get(client)))).collect();
+        if have.len() > SAYS_CLIENTS_MAX {
+            self.first_missed = 0;
+        } else {
+            self.says = Some(match self.says.take() {
+                Some(before) => before.at_most(have),
+                None => have.clone(),
+            });
+        }
     }
 
-    /// Its outbox is empty: what it has, unless that overflowed once more meanwhile and takes nothing.
-    pub(super) fn drained(&mut self) -> Option<StateVector> {
+    /// Its outbox is empty. Says whether that is so still: it may have overflowed once more meanwhile and take nothing.
+    pub(super) fn drained(&mut self) -> bool {
         self.overflows -= 1;
-        (self.overflows == 0).then(|| core::mem::take(&mut self.have))
+        self.overflows == 0
+    }
+
+    /// What it certainly has.
+    pub(super) fn have(&self, journal: &Journal, flush: &Flush, now: &StateVector) -> StateVector {
+        if self.first_missed == 0 {
+            return StateVector::default();
+        }
+        let mut have = journal.before(self.first_missed, now);
+        flush.lower(&mut have);
+        match &self.says {
+            Some(says) => says.at_most(&have),
+            None => have,
+        }
     }
 }
 
@@ -128,6 +155,8 @@ pub(super) struct Member {
     pub(super) held_overruns: u32,
     /// When it was last asked for what it has: an answer is on its way for a while.
     pub(super) asked_at: Option<Timestamp>,
+    /// When it was last shown who is here because it asked.
+    pub(super) shown_at: Option<Timestamp>,
 }
 
 /// One session as an operator sees it.
@@ -176,6 +205,7 @@ impl Member {
             held_bytes: 0,
             held_overruns: 0,
             asked_at: None,
+            shown_at: None,
         }
     }
 

@@ -47,7 +47,7 @@ use ownership::Owners;
 use presence::Presence;
 use remote::Company;
 use saving::Saving;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -107,6 +107,9 @@ pub struct Room {
     members: BTreeMap<MemberId, Box<Member>>,
     /// Members that are not shown yet who is here, sorted. Few, and not for long.
     unaware: Vec<MemberId>,
+    /// Members that are to be shown who is here, all of them once more, at `show_at`.
+    unshown: BTreeSet<MemberId>,
+    show_at: Timestamp,
     owners: Owners,
     presence: Presence,
     flush: Flush,
@@ -160,6 +163,8 @@ impl Room {
             document,
             members: BTreeMap::new(),
             unaware: Vec::new(),
+            unshown: BTreeSet::new(),
+            show_at: Timestamp(0),
             owners: Owners::default(),
             presence: Presence::default(),
             flush: Flush::default(),
@@ -206,10 +211,7 @@ impl Room {
                 }
             }
             Input::QueryAwareness { member } => {
-                if self.members.contains_key(&member) {
-                    self.make_aware(member);
-                    self.send_presence(member, effects);
-                }
+                self.presence_asked(now, member, effects);
             }
             Input::Overflowed { member, first_missed } => self.overflowed(member, first_missed),
             Input::Drained { member } => self.drained(member, effects),
@@ -257,6 +259,7 @@ impl Room {
         if self.presence.is_dirty() && is_due(self.awareness_at, self.tuning.awareness_interval, now) {
             self.flush_presence(now, effects);
         }
+        self.show_again(now, effects);
         if now >= self.keep_alive_at {
             self.keep_alive_at = now + KEEP_ALIVE;
             self.expire_held(now, effects);
@@ -289,6 +292,9 @@ impl Room {
         }
         if let Some(expiry) = self.presence.next_expiry() {
             earlier(expiry);
+        }
+        if !self.unshown.is_empty() {
+            earlier(self.show_at);
         }
         if let Some(nudge) = self.presence.next_nudge() {
             earlier(nudge);
@@ -469,23 +475,16 @@ impl Room {
 
     fn overflowed(&mut self, id: MemberId, first_missed: FlushSeq) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let have = if first_missed == 0 {
-            StateVector::default()
-        } else {
-            let mut have = self.journal.before(first_missed, self.document.clocks());
-            self.flush.lower(&mut have);
-            have
-        };
         match &mut member.lag {
-            Some(lag) => lag.again(&have),
-            None => member.lag = Some(Lag::from(have)),
+            Some(lag) => lag.again(first_missed),
+            None => member.lag = Some(Lag::since(first_missed)),
         }
     }
 
     fn drained(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(have) = member.lag.as_mut().and_then(Lag::drained) else { return };
-        member.lag = None;
+        let Some(lag) = member.lag.take_if(Lag::drained) else { return };
+        let have = lag.have(&self.journal, &self.flush, self.document.clocks());
         let nudges = self.presence.unanswered(&member.owns());
         let is_shown = member.announced.is_some() || member.claims.is_some();
         // It holds what is collected, too; that goes to everybody once more with the flush.
@@ -507,6 +506,7 @@ impl Room {
     fn left(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.remove(&id) else { return };
         self.make_aware(id);
+        self.unshown.remove(&id);
         let owned = member.owns();
         self.presence.leave(id, &owned, now);
         self.owners.release(now, &owned, id);

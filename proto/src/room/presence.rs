@@ -24,6 +24,8 @@ const UNOWNED_MAX: usize = 1024;
 const REMOVED_MAX: usize = 4096;
 /// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
 const NUDGE_AGAIN: Duration = Duration::from_secs(1);
+/// How long one that was shown who is here waits for the answer when it asks again, for each MiB of the answer.
+const SHOW_AGAIN_PER_MIB: Duration = Duration::from_secs(1);
 /// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
 const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
 
@@ -65,6 +67,10 @@ pub(super) struct Presence {
     tellings: u64,
     next_expiry: Option<Timestamp>,
     next_nudge: Option<Timestamp>,
+    /// Everybody's state as one frame, until it changes.
+    snapshot: Option<Bytes>,
+    /// How long the last one was.
+    snapshot_bytes: usize,
     /// Which node shows the entries that other nodes do.
     elsewhere: BTreeMap<ClientId, NodeId>,
     /// Entries that are dirty because of what another node said.
@@ -327,9 +333,20 @@ impl Presence {
 
     /// Everybody's state as one frame, for one who joins.
     pub(super) fn snapshot(&mut self) -> Bytes {
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.clone();
+        }
         self.tellings += 1;
         let shown = self.known.iter().filter(|(_, known)| known.state.is_some());
-        encode::awareness(shown.map(|(&client, known)| as_wire((client, known))))
+        let snapshot = encode::awareness(shown.map(|(&client, known)| as_wire((client, known))));
+        self.snapshot_bytes = snapshot.len();
+        self.snapshot = Some(snapshot.clone());
+        snapshot
+    }
+
+    /// How long one that was shown who is here waits when it asks again: the longer, the more there is to show.
+    pub(super) fn show_again_after(&self) -> Duration {
+        SHOW_AGAIN_PER_MIB * (1 + (self.snapshot_bytes >> 20) as u32)
     }
 
     /// Everybody's state and everybody's goodbye as one frame, for one who may have missed some.
@@ -451,6 +468,7 @@ impl Presence {
             Some(known) => {
                 if announced_at <= UNOWNED_CLOCK_MAX && announced_at > known.clock {
                     known.clock = announced_at;
+                    self.snapshot = None;
                     self.dirty.insert(client);
                 }
                 known.clock
@@ -461,7 +479,8 @@ impl Presence {
 
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.known.len() * 96
+        self.snapshot.as_ref().map_or(0, Bytes::len)
+            + self.known.len() * 96
             + self.known.values().filter_map(|known| known.state.as_ref()).map(Bytes::len).sum::<usize>()
     }
 
@@ -489,6 +508,7 @@ impl Presence {
     /// Takes an entry, at a logarithmic price. Says whether anything of the id is known now: one without an owner that came and went before
     /// anybody was told of it leaves nothing, so that what waits to be told is bounded by what is shown.
     fn put(&mut self, client: ClientId, mut known: Known) -> bool {
+        self.snapshot = None;
         self.heard.remove(&client);
         let is_elsewhere = self.is_elsewhere(client);
         let (is_gone, is_unowned, seen_at) = (known.state.is_none(), known.owner.is_none(), known.seen_at);

@@ -1283,3 +1283,67 @@ fn one_message_brings_a_bounded_number_of_awareness_entries() {
     room.after(Duration::from_secs(1));
     assert_eq!(room.fanned_out().len(), 1);
 }
+
+/// A query of one byte costs as much as everybody's states are long; 4 sockets that asked 500 times a second took a core.
+#[test]
+fn who_asks_again_who_is_here_is_answered_once_a_second_and_all_from_one_encoding() {
+    let mut room = TestRoom::new();
+    let everybody = [ALICE, BOB, CAROL];
+    everybody.iter().for_each(|member| room.join(*member));
+    room.announce(ALICE, &[(1, 1, "{}")]);
+    room.after(Duration::from_secs(5));
+    room.skip();
+    let ask = |room: &mut TestRoom| {
+        for _ in 0..100 {
+            everybody.iter().for_each(|member| room.input(Input::QueryAwareness { member: *member }));
+        }
+    };
+    let answers = |room: &mut TestRoom| {
+        let effects = room.take();
+        let sent = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send { frame, .. } => Some(frame.bytes),
+            _ => None,
+        });
+        sent.collect::<Vec<_>>()
+    };
+    ask(&mut room);
+    let sent = answers(&mut room);
+    assert_eq!(sent.len(), everybody.len());
+    assert!(sent.iter().all(|frame| frame.as_ptr() == sent[0].as_ptr()), "encoded more than once");
+    room.announce(ALICE, &[(1, 2, "{}")]);
+    room.after(Duration::from_millis(900));
+    assert_eq!(answers(&mut room).len(), 0);
+    room.after(Duration::from_millis(100));
+    let sent = answers(&mut room);
+    assert_eq!(sent.len(), everybody.len());
+    assert!(sent.iter().all(|frame| frame.as_ptr() == sent[0].as_ptr()), "encoded more than once");
+    assert_eq!(message(&sent[0]), awareness(&[(1, 2, "{}")]));
+    assert_eq!(room.room.poll_timeout(), room.room.keep_alive_at, "nobody waits");
+}
+
+#[test]
+fn who_joins_a_dashboard_of_many_clients_is_asked_with_a_question_that_was_made_before() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    let clients = 10_000;
+    let sections: Vec<_> = (0..clients).rev().map(|client| (client, 0, vec![update::build::gc(1)])).collect();
+    let sections: Vec<_> = sections.iter().map(|(client, clock, structs)| (*client, *clock, &structs[..])).collect();
+    room.edit(ALICE, &update::build::update(&sections, &[]));
+    let question = |room: &mut TestRoom, member| {
+        room.skip();
+        room.join_in(Dialect::YWebsocket, member, Access::ReadWrite);
+        let effects = room.take();
+        let Some(Effect::Send { frame, .. }) = effects.first() else { panic!("no question") };
+        frame.bytes.clone()
+    };
+    let first = question(&mut room, BOB);
+    room.edit(ALICE, &collected(5, 1, 1));
+    let second = question(&mut room, CAROL);
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    // It never grows older than its own length.
+    let long = "x".repeat(100);
+    (0..first.len() / 100).for_each(|at| room.edit(ALICE, &typed(clients + 1, 100 * at as u32, &long)));
+    let Message::SyncStep1(have) = message(&question(&mut room, MemberId(9))) else { panic!("no question") };
+    let have = StateVector::decode(&have, &Limits::default()).expect("a state vector");
+    assert_eq!((have.get(5), have.len()), (2, clients as usize + 1));
+}

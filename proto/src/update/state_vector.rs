@@ -71,6 +71,12 @@ impl StateVector {
         }
     }
 
+    /// What is known both here and to `other`.
+    #[must_use]
+    pub fn at_most(&self, other: &StateVector) -> StateVector {
+        self.iter().map(|(client, clock)| (client, clock.min(other.get(client)))).collect()
+    }
+
     /// Every known client with its first unknown clock, clients ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (ClientId, Clock)> {
         self.clocks.iter().map(|(client, clock)| (*client, *clock))
