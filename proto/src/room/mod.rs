@@ -475,6 +475,8 @@ impl Room {
 
     fn overflowed(&mut self, id: MemberId, first_missed: FlushSeq) {
         let Some(member) = self.members.get_mut(&id) else { return };
+        // Whatever it lost, its outbox takes nothing more.
+        let first_missed = first_missed.min(self.seq + 1);
         match &mut member.lag {
             Some(lag) => lag.again(first_missed),
             None => member.lag = Some(Lag::since(first_missed)),

@@ -1347,3 +1347,18 @@ fn who_joins_a_dashboard_of_many_clients_is_asked_with_a_question_that_was_made_
     let have = StateVector::decode(&have, &Limits::default()).expect("a state vector");
     assert_eq!((have.get(5), have.len()), (2, clients as usize + 1));
 }
+
+#[test]
+fn who_lost_no_edit_when_its_outbox_overflowed_misses_those_that_come_until_it_is_empty() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.edit(ALICE, &typed(1, 0, "a"));
+    room.skip();
+    room.input(Input::Overflowed { member: BOB, first_missed: FlushSeq::MAX });
+    room.after(Duration::from_secs(1));
+    room.edit(ALICE, &typed(1, 1, "b"));
+    room.skip();
+    room.input(Input::Drained { member: BOB });
+    assert_eq!(step2(&room.sent(BOB)), [(1, 1, 2)]);
+}
