@@ -8,6 +8,7 @@ pub mod compress;
 pub mod config;
 pub mod http;
 pub mod inspect;
+pub mod ledger;
 pub mod metrics;
 pub mod outbox;
 pub mod reading;

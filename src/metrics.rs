@@ -178,6 +178,24 @@ label! {
     }
 }
 
+label! {
+    /// What memory that clients make the process use is for.
+    Memory as "kind" {
+        /// Messages that are arriving, or arrived and wait for their room.
+        Messages = "messages",
+        /// States and differences that wait for one reader, and are not shared with others.
+        States = "states",
+        /// Messages that wait for a token or for their document to open.
+        Pending = "pending",
+        /// Bodies of HTTP requests.
+        HttpBodies = "http_bodies",
+        /// HTTP answers that are being written.
+        HttpAnswers = "http_answers",
+        /// Live rooms, as `room-memory` counts them.
+        Rooms = "rooms",
+    }
+}
+
 impl Refusal {
     /// Whether somebody who runs the server should read of it: a client that is built or set up wrongly, a limit that is in the way. The
     /// others come with bad networks, restarts and merging, or are told otherwise.
@@ -267,6 +285,38 @@ impl<L: Label> CounterBy<L> {
     }
 }
 
+/// Gauges, one per value of a [`Label`]; all exist from the start.
+#[derive(Clone, Debug)]
+pub struct GaugeBy<L> {
+    gauges: Box<[Gauge]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label> GaugeBy<L> {
+    /// Adds `n`, which may be negative.
+    pub fn inc_by(&self, label: L, n: i64) {
+        self.gauges[label.index()].inc_by(n);
+    }
+
+    /// Sets it.
+    pub fn set(&self, label: L, value: i64) {
+        self.gauges[label.index()].set(value);
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn get(&self, label: L) -> i64 {
+        self.gauges[label.index()].get()
+    }
+
+    fn register(registry: &mut Registry, name: &str, help: &str) -> GaugeBy<L> {
+        let family = Family::<Labels<1>, Gauge>::default();
+        registry.register(name, help, family.clone());
+        let gauge = |label: &L| family.get_or_create_owned(&[(L::NAME, Cow::Borrowed(label.as_str()))]);
+        GaugeBy { gauges: L::ALL.iter().map(gauge).collect(), label: PhantomData }
+    }
+}
+
 /// The process' metrics. See the module's introduction for what observing costs.
 pub struct Metrics {
     /// Sockets that are open: counted from the upgrade until the last byte.
@@ -275,6 +325,8 @@ pub struct Metrics {
     pub rooms: Gauge,
     /// Bytes that live rooms hold: documents, tails, held updates, presence. What `room-memory` is measured against.
     pub room_bytes: Gauge,
+    /// Memory that clients make the process use, by what it is for. What `memory-max` and `room-memory` bound.
+    pub memory_bytes: GaugeBy<Memory>,
     /// Sessions that entered a room.
     pub joins: Counter,
     /// WebSocket messages that clients sent, of any type.
@@ -361,6 +413,7 @@ impl Metrics {
             sessions: gauge(r, "sessions", "Open sockets"),
             rooms: gauge(r, "rooms", "Rooms live on this node"),
             room_bytes: gauge(r, "room_bytes", "Bytes that live rooms hold"),
+            memory_bytes: GaugeBy::register(r, "memory_bytes", "Memory that clients make the process use"),
             joins: counter(r, "joins", "Sessions that entered a room"),
             frames_received: counter(r, "frames_received", "Messages received from clients"),
             bytes_received: counter(r, "bytes_received", "Message bytes received from clients"),
@@ -502,6 +555,7 @@ mod tests {
             "ydash_sessions_closed_total{code=\"other\"} 1",
             "ydash_http_requests_total{route=\"page\",status=\"200\"} 1",
             "ydash_store_up 1",
+            "ydash_memory_bytes{kind=\"messages\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

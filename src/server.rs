@@ -25,6 +25,7 @@ use crate::http::{
     Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
+use crate::ledger::Ledger;
 use crate::metrics::{Label as _, Metrics, Refusal, RefusalsTold};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
@@ -160,6 +161,7 @@ impl Server {
         let Server { config, listener, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
+        let ledger = Ledger::new(config.memory().peers, Arc::clone(&metrics));
         let writer_tasks = TaskTracker::new();
         let writer = Writer::spawn(
             Arc::clone(&store),
@@ -180,7 +182,7 @@ impl Server {
         let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
         let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
         let inspector = Arc::new(inspector);
-        let site = site(&config, &metrics, &shutdown, dashboards, nodes, inspector);
+        let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
         let site = Arc::new(Site { authenticator, ..site });
         let sessions = Sessions::new(
             sessions(&config),
@@ -345,7 +347,7 @@ fn rooms(config: &Config) -> RoomsConfig {
             snapshot_after_bytes: config.snapshot_bytes,
             snapshot_interval: config.snapshot_interval,
         },
-        memory_max: config.room_memory,
+        memory_max: config.memory().rooms,
         history: config.history,
         // To other nodes clients come by and by, and the rest of the deadline is for the last writes. A lone node's wait for its
         // return, and the longer they were turned away, the longer stock clients pause: they leave at once, at the end.
@@ -374,6 +376,7 @@ fn sessions(config: &Config) -> SessionsConfig {
 pub fn site(
     config: &Config,
     metrics: &Arc<Metrics>,
+    ledger: &Arc<Ledger>,
     shutdown: &Shutdown,
     dashboards: Arc<dyn Dashboards>,
     nodes: Arc<dyn Nodes>,
@@ -398,6 +401,7 @@ pub fn site(
         frame_bytes_max: config.frame_bytes_max,
         stateless_bytes_max: config.stateless_bytes_max,
         draining: shutdown.draining().clone(),
+        ledger: Arc::clone(ledger),
         body_budget: BodyBudget::default(),
     }
 }

@@ -11,11 +11,12 @@
 //! 4. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
-//! [`limits`] (every bound a client can reach) and [`time`].
+//! [`ledger`] (who may have how much memory), [`limits`] (every bound a client can reach) and [`time`].
 
 pub mod access;
 pub mod document;
 pub mod id;
+pub mod ledger;
 pub mod lib0;
 pub mod limits;
 pub mod log;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
+use crate::ledger;
 use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
 use crate::store::{StoreConfig, StoreUrl};
@@ -161,6 +162,8 @@ knobs! {
         documents_per_socket_max: usize = "256", "N", value::count;
         /// How long a socket of the Hocuspocus dialect may take to show a token that is good.
         auth_timeout: Duration = "30s", "TIME", value::timeout;
+        /// Memory for all that clients send and ask for, rooms included; auto is half of what the machine or container has, 256 MiB to 4 GiB.
+        memory_max: Option<usize> = "auto", "SIZE", value::size_or_auto;
         /// How long the head of an HTTP request may take.
         header_timeout: Duration = "10s", "TIME", value::timeout;
     }
@@ -170,6 +173,15 @@ knobs! {
         /// How log lines look: text or json.
         log_format: LogFormat = "text", "FORMAT", value::parsed;
     }
+}
+
+/// How `memory-max` is divided, so that neither part can take the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudgets {
+    /// For live rooms.
+    pub rooms: usize,
+    /// For what peers send and are sent.
+    pub peers: usize,
 }
 
 /// One knob of the table.
@@ -337,6 +349,14 @@ impl Config {
             documents_per_socket_max: self.documents_per_socket_max,
             ..Limits::default()
         }
+    }
+
+    /// Memory for rooms, at most half of it all, and for everything else.
+    #[must_use]
+    pub fn memory(&self) -> MemoryBudgets {
+        let all = self.memory_max.unwrap_or_else(|| ledger::automatic_budget(ledger::available_memory()));
+        let rooms = self.room_memory.min(all / 2);
+        MemoryBudgets { rooms, peers: all - rooms }
     }
 
     /// The Redis over which this node hears others, if it does.

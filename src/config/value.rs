@@ -67,6 +67,11 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size above zero, or `auto`.
+pub(super) fn size_or_auto(text: &str) -> Result<Option<usize>, String> {
+    if text == "auto" { Ok(None) } else { size(text).map(Some) }
+}
+
 /// A whole number above zero.
 pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number = text.replace('_', "").parse::<u64>().ok().filter(|number| *number > 0);

@@ -4,11 +4,12 @@
 //! accept, join and close; the frame path never comes here.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::ledger::network as counted;
 use crate::metrics::Refusal;
 
 /// What addresses, and all of them together, may do.
@@ -211,13 +212,6 @@ impl Drop for SessionPermit {
     fn drop(&mut self) {
         self.addresses.sessions.fetch_sub(1, Ordering::Relaxed);
         self.addresses.release(self.address, |entry| entry.sessions -= 1);
-    }
-}
-
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

@@ -36,6 +36,7 @@ use ydash_proto::id::DashboardId;
 
 use crate::auth::{Admission, Authenticator, Caller, Denied};
 use crate::config::{Network, Origin};
+use crate::ledger::Ledger;
 use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
@@ -75,6 +76,8 @@ pub struct Site {
     pub stateless_bytes_max: usize,
     /// Cancelled when the node begins to drain.
     pub draining: CancellationToken,
+    /// What memory of requests and answers is paid from.
+    pub ledger: Arc<Ledger>,
     /// What bodies may hold, all requests together.
     pub body_budget: BodyBudget,
 }

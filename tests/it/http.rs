@@ -19,6 +19,7 @@ use ydash::http::{
     self, Dashboards, Destination, Handshake, Inspector, NoEntry, ReadError, Routes, SocketOptions, Target, Upgraded,
     WriteError,
 };
+use ydash::ledger::Ledger;
 use ydash::metrics::{Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
@@ -482,7 +483,8 @@ impl Site {
         let (recorder, sessions) = mpsc::unbounded_channel();
         let dashboards = Arc::new(Recorded::default());
         let known = dashboards.clone();
-        let site = Arc::new(server::site(&config, &metrics, &shutdown, known.clone(), known.clone(), known));
+        let ledger = Ledger::new(config.memory().peers, Arc::clone(&metrics));
+        let site = Arc::new(server::site(&config, &metrics, &ledger, &shutdown, known.clone(), known.clone(), known));
         let sockets = Arc::new(move |socket| record(socket, recorder.clone()));
         let serving = http::serve(
             listener,

@@ -62,6 +62,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("compress", &[]),
     ("shutdown", &[]),
+    ("ledger", &[]),
     ("auth", &[]),
     ("redis", &[]),
     ("cluster", &["redis"]),
@@ -96,7 +97,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["config", "server", "store", "telemetry"]),
 ];
 
-const KNOWN_TO_ALL: &[&str] = &["compress", "metrics"];
+const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];
 
 #[test]
 fn each_foreign_crate_has_one_owner() {
