@@ -6,11 +6,11 @@ use bytes::Bytes;
 use history::{CLIENTS, clocks, full_state, play, portrait, reader_of, step};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use ydash_proto::document::{Compacted, Kept, compact, to_json};
+use ydash_proto::document::{Compacted, Kept, compact, from_json, to_json};
 use ydash_proto::limits::Limits;
 use ydash_proto::update::{DeleteSet, Knowledge, StateVector, diff, merge};
 use yrs::types::{AsPrelim, ToJson};
-use yrs::{Any, Doc, GetString, In, Out, ReadTxn, Transact};
+use yrs::{Any, Array, Doc, GetString, In, Out, ReadTxn, Transact};
 
 /// The document as yrs shows it, the types of its roots inferred by the rules of `to_json`.
 fn shown_by_yrs(state: &Bytes) -> Value {
@@ -79,6 +79,54 @@ proptest! {
         let state = merge(&gate.bytes());
         let shown: Value = serde_json::from_str(&to_json(&state).expect("it is read")).expect("JSON");
         prop_assert_eq!(shown, shown_by_yrs(&state));
+    }
+}
+
+/// Values as they stand in a document made from JSON, but for empty roots, which leave no trace.
+fn json() -> impl Strategy<Value = Value> {
+    let plain = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        (-1000_i32..1000).prop_map(|n| Value::from(f64::from(n) + 0.1)),
+        "[a😀é]{0,4}".prop_map(Value::from),
+    ];
+    let value = plain.prop_recursive(4, 40, 6, |value| {
+        prop_oneof![
+            prop::collection::vec(value.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("[a-c😀]{0,2}", value, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    });
+    let list = prop::collection::vec(value.clone(), 1..8).prop_map(Value::from);
+    let map =
+        prop::collection::btree_map("[a-c]{0,2}", value, 1..5).prop_map(|map| Value::Object(map.into_iter().collect()));
+    let root = prop_oneof![list, map, "[a😀é]{1,5}".prop_map(Value::from)];
+    prop::collection::btree_map("[l-z]{0,2}", root, 0..4).prop_map(|roots| Value::Object(roots.into_iter().collect()))
+}
+
+proptest! {
+    #[test]
+    fn a_document_created_from_json_is_that_json_to_yrs_and_can_be_edited(written in json(), client in 1_u32..) {
+        let state = Bytes::from(from_json(written.to_string().as_bytes(), client).expect("a document"));
+        prop_assert_eq!(compacted(std::slice::from_ref(&state)), state.clone(), "nothing in it is left to be joined");
+        let shown: Value = serde_json::from_str(&to_json(&state).expect("it is read")).expect("JSON");
+        prop_assert_eq!(&shown, &written);
+        prop_assert_eq!(&shown_by_yrs(&state), &written);
+
+        let doc = reader_of(std::slice::from_ref(&state));
+        let list = doc.get_or_insert_array("more");
+        list.push_back(&mut doc.transact_mut(), "at the end");
+        for (name, root) in written.as_object().expect("roots") {
+            if let Value::Array(items) = root {
+                let list = doc.get_or_insert_array(name.as_str());
+                prop_assert_eq!(list.len(&doc.transact()) as usize, items.len());
+                list.insert(&mut doc.transact_mut(), items.len() as u32 / 2, "in the middle");
+            }
+        }
+        let edited = full_state(&doc);
+        let shown: Value = serde_json::from_str(&to_json(&edited).expect("it is read")).expect("JSON");
+        prop_assert_eq!(shown, shown_by_yrs(&edited));
     }
 }
 

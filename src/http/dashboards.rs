@@ -110,6 +110,7 @@ impl From<WriteError> for Problem {
                 CreateError::NotJson => "the body is not JSON",
                 CreateError::NotAnObject => "a document is an object of root types",
                 CreateError::NotAType => "a root is an object, a list or a text",
+                CreateError::KeyTwice => "an object has the same key twice",
             }),
             WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
@@ -149,7 +150,8 @@ where
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
 }
 
-/// What a new dashboard may be written as: values take several times their text. Clients know it as `create-bytes-max`; no knob sets it.
+/// What a new dashboard may be written as: as an update it takes up to eight times that. Clients know it as `create-bytes-max`; no
+/// setting raises it.
 const CREATE_BYTES_MAX: usize = 1 << 20;
 
 /// `PUT /api/dashboards/<workspace>/<name>`

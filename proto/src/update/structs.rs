@@ -14,9 +14,9 @@ use crate::lib0::{Lib0Error, Reader, write_var_uint};
 const INFO_GC: u8 = 0;
 pub(super) const INFO_SKIP: u8 = 10;
 pub(crate) const CONTENT_MASK: u8 = 0x1f;
-const HAS_PARENT_SUB: u8 = 0x20;
+pub(crate) const HAS_PARENT_SUB: u8 = 0x20;
 const HAS_RIGHT_ORIGIN: u8 = 0x40;
-const HAS_ORIGIN: u8 = 0x80;
+pub(crate) const HAS_ORIGIN: u8 = 0x80;
 
 pub(crate) const CONTENT_DELETED: u8 = 1;
 pub(crate) const CONTENT_JSON: u8 = 2;
@@ -24,7 +24,7 @@ pub(super) const CONTENT_BINARY: u8 = 3;
 pub(crate) const CONTENT_STRING: u8 = 4;
 pub(super) const CONTENT_EMBED: u8 = 5;
 pub(super) const CONTENT_FORMAT: u8 = 6;
-pub(super) const CONTENT_TYPE: u8 = 7;
+pub(crate) const CONTENT_TYPE: u8 = 7;
 pub(crate) const CONTENT_ANY: u8 = 8;
 pub(super) const CONTENT_DOC: u8 = 9;
 
@@ -362,7 +362,7 @@ pub(crate) fn skip_value(reader: &mut Reader<'_>) {
 }
 
 /// How many UTF-16 units `text` takes: the clocks of a string count these.
-fn utf16_len(text: &str) -> u64 {
+pub(crate) fn utf16_len(text: &str) -> u64 {
     // Every character starts with a byte that is no continuation; those of four bytes take two units.
     text.bytes().map(|b| u64::from(b & 0xc0 != 0x80) + u64::from(b >= 0xf0)).sum()
 }
@@ -438,7 +438,7 @@ fn write_text(out: &mut Vec<u8>, part: &TextPart<'_>) {
     pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
 }
 
-fn write_id(out: &mut Vec<u8>, id: Id) {
+pub(crate) fn write_id(out: &mut Vec<u8>, id: Id) {
     write_var_uint(out, id.client);
     write_var_uint(out, u64::from(id.clock));
 }
