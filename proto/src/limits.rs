@@ -17,8 +17,10 @@ pub struct Limits {
     pub nesting_max: u16,
     /// How deep arrays and objects inside one `Any` value may nest. Beyond: garbage.
     pub any_depth_max: u16,
-    /// One awareness state as JSON. Beyond: the entry is dropped.
+    /// One awareness state as JSON. Beyond: its user is shown to nobody, until a state fits.
     pub awareness_state_bytes_max: usize,
+    /// All awareness states that a room keeps; those of more than 4 KiB find place in half of it. Beyond: as for a state that is too large.
+    pub awareness_bytes_max: usize,
     /// Awareness entries that a room shows, and that one message brings. Beyond: entries that no live session owns are dropped, and
     /// what a message has beyond.
     pub awareness_entries_max: usize,
@@ -63,7 +65,8 @@ impl Default for Limits {
             document_clients_max: 1 << 17,
             nesting_max: 128,
             any_depth_max: 64,
-            awareness_state_bytes_max: 4 << 10,
+            awareness_state_bytes_max: 32 << 10,
+            awareness_bytes_max: 8 << 20,
             awareness_entries_max: 16 << 10,
             held_updates_max: 256,
             held_bytes_max: 1 << 20,

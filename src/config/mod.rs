@@ -130,8 +130,8 @@ knobs! {
         frame_bytes_max: usize = "16MiB", "SIZE", value::size;
         /// One document.
         document_bytes_max: usize = "64MiB", "SIZE", value::size;
-        /// One client's presence.
-        awareness_state_bytes_max: usize = "4KiB", "SIZE", value::bytes;
+        /// One client's presence; with more it is shown to nobody.
+        awareness_state_bytes_max: usize = "32KiB", "SIZE", value::bytes;
         /// One stateless message.
         stateless_bytes_max: usize = "64KiB", "SIZE", value::bytes;
         /// What may wait on one socket for a token, or for its documents to open.

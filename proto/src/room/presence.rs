@@ -22,6 +22,8 @@ const OUTDATED_AFTER: Duration = Duration::from_secs(30);
 const UNOWNED_MAX: usize = 1024;
 /// Clocks that are remembered after a removal; beyond, those that were removed first are forgotten.
 const REMOVED_MAX: usize = 4096;
+/// A state beyond this finds place only in half of what a room keeps.
+const SMALL_STATE: usize = 4 << 10;
 /// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
 const NUDGE_AGAIN: Duration = Duration::from_secs(1);
 /// How long one that was shown who is here waits for the answer when it asks again, for each MiB of the answer.
@@ -63,6 +65,8 @@ pub(super) struct Presence {
     /// Ids whose clock alone is known, in the order of their removal.
     removed: BTreeSet<(Timestamp, ClientId)>,
     unowned: usize,
+    /// Of all states together.
+    bytes: usize,
     /// How often anybody was told anything.
     tellings: u64,
     next_expiry: Option<Timestamp>,
@@ -193,8 +197,12 @@ impl Presence {
                         outcome.dropped += 1;
                         continue;
                     }
-                    let Ok(state) = entry.state(limits.awareness_state_bytes_max) else {
+                    let Some(state) = self.take_state(&entry, limits) else {
                         outcome.dropped += 1;
+                        if !is_new {
+                            // Nobody is shown as they were once: absent is true.
+                            self.put_and_tell(entry.client, Known::new(entry.clock, None, owner, now));
+                        }
                         continue;
                     };
                     let state = (!entry.is_null()).then_some(state);
@@ -407,7 +415,13 @@ impl Presence {
             if is_new && self.states() >= limits.awareness_entries_max {
                 continue;
             }
-            let Ok(state) = entry.state(limits.awareness_state_bytes_max) else { continue };
+            let Some(state) = self.take_state(&entry, limits) else {
+                if !is_new && shown_by.is_some() {
+                    self.hide(entry.client, entry.clock, now);
+                    outcome.freed.push(entry.client);
+                }
+                continue;
+            };
             self.unowned -= usize::from(was_unowned);
             self.elsewhere.insert(entry.client, origin);
             self.put_and_tell(entry.client, Known::new(entry.clock, Some(state), None, now));
@@ -456,6 +470,18 @@ impl Presence {
         }
     }
 
+    /// The state of an entry, if it is one and there is place for it. Large ones find less place than small ones, so that a few who announce
+    /// much do not make everybody absent.
+    fn take_state(&self, entry: &Entry<'_>, limits: &Limits) -> Option<Bytes> {
+        let state = entry.state(limits.awareness_state_bytes_max).ok()?;
+        let shown = self.known.get(&entry.client).and_then(|known| known.state.as_ref()).map_or(0, Bytes::len);
+        let place = match state.len() {
+            ..=SMALL_STATE => limits.awareness_bytes_max,
+            _ => limits.awareness_bytes_max / 2,
+        };
+        (entry.is_null() || self.bytes - shown + state.len() <= place).then_some(state)
+    }
+
     /// How many states are shown.
     pub(super) fn states(&self) -> usize {
         self.known.len() - self.removed.len()
@@ -479,9 +505,7 @@ impl Presence {
 
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.snapshot.as_ref().map_or(0, Bytes::len)
-            + self.known.len() * 96
-            + self.known.values().filter_map(|known| known.state.as_ref()).map(Bytes::len).sum::<usize>()
+        self.snapshot.as_ref().map_or(0, Bytes::len) + self.known.len() * 96 + self.bytes
     }
 
     fn own(&mut self, client: ClientId, member: MemberId, now: Timestamp) {
@@ -511,6 +535,8 @@ impl Presence {
         self.snapshot = None;
         self.heard.remove(&client);
         let is_elsewhere = self.is_elsewhere(client);
+        let bytes = |known: &Known| known.state.as_ref().map_or(0, Bytes::len);
+        self.bytes += bytes(&known);
         let (is_gone, is_unowned, seen_at) = (known.state.is_none(), known.owner.is_none(), known.seen_at);
         match self.known.entry(client) {
             btree_map::Entry::Vacant(vacant) => {
@@ -519,6 +545,7 @@ impl Presence {
             }
             btree_map::Entry::Occupied(mut occupied) => {
                 let before = occupied.get_mut();
+                self.bytes -= bytes(before);
                 let is_untold = before.owner.is_none() && before.untold == Some(self.tellings);
                 let leaves_nothing = known.state.is_none() && is_untold;
                 if before.state.is_none() {
@@ -658,5 +685,48 @@ mod tests {
         assert_eq!(presence.clock(0), Some(2));
         assert_eq!(presence.clock(REMOVED_MAX as ClientId - 1), Some(2));
         assert_eq!(presence.clock(REMOVED_MAX as ClientId), None, "it was removed earlier");
+    }
+
+    fn state(bytes: usize) -> &'static str {
+        Box::leak(format!("\"{}\"", "x".repeat(bytes - 2)).into_boxed_str())
+    }
+
+    #[test]
+    fn a_state_beyond_the_bound_makes_its_user_absent_until_one_fits() {
+        let mut presence = Presence::default();
+        let max = Limits::default().awareness_state_bytes_max;
+        assert_eq!(announce(&mut presence, Timestamp(1), &body([(5, 1, state(max))].into_iter())).dropped, 0);
+        assert!(presence.take_dirty().is_some(), "30 KB are nothing special");
+        for clock in 2..4 {
+            let told = announce(&mut presence, Timestamp(1), &body([(5, clock, state(max + 1))].into_iter()));
+            assert_eq!(told.dropped, 1);
+        }
+        // Shown once as it was before, it stayed so for everybody, as if it were true.
+        assert_eq!(presence.take_dirty(), Some((encode::awareness([(5, 2, NULL)]), Some(MemberId(1)))));
+        assert_eq!(presence.bytes, 0);
+        announce(&mut presence, Timestamp(1), &body([(5, 4, "1")].into_iter()));
+        assert_eq!(presence.take_dirty(), Some((encode::awareness([(5, 4, &b"1"[..])]), Some(MemberId(1)))));
+        // So it is with what other nodes show.
+        hear(&mut presence, &body([(6, 1, "1")].into_iter()));
+        hear(&mut presence, &body([(6, 2, state(max + 1))].into_iter()));
+        assert_eq!((presence.clock(6), presence.states(), presence.bytes), (None, 1, 1));
+    }
+
+    #[test]
+    fn large_states_leave_place_for_small_ones() {
+        let mut presence = Presence::default();
+        let limits = Limits::default();
+        let (large, half) = (limits.awareness_state_bytes_max, limits.awareness_bytes_max / 2);
+        let mut client = 0;
+        let mut come = |presence: &mut Presence, bytes| {
+            client += 1;
+            announce(presence, Timestamp(1), &body([(client, 1, state(bytes))].into_iter())).dropped == 0
+        };
+        assert!((0..half / large).all(|_| come(&mut presence, large)));
+        assert!(!come(&mut presence, large) && !come(&mut presence, SMALL_STATE + 1));
+        assert!((0..UNOWNED_MAX - half / large).all(|_| come(&mut presence, 2_000)));
+        assert!(presence.bytes > half && presence.bytes <= limits.awareness_bytes_max);
+        let states = presence.known.values().filter_map(|known| known.state.as_ref());
+        assert_eq!(presence.bytes, states.map(Bytes::len).sum::<usize>());
     }
 }
