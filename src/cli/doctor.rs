@@ -116,6 +116,9 @@ fn judge(report: &CheckReport) -> Vec<Finding> {
         findings
             .push(Odd(format!("{} damaged records are set aside; newer snapshots stand for them", report.set_aside)));
     }
+    findings.extend(report.refused.iter().map(|(dashboard, refused)| {
+        Odd(format!("{dashboard}: {refused} refused updates are kept; ydash export writes them into the archive"))
+    }));
     findings.extend(report.remarks.iter().cloned().map(Odd));
     findings.extend(report.damaged.iter().map(|record| {
         let place = record.position.map_or("snapshot".into(), |position| format!("log entry {position}"));

@@ -198,7 +198,8 @@ async fn export_file(
 
 fn tell(what: &str, report: &ArchiveReport) {
     let ArchiveReport { dashboards, entries, snapshots, .. } = report;
-    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots");
+    let refused = if report.refused > 0 { format!(", {} refused updates", report.refused) } else { String::new() };
+    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{refused}");
 }
 
 fn now() -> Timestamp {

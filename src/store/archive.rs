@@ -1,11 +1,12 @@
 //! Carrying dashboards from one store to another: one file, in a format that no store uses itself.
 //!
 //! ```text
-//! "ydash archive" 0x0a 0x01                     magic and format version
+//! "ydash archive" 0x0a 0x02                     magic and format version
 //! then frames:  kind (1 byte)  length (u32 LE)  payload  CRC-32 of kind, length and payload (u32 LE)
 //!   'D'  a dashboard begins: its name
 //!   'E'  a log entry: its position (u128 LE), entry record    in their order
 //!   'S'  its snapshot: snapshot record                        at most one, after its entries
+//!   'R'  an update that its rooms refused: refused record   after its snapshot; not in version 1
 //!   'Z'  the archive ends: dashboards (u64 LE), entries (u64 LE)
 //! ```
 //!
@@ -20,15 +21,19 @@ use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
-use super::record::{RecordError, check_len, decode_entry, decode_snapshot, encode_entry, encode_snapshot};
+use super::record::{
+    RecordError, check_len, decode_entry, decode_refused, decode_snapshot, encode_entry, encode_refused,
+    encode_snapshot,
+};
 use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, Source, Store, StoreError};
 
 const MAGIC: &[u8; 14] = b"ydash archive\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const DASHBOARD: u8 = b'D';
 const ENTRY: u8 = b'E';
 const SNAPSHOT: u8 = b'S';
+const REFUSED: u8 = b'R';
 const END: u8 = b'Z';
 
 /// How much is read and written at once.
@@ -44,6 +49,8 @@ pub struct ArchiveReport {
     pub entries: u64,
     /// Snapshots.
     pub snapshots: u64,
+    /// Updates that rooms refused, kept for the operator.
+    pub refused: u64,
     /// Records that were unreadable in the store and are not in the archive.
     pub damaged: u64,
 }
@@ -133,6 +140,10 @@ async fn export_dashboard(
         to.write(SNAPSHOT, &[&encode_snapshot(covers, &state)])?;
         report.snapshots += 1;
     }
+    for refused in store.refused(dashboard).await?.kept {
+        to.write(REFUSED, &[&encode_refused(&refused)])?;
+        report.refused += 1;
+    }
     Ok(())
 }
 
@@ -177,7 +188,12 @@ pub async fn import(from: impl Read + Send, store: &dyn Store, now: Timestamp) -
                 importing.snapshot(store, covers, state).await?;
                 report.snapshots += 1;
             }
-            (ENTRY | SNAPSHOT, None) => return Err(damaged("record before the first dashboard")),
+            (REFUSED, Some(importing)) => {
+                let refused = decode_refused(&payload).map_err(|error| readable(error, report.dashboards))?;
+                store.set_aside(&importing.dashboard, refused).await?;
+                report.refused += 1;
+            }
+            (ENTRY | SNAPSHOT | REFUSED, None) => return Err(damaged("record before the first dashboard")),
             _ => return Err(damaged("unknown frame")),
         }
     }
@@ -273,7 +289,9 @@ impl<R: Read> Frames<R> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::NotAnArchive),
             Err(error) => Err(error.into()),
             Ok(()) if start[..MAGIC.len()] != *MAGIC => Err(ArchiveError::NotAnArchive),
-            Ok(()) if start[MAGIC.len()] != VERSION => Err(ArchiveError::LaterFormat(start[MAGIC.len()])),
+            Ok(()) if !(1..=VERSION).contains(&start[MAGIC.len()]) => {
+                Err(ArchiveError::LaterFormat(start[MAGIC.len()]))
+            }
             Ok(()) => Ok(()),
         }
     }
@@ -313,7 +331,7 @@ mod tests {
     use super::super::contract::{entry, id, update};
     use super::super::embedded::EmbeddedStore;
     use super::super::memory::MemoryStore;
-    use super::super::{SnapshotOutcome, Stored};
+    use super::super::{SetAside, SnapshotOutcome, Stored};
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -338,6 +356,9 @@ mod tests {
             let state = Bytes::from(format!("state of {dashboard} ").repeat(2000));
             store.snapshot(&id(dashboard), covers, state, Timestamp(keep)).await.unwrap();
         }
+        let refused =
+            SetAside { at: NOW, author: None, session: 1, why: "reason".to_owned(), update: Bytes::from_static(b"x") };
+        store.set_aside(&id("w/log"), refused).await.unwrap();
         let state = Bytes::from_static(b"seed");
         store.snapshot(&id("w/snapshot"), LogPosition::START, state, Timestamp(9)).await.unwrap();
         store
@@ -370,7 +391,7 @@ mod tests {
         let memory = filled().await;
         let mut archive = Vec::new();
         let report = export(&memory, |_| true, &mut archive).await.unwrap();
-        assert_eq!((report.dashboards, report.snapshots, report.damaged), (4, 3, 0));
+        assert_eq!((report.dashboards, report.snapshots, report.refused, report.damaged), (4, 3, 1, 0));
 
         let directory = tempfile::tempdir().unwrap();
         let embedded = EmbeddedStore::open(directory.path()).unwrap();
@@ -382,6 +403,7 @@ mod tests {
         let again = MemoryStore::new();
         import(exported(&embedded).await.as_slice(), &again, NOW).await.unwrap();
         assert_eq!(contents(&again).await, contents(&memory).await);
+        assert_eq!(again.refused(&id("w/log")).await.unwrap(), memory.refused(&id("w/log")).await.unwrap());
     }
 
     #[tokio::test]
@@ -449,14 +471,16 @@ mod tests {
     async fn golden_archive() {
         let archive = exported(&MemoryStore::new()).await;
         let end = [vec![END, 16, 0, 0, 0], vec![0; 16], vec![0xb8, 0x39, 0xf1, 0xdf]].concat();
-        assert_eq!(archive, [MAGIC.as_slice(), &[1], &end].concat());
+        assert_eq!(archive, [MAGIC.as_slice(), &[2], &end].concat());
+        let first = [MAGIC.as_slice(), &[1], &end].concat();
+        assert_eq!(import(first.as_slice(), &MemoryStore::new(), NOW).await.unwrap(), ArchiveReport::default());
     }
 
     #[tokio::test]
     async fn another_version_is_named() {
         let mut archive = exported(&MemoryStore::new()).await;
-        archive[MAGIC.len()] = 2;
+        archive[MAGIC.len()] = 3;
         let error = import(archive.as_slice(), &MemoryStore::new(), NOW).await.unwrap_err();
-        assert!(matches!(error, ArchiveError::LaterFormat(2)), "{error:?}");
+        assert!(matches!(error, ArchiveError::LaterFormat(3)), "{error:?}");
     }
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
-use super::{Append, Appended, LogEntry, LogPosition, SnapshotOutcome, Source, Store, StoreError, Stored};
+use super::{
+    Append, Appended, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored,
+};
 
 /// One empty store, and what a test may do to it from outside.
 pub(crate) trait Bench: Sized {
@@ -53,6 +55,7 @@ macro_rules! suite {
             a_damaged_snapshot_is_displaced_by_the_next,
             large_states_are_kept,
             names_do_not_collide,
+            what_was_refused_is_kept_until_newer_takes_its_place,
             removed_dashboards_are_forgotten,
             positions_grow_beyond_a_removal,
             lists_are_paged_and_filtered,
@@ -489,6 +492,45 @@ pub(crate) async fn names_do_not_collide(bench: impl Bench) {
     }
     let listed: BTreeSet<_> = store.list("", None, 100).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(listed, names.iter().skip(1).map(ToString::to_string).collect());
+}
+
+pub(crate) async fn what_was_refused_is_kept_until_newer_takes_its_place(mut bench: impl Bench) {
+    let refused = |n: u64, len: usize| SetAside {
+        at: Timestamp(n),
+        author: n.is_multiple_of(2).then(|| "alice".into()),
+        session: n,
+        why: format!("reason {n}"),
+        update: Bytes::from(vec![n as u8; len]),
+    };
+    let (a, b) = (id("w/a"), id("w/b"));
+    assert_eq!(bench.store().refused(&a).await.unwrap(), Refused::default());
+    let max = SetAside::ENTRIES_MAX as u64;
+    for n in 0..max + 3 {
+        bench.store().set_aside(&a, refused(n, n as usize)).await.unwrap();
+    }
+    bench.store().set_aside(&b, refused(1, 1)).await.unwrap();
+    let kept: Vec<_> = (3..max + 3).map(|n| refused(n, n as usize)).collect();
+    for _ in 0..2 {
+        assert_eq!(bench.store().refused(&a).await.unwrap(), Refused { kept: kept.clone(), dropped: 3 });
+        bench.reopen().await;
+    }
+    assert!(load(bench.store(), "w/a").await.is_empty());
+    assert!(bench.store().list("", None, 10).await.unwrap().is_empty(), "it makes no dashboard");
+    let report = bench.store().check().await.unwrap();
+    assert_eq!(report.refused.into_iter().collect::<Vec<_>>(), [("w/a".to_owned(), max), ("w/b".to_owned(), 1)]);
+
+    // Large ones displace as many as it takes; one that can never fit is only counted.
+    bench.store().set_aside(&b, refused(2, SetAside::BYTES_MAX)).await.unwrap();
+    bench.store().set_aside(&b, refused(3, SetAside::BYTES_MAX / 2)).await.unwrap();
+    bench.store().set_aside(&b, refused(4, SetAside::BYTES_MAX / 2)).await.unwrap();
+    let found = bench.store().refused(&b).await.unwrap();
+    assert_eq!((found.kept, found.dropped), (vec![refused(4, SetAside::BYTES_MAX / 2)], 3));
+
+    append(bench.store(), update("w/a", 1)).await;
+    for dashboard in [&a, &b] {
+        bench.store().remove(dashboard).await.unwrap();
+        assert_eq!(bench.store().refused(dashboard).await.unwrap(), Refused::default());
+    }
 }
 
 pub(crate) async fn removed_dashboards_are_forgotten(mut bench: impl Bench) {

@@ -27,12 +27,12 @@ use self::committer::{Committer, Job, SWEEP_ENTRIES_MAX, Snapshot};
 use self::engine::{EngineError, Found, View};
 use self::slot::Slot;
 use super::record::{
-    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_snapshot,
-    decode_snapshot_covers, encode_snapshot,
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
+    decode_snapshot_covers, encode_refused, encode_snapshot,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, SnapshotOutcome, Store, StoreError,
-    StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, Refused, SetAside, SnapshotOutcome,
+    Store, StoreError, StoreLife, Stored,
 };
 
 /// The layout of the directory.
@@ -174,6 +174,16 @@ impl Store for EmbeddedStore {
         Box::pin(self.ask(|answer| Job::Remove { dashboard, answer }))
     }
 
+    fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (dashboard, record) = (dashboard.clone(), encode_refused(&refused));
+        Box::pin(self.ask(|answer| Job::SetAside { dashboard, record, answer }))
+    }
+
+    fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("read what was refused", move |view| read_refused(view, &dashboard)))
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
         Box::pin(self.read("check the store", check))
     }
@@ -250,6 +260,19 @@ fn read_log(
     Ok(entries)
 }
 
+fn read_refused(view: &View<'_>, id: &DashboardId) -> Result<Refused, EngineError> {
+    let (dropped, kept) = view.refused_of(id)?;
+    let mut refused = Refused { kept: Vec::with_capacity(kept.len()), dropped };
+    for (_, record) in kept {
+        match decode_refused(&record) {
+            Ok(one) => refused.kept.push(one),
+            Err(RecordError::Damaged(_)) => {}
+            Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
+        }
+    }
+    Ok(refused)
+}
+
 /// Finds out what a snapshot displaces and trims, so that the committer need not read it.
 ///
 /// Trims from the log's start up to the first entry that must stay: times grow along a log, but for a clock that was set
@@ -320,7 +343,8 @@ fn list(view: &View<'_>, prefix: &str, after: Option<&DashboardId>, limit: usize
 }
 
 fn check(view: &View<'_>) -> Result<CheckReport, EngineError> {
-    let mut report = CheckReport { set_aside: view.aside_len()?, ..CheckReport::default() };
+    let mut report =
+        CheckReport { set_aside: view.aside_len()?, refused: view.refused_len()?, ..CheckReport::default() };
     view.heads("", None, |found| {
         check_dashboard(view, found, &mut report)?;
         Ok(ControlFlow::<()>::Continue(()))

@@ -5,7 +5,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
+use super::record::encode_refused;
+use super::refused::displaced;
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, SnapshotOutcome, Store,
-    StoreError, StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, Refused, SetAside,
+    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 
 /// Dashboards in memory. Clones share them.
@@ -31,6 +33,7 @@ struct Shared {
     dashboards: BTreeMap<DashboardId, Dashboard>,
     end: u128,
     set_aside: u64,
+    refused: BTreeMap<DashboardId, Kept>,
     closed: bool,
     life: u64,
 }
@@ -43,6 +46,13 @@ struct Dashboard {
     end: LogPosition,
     /// Positions after the first and up to the second were given out and are gone.
     lost: Vec<(LogPosition, LogPosition)>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Each with its size as a record.
+    refused: VecDeque<(usize, SetAside)>,
+    dropped: u64,
 }
 
 struct Snapshot {
@@ -209,8 +219,28 @@ impl Store for MemoryStore {
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.faults.pass(Step::Remove, Some(dashboard)).await?;
-            self.open()?.dashboards.remove(dashboard);
+            let mut shared = self.open()?;
+            shared.dashboards.remove(dashboard);
+            shared.refused.remove(dashboard);
             Ok(())
+        })
+    }
+
+    fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::SetAside, Some(dashboard)).await?;
+            self.open()?.refused.entry(dashboard.clone()).or_default().keep(refused);
+            Ok(())
+        })
+    }
+
+    fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Log, Some(dashboard)).await?;
+            let shared = self.open()?;
+            let Some(kept) = shared.refused.get(dashboard) else { return Ok(Refused::default()) };
+            let refused = kept.refused.iter().map(|(_, refused)| refused.clone()).collect();
+            Ok(Refused { kept: refused, dropped: kept.dropped })
         })
     }
 
@@ -291,6 +321,8 @@ impl Shared {
 
     fn check(&self) -> CheckReport {
         let mut report = CheckReport { set_aside: self.set_aside, ..CheckReport::default() };
+        let refused = self.refused.iter().map(|(id, kept)| (id.to_string(), kept.refused.len() as u64));
+        report.refused = refused.collect();
         for (id, dashboard) in &self.dashboards {
             report.dashboards += 1;
             let mut damaged = |position| {
@@ -313,6 +345,20 @@ impl Shared {
             }
         }
         report
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, refused: SetAside) {
+        let len = encode_refused(&refused).len();
+        match displaced(self.refused.iter().map(|(len, _)| *len), len) {
+            None => self.dropped += 1,
+            Some(going) => {
+                self.refused.drain(..going);
+                self.dropped += going as u64;
+                self.refused.push_back((len, refused));
+            }
+        }
     }
 }
 
@@ -372,6 +418,8 @@ pub enum Step {
     List,
     /// Before a dashboard is removed.
     Remove,
+    /// Before refused content is kept.
+    SetAside,
     /// Before a check.
     Check,
     /// Before a ping is answered.

@@ -19,6 +19,7 @@ pub mod lines;
 pub mod memory;
 mod record;
 pub mod redis;
+mod refused;
 
 mod url;
 pub mod writer;
@@ -26,6 +27,7 @@ pub mod writer;
 #[cfg(test)]
 pub(crate) mod contract;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ use ydash_proto::id::DashboardId;
 pub use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::time::Timestamp;
 
+pub use self::refused::{Refused, SetAside};
 pub use self::url::{StoreUrl, StoreUrlError};
 
 /// The largest update or snapshot that a store takes, in bytes before compression.
@@ -95,8 +98,17 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>>;
 
-    /// Forgets a dashboard: its snapshot and its whole log. Positions given out later are still greater than the old ones.
+    /// Forgets a dashboard: its snapshot, its whole log, and what it refused. Positions given out later are still greater than the old ones.
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Keeps what a room refused where an operator finds it; durable when it is answered.
+    ///
+    /// At most [`SetAside::ENTRIES_MAX`] and [`SetAside::BYTES_MAX`] for each dashboard: the oldest are dropped and counted, and so
+    /// is one that is too large by itself. It makes no dashboard: neither [`Store::list`] nor [`Store::load`] know it.
+    fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Reads what rooms of a dashboard refused, oldest first.
+    fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>>;
 
     /// Reads every record and reports damage. Slow: for `ydash doctor`, not for probes.
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>>;
@@ -193,6 +205,8 @@ pub struct CheckReport {
     pub damaged_total: u64,
     /// Damaged records that newer snapshots have made unneeded; kept for inspection.
     pub set_aside: u64,
+    /// Content that rooms refused, kept for the operator: how many updates, and of which dashboards.
+    pub refused: BTreeMap<String, u64>,
     /// What the operator may want to know, in words.
     pub remarks: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0       version, 1
-//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name
+//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content
 //! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
 //! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
-use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, Source, StoreError};
+use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, StoreError};
 use crate::compress::{deflate, inflate};
 
 const VERSION: u8 = 1;
@@ -89,6 +89,15 @@ struct SnapshotFields<'a> {
     state: &'a [u8],
 }
 
+#[derive(Encode, BorrowDecode)]
+struct RefusedFields<'a> {
+    at: u64,
+    author: Option<&'a str>,
+    session: u64,
+    why: &'a str,
+    update: &'a [u8],
+}
+
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
@@ -96,6 +105,7 @@ enum Kind {
     Snapshot = 2,
     Head = 3,
     Name = 4,
+    Refused = 5,
 }
 
 /// Encodes a log entry.
@@ -185,6 +195,31 @@ pub(super) fn encode_name(id: &DashboardId) -> Vec<u8> {
 pub(super) fn decode_name(record: &[u8]) -> Result<DashboardId, RecordError> {
     let name: &str = open(Kind::Name, record)?;
     DashboardId::parse(name).map_err(|_| RecordError::Damaged("not a dashboard's name"))
+}
+
+/// Encodes content that a room refused.
+pub(super) fn encode_refused(refused: &SetAside) -> Vec<u8> {
+    let fields = RefusedFields {
+        at: refused.at.0,
+        author: refused.author.as_deref(),
+        session: refused.session,
+        why: &refused.why,
+        update: &refused.update,
+    };
+    let text = refused.why.len() + refused.author.as_deref().map_or(0, str::len);
+    seal(Kind::Refused, fields, refused.update.len() + text)
+}
+
+/// Decodes content that a room refused.
+pub(super) fn decode_refused(record: &[u8]) -> Result<SetAside, RecordError> {
+    let fields: RefusedFields<'_> = open(Kind::Refused, record)?;
+    Ok(SetAside {
+        at: Timestamp(fields.at),
+        author: fields.author.map(Arc::from),
+        session: fields.session,
+        why: fields.why.to_owned(),
+        update: Bytes::copy_from_slice(fields.update),
+    })
 }
 
 /// Refuses what is larger than a record may be.
@@ -301,6 +336,21 @@ mod tests {
         let id = DashboardId::parse("w/a").unwrap();
         assert_eq!(encode_name(&id), [1, 4, 0x5e, 0x6c, 0xbc, 0xe4, 3, b'w', b'/', b'a']);
         assert_eq!(decode_name(&encode_name(&id)), Ok(id));
+    }
+
+    #[test]
+    fn golden_refused() {
+        let refused = SetAside {
+            at: Timestamp(7),
+            author: None,
+            session: 3,
+            why: "no".to_owned(),
+            update: Bytes::from_static(&[0, 0]),
+        };
+        let record = encode_refused(&refused);
+        assert_eq!(record[..2], [1, 5]);
+        assert_eq!(record[HEADER_LEN..], [7, 0, 3, 2, b'n', b'o', 2, 0, 0]);
+        assert_eq!(decode_refused(&record), Ok(refused));
     }
 
     #[test]

@@ -25,12 +25,12 @@ use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::record::{
-    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_snapshot,
-    decode_snapshot_covers, encode_entry, encode_snapshot,
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
+    decode_snapshot_covers, encode_entry, encode_refused, encode_snapshot,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, SnapshotOutcome, Store, StoreError, StoreLife,
-    Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Store,
+    StoreError, StoreLife, Stored,
 };
 use crate::redis::{Command, Redis, RedisError, RedisUrl, Script, Value};
 
@@ -47,6 +47,7 @@ script!(LOAD, "redis/load.lua");
 script!(PAGE, "redis/page.lua");
 script!(TRIM, "redis/trim.lua");
 script!(REMOVE, "redis/remove.lua");
+script!(REFUSED, "redis/refused.lua");
 script!(LISTED, "redis/listed.lua");
 
 /// What a load brings along in its first answer. What is larger is fetched with the time that it takes.
@@ -96,6 +97,7 @@ struct Keys {
     log: String,
     state: String,
     aside: String,
+    refused: String,
 }
 
 impl RedisStore {
@@ -109,7 +111,7 @@ impl RedisStore {
 
     fn keys(&self, dashboard: &DashboardId) -> Keys {
         let key = |what| self.redis.url().dashboard_key(dashboard, what);
-        Keys { log: key("log"), state: key("state"), aside: key("aside") }
+        Keys { log: key("log"), state: key("state"), aside: key("aside"), refused: key("refused") }
     }
 
     /// The sorted set of all names.
@@ -453,8 +455,48 @@ impl RedisStore {
         // Off the list first: what is then written to it anew finds no trace of having been listed.
         self.run(DOING, Command::new("ZREM").key(&self.names()).arg(dashboard.as_str())).await?;
         let keys = self.keys(dashboard);
-        let remove = Command::script(&REMOVE, &[&keys.log, &keys.state, &keys.aside]);
+        let remove = Command::script(&REMOVE, &[&keys.log, &keys.state, &keys.aside, &keys.refused]);
         self.run(DOING, remove.arg(TOMBSTONE.as_millis() as u64)).await.map(drop)
+    }
+
+    async fn set_one_aside(&self, dashboard: &DashboardId, refused: SetAside) -> Result<(), StoreError> {
+        let record = encode_refused(&refused);
+        let keys = self.keys(dashboard);
+        let record = if record.len() > SetAside::BYTES_MAX { &[] } else { record.as_slice() };
+        let keep = Command::script(&REFUSED, &[&keys.log, &keys.state, &keys.refused])
+            .arg(self.ttl(dashboard))
+            .arg(record)
+            .arg(SetAside::ENTRIES_MAX)
+            .arg(SetAside::BYTES_MAX);
+        self.run("keep what was refused", keep).await.map(drop)
+    }
+
+    async fn read_refused(&self, dashboard: &DashboardId) -> Result<Refused, StoreError> {
+        const DOING: &str = "read what was refused";
+        let key = self.keys(dashboard).refused;
+        let read = Command::new("HMGET").key(&key).arg("first").arg("last").arg("dropped");
+        let bounds = Answer::of(self.run(DOING, read).await?, "HMGET")?;
+        if matches!(bounds.part(0)?, Value::Nil) {
+            return Ok(Refused::default());
+        }
+        let (first, last) = (bounds.number(0)?, bounds.number(1)?);
+        let dropped = if matches!(bounds.part(2)?, Value::Nil) { 0 } else { bounds.number(2)? };
+        let mut refused = Refused { kept: Vec::new(), dropped };
+        if first > last {
+            return Ok(refused);
+        }
+        let read = (first..=last).fold(Command::new("HMGET").key(&key), Command::arg);
+        let records = Answer::of(self.run(DOING, read.expecting(SetAside::BYTES_MAX)).await?, "HMGET")?;
+        for record in records.parts() {
+            // What was dropped meanwhile is nil.
+            let Value::BulkString(record) = record else { continue };
+            match decode_refused(record) {
+                Ok(one) => refused.kept.push(one),
+                Err(RecordError::Damaged(_)) => {}
+                Err(later) => return Err(later.into_store_error()),
+            }
+        }
+        Ok(refused)
     }
 
     async fn check_all(&self) -> Result<CheckReport, StoreError> {
@@ -471,6 +513,9 @@ impl RedisStore {
             } else if let Some(dashboard) = url.dashboard_of_key(&key, "aside") {
                 let len = self.run(DOING, Command::new("HLEN").key(&self.keys(&dashboard).aside)).await?;
                 report.set_aside += if let Value::Int(len) = len { u64::try_from(len).unwrap_or(0) } else { 0 };
+            } else if let Some(dashboard) = url.dashboard_of_key(&key, "refused") {
+                let kept = self.read_refused(&dashboard).await?.kept.len() as u64;
+                report.refused.insert(dashboard.to_string(), kept);
             } else if !url.is_node_key(&key) {
                 let why = "not a dashboard's key".to_owned();
                 let dashboard = String::from_utf8_lossy(&key).into_owned();
@@ -599,6 +644,14 @@ impl Store for RedisStore {
 
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.remove_one(dashboard))
+    }
+
+    fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.set_one_aside(dashboard, refused))
+    }
+
+    fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>> {
+        Box::pin(self.read_refused(dashboard))
     }
 
     /// Also lists what the list lacks.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 
 use super::super::record::{Head, encode_entry};
+use super::super::refused::displaced;
 use super::super::{Append, Appended, LogPosition, SnapshotOutcome, StoreError};
 use super::engine::{Batch, EngineError, Found, View};
 use super::slot::Slot;
@@ -43,6 +44,12 @@ pub(super) enum Job {
     },
     Remove {
         dashboard: DashboardId,
+        answer: Answer<()>,
+    },
+    /// Keeps what a room refused.
+    SetAside {
+        dashboard: DashboardId,
+        record: Vec<u8>,
         answer: Answer<()>,
     },
     /// Finishes a removal that a crash has interrupted.
@@ -111,6 +118,7 @@ impl Committer {
             match job {
                 Job::Append { .. } | Job::Snapshot { .. } => next = self.commit_group(job),
                 Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
+                Job::SetAside { dashboard, record, answer } => drop(answer.send(self.set_aside(&dashboard, record))),
                 Job::Sweep { dashboard } => self.sweeps.push_back(dashboard),
                 Job::Ping { answer } => drop(answer.send(self.slot.ping())),
                 Job::Close { answer } => {
@@ -345,15 +353,40 @@ impl Committer {
         let end = self.end;
         let slot = Arc::clone(&self.slot);
         let is_swept = slot.commit("remove a dashboard", |view, batch| {
-            let Some(head) = view.head(dashboard)? else { return Ok(true) };
+            let Some(head) = view.head(dashboard)? else {
+                remove_refused(view, batch, dashboard)?;
+                return Ok(true);
+            };
             batch.remove_snapshot(dashboard);
             view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
+            remove_refused(view, batch, dashboard)?;
             sweep(view, batch, dashboard, Head { covers: None, trimmed_to: end, is_removed: true, ..head })
         })?;
         if !is_swept {
             self.sweeps.push_back(dashboard.clone());
         }
         Ok(())
+    }
+
+    fn set_aside(&mut self, dashboard: &DashboardId, record: Vec<u8>) -> Result<(), StoreError> {
+        let slot = Arc::clone(&self.slot);
+        slot.commit("keep what was refused", |view, batch| {
+            let (mut dropped, kept) = view.refused_of(dashboard)?;
+            let dropped_before = dropped;
+            match displaced(kept.iter().map(|(_, record)| record.len()), record.len()) {
+                None => dropped += 1,
+                Some(going) => {
+                    kept[..going].iter().for_each(|(number, _)| batch.remove_refused(dashboard, Some(*number)));
+                    dropped += going as u64;
+                    let number = kept.last().map_or(0, |(number, _)| number + 1);
+                    batch.put_refused(dashboard, number, record);
+                }
+            }
+            if dropped > dropped_before {
+                batch.put_dropped(dashboard, dropped);
+            }
+            Ok(())
+        })
     }
 
     fn sweep_next(&mut self) {
@@ -375,6 +408,15 @@ impl Committer {
         self.reserved = 0;
         self.dashboards.clear();
     }
+}
+
+fn remove_refused(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId) -> Result<(), EngineError> {
+    let (dropped, kept) = view.refused_of(dashboard)?;
+    kept.into_iter().for_each(|(number, _)| batch.remove_refused(dashboard, Some(number)));
+    if dropped > 0 {
+        batch.remove_refused(dashboard, None);
+    }
+    Ok(())
 }
 
 /// Removes the next trimmed entries of a log; `true` if none are left.

@@ -7,6 +7,7 @@
 //! snapshots  name                           -> snapshot record
 //! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
+//! refused    name 0x00 [number (BE64)]     -> refused content; without a number how many were dropped (BE64)
 //! meta       "positions"                    -> BE64                 no position or number above it was ever given out
 //! ```
 //!
@@ -14,7 +15,7 @@
 //! unreadable head loses nothing.
 
 use core::ops::ControlFlow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,7 @@ pub(super) struct Engine {
     snapshots: Keyspace,
     log: Keyspace,
     aside: Keyspace,
+    refused: Keyspace,
     meta: Keyspace,
 }
 
@@ -96,6 +98,7 @@ impl Engine {
             log: database.keyspace("log", scanned)?,
             aside: database.keyspace("aside", scanned)?,
             meta: database.keyspace("meta", looked_up)?,
+            refused: database.keyspace("refused", scanned)?,
             database,
         })
     }
@@ -426,6 +429,32 @@ impl View<'_> {
         self.at.prefix(&self.engine.aside, prefix).map(|item| Ok(item.key()?)).collect()
     }
 
+    /// What was refused of a dashboard: how many were dropped, and number and record of those that are kept, oldest first.
+    pub(super) fn refused_of(&self, id: &DashboardId) -> Result<(u64, Vec<(u64, Value)>), EngineError> {
+        let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
+        let (mut dropped, mut kept) = (0, Vec::new());
+        for item in self.at.prefix(&self.engine.refused, &prefix) {
+            let (key, record) = item.into_inner()?;
+            match key[prefix.len()..].first_chunk() {
+                Some(number) => kept.push((u64::from_be_bytes(*number), record)),
+                None => dropped = record.first_chunk().map_or(0, |count| u64::from_be_bytes(*count)),
+            }
+        }
+        Ok((dropped, kept))
+    }
+
+    /// How many refused updates are kept, by dashboard.
+    pub(super) fn refused_len(&self) -> Result<BTreeMap<String, u64>, EngineError> {
+        let mut counts = BTreeMap::new();
+        for item in self.at.iter(&self.engine.refused) {
+            let key = item.key()?;
+            let name = key.split(|byte| *byte == NAME_END).next().unwrap_or_default();
+            let is_count = key.len() == name.len() + 1;
+            *counts.entry(String::from_utf8_lossy(name).into_owned()).or_default() += u64::from(!is_count);
+        }
+        Ok(counts)
+    }
+
     /// How many damaged records were set aside.
     pub(super) fn aside_len(&self) -> Result<u64, EngineError> {
         self.at.iter(&self.engine.aside).try_fold(0, |len, item| Ok(item.key().map(|_| len + 1)?))
@@ -493,6 +522,21 @@ impl Batch<'_> {
         let mut key = [id.as_str().as_bytes(), &[NAME_END]].concat();
         key.extend(position.into_iter().flat_map(u64::to_be_bytes));
         self.writes.insert(&self.engine.aside, key, record);
+    }
+
+    /// Keeps refused content under a number.
+    pub(super) fn put_refused(&mut self, id: &DashboardId, number: u64, record: Vec<u8>) {
+        self.writes.insert(&self.engine.refused, refused_key(id, Some(number)), record);
+    }
+
+    /// Notes how many refused updates were dropped.
+    pub(super) fn put_dropped(&mut self, id: &DashboardId, dropped: u64) {
+        self.writes.insert(&self.engine.refused, refused_key(id, None), dropped.to_be_bytes());
+    }
+
+    /// Removes refused content by its number, or the count of what was dropped.
+    pub(super) fn remove_refused(&mut self, id: &DashboardId, number: Option<u64>) {
+        self.writes.remove(&self.engine.refused, refused_key(id, number));
     }
 
     /// Removes a record that was set aside, by its key.
@@ -584,6 +628,12 @@ fn log_key(number: u64, position: u64) -> u128 {
 
 fn from_log_key(key: u128) -> (u64, u64) {
     ((key >> 64) as u64, key as u64)
+}
+
+fn refused_key(id: &DashboardId, number: Option<u64>) -> Vec<u8> {
+    let mut key = [id.as_str().as_bytes(), &[NAME_END]].concat();
+    key.extend(number.into_iter().flat_map(u64::to_be_bytes));
+    key
 }
 
 /// The least key that is greater.
