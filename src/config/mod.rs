@@ -136,6 +136,8 @@ knobs! {
         stateless_bytes_max: usize = "64KiB", "SIZE", value::bytes;
         /// What may wait on one socket for a token, or for its documents to open.
         pending_bytes_max: usize = "1MiB", "SIZE", value::size;
+        /// The largest state that is sent compressed: browsers inflate any, Node's own WebSocket 4 MiB; 0 turns compression off.
+        compress_bytes_max: usize = "4MiB", "SIZE", value::bytes;
         /// What may wait for one slow reader before it gets a single diff instead.
         outbox_bytes_max: usize = "1MiB", "SIZE", value::size;
     }

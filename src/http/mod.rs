@@ -70,6 +70,8 @@ pub struct Site {
     pub trusted_proxies: Vec<Network>,
     /// How long a request's head may take, and how long an idle connection waits for one.
     pub header_timeout: Duration,
+    /// Whether offers of permessage-deflate are taken.
+    pub compresses: bool,
     /// The largest body.
     pub frame_bytes_max: usize,
     /// The largest stateless message.

@@ -163,7 +163,7 @@ pub(super) fn shake_hands<B>(
     }
     let permit = site.addresses.join(address, Instant::now()).map_err(Problem::Crowded)?;
 
-    let deflate = negotiate_deflate(headers);
+    let deflate = if site.compresses { negotiate_deflate(headers) } else { None };
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();

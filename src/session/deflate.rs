@@ -10,8 +10,6 @@ use tokio::sync::OnceCell;
 
 /// Below this, compressing costs more than it saves.
 const STATE_BYTES_MIN: usize = 10 << 10;
-/// Beyond this, the wait for the compressor would outweigh the wire.
-const STATE_BYTES_MAX: usize = 16 << 20;
 /// How many states are remembered.
 const STATES_MAX: usize = 8;
 /// Fast: a state of 225 KB takes about 2 ms.
@@ -31,15 +29,21 @@ pub(super) fn stored(bytes: &Bytes) -> Bytes {
 type Deflated = Arc<OnceCell<Option<Bytes>>>;
 
 /// The last states that were compressed, as long as their room holds them too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DeflatedStates {
+    bytes_max: usize,
     states: Mutex<VecDeque<(Bytes, Deflated)>>,
 }
 
 impl DeflatedStates {
-    /// The message that stands for `state`, or `None` when it should go out as it is.
-    pub(super) async fn of(&self, state: &Bytes) -> Option<Bytes> {
-        if !(STATE_BYTES_MIN..=STATE_BYTES_MAX).contains(&state.len()) {
+    /// For messages of at most `bytes_max` bytes before they are compressed: peers may refuse to inflate more than they can hold.
+    pub(super) fn new(bytes_max: usize) -> DeflatedStates {
+        DeflatedStates { bytes_max, states: Mutex::default() }
+    }
+
+    /// What stands for `state` in a compressed message that has `address` in front of it, or `None` when it should go out as it is.
+    pub(super) async fn of(&self, state: &Bytes, address: &[u8]) -> Option<Bytes> {
+        if state.len() < STATE_BYTES_MIN || address.len() + state.len() > self.bytes_max {
             return None;
         }
         let deflated = self.slot(state);
@@ -78,12 +82,24 @@ mod tests {
     #[tokio::test]
     async fn a_state_compressed_once_goes_out_behind_any_address() {
         let state = Bytes::from([b"some state ".repeat(5_000), (0..=255).collect()].concat());
-        let states = DeflatedStates::default();
-        let deflated = states.of(&state).await.expect("worth compressing");
+        let states = DeflatedStates::new(1 << 20);
+        let deflated = states.of(&state, b"").await.expect("worth compressing");
         for address in ["", "\x03doc", &"x".repeat(512)] {
             let message = [stored(&Bytes::copy_from_slice(address.as_bytes())), deflated.clone()].concat();
             let inflated = compress::inflate_bounded(&message, 1 << 20).unwrap();
             assert!(inflated.starts_with(address.as_bytes()) && inflated[address.len()..] == state);
         }
+    }
+
+    /// The WebSocket that is built into Node 22 and later gives up on a message that inflates to more than 4 MiB, and comes back for ever.
+    #[tokio::test]
+    async fn nothing_is_compressed_that_would_inflate_beyond_the_bound() {
+        let states = DeflatedStates::new(100_000);
+        let state = |len| Bytes::from(vec![b'x'; len]);
+        assert!(states.of(&state(100_000), b"").await.is_some());
+        assert!(states.of(&state(99_996), b"\x03doc").await.is_some());
+        assert!(states.of(&state(99_997), b"\x03doc").await.is_none(), "the address is part of the message");
+        assert!(states.of(&state(100_001), b"").await.is_none());
+        assert!(DeflatedStates::new(0).of(&state(20_000), b"").await.is_none());
     }
 }

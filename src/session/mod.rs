@@ -139,6 +139,8 @@ pub struct SessionsConfig {
     pub limits: Limits,
     /// How much one session may send.
     pub rates: Rates,
+    /// The largest message that is sent compressed, before that.
+    pub compress_bytes_max: usize,
     /// A socket that says nothing for so long, not even a pong, is closed.
     pub idle_timeout: Duration,
     /// A socket that takes nothing for so long is closed.
@@ -173,6 +175,7 @@ impl Sessions {
         tracker: TaskTracker,
         first_member: u64,
     ) -> Sessions {
+        let compress_bytes_max = config.compress_bytes_max;
         Sessions {
             config,
             registry,
@@ -181,7 +184,7 @@ impl Sessions {
             tracker,
             next_member: AtomicU64::new(first_member),
             waiting_bytes: AtomicUsize::new(0),
-            deflated: Arc::default(),
+            deflated: Arc::new(DeflatedStates::new(compress_bytes_max)),
         }
     }
 

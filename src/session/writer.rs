@@ -118,7 +118,7 @@ impl Writer {
                 Item::Frame(frame) => {
                     let address = core::mem::take(&mut address);
                     let deflated = match &self.deflated {
-                        Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes).await,
+                        Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes, &address).await,
                         _ => None,
                     };
                     parts.push(match deflated {

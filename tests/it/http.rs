@@ -124,6 +124,11 @@ async fn compression_is_agreed_on_when_offered() {
         "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
     assert!(answer.contains(agreed), "{answer}");
     assert!(site.session().await.0.deflate);
+
+    let mut site = Site::start(&["--compress-bytes-max=0"]).await;
+    let (answer, _socket) = site.exchange(&handshake("/room", offer)).await;
+    assert!(!answer.contains("permessage-deflate"), "{answer}");
+    assert!(!site.session().await.0.deflate);
 }
 
 #[tokio::test]
