@@ -83,7 +83,8 @@ fn collect(state: &[u8]) -> Result<Bytes, NotWhole> {
     let mut collected: Vec<(ClientId, ClockRange)> = Vec::new();
     for (span, client) in spans.iter().zip(&structs.clients).rev() {
         let mut section = Section { state, client: span.client, keeps_types, out: Vec::new(), structs: 0, open: None };
-        let mut deletes = structs.deletes.of(span.client);
+        let deletes = structs.deletes.of(span.client);
+        let mut deletes = &deletes[..];
         let mut walk = Walk::over(state, span.client, 0, span.bytes.clone());
         let mut at = client.first as usize;
         while let Some(next) = walk.next() {

@@ -74,8 +74,8 @@ impl DeleteSet {
     }
 
     /// The ranges of one client, ascending.
-    pub(crate) fn of(&self, client: ClientId) -> &[ClockRange] {
-        self.clients.get(&client).map_or(&[], Ranges::as_slice)
+    pub(crate) fn of(&self, client: ClientId) -> Vec<ClockRange> {
+        self.clients.get(&client).map_or_else(Vec::new, |ranges| ranges.iter().collect())
     }
 
     /// Adds all of `other`.
@@ -101,7 +101,7 @@ impl DeleteSet {
 
     /// Each client's first deleted clock.
     pub(super) fn first_clocks(&self) -> impl Iterator<Item = (ClientId, Clock)> {
-        self.clients.iter().filter_map(|(client, ranges)| Some((*client, ranges.as_slice().first()?.start)))
+        self.clients.iter().filter_map(|(client, ranges)| Some((*client, ranges.first()?.start)))
     }
 
     /// What is in here, but not in `known`.
@@ -114,10 +114,7 @@ impl DeleteSet {
                     rest.clients.insert(*client, ranges.clone());
                 }
                 Some(known) => {
-                    let mut gaps = Ranges::default();
-                    for range in ranges.as_slice() {
-                        known.gaps(*range, |gap| gaps.insert(gap));
-                    }
+                    let gaps = ranges.subtract(known);
                     if !gaps.is_empty() {
                         rest.clients.insert(*client, gaps);
                     }
@@ -132,11 +129,11 @@ impl DeleteSet {
         let mut beyond = DeleteSet::default();
         self.clients.retain(|client, ranges| {
             let end = end_of(*client);
-            if ranges.as_slice().last().is_none_or(|last| last.end <= end) {
+            if ranges.last().is_none_or(|last| last.end <= end) {
                 return true;
             }
             let (mut below, mut above) = (Ranges::default(), Ranges::default());
-            for range in ranges.as_slice() {
+            for range in ranges.iter() {
                 if range.start < end {
                     below.insert(ClockRange { start: range.start, end: range.end.min(end) });
                 }
@@ -160,7 +157,7 @@ impl DeleteSet {
     /// How many ranges there are.
     #[must_use]
     pub fn range_count(&self) -> usize {
-        self.clients.values().map(|ranges| ranges.as_slice().len()).sum()
+        self.clients.values().map(Ranges::len).sum()
     }
 
     /// How many clocks are deleted.
@@ -171,7 +168,7 @@ impl DeleteSet {
 
     /// Every range, clients ascending, clocks ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ClientId, ClockRange)> {
-        self.clients.iter().flat_map(|(client, ranges)| ranges.as_slice().iter().map(|range| (*client, *range)))
+        self.clients.iter().flat_map(|(client, ranges)| ranges.iter().map(|range| (*client, range)))
     }
 
     /// Appends the set as Yjs writes it: clients descending, clocks ascending.
@@ -179,8 +176,8 @@ impl DeleteSet {
         write_var_uint(out, self.clients.len() as u64);
         for (client, ranges) in self.clients.iter().rev() {
             write_var_uint(out, *client);
-            write_var_uint(out, ranges.as_slice().len() as u64);
-            for range in ranges.as_slice() {
+            write_var_uint(out, ranges.len() as u64);
+            for range in ranges.iter() {
                 write_var_uint(out, u64::from(range.start));
                 write_var_uint(out, u64::from(range.len()));
             }

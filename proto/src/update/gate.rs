@@ -174,7 +174,7 @@ impl Knowledge {
     /// Bytes held, roughly.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.clocks.len() * 32 + self.deletes.range_count() * 12 + self.nesting.memory()
+        self.clocks.len() * 32 + self.deletes.range_count() * 16 + self.nesting.memory()
     }
 
     /// Whether something that `held` waits for has come. One that is [`HeldWhy::Foreign`] waits for its owner to leave, too.

@@ -1,5 +1,9 @@
 //! Sorted, coalesced ranges of clocks of one client.
 
+use core::iter::Peekable;
+use core::ops::Bound::{Excluded, Included};
+use std::collections::BTreeMap;
+
 use crate::id::Clock;
 
 /// Clocks from `start` up to, but without, `end`; never empty.
@@ -21,8 +25,10 @@ impl ClockRange {
 }
 
 /// The ranges of one client: ascending, disjoint, none touching the next.
+///
+/// Adding one and asking for one take logarithmic time, wherever it lies: a document may have a million of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges(Vec<ClockRange>);
+pub(super) struct Ranges(BTreeMap<Clock, Clock>);
 
 impl Ranges {
     /// How many ranges they are.
@@ -42,11 +48,20 @@ impl Ranges {
                 touches
             });
         }
-        Ranges(ranges)
+        Ranges(ranges.into_iter().map(|range| (range.start, range.end)).collect())
     }
 
-    pub(super) fn as_slice(&self) -> &[ClockRange] {
-        &self.0
+    /// All of them, ascending.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = ClockRange> + Clone {
+        self.0.iter().map(|(&start, &end)| ClockRange { start, end })
+    }
+
+    pub(super) fn first(&self) -> Option<ClockRange> {
+        self.0.first_key_value().map(|(&start, &end)| ClockRange { start, end })
+    }
+
+    pub(super) fn last(&self) -> Option<ClockRange> {
+        self.0.last_key_value().map(|(&start, &end)| ClockRange { start, end })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,29 +70,25 @@ impl Ranges {
 
     pub(super) fn insert(&mut self, range: ClockRange) {
         debug_assert!(range.start < range.end, "{range:?} is empty");
-        let from = match self.0.last() {
-            Some(last) if last.end >= range.start => self.0.partition_point(|r| r.end < range.start),
-            _ => return self.0.push(range),
-        };
-        let to = from + self.0[from..].partition_point(|r| r.start <= range.end);
-        if from == to {
-            return self.0.insert(from, range);
+        let ClockRange { start, mut end } = range;
+        // Each of those that it swallows was added once, so on the whole that costs no more than adding them did.
+        while let Some((&next, &next_end)) = self.0.range((Excluded(start), Included(end))).next() {
+            self.0.remove(&next);
+            end = end.max(next_end);
         }
-        let start = range.start.min(self.0[from].start);
-        let end = range.end.max(self.0[to - 1].end);
-        self.0[from] = ClockRange { start, end };
-        self.0.drain(from + 1..to);
+        match self.0.range_mut(..=start).next_back() {
+            Some((_, before)) if *before >= start => *before = end.max(*before),
+            _ => _ = self.0.insert(start, end),
+        }
     }
 
     pub(super) fn union(&mut self, other: &Ranges) {
-        // Each insert may move everything behind it, so many into few is done as one merge.
-        if other.0.len() <= 8 {
-            return other.0.iter().for_each(|range| self.insert(*range));
+        if self.len() >= other.len() {
+            other.iter().for_each(|range| self.insert(range));
+        } else {
+            let fewer = core::mem::replace(self, other.clone());
+            fewer.iter().for_each(|range| self.insert(range));
         }
-        let mut all = Vec::with_capacity(self.0.len() + other.0.len());
-        all.extend_from_slice(&self.0);
-        all.extend_from_slice(&other.0);
-        *self = Ranges::from_unsorted(all);
     }
 
     pub(super) fn contains(&self, clock: Clock) -> bool {
@@ -85,28 +96,56 @@ impl Ranges {
     }
 
     pub(super) fn overlaps(&self, range: ClockRange) -> bool {
-        let at = self.0.partition_point(|r| r.end <= range.start);
-        self.0.get(at).is_some_and(|r| r.start < range.end)
+        self.0.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
     }
 
     pub(super) fn covers(&self, range: ClockRange) -> bool {
-        let at = self.0.partition_point(|r| r.end <= range.start);
-        self.0.get(at).is_some_and(|r| r.start <= range.start && r.end >= range.end)
+        self.0.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
     }
 
     /// What of `range` is not in here, in order.
-    pub(super) fn gaps(&self, range: ClockRange, mut each: impl FnMut(ClockRange)) {
-        let mut start = range.start;
-        let at = self.0.partition_point(|r| r.end <= range.start);
-        for known in self.0[at..].iter().take_while(|r| r.start < range.end) {
-            if known.start > start {
-                each(ClockRange { start, end: known.start });
-            }
-            start = known.end;
+    pub(super) fn gaps(&self, range: ClockRange, each: impl FnMut(ClockRange)) {
+        let before = self.0.range(..=range.start).next_back();
+        let from = before.filter(|(_, end)| **end > range.start).map_or(range.start, |(start, _)| *start);
+        let known = self.0.range(from..range.end).map(|(&start, &end)| ClockRange { start, end });
+        gaps_between(&mut known.peekable(), range, each);
+    }
+
+    /// What is in here and not in `known`, in order: by looking each up, or by going through both, whichever is less.
+    pub(super) fn subtract(&self, known: &Ranges) -> Ranges {
+        /// A look-up costs about as much as so many steps.
+        const STEPS: usize = 16;
+        let mut rest = Vec::new();
+        let mut keep = |gap| rest.push(gap);
+        if self.len() * STEPS < known.len() {
+            self.iter().for_each(|range| known.gaps(range, &mut keep));
+        } else {
+            let mut known = known.iter().peekable();
+            self.iter().for_each(|range| gaps_between(&mut known, range, &mut keep));
         }
-        if start < range.end {
-            each(ClockRange { start, end: range.end });
+        Ranges::from_unsorted(rest)
+    }
+}
+
+/// What of `range` is not in `known`, which ascend; passes over those that end within it or before.
+fn gaps_between(
+    known: &mut Peekable<impl Iterator<Item = ClockRange>>,
+    range: ClockRange,
+    mut each: impl FnMut(ClockRange),
+) {
+    let mut start = range.start;
+    while let Some(next) = known.peek().copied().filter(|next| next.start < range.end) {
+        if next.start > start {
+            each(ClockRange { start, end: next.start });
         }
+        start = start.max(next.end);
+        if next.end > range.end {
+            break; // It may cover some of what comes behind the range.
+        }
+        known.next();
+    }
+    if start < range.end {
+        each(ClockRange { start, end: range.end });
     }
 }
 
@@ -133,8 +172,9 @@ mod tests {
             let mut united = inserted.clone();
             united.union(&Ranges::from_unsorted(two.iter().copied().map(range).collect()));
             let expected = &clocks(&one) | &clocks(&two);
-            prop_assert!(united.as_slice().windows(2).all(|pair| pair[0].end < pair[1].start));
-            prop_assert_eq!(united.as_slice().iter().flat_map(|r| r.start..r.end).collect::<Vec<_>>(),
+            let all: Vec<_> = united.iter().collect();
+            prop_assert!(all.windows(2).all(|pair| pair[0].end < pair[1].start));
+            prop_assert_eq!(all.iter().flat_map(|r| r.start..r.end).collect::<Vec<_>>(),
                             expected.iter().copied().collect::<Vec<_>>());
             let asked = range(asked);
             prop_assert_eq!(united.overlaps(asked), (asked.start..asked.end).any(|c| expected.contains(&c)));
@@ -143,6 +183,22 @@ mod tests {
             let mut gaps = Vec::new();
             united.gaps(asked, |gap| gaps.extend(gap.start..gap.end));
             prop_assert_eq!(gaps, (asked.start..asked.end).filter(|c| !expected.contains(c)).collect::<Vec<_>>());
+            let two = Ranges::from_unsorted(two.iter().copied().map(range).collect());
+            for (one, two) in [(&inserted, &two), (&two, &inserted), (&Ranges::from_unsorted(vec![asked]), &united)] {
+                let clocks = |of: &Ranges| of.iter().flat_map(|r| r.start..r.end).collect::<std::collections::BTreeSet<_>>();
+                prop_assert_eq!(clocks(&one.subtract(two)), &clocks(one) - &clocks(two));
+            }
         }
+    }
+
+    /// A sorted list moved all that lay behind each time: 6 ms for a deletion of 20 bytes in front of a million.
+    #[test]
+    fn a_range_in_front_of_a_million_others_costs_no_more_than_one_behind_them() {
+        let apart = |at: Clock| ClockRange { start: 2 * at, end: 2 * at + 1 };
+        let mut ranges = Ranges::default();
+        (0..500_000).rev().for_each(|at| ranges.insert(apart(at)));
+        assert_eq!(ranges.len(), 500_000);
+        (0..499_999).for_each(|at| ranges.insert(ClockRange { start: 2 * at + 1, end: 2 * at + 2 }));
+        assert_eq!(ranges, Ranges::from_unsorted(vec![ClockRange { start: 0, end: 999_999 }]));
     }
 }
