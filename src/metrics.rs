@@ -99,6 +99,8 @@ label! {
         Forbidden = "forbidden",
         /// A page of an origin that is not on the list.
         Origin = "origin",
+        /// A name in Host that is not this server's: a page that was made to resolve to it, or a proxy that nobody named.
+        Host = "host",
         /// A handshake that is not RFC 6455's.
         BadHandshake = "bad_handshake",
         /// The dashboard could not be loaded or stored just then.
@@ -226,6 +228,7 @@ impl Refusal {
             Refusal::SessionLimit => "sessions-max, sessions-per-address-max, trusted-proxies",
             Refusal::MemberLimit => "members-max",
             Refusal::Origin => "allowed-origins",
+            Refusal::Host => "allowed-hosts, trusted-proxies",
             Refusal::AuthTimeout => "auth-timeout",
             Refusal::Pending => "pending-bytes-max",
             Refusal::SocketDocuments => "documents-per-socket-max",

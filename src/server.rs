@@ -21,8 +21,8 @@ use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, Routes,
-    Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, Pages,
+    Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
@@ -396,7 +396,7 @@ pub fn site(
             join_rate: config.address_join_rate,
             join_burst: config.address_join_burst,
         }),
-        allowed_origins: config.allowed_origins.clone(),
+        pages: Pages::new(config.listen, config.allowed_hosts.clone(), config.allowed_origins.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         header_timeout: config.header_timeout,
         compresses: config.compress_bytes_max > 0,

@@ -21,7 +21,7 @@ use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
 use crate::store::{StoreConfig, StoreUrl};
 
-pub use value::{BusUrl, LogFormat, Network, Origin};
+pub use value::{BusUrl, HostName, LogFormat, Network, Origin};
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "ydash.toml";
@@ -84,8 +84,10 @@ knobs! {
     "Access" {
         /// What clients without credentials may do: read-write, read-only or none.
         anonymous_access: Option<Access> = "read-write", "ACCESS", value::access;
-        /// Origins whose pages may connect, with commas between; empty for all.
+        /// Origins whose pages may connect, with commas between, or * for all; if empty, loopback origins and the server's own.
         allowed_origins: Vec<Origin> = "", "ORIGIN,..", value::list;
+        /// Names beside loopback ones under which browsers may find the server, with commas between, or * for all.
+        allowed_hosts: Vec<HostName> = "", "HOST,..", value::list;
         /// Whether /inspector answers to browsers on this machine; off where a proxy on this machine stands before ydash.
         inspector: bool = "true", "BOOL", value::yes_or_no;
     }

@@ -183,15 +183,18 @@ impl FromStr for BusUrl {
     }
 }
 
-/// A web origin, `scheme://host[:port]`, exactly as browsers write it.
+/// Stands for every origin, or every host.
+const ANY: &str = "*";
+
+/// A web origin, `scheme://host[:port]`, exactly as browsers write it; `null`, which is what pages in files and sandboxes say; or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
-    /// As it stands in the header.
+    /// Whether this is what stands in a header.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn is_it(&self, origin: &str) -> bool {
+        self.0 == ANY || self.0 == origin
     }
 }
 
@@ -201,7 +204,36 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Origin, &'static str> {
         let host = text.split_once("://").map_or("", |(_, host)| host);
         let exact = !host.is_empty() && !host.contains('/') && text == text.to_ascii_lowercase() && text.is_ascii();
-        if exact { Ok(Origin(text.into())) } else { Err("expected scheme://host[:port] in lower case, without a path") }
+        if exact || text == ANY || text == "null" {
+            Ok(Origin(text.into()))
+        } else {
+            Err("expected scheme://host[:port] in lower case, without a path; or *, or null")
+        }
+    }
+}
+
+/// A name under which a browser finds the server, without a port; or `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// Whether this is what a browser named.
+    #[must_use]
+    pub fn is_it(&self, name: &str) -> bool {
+        self.0 == ANY || self.0.eq_ignore_ascii_case(name)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<HostName, &'static str> {
+        let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        if !text.is_empty() && is_name(text) || text == ANY || text.parse::<IpAddr>().is_ok() {
+            Ok(HostName(text.into()))
+        } else {
+            Err("expected a name or an address without a port, or *")
+        }
     }
 }
 
@@ -322,8 +354,19 @@ mod tests {
     fn origins_are_exact() {
         assert!("https://app.example.org".parse::<Origin>().is_ok());
         assert!("http://localhost:5173".parse::<Origin>().is_ok());
-        for text in ["app.example.org", "https://", "https://app.example.org/", "https://App.example.org", "*"] {
+        for text in ["app.example.org", "https://", "https://app.example.org/", "https://App.example.org", "**"] {
             assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+        assert!("*".parse::<Origin>().unwrap().is_it("null"));
+    }
+
+    #[test]
+    fn hosts_have_no_ports() {
+        assert!("dash.example.org".parse::<HostName>().unwrap().is_it("DASH.example.org"));
+        assert!("*".parse::<HostName>().unwrap().is_it("anything"));
+        assert!("::1".parse::<HostName>().is_ok());
+        for text in ["", "dash.example.org:80", "https://dash.example.org", "*.example.org"] {
+            assert!(text.parse::<HostName>().is_err(), "{text}");
         }
     }
 }

@@ -15,7 +15,7 @@ use warp::reply::Response;
 use ydash_proto::id::DashboardId;
 
 use crate::http::reply::{Problem, json_response};
-use crate::http::{Site, path};
+use crate::http::{Site, pages, path};
 
 /// What the node tells about itself.
 pub trait Inspector: Send + Sync + 'static {
@@ -60,14 +60,8 @@ fn dashboard(name: &str) -> Result<DashboardId, Problem> {
 pub(super) fn is_local(address: IpAddr, headers: &HeaderMap) -> bool {
     const TOUCHED: &[&str] =
         &["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
-    let name = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match name.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => name,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback_name =
-        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_loopback_name = pages::is_loopback(pages::name_of(host));
     address.to_canonical().is_loopback() && is_loopback_name && !TOUCHED.iter().any(|name| headers.contains_key(*name))
 }
 

@@ -24,8 +24,10 @@ pub(super) enum Problem {
     BadHandshake(&'static str),
     /// A WebSocket version other than 13.
     WebSocketVersion,
-    /// The page's origin is not on the list.
+    /// Pages of this origin may not connect.
     Origin,
+    /// The server does not answer to this name.
+    Host,
     /// No dashboard can have this name.
     BadName,
     /// The caller may not do this with this dashboard.
@@ -67,6 +69,7 @@ impl Problem {
             Problem::NotFound | Problem::MethodNotAllowed | Problem::BadRequest(_) | Problem::Internal => return None,
             Problem::BadHandshake(_) | Problem::WebSocketVersion => Refusal::BadHandshake,
             Problem::Origin => Refusal::Origin,
+            Problem::Host => Refusal::Host,
             Problem::BadName => Refusal::BadName,
             Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
@@ -107,7 +110,16 @@ impl Problem {
             Problem::WebSocketVersion => {
                 (StatusCode::UPGRADE_REQUIRED, "websocket_version", "only WebSocket version 13 is spoken here")
             }
-            Problem::Origin => (StatusCode::FORBIDDEN, "origin", "pages of this origin may not connect"),
+            Problem::Origin => (
+                StatusCode::FORBIDDEN,
+                "origin",
+                "pages of this origin may not connect; the setting allowed-origins names those that may",
+            ),
+            Problem::Host => (
+                StatusCode::FORBIDDEN,
+                "host",
+                "this server does not answer to this name; the setting allowed-hosts names those that it answers to",
+            ),
             Problem::BadName => (
                 StatusCode::NOT_FOUND,
                 "bad_name",

@@ -30,7 +30,7 @@ use warp::reply::Response;
 
 use crate::http::addresses::{ConnectionPermit, SessionPermit};
 use crate::http::socket::{self, Handshake, Permit, SocketHandler, Upgraded};
-use crate::http::{ClientAddress, Routes, Site, proxy};
+use crate::http::{ClientAddress, Routes, Site, is_probe, proxy, route_of};
 use crate::metrics::{Refusal, Route};
 
 /// Where connections come from: a TCP port, or a simulated network.
@@ -56,11 +56,12 @@ impl Listener for TcpListener {
     }
 }
 
-/// Heads over this are answered with 431. A token in a URL is a few KB.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Heads over this are answered with 431. A token in a URL is a few KB; a browser's cookies are up to 16 KiB, and what CDNs, meshes and
+/// access proxies add comes on top.
+const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// Header lines of one request.
-const HEADERS_MAX: usize = 64;
+/// Header lines of one request: browsers send some 20, and each thing on the way adds up to 30.
+const HEADERS_MAX: usize = 128;
 
 /// How long a closing connection is read on, so that a client still sending gets to read the answer that it was given.
 const LINGER: Duration = Duration::from_secs(1);
@@ -84,6 +85,8 @@ pub async fn serve<L: Listener>(
         .timer(TokioTimer::new())
         .header_read_timeout(site.header_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
+        // The buffer alone grows in steps, beyond what it may hold.
+        .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(false);
     let server = Arc::new(Server { protocol, site, routes, sockets });
@@ -217,7 +220,19 @@ impl Service<Request<Incoming>> for Connection {
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         let site = &self.site;
         let address = proxy::client_address(self.peer, request.headers(), &site.trusted_proxies);
-        if socket::is_upgrade(&request) {
+        let is_upgrade = socket::is_upgrade(&request);
+        let ready = |route: Route, response: Response| {
+            site.metrics.http_request(route, response.status().as_u16());
+            Answer::Ready(Some(response))
+        };
+        let path = request.uri().path();
+        if !is_probe(path) || is_upgrade {
+            let is_proxied = proxy::is_trusted(self.peer, &site.trusted_proxies);
+            if let Err(problem) = site.pages.check(&request, is_proxied) {
+                return ready(if is_upgrade { Route::Socket } else { route_of(path) }, site.refuse(problem));
+            }
+        }
+        if is_upgrade {
             let response = match socket::shake_hands(&request, address, site) {
                 Ok((response, handshake, permit)) => {
                     self.upgrade.set(Some((handshake, permit)));
@@ -225,13 +240,10 @@ impl Service<Request<Incoming>> for Connection {
                 }
                 Err(problem) => site.refuse(problem),
             };
-            site.metrics.http_request(Route::Socket, response.status().as_u16());
-            return Answer::Ready(Some(response));
+            return ready(Route::Socket, response);
         }
         if socket::was_upgrade(&request) {
-            let response = site.refuse(socket::NO_UPGRADE);
-            site.metrics.http_request(Route::Socket, response.status().as_u16());
-            return Answer::Ready(Some(response));
+            return ready(Route::Socket, site.refuse(socket::NO_UPGRADE));
         }
         request.extensions_mut().insert(ClientAddress(address));
         let answer = self.routes.answer(request);

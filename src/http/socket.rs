@@ -21,7 +21,6 @@ use warp::reply::Response;
 use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::DashboardId;
 
-use crate::config::Origin;
 use crate::http::Site;
 use crate::http::addresses::{ConnectionPermit, SessionPermit};
 use crate::http::path;
@@ -157,7 +156,6 @@ pub(super) fn shake_hands<B>(
 ) -> Result<(Response, Handshake, SessionPermit), Problem> {
     let headers = request.headers();
     let accept = accept_key(request)?;
-    check_origin(headers, &site.allowed_origins)?;
     if site.draining.is_cancelled() {
         return Err(Problem::Draining);
     }
@@ -184,19 +182,6 @@ pub(super) fn shake_hands<B>(
     };
     let destination = destination(request.uri().path(), address, site);
     Ok((response, Handshake { address, destination, options, deflate: deflate.is_some() }, permit))
-}
-
-/// Refuses pages of origins that are not on the list; an empty list allows all.
-///
-/// Requests without an Origin pass: every browser sends one, and whoever is no browser could send any.
-pub(super) fn check_origin(headers: &HeaderMap, allowed: &[Origin]) -> Result<(), Problem> {
-    if allowed.is_empty() {
-        return Ok(());
-    }
-    match headers.get(header::ORIGIN) {
-        Some(origin) if !allowed.iter().any(|one| one.as_str() == origin) => Err(Problem::Origin),
-        _ => Ok(()),
-    }
 }
 
 fn destination(path: &str, address: IpAddr, site: &Site) -> Destination {

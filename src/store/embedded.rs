@@ -387,7 +387,9 @@ fn check_dashboard(view: &View<'_>, found: engine::Listed, report: &mut CheckRep
     }
     view.log(head.number, head.trimmed_to, u64::MAX, |found| {
         match found {
-            Found::Damage(after) => report.report(damaged(Some(after + 1), "block of the log cannot be read")),
+            Found::Damage(after) => {
+                report.report(damaged(Some(after.saturating_add(1)), "block of the log cannot be read"))
+            }
             Found::Record(position, record) => {
                 report.bytes += record.len() as u64;
                 match decode_entry(&record) {

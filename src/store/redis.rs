@@ -295,7 +295,7 @@ impl RedisStore {
             let damaged = going.iter().filter(|(_, record)| decode_entry_at(record).is_err());
             let trim = Command::script(&TRIM, &[&keys.log, &keys.state, &keys.aside])
                 .arg(Id(*last).to_string())
-                .arg(Id(LogPosition(last.0 + 1)).to_string());
+                .arg(Id(LogPosition(last.0.saturating_add(1))).to_string());
             let trim = damaged.fold(trim, |trim, (position, _)| trim.arg(Id(*position).to_string()));
             if let Err(error) = self.run("trim a log", trim).await {
                 warn!(%dashboard, %error, "log not trimmed; the next snapshot does");

@@ -162,13 +162,14 @@ async fn broken_handshakes_are_refused() {
 #[tokio::test]
 async fn other_upgrades_are_offers_that_are_ignored() {
     let site = Site::start(&[]).await;
-    let request = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n";
+    let request =
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n";
     let (answer, _socket) = site.exchange(request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[tokio::test]
-async fn pages_of_foreign_origins_are_refused() {
+async fn a_list_of_origins_says_whose_pages_may_connect() {
     let site = Site::start(&["--allowed-origins=https://app.example.org,http://localhost:5173"]).await;
     for (origin, status) in [
         ("Origin: https://app.example.org\r\n", 101),
@@ -181,14 +182,68 @@ async fn pages_of_foreign_origins_are_refused() {
         let (answer, _socket) = site.exchange(&handshake("/room", origin)).await;
         assert!(answer.contains(&format!(" {status} ")), "{origin}: {answer}");
     }
+    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 3);
+}
+
+/// Every page on the web could open sockets to a developer's machine, and write by requests that need no permission.
+#[tokio::test]
+async fn by_default_only_pages_of_loopback_origins_come_in() {
+    let site = Site::start(&[]).await;
     let client = reqwest::Client::new();
-    let request =
-        client.post(site.url("/api/dashboards/default/room/updates")).header("origin", "https://evil.example.org");
-    assert_eq!(request.body("update").send().await.unwrap().status(), 403);
-    let request = client.get(site.url("/api/nodes")).header("origin", "https://evil.example.org");
-    assert_eq!(request.send().await.unwrap().status(), 403);
-    assert_eq!(reqwest::get(site.url("/api/nodes")).await.unwrap().status(), 200);
-    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 5);
+    let path = "/api/dashboards/default/room";
+    for (origin, is_taken) in [
+        (Some("http://localhost:5173"), true), // a development server
+        (Some("https://127.0.0.1"), true),
+        (None, true),
+        (Some("https://evil.example.org"), false),
+        (Some("http://localhost.evil.example.org"), false),
+        (Some("null"), false),
+    ] {
+        let line = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+        let (answer, _socket) = site.exchange(&handshake("/room", &line)).await;
+        assert!(answer.contains(if is_taken { " 101 " } else { " 403 " }), "{origin:?}: {answer}");
+        for (request, taken) in [
+            (client.post(site.url(&format!("{path}/updates"))).body("update"), 200),
+            (client.post(site.url(&format!("{path}/stateless"))).body("hi"), 202),
+            (client.get(site.url(path)), 200),
+            (client.get(site.url("/api/nodes")), 200),
+            (client.get(site.url("/metrics")), 200),
+        ] {
+            let request = origin.iter().fold(request, |request, origin| request.header("origin", *origin));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), if is_taken { taken } else { 403 }, "{origin:?}");
+            if !is_taken {
+                let told: Value = answer.json().await.unwrap();
+                assert_eq!(told["error"], "origin");
+                assert!(told["message"].as_str().unwrap().contains("allowed-origins"), "{told}");
+            }
+        }
+    }
+    let put =
+        client.put(site.url("/api/dashboards/default/new")).body("{}").header("origin", "https://evil.example.org");
+    assert_eq!(put.send().await.unwrap().status(), 403);
+    assert_eq!(site.metrics.refusals.get(Refusal::Origin), 3 * 6 + 1);
+    assert!(site.metrics.expose().contains(r#"ydash_http_requests_total{route="updates",status="403"} 3"#));
+}
+
+/// A page whose own name is made to resolve to 127.0.0.1 reads what it likes: to its browser it is the server's own.
+#[tokio::test]
+async fn on_loopback_nothing_but_probes_is_answered_under_a_foreign_name() {
+    let site = Site::start(&[]).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: evil.example.org:1234\r\n\r\n");
+    for path in ["/", "/app.js", "/inspector", "/metrics", "/api/nodes", "/api/dashboards/default/room"] {
+        let (answer, _socket) = site.exchange(&get(path)).await;
+        assert!(answer.contains(" 403 ") && answer.contains("allowed-hosts"), "{path}: {answer}");
+    }
+    let rebound = handshake("/healthz", "Origin: http://evil.example.org:1234\r\n");
+    let (answer, _socket) = site.exchange(&rebound.replace("Host: localhost", "Host: evil.example.org:1234")).await;
+    assert!(answer.contains(" 403 ") && answer.contains(r#""error":"host""#), "{answer}");
+    for path in ["/healthz", "/readyz"] {
+        assert!(site.exchange(&get(path)).await.0.contains(" 200 "), "{path}");
+    }
+    assert_eq!(site.metrics.refusals.get(Refusal::Host), 7);
+    let site = Site::start(&["--allowed-hosts=evil.example.org"]).await;
+    assert!(site.exchange(&get("/metrics")).await.0.contains(" 200 "));
 }
 
 #[tokio::test]
@@ -240,7 +295,7 @@ async fn a_client_cannot_claim_an_address() {
 #[tokio::test]
 async fn a_handshake_that_lost_its_upgrade_header_on_the_way_is_told_so() {
     let site = Site::start(&[]).await;
-    let proxied = "GET /my-room HTTP/1.0\r\nHost: x\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n\
+    let proxied = "GET /my-room HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let mut socket = site.connect().await;
     socket.write_all(proxied.as_bytes()).await.unwrap();
@@ -263,12 +318,27 @@ async fn a_head_that_does_not_come_ends_the_connection() {
     }
 }
 
+/// A browser's cookies and what a CDN, an access proxy and a mesh add were more than 64 lines, or 16 KiB.
+#[tokio::test]
+async fn a_head_that_browsers_and_proxies_add_up_to_is_taken() {
+    let site = Site::start(&[]).await;
+    let lines: String = (0..120).map(|at| format!("X-Added-By-A-Proxy-{at}: {at}\r\n")).collect();
+    let cookies = format!("Cookie: session={}\r\n", "c".repeat(16 << 10));
+    let token = format!("X-Access-Assertion: {}\r\n", "j".repeat(8 << 10));
+    for headers in
+        [&lines, &(cookies.clone() + &token), &(lines[..2000].rsplit_once("X-").unwrap().0.to_owned() + &cookies)]
+    {
+        let (answer, _socket) = site.exchange(&handshake("/room", headers)).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let site = Site::start(&[]).await;
-    let (answer, _socket) = site.exchange(&handshake(&format!("/{}", "x".repeat(20_000)), "")).await;
+    let (answer, _socket) = site.exchange(&handshake(&format!("/{}", "x".repeat(40_000)), "")).await;
     assert!(answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let (answer, _socket) = site.exchange(&handshake("/room", &"X: y\r\n".repeat(100))).await;
+    let (answer, _socket) = site.exchange(&handshake("/room", &"X: y\r\n".repeat(200))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
@@ -354,8 +424,9 @@ async fn what_cannot_be_done_is_said_in_json() {
 #[tokio::test]
 async fn a_body_without_a_length_is_bounded_too() {
     let site = Site::start(&["--frame-bytes-max=1KiB"]).await;
-    let mut request =
-        String::from("POST /api/dashboards/a/b/updates HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut request = String::from(
+        "POST /api/dashboards/a/b/updates HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     for _ in 0..50 {
         request += &format!("64\r\n{}\r\n", "x".repeat(100));
     }
@@ -440,7 +511,7 @@ async fn a_drain_answers_requests_in_flight_and_accepts_nothing_more() {
     let site = Site::start(&[]).await;
     let address = site.address;
     let mut kept_alive = site.connect().await;
-    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     read_answer(&mut kept_alive).await;
     let url = site.url("/api/dashboards/acme/a/updates");
     let slow = tokio::spawn(async move { reqwest::Client::new().post(url).body("slow").send().await });

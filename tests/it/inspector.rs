@@ -81,5 +81,6 @@ async fn only_a_browser_on_the_servers_own_machine_sees_anything() {
         assert_eq!(status(&node, path, through_proxy).await, StatusCode::FORBIDDEN, "{path}");
         assert_eq!(status(&off, path, None).await, StatusCode::FORBIDDEN, "{path}");
     }
-    assert_eq!(status(&node, "/", Some(("host", "evil.example"))).await, StatusCode::OK);
+    assert_eq!(status(&node, "/", None).await, StatusCode::OK, "it is the inspector that is for this machine only");
+    assert_eq!(status(&node, "/", Some(("host", "evil.example"))).await, StatusCode::FORBIDDEN);
 }

@@ -101,7 +101,7 @@ impl Company {
 
     /// A node said bye. Says whether it was here.
     pub(super) fn left(&mut self, node: NodeId) -> bool {
-        self.left += 1;
+        self.left = self.left.saturating_add(1);
         let was_here = self.others.remove(&node).is_some();
         self.settle_early();
         was_here
@@ -145,7 +145,7 @@ impl Company {
     /// Everybody who was to answer has, and everybody who was here is back: nothing is in doubt.
     fn settle_early(&mut self) {
         let confirmed = self.others.values().filter(|standing| **standing == Standing::Confirmed).count();
-        if confirmed + self.left >= self.expected && confirmed == self.others.len() {
+        if self.left.saturating_add(confirmed) >= self.expected && confirmed == self.others.len() {
             self.settles_at = None;
         }
     }

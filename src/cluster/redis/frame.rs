@@ -159,9 +159,12 @@ impl Part {
         let (message, index) = (u64_at(body, 0)?, u32_at(body, 8)?);
         let count = u32_at(body, 12)?;
         let bytes = body.slice(16..);
+        if count > PARTS_MAX || index >= count || bytes.len() > BODY_BYTES_MAX {
+            return None;
+        }
+        // Only the last one may be short.
         let is_whole = index + 1 == count || bytes.len() == BODY_BYTES_MAX;
-        let fits = count <= PARTS_MAX && index < count && bytes.len() <= BODY_BYTES_MAX;
-        (fits && is_whole).then_some(Part { message, index, count, bytes })
+        is_whole.then_some(Part { message, index, count, bytes })
     }
 }
 
@@ -257,6 +260,20 @@ mod tests {
         assert!(part(2, 2, 1).is_err());
         assert!(part(0, PARTS_MAX + 1, BODY_BYTES_MAX).is_err());
         assert!(part(0, 1, BODY_BYTES_MAX + 1).is_err());
+    }
+
+    /// Thirty bytes from whoever reaches the Redis server ended the reader of every node.
+    #[test]
+    fn numbers_of_strangers_are_not_calculated_with_before_they_are_checked() {
+        for index in [0, 1, u32::MAX - 1, u32::MAX] {
+            for count in [0, 1, u32::MAX - 1, u32::MAX] {
+                let part = Part { message: u64::MAX, index, count, bytes: Bytes::new() };
+                let bytes = Frame::Part(part).encode(NODE);
+                assert_eq!(bytes.len(), 30);
+                let is_part = matches!(Frame::decode(&bytes.into()), Ok((NODE, Frame::Part(_))));
+                assert_eq!(is_part, (index, count) == (0, 1), "part {index} of {count}");
+            }
+        }
     }
 
     #[test]

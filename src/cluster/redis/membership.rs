@@ -113,7 +113,8 @@ impl Membership {
     /// A heartbeat of this node came back.
     pub(super) fn echoed(&mut self) {
         for seen in self.nodes.values_mut() {
-            seen.echoes += 1;
+            // Whoever reaches the server can repeat this node's heartbeats.
+            seen.echoes = seen.echoes.saturating_add(1);
         }
     }
 

@@ -330,7 +330,7 @@ impl View<'_> {
     /// The position of the last entry of a log, or what its snapshot covers.
     pub(super) fn last_position(&self, head: &Head) -> Result<u64, EngineError> {
         let covers = head.covers.unwrap_or(0);
-        let (from, to) = (log_key(head.number, head.trimmed_to) + 1, log_key(head.number, u64::MAX));
+        let (from, to) = (log_key(head.number, head.trimmed_to).saturating_add(1), log_key(head.number, u64::MAX));
         match self.log_range(from, to).next_back().map(|item| item.key().map_err(EngineError::from)) {
             None => Ok(covers),
             Some(Ok(key)) => {
