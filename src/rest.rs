@@ -127,6 +127,9 @@ impl Rest {
                 WriteRefusal::Limit(LimitReached::DocumentBytes) => {
                     WriteError::TooLarge { bytes_max: self.limits.document_bytes_max }
                 }
+                WriteRefusal::Limit(LimitReached::DeletedBytes) => WriteError::Limit(
+                    "what was deleted from the dashboard takes all the room there is for that, which `ydash reset` gives back",
+                ),
                 WriteRefusal::Limit(LimitReached::DocumentClients) => {
                     WriteError::Limit("the document would know too many clients")
                 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use std::collections::VecDeque;
 use ydash_proto::access::{Access, Identity};
+use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::MemberId;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{self, LogEntry, LogPosition};
@@ -333,7 +334,11 @@ impl Play {
 
     fn compacted(&mut self, succeeds: bool) {
         let Some(parts) = self.compaction.take() else { return };
-        self.handle(Input::Compacted { base: succeeds.then(|| update::merge(&parts)) });
+        let base = succeeds.then(|| {
+            let state = update::merge(&parts);
+            Compacted { live_bytes: state.len(), state, kept: Kept::All }
+        });
+        self.handle(Input::Compacted { base });
     }
 
     fn snapshotted(&mut self, is_saved: bool) {

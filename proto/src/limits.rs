@@ -9,7 +9,8 @@ use core::time::Duration;
 pub struct Limits {
     /// One message from a client, after inflating. Beyond: the socket closes with 1009.
     pub frame_bytes_max: usize,
-    /// One document, encoded. Beyond: the update is refused, the member stays. Deletions are taken still, and make room.
+    /// What is not deleted in one document, encoded. Beyond: the update is refused, the member stays. Deletions are taken still, and
+    /// make room. What is deleted may take as much again; beyond, only deletions are taken.
     pub document_bytes_max: usize,
     /// Clients that one document may know. Beyond: the update is refused.
     pub document_clients_max: usize,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ydash_proto::access::Identity;
+use ydash_proto::document::compact;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::LogPosition;
 use ydash_proto::room::{Effect, Input, Loaded, RequestId, Room, Scanned, Tuning};
@@ -31,7 +32,8 @@ fn a_room_whose_idle_time_is_over_waits_for_its_snapshot_without_spinning() {
     let Some(Effect::Compact { parts }) = effects.pop() else { panic!("{effects:?}") };
     assert!(room.poll_timeout() > now, "it compacts");
 
-    room.handle(now, Input::Compacted { base: Some(parts[0].clone()) }, &mut effects);
+    let base = compact(&parts, &Limits::default());
+    room.handle(now, Input::Compacted { base: Some(base) }, &mut effects);
     assert!(matches!(effects.last(), Some(Effect::Snapshot { .. })));
     room.handle_timeout(now, &mut effects);
     assert!(room.poll_timeout() > now, "it writes a snapshot");

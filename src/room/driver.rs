@@ -476,7 +476,7 @@ impl Driver {
             }
         }
         let now = self.context.clock.now();
-        self.handle(now, Input::Compacted { base: compacted.map(|compacted| compacted.state) });
+        self.handle(now, Input::Compacted { base: compacted });
     }
 
     fn snapshotted(&mut self, written: Written<()>) {
@@ -541,7 +541,7 @@ impl Driver {
             Report::Foreign => Refusal::ForeignClient,
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
-            Report::Limit(LimitReached::DocumentBytes) => Refusal::DocumentTooLarge,
+            Report::Limit(LimitReached::DocumentBytes | LimitReached::DeletedBytes) => Refusal::DocumentTooLarge,
             Report::Limit(LimitReached::Content) => Refusal::MalformedUpdate,
             Report::Limit(_) => Refusal::DocumentLimit,
         };

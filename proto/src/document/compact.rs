@@ -8,20 +8,22 @@
 use bytes::Bytes;
 
 use crate::id::{ClientId, Clock};
-use crate::lib0::write_var_uint;
+use crate::lib0::{var_uint_len, write_var_uint};
 use crate::limits::Limits;
 use crate::update::content::{Content, Elements, TextPart};
 use crate::update::structs::{
     CONTENT_ANY, CONTENT_DELETED, CONTENT_JSON, CONTENT_MASK, CONTENT_STRING, Id, Item, Kind, Parent, Struct, Walk,
     header_at, write_gc, write_header,
 };
-use crate::update::{self, ClockRange, DeleteSet, Knowledge, Span, scan_admitted};
+use crate::update::{self, ClockRange, DeleteSet, Knowledge, Span, StateVector, scan_admitted};
 
 /// A state that stands for all its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compacted {
     /// Yjs update v1.
     pub state: Bytes,
+    /// How many of its bytes hold what is not deleted; all, where that was not found out.
+    pub live_bytes: usize,
     /// Whether garbage was collected.
     pub kept: Kept,
 }
@@ -31,58 +33,115 @@ pub struct Compacted {
 pub enum Kept {
     /// Deleted content is gone.
     Live,
-    /// All: the parts are not a whole document, or what came out lacked something.
+    /// All: the parts are not a whole document, or what came out lacked something or was longer.
     All,
 }
+
+/// How much longer a compacted state may be than what it stands for, for the sake of small documents.
+const GROWTH_BYTES_MAX: usize = 16 << 10;
 
 /// Joins `parts`, the encoded state of a document and the updates after it, in order.
 ///
 /// Garbage is collected only when nothing else is lost by it: the result has the same clocks and at least the same deletions, or
-/// it is the plain join of the parts.
+/// it is the plain join of the parts. And only when the result is not longer: parting a text wherever a letter was deleted, as Yjs
+/// does, takes up to 27 bytes for each. Such a text stays whole, with something else in the place of what was deleted.
 ///
 /// # Panics
 /// When a part is not an update. Only what was admitted comes here.
 #[must_use]
 pub fn compact(parts: &[Bytes], limits: &Limits) -> Compacted {
     let joined = update::merge(parts);
-    match collect(&joined) {
-        Ok(state) if stands_for(&state, &joined, limits) => Compacted { state, kept: Kept::Live },
-        _ => Compacted { state: joined, kept: Kept::All },
-    }
-}
-
-fn stands_for(collected: &Bytes, joined: &Bytes, limits: &Limits) -> bool {
-    match (Knowledge::of(collected, &[], limits), Knowledge::of(joined, &[], limits)) {
-        (Ok(ours), Ok(theirs)) => {
-            ours.knowledge.clocks() == theirs.knowledge.clocks()
-                && theirs.knowledge.deletes().subtract(ours.knowledge.deletes()).is_empty()
+    let bytes_max = joined.len() + GROWTH_BYTES_MAX;
+    let collected = collect(&joined, Form::Parted, bytes_max).or_else(|why| match why {
+        NotCollected::Longer => collect(&joined, Form::Filled, bytes_max),
+        NotCollected::NotWhole => Err(why),
+    });
+    match collected {
+        Ok(collected) if collected.is_whole(limits) => {
+            Compacted { state: collected.state, live_bytes: collected.live_bytes, kept: Kept::Live }
         }
-        _ => false,
+        _ => Compacted { live_bytes: joined.len(), state: joined, kept: Kept::All },
     }
 }
 
-/// Something is missing, or refers to itself in a circle.
-struct NotWhole;
+/// How many bytes of a state hold what is not deleted.
+///
+/// # Panics
+/// When it is not an update. Only what was admitted comes here.
+#[must_use]
+pub fn live_bytes(state: &[u8]) -> usize {
+    let scan = scan_admitted(state);
+    let deletes = DeleteSet::collect(scan.deletes(state));
+    let mut live_bytes = 0;
+    for span in &scan.spans {
+        let mut walk = Walk::over(state, span.client, span.start, span.bytes.clone());
+        while let Some(next) = walk.next() {
+            let clocks = ClockRange { start: next.start, end: next.end };
+            if !next.is_deleted() && !deletes.covers(span.client, clocks) {
+                live_bytes += next.bytes.len();
+            }
+        }
+    }
+    live_bytes
+}
+
+/// What becomes of an item of which a part is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// It is parted.
+    Parted,
+    /// It stays whole where that takes less. What was deleted is replaced: clients delete it as soon as they read it.
+    Filled,
+}
+
+/// Why garbage was not collected.
+enum NotCollected {
+    /// Something is missing, or refers to itself in a circle.
+    NotWhole,
+    /// The result would be longer.
+    Longer,
+}
+
+/// A state without what was deleted.
+struct Collected {
+    state: Bytes,
+    live_bytes: usize,
+    /// What is to be in it.
+    clocks: StateVector,
+    deletes: DeleteSet,
+}
+
+impl Collected {
+    fn is_whole(&self, limits: &Limits) -> bool {
+        Knowledge::of(&self.state, &[], limits).is_ok_and(|opened| {
+            *opened.knowledge.clocks() == self.clocks && self.deletes.subtract(opened.knowledge.deletes()).is_empty()
+        })
+    }
+}
 
 /// The state without what was deleted.
-fn collect(state: &[u8]) -> Result<Bytes, NotWhole> {
+fn collect(state: &[u8], form: Form, bytes_max: usize) -> Result<Collected, NotCollected> {
     let scan = scan_admitted(state);
     let mut spans: Vec<Span> = scan.spans.clone();
     spans.sort_by_key(|span| span.client);
     let is_whole = spans.iter().all(|span| span.start == 0) && spans.windows(2).all(|w| w[0].client < w[1].client);
     if !is_whole || scan.has_skip || u32::try_from(state.len()).is_err() {
-        return Err(NotWhole);
+        return Err(NotCollected::NotWhole);
     }
     let mut structs = Structs::of(state, &spans, DeleteSet::collect(scan.deletes(state)));
     structs.decide()?;
+    let clocks: StateVector = spans.iter().map(|span| (span.client, span.end)).collect();
+    let mut deletes = structs.deletes.clone();
+    deletes.split_beyond(|client| clocks.get(client));
     // What nobody collected yet can be kept, but only with all that it lies in.
     let (collects, keeps_types) = if structs.is_mixed { (GONE, true) } else { (COLLECTED, false) };
+    structs.count_as_deleted(collects);
 
     let mut out = Vec::with_capacity(state.len());
     write_var_uint(&mut out, spans.len() as u64);
-    let mut collected: Vec<(ClientId, ClockRange)> = Vec::new();
+    let mut live_bytes = 0;
     for (span, client) in spans.iter().zip(&structs.clients).rev() {
-        let mut section = Section { state, client: span.client, keeps_types, out: Vec::new(), structs: 0, open: None };
+        let mut section = Section { form, keeps_types, ..Section::of(state, span.client) };
         let deletes = structs.deletes.of(span.client);
         let mut deletes = &deletes[..];
         let mut walk = Walk::over(state, span.client, 0, span.bytes.clone());
@@ -93,10 +152,10 @@ fn collect(state: &[u8]) -> Result<Bytes, NotWhole> {
                     let is_keyed = structs.fates[at] & KEYED != 0;
                     section.item(&next, item, is_keyed, &mut deletes);
                 }
-                _ => {
-                    collected.push((span.client, ClockRange { start: next.start, end: next.end }));
-                    section.gc(next.end - next.start);
-                }
+                _ => section.gc(next.end - next.start),
+            }
+            if out.len() + section.out.len() > bytes_max {
+                return Err(NotCollected::Longer);
             }
             at += 1;
         }
@@ -105,10 +164,13 @@ fn collect(state: &[u8]) -> Result<Bytes, NotWhole> {
         write_var_uint(&mut out, span.client);
         write_var_uint(&mut out, 0);
         out.extend_from_slice(&section.out);
+        live_bytes += section.live_bytes;
     }
-    structs.deletes.extend(collected);
     structs.deletes.encode_into(&mut out);
-    Ok(Bytes::from(out))
+    match out.len() <= bytes_max {
+        true => Ok(Collected { state: Bytes::from(out), live_bytes, clocks, deletes }),
+        false => Err(NotCollected::Longer),
+    }
 }
 
 /// All structs of a state, by client and clock, and what is to become of each.
@@ -163,16 +225,31 @@ impl<'a> Structs<'a> {
         structs
     }
 
-    fn find(&self, id: Id) -> Result<usize, NotWhole> {
-        let at = self.clients.binary_search_by_key(&id.client, |client| client.id).map_err(|_| NotWhole)?;
+    /// Adds what is going to be collected to the deletions.
+    fn count_as_deleted(&mut self, collects: u8) {
+        let mut collected = Vec::new();
+        for Client { id, clocks, first, end } in &self.clients {
+            for at in *first as usize..*end as usize {
+                if self.fates[at] & collects != 0 {
+                    let behind = if at + 1 < *end as usize { self.begins[at + 1].0 } else { *clocks };
+                    collected.push((*id, ClockRange { start: self.begins[at].0, end: behind }));
+                }
+            }
+        }
+        self.deletes.extend(collected);
+    }
+
+    fn find(&self, id: Id) -> Result<usize, NotCollected> {
+        let at =
+            self.clients.binary_search_by_key(&id.client, |client| client.id).map_err(|_| NotCollected::NotWhole)?;
         let Client { clocks, first, end, .. } = self.clients[at];
         let begins = &self.begins[first as usize..end as usize];
         let behind = begins.partition_point(|(start, _)| *start <= id.clock);
-        if id.clock < clocks { Ok(first as usize + behind - 1) } else { Err(NotWhole) }
+        if id.clock < clocks { Ok(first as usize + behind - 1) } else { Err(NotCollected::NotWhole) }
     }
 
     /// Decides what becomes of every struct.
-    fn decide(&mut self) -> Result<(), NotWhole> {
+    fn decide(&mut self) -> Result<(), NotCollected> {
         let mut stack = Vec::new();
         for client in 0..self.clients.len() {
             let Client { id, first, end, .. } = self.clients[client];
@@ -190,7 +267,7 @@ impl<'a> Structs<'a> {
     }
 
     /// Decides what becomes of one struct, or returns what has to be decided first.
-    fn decide_one(&mut self, client: ClientId, at: usize) -> Result<Option<(ClientId, usize)>, NotWhole> {
+    fn decide_one(&mut self, client: ClientId, at: usize) -> Result<Option<(ClientId, usize)>, NotCollected> {
         if self.fates[at] & DECIDED != 0 {
             return Ok(None);
         }
@@ -209,7 +286,7 @@ impl<'a> Structs<'a> {
             let cause = self.find(id)?;
             if self.fates[cause] & DECIDED == 0 {
                 if self.fates[cause] & WAITS != 0 {
-                    return Err(NotWhole);
+                    return Err(NotCollected::NotWhole);
                 }
                 self.fates[at] |= WAITS;
                 return Ok(Some((id.client, cause)));
@@ -231,21 +308,25 @@ impl<'a> Structs<'a> {
 struct Section<'a> {
     state: &'a [u8],
     client: ClientId,
+    form: Form,
     /// Deleted types stay what they are, and so does what lies in them.
     keeps_types: bool,
     out: Vec<u8>,
     structs: u64,
+    live_bytes: usize,
     /// The last one, which may become longer.
     open: Option<Open>,
+    /// Of the last one, up to its content.
+    header: Vec<u8>,
+    content: Vec<u8>,
 }
 
 struct Open {
     kind: Merging,
-    /// Up to its content.
-    header: Vec<u8>,
     right_origin: Option<Id>,
     clocks: Clock,
-    content: Vec<u8>,
+    /// Bytes of its content that stand for what was deleted.
+    filled: usize,
 }
 
 /// What can be joined with its like.
@@ -259,17 +340,34 @@ enum Merging {
     Never,
 }
 
-impl Section<'_> {
+/// What stands for a deleted clock of a text, and for a deleted value.
+const FILLING_TEXT: u8 = b' ';
+const FILLING_ANY: u8 = 126;
+const FILLING_JSON: [u8; 2] = [1, b'0'];
+
+impl<'a> Section<'a> {
+    fn of(state: &'a [u8], client: ClientId) -> Section<'a> {
+        Section {
+            state,
+            client,
+            form: Form::Parted,
+            keeps_types: false,
+            out: Vec::new(),
+            structs: 0,
+            live_bytes: 0,
+            open: None,
+            header: Vec::new(),
+            content: Vec::new(),
+        }
+    }
+
     fn gc(&mut self, clocks: Clock) {
         match &mut self.open {
             Some(open) if open.kind == Merging::Gc => open.clocks += clocks,
-            _ => self.open(Open {
-                kind: Merging::Gc,
-                header: Vec::new(),
-                right_origin: None,
-                clocks,
-                content: Vec::new(),
-            }),
+            _ => {
+                self.close();
+                self.open = Some(Open { kind: Merging::Gc, right_origin: None, clocks, filled: 0 });
+            }
         }
     }
 
@@ -288,17 +386,42 @@ impl Section<'_> {
             while deletes.first().is_some_and(|range| range.end <= start) {
                 *deletes = &deletes[1..];
             }
-            let (is_deleted, until) = match deletes.first() {
-                Some(range) if range.start <= start => (true, range.end),
-                Some(range) => (false, range.start),
-                None => (false, of.end),
+            let (deleted, until) = match deletes.first() {
+                Some(range) if range.start <= start => (Some(*range), range.end),
+                Some(range) => (None, range.start),
+                None => (None, of.end),
             };
             let range = ClockRange { start, end: until.min(of.end) };
             let clocks = range.len();
             let part_of_text = text.split_off_front(if matches!(content, Content::String(_)) { clocks } else { 0 });
             let part_of_values = values.as_mut().map(|values: &mut Elements<'_>| values.split_off_front(clocks));
+            let is_filled =
+                !is_keyed && deleted.is_some_and(|deleted| self.form == Form::Filled && self.fills(item, deleted));
             match content {
-                _ if (is_deleted && !(self.keeps_types && item.is_type)) || matches!(content, Content::Deleted) => {
+                Content::String(_) if is_filled => {
+                    self.part(
+                        of,
+                        item,
+                        range,
+                        Merging::String,
+                        CONTENT_STRING,
+                        &[&vec![FILLING_TEXT; clocks as usize]],
+                    );
+                    self.filled(clocks as usize);
+                }
+                Content::Any(_) | Content::Json(_) if is_filled => {
+                    let (which, filling) = match content {
+                        Content::Any(_) => (CONTENT_ANY, vec![FILLING_ANY; clocks as usize]),
+                        _ => (CONTENT_JSON, FILLING_JSON.repeat(clocks as usize)),
+                    };
+                    let whole = part_of_values.map_or(&[][..], |values| values.bytes);
+                    let filling = if filling.len() <= whole.len() { &filling } else { whole };
+                    self.part(of, item, range, Merging::Values(which), which, &[filling]);
+                    self.filled(filling.len());
+                }
+                _ if (deleted.is_some() && !(self.keeps_types && item.is_type))
+                    || matches!(content, Content::Deleted) =>
+                {
                     self.part(of, item, range, Merging::Deleted, CONTENT_DELETED, &[]);
                 }
                 Content::String(_) => {
@@ -313,10 +436,25 @@ impl Section<'_> {
                 _ => {
                     self.close();
                     self.out.extend_from_slice(&self.state[of.bytes.clone()]);
+                    self.live_bytes += of.bytes.len();
                     self.structs += 1;
                 }
             }
             start = range.end;
+        }
+    }
+
+    /// Whether what is deleted takes less when something stands for it than when the item is parted there, twice.
+    fn fills(&self, item: &Item, deleted: ClockRange) -> bool {
+        let id_len = |id: Id| var_uint_len(id.client) + var_uint_len(u64::from(id.clock));
+        let origin = Id { client: self.client, clock: deleted.start };
+        let header = 2 + id_len(origin) + item.right_origin.map_or(0, id_len);
+        deleted.len() as usize <= 2 * header
+    }
+
+    fn filled(&mut self, bytes: usize) {
+        if let Some(open) = &mut self.open {
+            open.filled += bytes;
         }
     }
 
@@ -334,33 +472,35 @@ impl Section<'_> {
             && open.right_origin == item.right_origin
         {
             open.clocks += range.len();
-            bytes.iter().for_each(|bytes| open.content.extend_from_slice(bytes));
+            bytes.iter().for_each(|bytes| self.content.extend_from_slice(bytes));
             return;
         }
-        let mut header = Vec::new();
-        write_header(&mut header, self.state, of, item, (range.start > of.start).then_some(origin).flatten(), content);
-        let (right_origin, clocks) = (item.right_origin, range.len());
-        self.open(Open { kind, header, right_origin, clocks, content: bytes.concat() });
-    }
-
-    fn open(&mut self, next: Open) {
         self.close();
-        self.open = Some(next);
+        let other_origin = (range.start > of.start).then_some(origin).flatten();
+        write_header(&mut self.header, self.state, of, item, other_origin, content);
+        bytes.iter().for_each(|bytes| self.content.extend_from_slice(bytes));
+        self.open = Some(Open { kind, right_origin: item.right_origin, clocks: range.len(), filled: 0 });
     }
 
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
+        let before = self.out.len();
         self.structs += 1;
-        self.out.extend_from_slice(&open.header);
+        self.out.extend_from_slice(&self.header);
         match open.kind {
             Merging::Gc => write_gc(&mut self.out, open.clocks),
             Merging::Deleted => write_var_uint(&mut self.out, open.clocks.into()),
-            _ if open.header[0] & CONTENT_MASK == CONTENT_STRING => {
-                write_var_uint(&mut self.out, open.content.len() as u64);
+            _ if self.header[0] & CONTENT_MASK == CONTENT_STRING => {
+                write_var_uint(&mut self.out, self.content.len() as u64);
             }
             _ => write_var_uint(&mut self.out, open.clocks.into()),
         }
-        self.out.extend_from_slice(&open.content);
+        self.out.extend_from_slice(&self.content);
+        if !matches!(open.kind, Merging::Gc | Merging::Deleted) {
+            self.live_bytes += self.out.len() - before - open.filled;
+        }
+        self.header.clear();
+        self.content.clear();
     }
 }
 
@@ -370,9 +510,10 @@ mod tests {
     use crate::update::build::{
         ANY, DELETED, MAP, STRING, TYPE, after, before, gc, in_root, inside, skip, string, update,
     };
+    use proptest::prelude::*;
 
     fn compacted(parts: &[Bytes]) -> Bytes {
-        let Compacted { state, kept } = compact(parts, &Limits::default());
+        let Compacted { state, kept, .. } = compact(parts, &Limits::default());
         assert_eq!(kept, Kept::Live);
         state
     }
@@ -474,7 +615,8 @@ mod tests {
             vec![update(&[(1, 0, &[gc(1), skip(1), gc(1)])], &[])],
             vec![update(&[(1, 0, &[after((2, 0), STRING, &string("a"))])], &[])],
         ] {
-            assert_eq!(compact(&parts, &Limits::default()), Compacted { state: parts[0].clone(), kept: Kept::All });
+            let all = Compacted { state: parts[0].clone(), live_bytes: parts[0].len(), kept: Kept::All };
+            assert_eq!(compact(&parts, &Limits::default()), all);
         }
         assert_eq!(compacted(&[])[..], update::EMPTY_UPDATE);
     }
@@ -486,5 +628,77 @@ mod tests {
         letters.extend((1..1_000_000).map(|at| after((1, at - 1), STRING, &string("a"))));
         let state = compacted(&[update(&[(1, 0, &letters)], &[])]);
         assert!(state.len() < 1_000_020);
+    }
+
+    /// 3 messages of together 10.8 MB made 85 MB: each letter got neighbours of its own when every other one was deleted.
+    #[test]
+    fn a_text_of_which_every_other_letter_is_deleted_does_not_grow() {
+        let id = crate::id::CLIENT_ID_MAX;
+        let both = |bytes: &[u8]| {
+            let mut item = after((id, 0), STRING, &[]);
+            item[0] |= 0x40;
+            item.extend_from_slice(&before((id, 1), STRING, bytes)[1..]);
+            item
+        };
+        let letters = 100_000;
+        let deletes: Vec<_> = (0..letters / 2).map(|at| (id, 2 + 2 * at, 1)).collect();
+        let state = update(
+            &[(id, 0, &[in_root(STRING, &string("<>")), both(&string(&"x".repeat(letters as usize)))])],
+            &deletes,
+        );
+        let Compacted { state: collected, live_bytes, kept } =
+            compact(core::slice::from_ref(&state), &Limits::default());
+        assert_eq!(kept, Kept::Live);
+        assert!(collected.len() <= state.len(), "{} bytes became {}", state.len(), collected.len());
+        let structs = &collected[..scan_admitted(&collected).struct_bytes()];
+        let left = structs.iter().filter(|byte| **byte == b'x').count();
+        assert_eq!(left, letters as usize / 2, "deleted content is gone");
+        assert!(live_bytes < letters as usize / 2 + 100, "{live_bytes}");
+        assert_eq!(compact(core::slice::from_ref(&collected), &Limits::default()).state, collected, "once is enough");
+    }
+
+    #[test]
+    fn what_is_live_is_counted_apart() {
+        let dead = [in_root(STRING, &string("abc")), after((1, 2), DELETED, &[5]), gc(7)];
+        let live = [in_root(STRING, &string("abcd")), after((2, 3), ANY, &[1, 126])];
+        let state = update(&[(2, 0, &live), (1, 0, &dead)], &[(1, 0, 3)]);
+        let live = live.concat().len();
+        assert_eq!(super::live_bytes(&state), live);
+        let compacted = compact(core::slice::from_ref(&state), &Limits::default());
+        assert_eq!((compacted.live_bytes, super::live_bytes(&compacted.state)), (live, live));
+        let part = update(&[(1, 1, &dead[2..])], &[]);
+        assert_eq!(compact(core::slice::from_ref(&part), &Limits::default()).live_bytes, part.len());
+    }
+
+    proptest! {
+        #[test]
+        fn a_filled_text_reads_as_a_parted_one_and_takes_no_more_than_it_did(
+            runs in prop::collection::vec((prop::sample::select(vec!["a", "ü", "😀", "€uro and more", "b😀c"]), 1..8usize, 0..3u8), 1..8),
+            deletes in prop::collection::vec((0..120u32, 1..9u32), 0..20),
+            client in prop::sample::select(vec![1, 300, crate::id::CLIENT_ID_MAX]),
+        ) {
+            let mut clock = 0;
+            let mut structs = Vec::new();
+            for (text, times, kind) in runs {
+                let (content, bytes, clocks) = match kind {
+                    0 => (ANY, [&[times as u8][..], &[119, 2, b'h', b'i'].repeat(times)].concat(), times as Clock),
+                    1 => (2, [&[times as u8][..], &string("12").repeat(times)].concat(), times as Clock),
+                    _ => (STRING, string(&text.repeat(times)), text.repeat(times).encode_utf16().count() as Clock),
+                };
+                structs.push(if clock == 0 { in_root(content, &bytes) } else { after((client, clock - 1), content, &bytes) });
+                clock += clocks;
+            }
+            let deletes: Vec<_> = deletes.into_iter().filter(|(at, len)| at + len <= clock).map(|(at, len)| (client, at, len)).collect();
+            let state = update(&[(client, 0, &structs)], &deletes);
+            let Ok(filled) = collect(&state, Form::Filled, usize::MAX) else { panic!("it is whole") };
+            let Ok(parted) = collect(&state, Form::Parted, usize::MAX) else { panic!("it is whole") };
+            prop_assert!(filled.is_whole(&Limits::default()));
+            prop_assert_eq!(crate::document::to_json(&filled.state), crate::document::to_json(&parted.state));
+            let canonical = update::merge(&[state.clone(), Bytes::from_static(&update::EMPTY_UPDATE)]);
+            let scan = scan_admitted(&canonical);
+            prop_assert!(scan_admitted(&filled.state).struct_bytes() <= scan.struct_bytes());
+            let Ok(again) = collect(&filled.state, Form::Filled, usize::MAX) else { panic!("it is whole") };
+            prop_assert_eq!((&again.state, again.live_bytes), (&filled.state, filled.live_bytes));
+        }
     }
 }

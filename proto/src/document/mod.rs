@@ -8,7 +8,7 @@ mod create;
 mod json;
 mod tree;
 
-pub use compact::{Compacted, Kept, compact};
+pub use compact::{Compacted, Kept, compact, live_bytes};
 pub use create::{CreateError, from_json};
 pub use json::{ReadError, to_json};
 pub use tree::TreeError;

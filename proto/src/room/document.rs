@@ -4,8 +4,9 @@
 //! document weighs, not a multiple of it. Garbage is collected by compaction ([`crate::document::compact`]), which somebody
 //! else runs on a thread that may take its time.
 
+use crate::document::{Compacted, live_bytes};
 use crate::limits::Limits;
-use crate::update::{self, Accepted, Admission, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
+use crate::update::{self, Accepted, Admission, DeleteSet, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
 
@@ -24,6 +25,8 @@ const COMPACT_BYTES_MIN: usize = 64 << 10;
 #[derive(Debug)]
 struct TailPart {
     bytes: Bytes,
+    /// How many of them come before its deletions.
+    live: usize,
     scan: Option<Box<Scan>>,
 }
 
@@ -32,11 +35,14 @@ struct TailPart {
 pub(super) struct Document {
     base: Bytes,
     base_scan: Scan,
+    /// How many bytes of the base hold what is not deleted, at most.
+    base_live: usize,
     /// What was accepted since: runs that were joined, each much longer than the next, and the last updates one by one.
     tail: Vec<TailPart>,
     /// How many of the tail are runs.
     tail_runs: usize,
     tail_bytes: usize,
+    tail_live: usize,
     #[cfg(test)]
     joined_bytes: usize,
     /// Bytes accepted since the last compaction.
@@ -60,9 +66,11 @@ impl Document {
         Document {
             base: Bytes::from_static(&update::EMPTY_UPDATE),
             base_scan: Scan::default(),
+            base_live: 0,
             tail: Vec::new(),
             tail_runs: 0,
             tail_bytes: 0,
+            tail_live: 0,
             #[cfg(test)]
             joined_bytes: 0,
             grown: 0,
@@ -90,7 +98,10 @@ impl Document {
             let opened = Knowledge::of(&base, &[], limits)?;
             document.knowledge = opened.knowledge;
             document.compact_at = COMPACT_BYTES_MIN.max(base.len() / 2);
-            document.rebase(base);
+            // To find it out takes as long as reading it, and matters only when the document is large.
+            let is_large = base.len() > limits.document_bytes_max / 2;
+            let live = if is_large { live_bytes(&base) } else { base.len() };
+            document.rebase(base, live);
             document.orphans = opened.held.into_iter().map(|held| held.bytes).collect();
         }
         document.orphans.extend(log);
@@ -137,6 +148,24 @@ impl Document {
     /// Encoded size, before garbage collection.
     pub(super) fn bytes(&self) -> usize {
         self.base.len() + self.tail_bytes
+    }
+
+    /// How many of its bytes hold what is not deleted, as far as that is known: what was deleted since garbage was collected last is
+    /// counted still.
+    pub(super) fn live_bytes(&self) -> usize {
+        self.base_live + self.tail_live
+    }
+
+    /// Bytes that what was deleted takes still: its place, and that it is deleted.
+    pub(super) fn dead_bytes(&self) -> usize {
+        self.bytes() - self.live_bytes()
+    }
+
+    /// Whether deletions would leave the document with more ranges of what is deleted than so many, and with more than it has.
+    pub(super) fn scatters(&self, update: &[u8], scan: &Scan, ranges_max: usize) -> bool {
+        let deletes = self.knowledge.deletes();
+        deletes.range_count() + scan.delete_ranges as usize > ranges_max
+            && deletes.growth_with(&DeleteSet::collect(scan.deletes(update))) > 0
     }
 
     /// Whether the log holds entries that could not be placed: then no snapshot may stand for it.
@@ -199,10 +228,13 @@ impl Document {
             let frame = encode::sync_step2(&self.difference(have));
             // The frame holds the state, so the state can live in it: no second copy. Not while a compaction counts on the tail.
             if self.compacting.is_none() {
-                self.rebase(encode::sync_payload(&frame));
+                let state = encode::sync_payload(&frame);
+                let live = self.live_bytes().min(state.len());
+                self.rebase(state, live);
                 self.tail.clear();
                 self.tail_runs = 0;
                 self.tail_bytes = 0;
+                self.tail_live = 0;
             }
             self.full = Some(frame.clone());
             return frame;
@@ -253,13 +285,14 @@ impl Document {
     }
 
     /// Puts a compaction's result in the place of what it covered. `None`: it failed, the parts stay as they are.
-    pub(super) fn compacted(&mut self, base: Option<Bytes>) {
+    pub(super) fn compacted(&mut self, base: Option<Compacted>) {
         let Some(covered) = self.compacting.take() else { return };
-        if let Some(base) = base {
-            self.rebase(base);
+        if let Some(Compacted { state, live_bytes, .. }) = base {
+            self.rebase(state, live_bytes);
             self.tail.drain(..covered);
             self.tail_runs = self.tail_runs.saturating_sub(covered);
             self.tail_bytes = self.tail.iter().map(|part| part.bytes.len()).sum();
+            self.tail_live = self.tail.iter().map(|part| part.live).sum();
             self.grown = self.tail_bytes;
             self.full = None;
             self.differences.clear();
@@ -282,8 +315,9 @@ impl Document {
             + self.knowledge.memory()
     }
 
-    fn rebase(&mut self, base: Bytes) {
+    fn rebase(&mut self, base: Bytes, live: usize) {
         self.base_scan = update::scan_admitted(&base);
+        self.base_live = live;
         self.base = base;
     }
 
@@ -302,7 +336,9 @@ impl Document {
         self.accepted += accepted.bytes.len() as u64;
         self.tail_bytes += accepted.bytes.len();
         self.grown += accepted.bytes.len();
-        self.tail.push(TailPart { bytes: accepted.bytes.clone(), scan: None });
+        let live = accepted.scan.struct_bytes();
+        self.tail_live += live;
+        self.tail.push(TailPart { bytes: accepted.bytes.clone(), live, scan: None });
         if self.tail.len() - self.tail_runs > TAIL_UPDATES_MAX {
             self.join_tail();
         }
@@ -323,13 +359,15 @@ impl Document {
         }
         let last = &self.tail[from..];
         let (joined, scan) = update::merge_scanned(&Scanned::of(last).parts(last).collect::<Vec<_>>());
+        let live = scan.struct_bytes();
         self.tail_bytes = self.tail_bytes - bytes + joined.len();
+        self.tail_live = self.tail_live - last.iter().map(|part| part.live).sum::<usize>() + live;
         #[cfg(test)]
         {
             self.joined_bytes += joined.len();
         }
         self.tail.truncate(from);
-        self.tail.push(TailPart { bytes: joined, scan: Some(Box::new(scan)) });
+        self.tail.push(TailPart { bytes: joined, live, scan: Some(Box::new(scan)) });
         self.tail_runs = self.tail.len();
     }
 

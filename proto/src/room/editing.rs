@@ -19,8 +19,8 @@ use core::time::Duration;
 
 /// How long an answer to a question for missing content may take before the question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// What a full document takes beyond its limit, as a share of that: deletions, which take some bytes themselves.
-pub(super) const DELETIONS_SHARE: usize = 8;
+/// A document has at most so many ranges of what is deleted as its limit has bytes, divided by this: each takes some bytes itself.
+const BYTES_PER_DELETION: usize = 8;
 
 impl Room {
     pub(super) fn update(
@@ -65,10 +65,9 @@ impl Room {
             Sender::Member(id) => Some(id),
             Sender::Request(..) => None,
         };
-        let is_full = self.document.bytes() + update.len() > self.limits.document_bytes_max;
-        if is_full && !self.fits_into_full(&update, &scan) {
-            self.make_room(now);
-            self.refuse(sender, update, acks, LimitReached::DocumentBytes, effects);
+        if let Some(limit) = self.is_too_much(&update, &scan) {
+            self.make_room(now, scan.struct_bytes());
+            self.refuse(sender, update, acks, limit, effects);
             return false;
         }
         let is_update_frame = frame.is_some();
@@ -82,7 +81,7 @@ impl Room {
         let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
         let progressed = admission.accepted.is_some();
         if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
-            self.make_room(now);
+            self.make_room(now, 0);
         }
         if let Some(accepted) = admission.accepted {
             let by_rest = matches!(sender, Sender::Request(..));
@@ -133,12 +132,23 @@ impl Room {
         progressed
     }
 
-    /// What a document at its limit still takes: deletions, which make room, up to some more bytes, since they take some themselves.
-    pub(super) fn fits_into_full(&self, update: &Bytes, scan: &Scan) -> bool {
-        let limit = self.limits.document_bytes_max + self.limits.document_bytes_max / DELETIONS_SHARE;
-        let only_deletes = !self.document.lacks_structs(scan) && self.document.bytes() + update.len() <= limit;
+    /// Which limit an update would break.
+    ///
+    /// A document at its limit still takes what is deleted from it: that makes room. What is deleted already takes room, too, which is
+    /// counted apart; beyond, deletions are taken as long as they do not scatter over a document that has very many already.
+    fn is_too_much(&self, update: &Bytes, scan: &Scan) -> Option<LimitReached> {
+        let limit = self.limits.document_bytes_max;
+        let (live, dead) = (self.document.live_bytes(), self.document.dead_bytes());
+        if live + scan.struct_bytes() <= limit && dead <= limit {
+            return None;
+        }
+        let scatters = dead > limit && self.document.scatters(update, scan, limit / BYTES_PER_DELETION);
+        if !scatters && !self.document.lacks_structs(scan) {
+            return None;
+        }
         // A SyncStep2 repeats all deletions: it may hold nothing new.
-        only_deletes || self.document.contains(update, scan)
+        let is_known = self.document.contains(update, scan);
+        (!is_known).then_some(if dead > limit { LimitReached::DeletedBytes } else { LimitReached::DocumentBytes })
     }
 
     pub(super) fn refuse(

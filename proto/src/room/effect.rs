@@ -55,6 +55,9 @@ pub enum LimitReached {
     /// `document_bytes_max`.
     #[error("document would exceed document-bytes-max")]
     DocumentBytes,
+    /// What was deleted takes as much as `document_bytes_max` allows for what is not.
+    #[error("what was deleted from the document exceeds document-bytes-max")]
+    DeletedBytes,
     /// `document_clients_max`.
     #[error("document would exceed document-clients-max")]
     DocumentClients,

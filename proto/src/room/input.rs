@@ -2,6 +2,7 @@
 
 use super::FlushSeq;
 use crate::access::{Access, Identity};
+use crate::document::Compacted;
 use crate::id::{MemberId, NodeId};
 use crate::log::LogPosition;
 use crate::update::{Scan, StateVector};
@@ -180,7 +181,7 @@ pub enum Input {
     /// The compaction in flight ended; `None` when it failed.
     Compacted {
         /// The joined, garbage-collected state.
-        base: Option<Bytes>,
+        base: Option<Compacted>,
     },
     /// The snapshot in flight ended.
     Snapshotted {

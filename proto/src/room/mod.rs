@@ -132,6 +132,9 @@ pub struct Room {
     /// When garbage is to be collected because the document is nearly full; and when it last was.
     make_room_at: Option<Timestamp>,
     made_room_at: Option<Timestamp>,
+    /// When the running compaction began; and until when no other does, since the last one took its time.
+    compacts_since: Timestamp,
+    compacted_enough_until: Timestamp,
     held: usize,
 }
 
@@ -184,6 +187,8 @@ impl Room {
             snapshot_retry_at: None,
             make_room_at: None,
             made_room_at: None,
+            compacts_since: now,
+            compacted_enough_until: now,
             held: 0,
         })
     }
@@ -223,7 +228,7 @@ impl Room {
                 effects.push(Effect::Report(Report::StoreLost));
                 self.saving.refused();
             }
-            Input::Compacted { base } => self.compacted(base, effects),
+            Input::Compacted { base } => self.compacted(now, base, effects),
             Input::Snapshotted { saved } => self.snapshotted(now, saved),
             Input::SnapshotLost => self.snapshot_lost(now, effects),
             Input::CheckStore { compare } => {
@@ -309,7 +314,7 @@ impl Room {
             earlier(due);
         }
         if let Some(due) = self.make_room_at.filter(|_| !self.document.is_compacting()) {
-            earlier(due);
+            earlier(due.max(self.compacted_enough_until));
         }
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {

@@ -2,27 +2,32 @@
 //!
 //! What is durable is for [`super::saving`] to know.
 
-use super::editing::DELETIONS_SHARE;
 use super::effect::{Effect, Frame, FrameKind, Report};
 use super::saving::{self, Durable, ToAppend, Unsaved};
 use super::{Room, SnapshotBegun};
+use crate::document::Compacted;
 use crate::log::LogPosition;
 use crate::time::Timestamp;
 use crate::update;
 use crate::wire::encode;
-use bytes::Bytes;
 use core::time::Duration;
 
+/// A document is nearly full when no more than this share of its limit is left.
+const NEARLY_FULL_SHARE: usize = 8;
+/// For how many times as long as collecting garbage took none is collected in the same room: a document that costs seconds takes a
+/// ninth of a processor at most, whatever its members do. Not when it closes.
+const COMPACTION_REST: u32 = 8;
 /// How long after garbage was collected to make room in a full document it may be again.
 pub(super) const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
 pub(super) const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
 impl Room {
-    /// Has garbage collected, soon, if the document is nearly full and there may be some.
-    pub(super) fn make_room(&mut self, now: Timestamp) {
+    /// Has garbage collected, soon, if the document is nearly full with `wanted` bytes more and there may be some.
+    pub(super) fn make_room(&mut self, now: Timestamp, wanted: usize) {
         let limit = self.limits.document_bytes_max;
-        if self.document.has_grown() && self.document.bytes() > limit - limit / DELETIONS_SHARE {
+        let fullest = self.document.live_bytes().max(self.document.dead_bytes());
+        if self.document.has_grown() && fullest + wanted > limit - limit / NEARLY_FULL_SHARE {
             let soonest = self.made_room_at.map_or(now, |last| now.max(last + MAKE_ROOM_AGAIN));
             self.make_room_at.get_or_insert(soonest);
         }
@@ -101,13 +106,18 @@ impl Room {
         let by_time = since + self.tuning.snapshot_interval;
         let by_idle = self.empty_since.map(|since| since + self.tuning.room_idle);
         let due = if leaves { since } else { by_idle.map_or(by_time, |at| at.min(by_time)) };
+        let due = if self.is_closing { due } else { due.max(self.compacted_enough_until) };
         Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
     }
 
     pub(super) fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if now < self.compacted_enough_until && !self.is_closing {
+            return;
+        }
         let wants_snapshot = self.snapshot_due_at().is_some_and(|at| now >= at) && !self.company.must_read(effects);
         let makes_room = self.make_room_at.is_some_and(|at| now >= at);
         if let Some(parts) = self.document.compaction(wants_snapshot || makes_room) {
+            self.compacts_since = now;
             if self.make_room_at.take().is_some() {
                 self.made_room_at = Some(now);
             }
@@ -122,7 +132,8 @@ impl Room {
         }
     }
 
-    pub(super) fn compacted(&mut self, base: Option<Bytes>, effects: &mut Vec<Effect>) {
+    pub(super) fn compacted(&mut self, now: Timestamp, base: Option<Compacted>, effects: &mut Vec<Effect>) {
+        self.compacted_enough_until = now + now.since(self.compacts_since) * COMPACTION_REST;
         self.document.compacted(base);
         if let Some(begun) = self.snapshot_wanted.take() {
             self.snapshot_in_flight = Some(begun);

@@ -1086,7 +1086,7 @@ fn a_full_document_takes_nothing_more_but_knows_what_it_has() {
 /// Who is told that a document is full has to be able to do something about it.
 #[test]
 fn a_full_document_takes_deletions_and_has_room_again() {
-    let limits = Limits { document_bytes_max: 110, ..Limits::default() };
+    let limits = Limits { document_bytes_max: 104, ..Limits::default() };
     let mut room = TestRoom::with_limits(limits.clone());
     let collects = |room: &mut TestRoom| {
         let effects = room.take();
@@ -1094,7 +1094,7 @@ fn a_full_document_takes_deletions_and_has_room_again() {
             Effect::Compact { parts } => Some(parts),
             _ => None,
         });
-        let base = parts.map(|parts| crate::document::compact(parts, &limits).state);
+        let base = parts.map(|parts| crate::document::compact(parts, &limits));
         if base.is_some() {
             room.input(Input::Compacted { base });
         }
@@ -1121,11 +1121,128 @@ fn a_full_document_takes_deletions_and_has_room_again() {
     room.appended(3);
     assert_eq!(collects(&mut room), (false, 1), "there is room again");
 
+    room.skip();
     for start in 80..127 {
         room.edit(ALICE, &delete(start, 1));
-        room.timeout();
     }
-    assert!(room.room.document.bytes() <= limits.document_bytes_max * 9 / 8, "deletions, too, come to an end");
+    assert_eq!(room.acks(), [], "all are taken, until nothing is left to delete");
+}
+
+/// 4 bytes for each item that is deleted, all of them in one place: nothing of it can be let go.
+fn deleted_items(from: u32, count: u32) -> Bytes {
+    let items: Vec<Vec<u8>> = (0..count).map(|_| update::build::after((7, 0), update::build::DELETED, &[1])).collect();
+    update::build::update(&[(7, from, &items)], &[])
+}
+
+/// Collects garbage if that is wanted, and says whether it was.
+fn collects(room: &mut TestRoom, takes: Duration) -> bool {
+    room.timeout();
+    let parts = room.take().into_iter().find_map(|effect| match effect {
+        Effect::Compact { parts } => Some(parts),
+        _ => None,
+    });
+    room.now = room.now + if parts.is_some() { takes } else { Duration::ZERO };
+    let base = parts.map(|parts| crate::document::compact(&parts, &Limits::default()));
+    let collected = base.is_some();
+    if collected {
+        room.input(Input::Compacted { base });
+    }
+    collected
+}
+
+/// 67 MB of deleted items, 7 seconds' work, left a document full for good: whatever its owner deleted, no edit was taken.
+#[test]
+fn a_document_full_of_what_was_deleted_takes_edits_again() {
+    let mut room = TestRoom::with_limits(Limits { document_bytes_max: 2 << 10, ..Limits::default() });
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.edit(ALICE, &deleted_items(1, 500));
+    room.skip();
+    let edit = typed(7, 501, &"b".repeat(100));
+    room.edit(ALICE, &edit);
+    assert_eq!(room.acks(), [(ALICE, false, 1)], "what is deleted is not told apart before garbage is collected");
+    assert!(collects(&mut room, Duration::ZERO));
+    room.edit(ALICE, &edit);
+    assert_eq!(room.acks(), []);
+    assert!(room.room.document.dead_bytes() > 1900 && room.room.document.live_bytes() < 200);
+}
+
+#[test]
+fn beyond_its_bound_what_was_deleted_lets_no_edit_in_but_every_deletion() {
+    let limits = Limits { document_bytes_max: 2 << 10, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits.clone());
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(100)));
+    let mut clock = 100;
+    while room.room.document.dead_bytes() <= limits.document_bytes_max {
+        room.edit(ALICE, &deleted_items(clock, 100));
+        clock = room.room.clocks().get(7);
+        room.after(MAKE_ROOM_AGAIN);
+        collects(&mut room, Duration::ZERO);
+    }
+    room.skip();
+    room.edit(ALICE, &typed(7, clock, "b"));
+    let says_why = |effect: &Effect| matches!(effect, Effect::Report(Report::Limit(LimitReached::DeletedBytes)));
+    assert!(room.effects.iter().any(says_why), "{:?}", room.effects);
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    for start in [5, 7, 9] {
+        room.edit(ALICE, &Bytes::from(vec![0, 1, 7, 1, start, 1]));
+    }
+    room.edit(ALICE, &Bytes::from(vec![0, 1, 7, 1, 0, 100]));
+    assert_eq!(room.acks(), [], "refused");
+    assert!(room.room.document.contains(&deleted(7, 99), &update::scan(&deleted(7, 99), &limits).expect("an update")));
+}
+
+/// With very many already, deletions that would scatter over more of the document are refused, those that take in what lies between
+/// are not.
+#[test]
+fn deletions_end_where_they_scatter_without_end() {
+    let limits = Limits { document_bytes_max: 160, ..Limits::default() };
+    let mut room = TestRoom::with_limits(limits.clone());
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(120)));
+    room.skip();
+    let one = |start: u8, len: u8| Bytes::from(vec![0, 1, 7, 1, start, len]);
+    let refused_at = (0..60).position(|at| {
+        room.edit(ALICE, &one(2 * at, 1));
+        !room.acks().is_empty()
+    });
+    let refused_at = refused_at.expect("an end") as u8;
+    assert!(usize::from(refused_at) > limits.document_bytes_max / 8, "{refused_at}");
+    room.edit(ALICE, &one(1, 1));
+    room.edit(ALICE, &one(0, 120));
+    assert_eq!(room.acks(), []);
+}
+
+/// Two documents of 62 MB and a deletion of 20 bytes a second in each took two processors, as garbage was collected every two seconds
+/// although that took ten.
+#[test]
+fn collecting_garbage_takes_a_bounded_share_of_the_time() {
+    let mut room = TestRoom::with_limits(Limits { document_bytes_max: 300, ..Limits::default() });
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, &"a".repeat(120)));
+    room.edit(ALICE, &typed(8, 0, &"a".repeat(120)));
+    let takes = Duration::from_secs(10);
+    let began = room.now;
+    let mut times = 0;
+    for at in 0..120 {
+        room.edit(ALICE, &Bytes::from(vec![0, 1, 7, 1, at, 1]));
+        let appended = room.room.saving.position().0 + 1;
+        times += u32::from(collects(&mut room, takes));
+        room.appended(appended);
+        room.after(Duration::from_secs(2));
+        times += u32::from(collects(&mut room, takes));
+    }
+    let share = takes.as_secs_f64() * f64::from(times) / room.now.since(began).as_secs_f64();
+    assert!(times >= 2 && share < 0.15, "{times} times, {share}");
+    // What closes does not wait.
+    room.input(Input::Snapshotted { saved: true });
+    room.edit(ALICE, &Bytes::from(vec![0, 1, 8, 1, 1, 1]));
+    room.input(Input::Left { member: ALICE });
+    room.input(Input::Close);
+    room.timeout();
+    room.appended(1_000);
+    assert!(collects(&mut room, takes));
 }
 
 #[test]

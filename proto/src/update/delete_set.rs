@@ -124,8 +124,16 @@ impl DeleteSet {
         rest
     }
 
+    /// By how many ranges there would be more, or less, with those of `other`.
+    pub(crate) fn growth_with(&self, other: &DeleteSet) -> isize {
+        let growth = |(client, range): (ClientId, ClockRange)| {
+            1 - self.clients.get(&client).map_or(0, |ranges| ranges.touching(range)) as isize
+        };
+        other.iter().map(growth).sum()
+    }
+
     /// Splits off what lies at or beyond the clock that `end_of` names for its client.
-    pub(super) fn split_beyond(&mut self, mut end_of: impl FnMut(ClientId) -> Clock) -> DeleteSet {
+    pub(crate) fn split_beyond(&mut self, mut end_of: impl FnMut(ClientId) -> Clock) -> DeleteSet {
         let mut beyond = DeleteSet::default();
         self.clients.retain(|client, ranges| {
             let end = end_of(*client);

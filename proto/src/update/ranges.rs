@@ -99,6 +99,12 @@ impl Ranges {
         self.0.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
     }
 
+    /// How many would become one with `range`.
+    pub(super) fn touching(&self, range: ClockRange) -> usize {
+        let before = self.0.range(..range.start).next_back().is_some_and(|(_, end)| *end >= range.start);
+        usize::from(before) + self.0.range(range.start..=range.end).count()
+    }
+
     pub(super) fn covers(&self, range: ClockRange) -> bool {
         self.0.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
     }

@@ -222,6 +222,12 @@ impl Scan {
         Deletes { reader, sections, ranges: 0, client: 0 }
     }
 
+    /// How many bytes of the update come before its deletions.
+    #[must_use]
+    pub fn struct_bytes(&self) -> usize {
+        self.deletes_at
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

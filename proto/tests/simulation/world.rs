@@ -927,7 +927,7 @@ impl World {
 
     fn compacted(&mut self) {
         let Some(parts) = self.host.as_mut().and_then(|host| host.compaction.take()) else { return };
-        let base = (self.is_calm || self.rng.chance(85)).then(|| compact(&parts, &self.limits).state);
+        let base = (self.is_calm || self.rng.chance(85)).then(|| compact(&parts, &self.limits));
         self.handle(Input::Compacted { base });
         self.settle();
     }
