@@ -69,6 +69,16 @@ pub fn inflate_bounded(message: &[u8], max: usize) -> Result<Vec<u8>, InflateErr
     })
 }
 
+/// The first bytes, at most `max`, of what a message inflates to that need not be whole; nothing if it is no deflate stream.
+#[must_use]
+pub fn inflate_beginning(message: &[u8], max: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(max);
+    match Decompress::new(false).decompress_vec(message, &mut out, FlushDecompress::None) {
+        Ok(_) => out,
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Deflates a record: raw deflate, without header or checksum.
 #[must_use]
 pub fn deflate(data: &[u8], level: u32) -> Vec<u8> {

@@ -5,8 +5,10 @@
 //! or is refused with "try again"; who may still have how much is [`ydash_proto::ledger`]'s to decide.
 
 use crate::metrics::{Memory, Metrics};
+use core::fmt;
 use core::time::Duration;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::{Instant, sleep};
 use ydash_proto::ledger;
@@ -35,6 +37,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// The account. What is charged per message comes here only when it is large.
 pub struct Ledger {
     accounts: Mutex<ledger::Ledger<IpAddr>>,
+    is_tight: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -42,13 +45,29 @@ impl Ledger {
     /// An account of so many bytes.
     #[must_use]
     pub fn new(budget: usize, metrics: Arc<Metrics>) -> Arc<Ledger> {
-        Arc::new(Ledger { accounts: Mutex::new(ledger::Ledger::new(budget)), metrics })
+        Arc::new(Ledger {
+            accounts: Mutex::new(ledger::Ledger::new(budget)),
+            is_tight: AtomicBool::new(false),
+            metrics,
+        })
     }
 
     /// A lease of nothing yet, for something of this kind that `address` is to pay for.
     #[must_use]
     pub fn lease(self: &Arc<Self>, address: IpAddr, kind: Memory) -> Lease {
         Lease { ledger: Arc::clone(self), payer: network(address), kind, bytes: 0 }
+    }
+
+    /// The account as `address` has it.
+    #[must_use]
+    pub fn account(self: &Arc<Self>, address: IpAddr) -> Account {
+        Account { ledger: Arc::clone(self), payer: network(address) }
+    }
+
+    /// Whether little is left: then what is not charged yet is kept small, too.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.is_tight.load(Ordering::Relaxed)
     }
 
     /// Bytes that all leases hold.
@@ -63,9 +82,34 @@ impl Ledger {
         self.accounts().headroom(network(address))
     }
 
+    fn changed(&self, accounts: &ledger::Ledger<IpAddr>) {
+        self.is_tight.store(accounts.used() > accounts.budget() / 2, Ordering::Relaxed);
+    }
+
     fn accounts(&self) -> MutexGuard<'_, ledger::Ledger<IpAddr>> {
         // Sums are right even after a panic elsewhere.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The account as one address has it. Cheap to clone.
+#[derive(Clone)]
+pub struct Account {
+    ledger: Arc<Ledger>,
+    payer: IpAddr,
+}
+
+impl Account {
+    /// A lease of nothing yet, for something of this kind.
+    #[must_use]
+    pub fn lease(&self, kind: Memory) -> Box<Lease> {
+        Box::new(Lease { ledger: Arc::clone(&self.ledger), payer: self.payer, kind, bytes: 0 })
+    }
+
+    /// Whether little is left, as [`Ledger::is_tight`].
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.ledger.is_tight()
     }
 }
 
@@ -90,7 +134,9 @@ impl Lease {
     /// [`Full`] – wait, or refuse. It holds what it held.
     pub fn resize(&mut self, bytes: usize) -> Result<(), Full> {
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
-            self.ledger.accounts().take(self.payer, more)?;
+            let mut accounts = self.ledger.accounts();
+            accounts.take(self.payer, more)?;
+            self.ledger.changed(&accounts);
         }
         self.settle(bytes, false);
         Ok(())
@@ -116,13 +162,25 @@ impl Lease {
     }
 
     fn settle(&mut self, bytes: usize, forced: bool) {
-        if bytes > self.bytes && forced {
-            self.ledger.accounts().charge(self.payer, bytes - self.bytes);
-        } else if bytes < self.bytes {
-            self.ledger.accounts().give_back(self.payer, self.bytes - bytes);
+        if bytes == self.bytes {
+            return;
+        }
+        if bytes < self.bytes || forced {
+            let mut accounts = self.ledger.accounts();
+            match bytes.checked_sub(self.bytes) {
+                Some(more) => accounts.charge(self.payer, more),
+                None => accounts.give_back(self.payer, self.bytes - bytes),
+            }
+            self.ledger.changed(&accounts);
         }
         self.ledger.metrics.memory_bytes.inc_by(self.kind, bytes as i64 - self.bytes as i64);
         self.bytes = bytes;
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("kind", &self.kind).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

@@ -115,6 +115,10 @@ label! {
         SocketDocuments = "socket_documents",
         /// A stateless message over its limit.
         Stateless = "stateless",
+        /// What would take more memory than there is for its address.
+        Memory = "memory",
+        /// A large message that made no progress.
+        Slow = "slow",
         /// A socket that said nothing for too long.
         Idle = "idle",
         /// A reader whose socket took nothing for too long.
@@ -185,8 +189,8 @@ label! {
     Memory as "kind" {
         /// Messages that are arriving, or arrived and wait for their room.
         Messages = "messages",
-        /// States and differences that wait for one reader, and are not shared with others.
-        States = "states",
+        /// What waits to be written to sockets, states that everybody shares not counted.
+        Outboxes = "outboxes",
         /// Messages that wait for a token or for their document to open.
         Pending = "pending",
         /// Bodies of HTTP requests.
@@ -231,6 +235,7 @@ impl Refusal {
             Refusal::Host => "allowed-hosts, trusted-proxies",
             Refusal::AuthTimeout => "auth-timeout",
             Refusal::Pending => "pending-bytes-max",
+            Refusal::Memory => "memory-max, room-memory, trusted-proxies",
             Refusal::SocketDocuments => "documents-per-socket-max",
             Refusal::Stateless => "stateless-bytes-max",
             _ => return None,

@@ -130,6 +130,7 @@ impl Rest {
                 WriteRefusal::Limit(LimitReached::DeletedBytes) => WriteError::Limit(
                     "what was deleted from the dashboard takes all the room there is for that, which `ydash reset` gives back",
                 ),
+                WriteRefusal::Limit(LimitReached::Memory | LimitReached::MessageBytes) => WriteError::Memory,
                 WriteRefusal::Limit(LimitReached::DocumentClients) => {
                     WriteError::Limit("the document would know too many clients")
                 }

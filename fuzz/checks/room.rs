@@ -509,7 +509,7 @@ impl Play {
 
 fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
-        FrameKind::State => 0,
+        FrameKind::State | FrameKind::Difference => 0,
         FrameKind::Flush(seq) => seq,
         FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }

@@ -7,7 +7,8 @@ use core::time::Duration;
 /// The bounds of one room and of the sessions in it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// One message from a client, after inflating. Beyond: the socket closes with 1009.
+    /// One message from a client, after inflating. As large as a document, so that what one may hold can be brought. Beyond: it is read past and
+    /// refused, its sender stays; beyond eight times that, or if it is compressed, the socket closes with 1009.
     pub frame_bytes_max: usize,
     /// What is not deleted in one document, encoded. Beyond: the update is refused, the member stays. Deletions are taken still, and
     /// make room. What is deleted may take as much again; beyond, only deletions are taken.
@@ -50,7 +51,16 @@ pub struct Limits {
     pub unsaved_bytes_max: usize,
 }
 
+/// What a message may have beside the update in it: its type, lengths, and the address of a document.
+const MESSAGE_OVERHEAD: usize = 1 << 10;
+
 impl Limits {
+    /// One message with all that is around an update of [`Limits::frame_bytes_max`].
+    #[must_use]
+    pub fn message_bytes_max(&self) -> usize {
+        self.frame_bytes_max.saturating_add(MESSAGE_OVERHEAD)
+    }
+
     /// For what a store or another node brings: it was within the limits of its day, and a lowered limit must not lock a document.
     #[must_use]
     pub fn for_trusted(&self) -> Limits {
@@ -61,7 +71,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            frame_bytes_max: 16 << 20,
+            frame_bytes_max: 64 << 20,
             document_bytes_max: 64 << 20,
             document_clients_max: 1 << 17,
             nesting_max: 128,

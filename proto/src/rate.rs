@@ -71,6 +71,50 @@ impl TokenBucket {
     }
 }
 
+/// Whether something large that arrives piece by piece makes progress: each ten seconds have to bring a part of what is there.
+///
+/// So what a slow line brings passes, and what is held back but for its last byte does not keep its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    since: Timestamp,
+    had: usize,
+}
+
+/// How long the next part may take.
+const PACE_WINDOW: Duration = Duration::from_secs(10);
+/// The next part: so many bytes, or for every so many that are there one.
+const PACE_BYTES_MIN: usize = 1 << 10;
+const PACE_SHARE: usize = 256;
+
+impl Pace {
+    /// `has` bytes are there.
+    #[must_use]
+    pub fn new(now: Timestamp, has: usize) -> Pace {
+        Pace { since: now, had: has }
+    }
+
+    /// When the next part has to be there.
+    #[must_use]
+    pub fn due_at(&self) -> Timestamp {
+        self.since + PACE_WINDOW
+    }
+
+    /// Takes note that `has` bytes are there. Says whether that is enough.
+    pub fn holds(&mut self, now: Timestamp, has: usize) -> bool {
+        let part = (self.had / PACE_SHARE).max(PACE_BYTES_MIN);
+        let is_there = has.saturating_sub(self.had) >= part;
+        if is_there {
+            *self = Pace::new(now, has);
+        }
+        is_there || now < self.due_at()
+    }
+
+    /// For so long nothing was read: that is not the sender's fault.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.since = self.since + pause;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +173,22 @@ mod tests {
         assert!(!bucket.is_full(after(999)));
         assert!(bucket.is_full(after(1000)));
         assert!(size_of::<TokenBucket>() <= 32);
+    }
+
+    #[test]
+    fn what_is_held_back_but_for_its_last_byte_loses_its_place_and_a_slow_line_does_not() {
+        let mut held_back = Pace::new(START, 16 << 20);
+        assert!(held_back.holds(after(9_999), (16 << 20) + 10), "a byte a second");
+        assert!(!held_back.holds(after(10_000), (16 << 20) + 10));
+        // 8 KB a second bring 16 MiB in half an hour.
+        let (mut slow, mut has) = (Pace::new(START, 0), 0);
+        for second in 1..2_000 {
+            has += 8 << 10;
+            assert!(slow.holds(after(second * 1_000), has), "after {second} s");
+        }
+        let mut paused = Pace::new(START, 0);
+        paused.excuse(Duration::from_secs(60));
+        assert!(paused.holds(after(69_000), 1) && !paused.holds(after(70_000), 1));
     }
 
     proptest! {

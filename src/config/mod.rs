@@ -128,8 +128,8 @@ knobs! {
         members_max: usize = "20000", "N", value::count;
     }
     "Sizes" {
-        /// One message from a client, and one REST body.
-        frame_bytes_max: usize = "16MiB", "SIZE", value::size;
+        /// One message from a client, and one REST body; auto is what a document may have, so that it can be brought.
+        frame_bytes_max: Option<usize> = "auto", "SIZE", value::size_or_auto;
         /// One document.
         document_bytes_max: usize = "64MiB", "SIZE", value::size;
         /// One client's presence; with more it is shown to nobody.
@@ -343,7 +343,7 @@ impl Config {
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
-            frame_bytes_max: self.frame_bytes_max,
+            frame_bytes_max: self.frame_bytes_max.unwrap_or(self.document_bytes_max),
             document_bytes_max: self.document_bytes_max,
             awareness_state_bytes_max: self.awareness_state_bytes_max,
             members_max: self.members_max,
@@ -481,10 +481,10 @@ impl Config {
         };
         let (frame, document, burst) =
             (told("frame-bytes-max"), told("document-bytes-max"), told("session-byte-burst"));
-        if self.frame_bytes_max > self.document_bytes_max {
+        if self.frame_bytes_max.is_some_and(|bytes| bytes > self.document_bytes_max) {
             return unfit(format!("{frame} is above {document}: no such message could ever be kept; lower it too"));
         }
-        if self.session_byte_burst < self.frame_bytes_max {
+        if self.frame_bytes_max.is_some_and(|bytes| self.session_byte_burst < bytes) {
             return unfit(format!("{burst} is below {frame}: the largest message would never be taken"));
         }
         if matches!(self.bus, BusUrl::Redis(_)) && self.store.redis().is_none() {

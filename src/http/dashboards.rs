@@ -87,6 +87,9 @@ pub enum WriteError {
     /// Another limit of documents; the sentence names it: answered 422.
     #[error("{0}")]
     Limit(&'static str),
+    /// The room would take more memory than it may at the moment: answered 503.
+    #[error("no memory for it")]
+    Memory,
     /// It cannot be made durable just then: answered 503. It may have reached the members all the same.
     #[error("store unavailable")]
     Unavailable,
@@ -116,6 +119,7 @@ impl From<WriteError> for Problem {
             WriteError::Incomplete => Problem::IncompleteUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
+            WriteError::Memory => Problem::Memory("room-memory is used up; try again"),
             WriteError::Unavailable => Problem::StoreUnavailable,
         }
     }

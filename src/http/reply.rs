@@ -28,6 +28,8 @@ pub(super) enum Problem {
     Origin,
     /// The server does not answer to this name.
     Host,
+    /// There is no memory for it at the moment; the sentence names the setting.
+    Memory(&'static str),
     /// No dashboard can have this name.
     BadName,
     /// The caller may not do this with this dashboard.
@@ -70,6 +72,7 @@ impl Problem {
             Problem::BadHandshake(_) | Problem::WebSocketVersion => Refusal::BadHandshake,
             Problem::Origin => Refusal::Origin,
             Problem::Host => Refusal::Host,
+            Problem::Memory(_) => Refusal::Memory,
             Problem::BadName => Refusal::BadName,
             Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
@@ -120,6 +123,7 @@ impl Problem {
                 "host",
                 "this server does not answer to this name; the setting allowed-hosts names those that it answers to",
             ),
+            Problem::Memory(which) => (StatusCode::SERVICE_UNAVAILABLE, "memory", which),
             Problem::BadName => (
                 StatusCode::NOT_FOUND,
                 "bad_name",

@@ -9,7 +9,8 @@
 
 pub(crate) mod small;
 
-use crate::metrics::Metrics;
+use crate::ledger::{Account, Lease};
+use crate::metrics::{Memory, Metrics};
 use bytes::Bytes;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use ydash_proto::id::MemberId;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
+use ydash_proto::update::StateVector;
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::{encode, tag};
 
@@ -61,12 +63,23 @@ pub enum Pushed {
 pub enum Next {
     /// Frames, in order; acks come as messages of type 8.
     Batch,
+    /// What a session asked while much waited for it: everything is written, it can be answered.
+    Asked(MemberId, Question),
     /// A session that lagged: everything is written, it can be told the difference.
     Drained(MemberId),
     /// Say goodbye and end.
     Close(CloseCode, Duration),
     /// The socket is gone.
     Gone,
+}
+
+/// What may cost a long answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// SyncStep1, from one that has this.
+    State(StateVector),
+    /// Who is here.
+    Presence,
 }
 
 /// Something to write.
@@ -104,6 +117,13 @@ const STATES_ALWAYS: usize = 4;
 /// Bytes of what was [said](Outbox::say) that may wait: it is never dropped.
 const SAID_BYTES_MAX: usize = 256 << 10;
 
+/// With more on its way to a socket, its sessions' questions are answered later: answers are made when they can be written, so that a
+/// reader that does not read has at most one.
+const BUSY_BYTES: usize = 64 << 10;
+
+/// What waits is charged from this size on, with what is on its way.
+const CHARGED_BYTES: usize = 64 << 10;
+
 /// How many frames the writer takes at once.
 const BATCH_FRAMES: usize = 64;
 
@@ -116,6 +136,13 @@ struct Queue {
     rest: Option<Bytes>,
     frames: VecDeque<(MemberId, Frame)>,
     bytes: usize,
+    /// Of differences that wait: like states, they do not count as `bytes`, but they are charged.
+    difference_bytes: usize,
+    /// Of all frames that the writer has taken and not written yet; and those of them that are charged.
+    leaving_bytes: usize,
+    leaving_charged: usize,
+    lease: Option<Box<Lease>>,
+    asked: Vec<(MemberId, Question)>,
     saved: u32,
     refused: u32,
     lagging: Vec<MemberId>,
@@ -176,7 +203,7 @@ impl Queue {
             return !self.has_state(member);
         }
         let (mut count, mut sum) = (0, bytes);
-        for (owner, waiting) in self.frames.iter().filter(|(_, waiting)| waiting.kind == FrameKind::State) {
+        for (owner, waiting) in self.frames.iter().filter(|(_, waiting)| is_state(waiting)) {
             if *owner == member {
                 return false;
             }
@@ -187,22 +214,24 @@ impl Queue {
     }
 
     fn drop_frames(&mut self, member: MemberId, mut each: impl FnMut(&Frame)) {
-        let mut freed = 0;
+        let (mut freed, mut freed_differences) = (0, 0);
         self.frames.retain(|(owner, waiting)| {
             let drops = *owner == member;
             if drops {
                 each(waiting);
                 freed += weight(waiting);
+                freed_differences += difference(waiting);
             }
             !drops
         });
         self.bytes -= freed;
+        self.difference_bytes -= freed_differences;
         self.frames.shrink_to(BATCH_FRAMES);
     }
 
     /// Whether a state waits for `member`. A second one would say it all again, and states count for nothing in `bytes`.
     fn has_state(&self, member: MemberId) -> bool {
-        self.frames.iter().any(|(owner, waiting)| *owner == member && waiting.kind == FrameKind::State)
+        self.frames.iter().any(|(owner, waiting)| *owner == member && is_state(waiting))
     }
 }
 
@@ -213,6 +242,7 @@ const TOLD_BYTES: usize = 16 << 10;
 pub struct Outbox {
     queue: Mutex<Queue>,
     limits: OutboxLimits,
+    account: Account,
     metrics: Arc<Metrics>,
     /// Wakes the reader: it is to take a [`Call`].
     call: Notify,
@@ -230,11 +260,16 @@ pub enum Call {
 }
 
 impl Outbox {
-    /// An empty one in front of `socket`, which its writer shares.
+    /// An empty one in front of `socket`, which its writer shares. What waits is paid by `account`.
     #[must_use]
-    pub fn new(socket: Option<Arc<OwnedWriteHalf>>, limits: OutboxLimits, metrics: Arc<Metrics>) -> Outbox {
+    pub fn new(
+        socket: Option<Arc<OwnedWriteHalf>>,
+        limits: OutboxLimits,
+        account: Account,
+        metrics: Arc<Metrics>,
+    ) -> Outbox {
         let queue = Queue { socket, ..Queue::default() };
-        Outbox { queue: Mutex::new(queue), limits, metrics, call: Notify::new() }
+        Outbox { queue: Mutex::new(queue), limits, account, metrics, call: Notify::new() }
     }
 
     /// As [`Outbox::push`], but what is small goes straight to the socket if nothing waits: that spares a turn of the writer,
@@ -270,10 +305,11 @@ impl Outbox {
         }
         let fits = (queue.bytes + weight(frame) <= self.limits.bytes_max || queue.frames.len() < FRAMES_ALWAYS)
             && queue.frames.len() < self.limits.frames_max
-            && (frame.kind != FrameKind::State
-                || queue.has_room_for_state(member, frame.bytes.len(), self.limits.bytes_max));
+            && (!is_state(frame) || queue.has_room_for_state(member, frame.bytes.len(), self.limits.bytes_max))
+            && self.is_paid_for(&mut queue, frame);
         if fits {
             queue.bytes += weight(frame);
+            queue.difference_bytes += difference(frame);
             queue.frames.push_back((member, frame.clone()));
             self.tell(&mut queue);
             let waker = queue.waker.take();
@@ -289,6 +325,41 @@ impl Outbox {
         queue.lagging.push(member);
         wake(queue);
         Pushed::Overflowed(first_lost)
+    }
+
+    /// Whether there is memory for one more frame. Where there is none, its reader lags and gets one state that is shared: nothing is lost.
+    fn is_paid_for(&self, queue: &mut Queue, frame: &Frame) -> bool {
+        let bytes = queue.bytes + queue.difference_bytes + queue.leaving_charged + weight(frame) + difference(frame);
+        if bytes <= CHARGED_BYTES || weight(frame) + difference(frame) == 0 {
+            return true;
+        }
+        let lease = queue.lease.get_or_insert_with(|| self.account.lease(Memory::Outboxes));
+        if bytes <= lease.bytes() || lease.resize(bytes).is_ok() {
+            return true;
+        }
+        if frame.kind == FrameKind::Difference || queue.frames.len() >= FRAMES_ALWAYS {
+            return false;
+        }
+        lease.charge(bytes); // It is one of those without which no reader could catch up.
+        true
+    }
+
+    /// Keeps a question for later when much is on its way to the socket: the newest of each session, whose answer says what those before
+    /// it would. Gives it back when it can be answered at once.
+    #[must_use]
+    pub fn postpone(&self, member: MemberId, question: Question) -> Option<Question> {
+        let mut queue = self.lock();
+        let is_busy =
+            queue.bytes + queue.leaving_bytes > BUSY_BYTES || queue.frames.iter().any(|(_, frame)| is_long(frame));
+        if queue.is_closed || queue.close.is_some() || !is_busy {
+            return Some(question);
+        }
+        let is_alike = |(other, kept): &(MemberId, Question)| {
+            *other == member && core::mem::discriminant(kept) == core::mem::discriminant(&question)
+        };
+        queue.asked.retain(|kept| !is_alike(kept));
+        queue.asked.push((member, question));
+        None
     }
 
     /// Bytes and frames that wait.
@@ -317,7 +388,8 @@ impl Outbox {
     pub fn divide(&self) {
         let mut queue = self.lock();
         queue.frames = VecDeque::new();
-        (queue.bytes, queue.saved, queue.refused) = (0, 0, 0);
+        queue.asked = Vec::new();
+        (queue.bytes, queue.difference_bytes, queue.saved, queue.refused) = (0, 0, 0, 0);
         queue.lagging = Vec::new();
         queue.several = Some(Box::default());
         self.tell(&mut queue);
@@ -343,6 +415,7 @@ impl Outbox {
         queue.drop_frames(member, |_| ());
         self.tell(&mut queue);
         queue.lagging.retain(|other| *other != member);
+        queue.asked.retain(|(other, _)| *other != member);
         if let Some(several) = &mut queue.several {
             several.sessions.retain(|session| session.member != member);
             several.dismissed.retain(|(other, _)| *other != member);
@@ -462,6 +535,8 @@ impl Outbox {
     fn poll_next(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<Next> {
         let mut queue = self.lock();
         queue.waker = None;
+        // Whoever asks for more has written what it took before.
+        (queue.leaving_bytes, queue.leaving_charged) = (0, 0);
         if queue.is_closed {
             return Poll::Ready(Next::Gone);
         }
@@ -476,13 +551,18 @@ impl Outbox {
             batch.push(Item::Pong(payload));
         }
         let count = queue.frames.len().min(BATCH_FRAMES);
-        let mut written = 0;
+        let (mut written, mut differences, mut leaving) = (0, 0, 0);
         let Queue { saved, refused, frames, several, .. } = &mut *queue;
+        let mut leaves = |frame: &Frame| {
+            written += weight(frame);
+            differences += difference(frame);
+            leaving += frame.bytes.len();
+        };
         match several {
             None => {
                 put_acks(batch, None, saved, refused);
                 for (_, frame) in frames.drain(..count) {
-                    written += weight(&frame);
+                    leaves(&frame);
                     batch.push(Item::Frame(frame));
                 }
             }
@@ -493,7 +573,7 @@ impl Outbox {
                     put_acks(batch, Some(&session.address), &mut session.saved, &mut session.refused);
                 }
                 for (member, frame) in frames.drain(..count) {
-                    written += weight(&frame);
+                    leaves(&frame);
                     let Some(session) = several.session(member) else { continue };
                     session.questions += u64::from(frame.bytes.starts_with(&[tag::SYNC, tag::SYNC_STEP_1]));
                     batch.extend([Item::Behind(session.address.clone()), Item::Frame(frame)]);
@@ -501,7 +581,10 @@ impl Outbox {
             }
         }
         queue.bytes -= written;
+        queue.difference_bytes -= differences;
+        (queue.leaving_bytes, queue.leaving_charged) = (leaving, written + differences);
         self.tell(&mut queue);
+        self.settle(&mut queue);
         if !batch.is_empty() {
             return Poll::Ready(Next::Batch);
         }
@@ -511,12 +594,28 @@ impl Outbox {
         if let Some((code, after)) = queue.close {
             return Poll::Ready(Next::Close(code, after));
         }
+        if let Some((member, question)) = queue.asked.pop() {
+            if queue.asked.is_empty() {
+                queue.asked = Vec::new();
+            }
+            return Poll::Ready(Next::Asked(member, question));
+        }
         if !queue.lagging.is_empty() {
             // One by one: what follows an overflow needs an empty outbox.
             return Poll::Ready(Next::Drained(queue.lagging.remove(0)));
         }
         queue.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Gives back what is written.
+    fn settle(&self, queue: &mut Queue) {
+        let bytes = queue.bytes + queue.difference_bytes + queue.leaving_charged;
+        match &mut queue.lease {
+            Some(_) if bytes <= CHARGED_BYTES => queue.lease = None,
+            Some(lease) if bytes < lease.bytes() => lease.charge(bytes),
+            _ => {}
+        }
     }
 
     /// Keeps the gauge about right; right when nothing waits.
@@ -572,14 +671,27 @@ fn put_acks(batch: &mut Vec<Item>, address: Option<&Bytes>, saved: &mut u32, ref
 /// A state is shared by everybody who joins: it costs its reader nothing of its own.
 fn weight(frame: &Frame) -> usize {
     match frame.kind {
-        FrameKind::State => 0,
+        FrameKind::State | FrameKind::Difference => 0,
         FrameKind::Flush(_) | FrameKind::Notice | FrameKind::Stateless => frame.bytes.len(),
     }
 }
 
+/// What is charged beside.
+fn difference(frame: &Frame) -> usize {
+    if frame.kind == FrameKind::Difference { frame.bytes.len() } else { 0 }
+}
+
+fn is_state(frame: &Frame) -> bool {
+    matches!(frame.kind, FrameKind::State | FrameKind::Difference)
+}
+
+fn is_long(frame: &Frame) -> bool {
+    frame.bytes.len() > BUSY_BYTES
+}
+
 fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
-        FrameKind::State => 0,
+        FrameKind::State | FrameKind::Difference => 0,
         FrameKind::Flush(seq) => seq,
         FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
@@ -588,11 +700,17 @@ fn lost(frame: &Frame) -> FlushSeq {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
+    use std::net::IpAddr;
 
     const ALICE: MemberId = MemberId(1);
 
+    fn account(budget: usize) -> Account {
+        Ledger::new(budget, Arc::default()).account(IpAddr::from([192, 0, 2, 1]))
+    }
+
     fn outbox() -> Outbox {
-        Outbox::new(None, OutboxLimits { bytes_max: 100, frames_max: 8 }, Arc::default())
+        Outbox::new(None, OutboxLimits { bytes_max: 100, frames_max: 8 }, account(1 << 30), Arc::default())
     }
 
     fn flush(seq: FlushSeq, bytes: usize) -> Frame {
@@ -609,7 +727,7 @@ mod tests {
     async fn the_gauge_knows_what_waits() {
         let metrics = Arc::new(Metrics::new());
         let limits = OutboxLimits { bytes_max: 100 << 10, frames_max: 8 };
-        let outboxes = [(); 3].map(|()| Outbox::new(None, limits, Arc::clone(&metrics)));
+        let outboxes = [(); 3].map(|()| Outbox::new(None, limits, account(1 << 30), Arc::clone(&metrics)));
         outboxes.iter().for_each(|outbox| _ = outbox.push(ALICE, &flush(1, 20 << 10)));
         outboxes[0].push(ALICE, &flush(2, 1000));
         assert_eq!(metrics.outbox_bytes.get(), 60 << 10, "less than a step is not told");
@@ -757,7 +875,8 @@ mod tests {
 
     #[tokio::test]
     async fn states_of_many_documents_are_bounded() {
-        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
+        let outbox =
+            Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, account(1 << 30), Arc::default());
         outbox.divide();
         let state = Frame { bytes: Bytes::from(vec![0; 400]), kind: FrameKind::State };
         let mut taken = 0;
@@ -767,7 +886,8 @@ mod tests {
         }
         assert_eq!(taken, STATES_ALWAYS);
         let small = Frame { bytes: Bytes::from(vec![0; 4]), kind: FrameKind::State };
-        let outbox = Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, Arc::default());
+        let outbox =
+            Outbox::new(None, OutboxLimits { bytes_max: 1000, frames_max: 64 }, account(1 << 30), Arc::default());
         outbox.divide();
         for member in 1..=20 {
             outbox.enroll(MemberId(member), "x".into());
@@ -808,5 +928,66 @@ mod tests {
         outbox.push(ALICE, &stateless);
         outbox.push(ALICE, &flush(1, 1));
         assert_eq!(take(&outbox).await, (Next::Batch, vec![Item::Frame(flush(1, 1))]));
+    }
+
+    fn difference(bytes: usize) -> Frame {
+        Frame { bytes: Bytes::from(vec![0; bytes]), kind: FrameKind::Difference }
+    }
+
+    fn wide(account: &Account) -> Outbox {
+        Outbox::new(None, OutboxLimits { bytes_max: 1 << 20, frames_max: 64 }, account.clone(), Arc::default())
+    }
+
+    /// Sixty sockets that did not read once cost 34 MiB each, for 13 bytes that each sent.
+    #[tokio::test]
+    async fn a_difference_that_nobody_can_pay_for_gives_way_to_the_state_that_all_share() {
+        let ledger = Ledger::new(64 << 20, Arc::default());
+        let account = ledger.account(IpAddr::from([192, 0, 2, 1]));
+        let outboxes: Vec<Outbox> = (0..10).map(|_| wide(&account)).collect();
+        let pushed: Vec<Pushed> = outboxes.iter().map(|outbox| outbox.push(ALICE, &difference(10 << 20))).collect();
+        assert!(pushed[..4].iter().all(|pushed| *pushed == Pushed::Taken));
+        assert!(pushed[4..].iter().all(|pushed| *pushed == Pushed::Overflowed(0)));
+        assert!(ledger.used() <= 48 << 20);
+        assert_eq!(take(&outboxes[9]).await, (Next::Drained(ALICE), vec![]));
+        let state = Frame { bytes: Bytes::from(vec![0; 40 << 20]), kind: FrameKind::State };
+        assert_eq!(outboxes[9].push(ALICE, &state), Pushed::Taken);
+        // What was taken is charged until it is written.
+        assert_eq!(take(&outboxes[0]).await.0, Next::Batch);
+        assert!(ledger.used() >= 40 << 20);
+        outboxes[0].ping();
+        take(&outboxes[0]).await;
+        assert!(ledger.used() <= 30 << 20);
+        outboxes.iter().for_each(Outbox::abandon);
+        assert_eq!(ledger.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn questions_of_a_reader_that_does_not_read_wait_and_the_newest_is_answered() {
+        let outbox = outbox();
+        let question = |clock| Question::State([(1, clock)].into_iter().collect());
+        assert_eq!(outbox.postpone(ALICE, question(1)), Some(question(1)), "nothing waits");
+        outbox.push(ALICE, &Frame { bytes: Bytes::from(vec![0; 1 << 20]), kind: FrameKind::State });
+        assert_eq!(take(&outbox).await.0, Next::Batch);
+        for clock in 2..100 {
+            assert_eq!(outbox.postpone(ALICE, question(clock)), None, "a state is on its way");
+            assert_eq!(outbox.postpone(ALICE, Question::Presence), None);
+        }
+        assert_eq!(take(&outbox).await, (Next::Asked(ALICE, Question::Presence), vec![]));
+        assert_eq!(take(&outbox).await, (Next::Asked(ALICE, question(99)), vec![]));
+        assert_eq!(outbox.postpone(ALICE, Question::Presence), Some(Question::Presence));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_readers_of_one_address_leaves_memory_for_others() {
+        let ledger = Ledger::new(4 << 20, Arc::default());
+        let account = ledger.account(IpAddr::from([192, 0, 2, 1]));
+        let outboxes: Vec<Outbox> = (0..10).map(|_| wide(&account)).collect();
+        for seq in 1..20 {
+            for outbox in &outboxes {
+                let _ = outbox.push(ALICE, &flush(seq, 40 << 10)); // Taken, or its reader lags.
+            }
+        }
+        assert!(ledger.used() <= 3 << 20, "{}", ledger.used());
+        assert!(outboxes.iter().any(|outbox| outbox.waiting().0 == 0), "some lag");
     }
 }

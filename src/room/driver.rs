@@ -3,7 +3,7 @@
 //! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
 //! comes back as an input.
 
-use super::handle::{RoomView, ToRoom};
+use super::handle::{Large, RoomView, ToRoom};
 use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
@@ -215,6 +215,10 @@ impl Driver {
                 self.handle(now, Input::Left { member });
             }
             ToRoom::Input(input) => self.handle(now, input),
+            ToRoom::Large(large) => {
+                let Large { input, .. } = *large;
+                self.handle(now, input);
+            }
             ToRoom::Read { have, answer } => {
                 let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
                 let _ = answer.send(state); // Whoever asked may have gone.
@@ -542,6 +546,8 @@ impl Driver {
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
             Report::Limit(LimitReached::DocumentBytes | LimitReached::DeletedBytes) => Refusal::DocumentTooLarge,
+            Report::Limit(LimitReached::MessageBytes) => Refusal::FrameTooLarge,
+            Report::Limit(LimitReached::Memory) => Refusal::Memory,
             Report::Limit(LimitReached::Content) => Refusal::MalformedUpdate,
             Report::Limit(_) => Refusal::DocumentLimit,
         };

@@ -1,10 +1,11 @@
 //! The way to a room: whoever holds a [`RoomHandle`] keeps the room in memory.
 
+use crate::ledger::{CHARGED_BYTES_MIN, Lease};
 use crate::outbox::Outbox;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use ydash_proto::access::Identity;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
@@ -18,6 +19,8 @@ pub(super) enum ToRoom {
         outbox: Arc<Outbox>,
     },
     Input(Input),
+    /// An input with what it takes up until it is taken.
+    Large(Box<Large>),
     Read {
         have: StateVector,
         answer: oneshot::Sender<Bytes>,
@@ -36,6 +39,34 @@ pub(super) enum ToRoom {
     Leave,
     /// The node drains: flush, save, snapshot, and send everybody elsewhere.
     Drain,
+}
+
+/// A large input: its bytes count until the room has it.
+pub(super) struct Large {
+    pub(super) input: Input,
+    _lease: Option<Box<Lease>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// KiB that wait for one room; beyond, its peers' sockets are not read. A single input may be larger.
+const INBOX_KIB: usize = 8 << 10;
+/// Smaller inputs are bounded well enough by their number.
+const LARGE_INPUT: usize = CHARGED_BYTES_MIN;
+
+/// Bytes for [`Shared::inbox_bytes`].
+pub(super) fn inbox_bytes() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(INBOX_KIB))
+}
+
+fn weight(input: &Input) -> usize {
+    match input {
+        Input::Update { update, .. } | Input::Answer { update, .. } | Input::Write { update, .. } => {
+            update.update.len()
+        }
+        Input::Awareness { body, .. } => body.len(),
+        Input::Stateless { payload, .. } => payload.len(),
+        _ => 0,
+    }
 }
 
 /// A live room as an operator sees it. Counters begin with the room.
@@ -85,6 +116,8 @@ pub enum WriteError {
 pub(super) struct Shared {
     pub(super) id: DashboardId,
     pub(super) inbox: mpsc::Sender<ToRoom>,
+    /// What large inputs take up.
+    pub(super) inbox_bytes: Arc<Semaphore>,
     /// As of the room's last turn.
     pub(super) document_bytes: Arc<AtomicUsize>,
 }
@@ -99,7 +132,7 @@ impl core::fmt::Debug for ToRoom {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             ToRoom::Join { .. } => "Join",
-            ToRoom::Input(_) => "Input",
+            ToRoom::Input(_) | ToRoom::Large(_) => "Input",
             ToRoom::Read { .. } => "Read",
             ToRoom::Write { .. } => "Write",
             ToRoom::Look { .. } => "Look",
@@ -135,7 +168,27 @@ impl RoomHandle {
     /// # Errors
     /// [`Ended`] – end the session; its client comes back.
     pub async fn input(&self, input: Input) -> Result<(), Ended> {
-        self.send(ToRoom::Input(input)).await
+        self.deliver(input, None).await
+    }
+
+    /// As [`RoomHandle::input`], with the lease for what it takes up until the room has it.
+    ///
+    /// # Errors
+    /// [`Ended`] – likewise.
+    pub async fn deliver(&self, input: Input, lease: Option<Box<Lease>>) -> Result<(), Ended> {
+        let bytes = weight(&input);
+        if bytes <= LARGE_INPUT {
+            return self.send(ToRoom::Input(input)).await;
+        }
+        let place = self.place_for(bytes).await?;
+        self.send(ToRoom::Large(Box::new(Large { input, _lease: lease, _place: Some(place) }))).await
+    }
+
+    /// Waits until there is place for so many bytes in the inbox.
+    async fn place_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Ended> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10).min(INBOX_KIB)).expect("an inbox is smaller");
+        // A room that ends gives back what it held, and refuses what comes.
+        Arc::clone(&self.shared.inbox_bytes).acquire_many_owned(kib).await.map_err(|_| Ended)
     }
 
     /// Ends a session.

@@ -6,7 +6,7 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, scan_trusted};
-use super::handle::{RoomHandle, RoomView, Shared, ToRoom};
+use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
 use crate::reading::Readers;
@@ -331,7 +331,9 @@ impl Registry {
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
         let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
         let document_bytes = driver.document_bytes();
-        let handle = RoomHandle { shared: Arc::new(Shared { id: id.clone(), inbox, document_bytes }) };
+        let handle = RoomHandle {
+            shared: Arc::new(Shared { id: id.clone(), inbox, inbox_bytes: inbox_bytes(), document_bytes }),
+        };
         let span = info_span!("room", dashboard = %id);
         let guard = Arc::clone(context);
         let ended = id.clone();

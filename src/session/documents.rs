@@ -8,8 +8,9 @@ use super::questions::Questions;
 use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Admitted, Crowded, Place, Sessions};
-use crate::metrics::Refusal;
-use crate::outbox::{Outbox, REFUSAL_HOLD};
+use crate::ledger::{Account, CHARGED_BYTES_MIN, Lease};
+use crate::metrics::{Memory, Refusal};
+use crate::outbox::{Outbox, Question, REFUSAL_HOLD};
 use crate::room::{OpenError, RoomHandle};
 use bytes::Bytes;
 use core::pin::Pin;
@@ -19,7 +20,6 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tracing::debug;
@@ -166,6 +166,21 @@ impl Talk for Documents {
         Ok(Taken::Yes)
     }
 
+    async fn passed_over(&mut self, _: &mut Reader<'_>, head: &Bytes) -> Result<(), End> {
+        let Some((address, is_answer)) = hocuspocus::edited(head) else { return Ok(()) };
+        let Some(Document { phase: Phase::Live(live), .. }) = self.documents.get_mut(address.as_bytes()) else {
+            return Ok(());
+        };
+        let (member, acks) = (
+            live.member,
+            match is_answer {
+                true => u32::from(live.turns.client_answered(self.outbox.questions(live.member))),
+                false => 1,
+            },
+        );
+        live.room.input(Input::TooLarge { member, acks }).await.map_err(|_| End::with(CloseCode::Internal))
+    }
+
     async fn wait(&mut self) -> Happened {
         // Both are cancel-safe: what was opened stays in its handle, the timer keeps its deadline.
         tokio::select! {
@@ -214,7 +229,7 @@ impl Documents {
             documents: HashMap::new(),
             opening: FuturesUnordered::new(),
             attempts: 0,
-            waiting: Waiting::new(&sessions),
+            waiting: Waiting::new(&sessions, address),
             opens: TokenBucket::new(u32::try_from(burst).unwrap_or(u32::MAX), OPENS_PER_SECOND, Timestamp(0)),
             own_place: Arc::default(),
             began: now,
@@ -525,13 +540,16 @@ impl Documents {
             }
             ClientMessage::Common(Message::Awareness(body)) => reader.read_awareness(body, member)?,
             ClientMessage::Common(Message::SyncStep1(have)) => {
-                let question = reader.read_question(have.clone(), member).await?;
+                let question = reader.read_question(have.clone()).await?;
                 if !reader.may_ask(&mut live.questions, &live.room, &have) {
                     self.reschedule();
                     return Ok(());
                 }
                 live.asks();
-                question
+                match self.outbox.postpone(member, Question::State(question)) {
+                    Some(Question::State(have)) => Input::SyncStep1 { member, have },
+                    _ => return Ok(()),
+                }
             }
             ClientMessage::Common(Message::SyncStep2(update)) => {
                 let update = reader.scan(update, None).await?;
@@ -558,7 +576,7 @@ impl Documents {
             | ClientMessage::Close
             | ClientMessage::Ignored(_) => return Ok(()),
         };
-        live.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
+        live.room.deliver(input, reader.paid()).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
     /// The client may not, or not any longer.
@@ -644,9 +662,12 @@ impl Documents {
                     return Err(End::Close(CloseCode::Reset, hold));
                 }
                 if let Some(have) = live.questions.due(reader.now(), &live.room) {
-                    let question = reader.read_question(have, live.member).await?;
+                    let have = reader.read_question(have).await?;
                     live.asks();
-                    live.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))?;
+                    live.room
+                        .input(Input::SyncStep1 { member: live.member, have })
+                        .await
+                        .map_err(|_| End::with(CloseCode::Internal))?;
                 }
                 if live.introduce_at.take_if(|at| now >= *at).is_some() {
                     let introduced = live.room.input(Input::QueryAwareness { member: live.member }).await;
@@ -675,46 +696,47 @@ impl Documents {
     }
 }
 
-/// Bytes of early messages on one socket, counted with those on all others of the process.
+/// Bytes of early messages on one socket. They cost no token, so those of one address leave place for others'.
 struct Waiting {
     bytes: usize,
     bytes_max: usize,
-    sessions: Arc<Sessions>,
+    account: Account,
+    lease: Option<Box<Lease>>,
 }
 
-/// How many sockets' worth of early messages may wait in the whole process: they cost no token.
-const WAITING_SOCKETS_MAX: usize = 64;
-
 impl Waiting {
-    fn new(sessions: &Arc<Sessions>) -> Waiting {
+    fn new(sessions: &Sessions, address: IpAddr) -> Waiting {
         let bytes_max = sessions.config.limits.pending_bytes_max;
-        Waiting { bytes: 0, bytes_max, sessions: Arc::clone(sessions) }
+        Waiting { bytes: 0, bytes_max, account: sessions.ledger.account(address), lease: None }
     }
 
     fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    fn fits(&self, frame: &Bytes) -> bool {
-        let more = frame.len() + WAITING_OVERHEAD;
-        let everywhere = self.sessions.waiting_bytes.load(Ordering::Relaxed);
-        self.bytes + more <= self.bytes_max && everywhere + more <= self.bytes_max.saturating_mul(WAITING_SOCKETS_MAX)
+    /// Makes place for one more; says whether there is.
+    fn fits(&mut self, frame: &Bytes) -> bool {
+        let bytes = self.bytes + frame.len() + WAITING_OVERHEAD;
+        if bytes > self.bytes_max {
+            return false;
+        }
+        bytes <= CHARGED_BYTES_MIN
+            || self.lease.get_or_insert_with(|| self.account.lease(Memory::Pending)).resize(bytes).is_ok()
     }
 
     fn more(&mut self, frame: &Bytes) {
         self.bytes += frame.len() + WAITING_OVERHEAD;
-        self.sessions.waiting_bytes.fetch_add(frame.len() + WAITING_OVERHEAD, Ordering::Relaxed);
+        if self.bytes > CHARGED_BYTES_MIN {
+            self.lease.get_or_insert_with(|| self.account.lease(Memory::Pending)).charge(self.bytes);
+        }
     }
 
     fn less(&mut self, frame: &Bytes) {
         self.bytes -= frame.len() + WAITING_OVERHEAD;
-        self.sessions.waiting_bytes.fetch_sub(frame.len() + WAITING_OVERHEAD, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.sessions.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        match &mut self.lease {
+            Some(lease) if self.bytes > CHARGED_BYTES_MIN => lease.charge(self.bytes),
+            _ => self.lease = None,
+        }
     }
 }
 

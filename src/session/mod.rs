@@ -14,6 +14,7 @@ mod reader;
 mod rooms;
 mod writer;
 
+use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
 use crate::room::{OpenError, Registry, RoomHandle};
@@ -25,7 +26,7 @@ use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -157,8 +158,7 @@ pub struct Sessions {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     next_member: AtomicU64,
-    /// Messages that wait for tokens or documents, on all sockets.
-    waiting_bytes: AtomicUsize,
+    ledger: Arc<Ledger>,
     deflated: Arc<DeflatedStates>,
 }
 
@@ -171,6 +171,7 @@ impl Sessions {
         config: SessionsConfig,
         registry: Registry,
         doorkeeper: Arc<dyn Doorkeeper>,
+        ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
         first_member: u64,
@@ -183,7 +184,7 @@ impl Sessions {
             metrics,
             tracker,
             next_member: AtomicU64::new(first_member),
-            waiting_bytes: AtomicUsize::new(0),
+            ledger,
             deflated: Arc::new(DeflatedStates::new(compress_bytes_max)),
         }
     }
@@ -209,7 +210,8 @@ impl Sessions {
         };
         let (mut read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
-        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&write_half)), limits, Arc::clone(&self.metrics)));
+        let (socket, account) = (Some(Arc::clone(&write_half)), self.ledger.account(address));
+        let outbox = Arc::new(Outbox::new(socket, limits, account, Arc::clone(&self.metrics)));
         let rooms = Arc::new(Rooms::default());
         async move {
             let entered = match entrance {
@@ -240,7 +242,7 @@ impl Sessions {
                 metrics: Arc::clone(&self.metrics),
             };
             let writing = self.tracker.spawn(writer.run().in_current_span());
-            let mut reader = Reader::new(&self.config, Arc::clone(&outbox), Arc::clone(&self.metrics), deflate);
+            let mut reader = Reader::new(&self, address, Arc::clone(&outbox), deflate);
             let io = &mut read_half;
             let greeting = match entered {
                 Ok(Some(room)) => {

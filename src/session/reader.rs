@@ -2,11 +2,12 @@
 //!
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
-use super::SessionsConfig;
 use super::questions::Questions;
+use super::{Sessions, SessionsConfig};
 use crate::compress;
-use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Call, Calls, Outbox, REFUSAL_HOLD, hold};
+use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
+use crate::metrics::{Memory, Metrics, Refusal};
+use crate::outbox::{Call, Calls, Outbox, Question, REFUSAL_HOLD, hold};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -15,13 +16,14 @@ use core::task::{Poll, ready};
 use core::time::Duration;
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use ydash_proto::id::MemberId;
-use ydash_proto::rate::TokenBucket;
+use ydash_proto::rate::{Pace, TokenBucket};
 use ydash_proto::room::{Input, Scanned};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, StateVector};
@@ -35,6 +37,13 @@ const READ_BYTES: usize = 64 << 10;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to answer a close. A drain waits for it, too.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a message may wait for memory before its sender has to begin anew.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
+/// What a message may inflate to before that is paid for, and by how much more each further attempt may take.
+const INFLATED_FIRST: usize = 64 << 10;
+const INFLATED_STEP: usize = 16;
+/// How much of a message that is too long is looked at: what it is, and about which document.
+const HEAD_BYTES: usize = 1 << 10;
 /// A message beyond this is scanned on a thread that may take its time.
 const LARGE_MESSAGE: usize = 128 << 10;
 
@@ -77,6 +86,9 @@ pub(super) trait Talk {
     /// Takes one binary message. It waits for rooms alone: what takes longer is for [`Talk::wait`].
     async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<Taken, End>;
 
+    /// A message was longer than one may be, and is lost but for its beginning.
+    async fn passed_over(&mut self, reader: &mut Reader<'_>, head: &Bytes) -> Result<(), End>;
+
     /// Waits for something beside the socket. Cancel-safe.
     async fn wait(&mut self) -> Self::Event;
 
@@ -112,9 +124,15 @@ impl Talk for OneDocument<'_> {
             return Err(End::Greeted(message));
         }
         if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
-            self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))?;
+            self.room.deliver(input, reader.paid()).await.map_err(|_| End::with(CloseCode::Internal))?;
         }
         Ok(Taken::Yes)
+    }
+
+    async fn passed_over(&mut self, _: &mut Reader<'_>, head: &Bytes) -> Result<(), End> {
+        let wants_ack = wire::is_update(head);
+        let input = Input::TooLarge { member: self.member, acks: u32::from(wants_ack) };
+        self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
     async fn wait(&mut self) {
@@ -127,7 +145,8 @@ impl Talk for OneDocument<'_> {
 
     async fn attend(&mut self, reader: &mut Reader<'_>, (): ()) -> Result<(), End> {
         let Some(have) = self.questions.due(reader.now(), self.room) else { return Ok(()) };
-        let question = reader.read_question(have, self.member).await?;
+        let have = reader.read_question(have).await?;
+        let Some(question) = reader.put_question(self.member, have) else { return Ok(()) };
         self.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
@@ -156,6 +175,10 @@ impl Talk for Refused {
         })
     }
 
+    async fn passed_over(&mut self, _: &mut Reader<'_>, _: &Bytes) -> Result<(), End> {
+        Err(End::Close(self.code, REFUSAL_HOLD))
+    }
+
     async fn wait(&mut self) {
         sleep_until(self.patience).await;
     }
@@ -175,6 +198,11 @@ pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
+    account: Account,
+    /// Set while a large message arrives.
+    arriving: Option<Box<Arriving>>,
+    /// What the message that arrived last takes up, until somebody has it.
+    paid: Option<Box<Lease>>,
     /// What was read together with a greeting and is not taken yet.
     backlog: Vec<Event>,
     decoder: Decoder,
@@ -186,23 +214,28 @@ pub(super) struct Reader<'a> {
     unknown_logged: bool,
 }
 
+/// A large message on its way in.
+struct Arriving {
+    lease: Box<Lease>,
+    pace: Pace,
+}
+
 impl<'a> Reader<'a> {
-    pub(super) fn new(
-        config: &'a SessionsConfig,
-        outbox: Arc<Outbox>,
-        metrics: Arc<Metrics>,
-        deflate: bool,
-    ) -> Reader<'a> {
+    pub(super) fn new(sessions: &'a Sessions, address: IpAddr, outbox: Arc<Outbox>, deflate: bool) -> Reader<'a> {
         let now = Instant::now();
+        let config = &sessions.config;
         let rates = config.rates;
         Reader {
             config,
             outbox,
-            metrics,
+            metrics: Arc::clone(&sessions.metrics),
+            account: sessions.ledger.account(address),
+            arriving: None,
+            paid: None,
             backlog: Vec::new(),
             decoder: Decoder::new(Options {
                 role: Role::Server,
-                message_bytes_max: config.limits.frame_bytes_max,
+                message_bytes_max: config.limits.message_bytes_max(),
                 deflate,
             }),
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
@@ -258,7 +291,7 @@ impl<'a> Reader<'a> {
         let outbox = Arc::clone(&self.outbox);
         let drained = async {
             loop {
-                if !matches!(read(io, |_| ()).await, Ok(Some(()))) {
+                if !matches!(read(io, READ_BYTES, |_| ()).await, Ok(Some(()))) {
                     return;
                 }
             }
@@ -298,16 +331,23 @@ impl<'a> Reader<'a> {
         let patience = sleep_until(self.heard_at + self.config.idle_timeout / 2);
         tokio::pin!(patience);
         loop {
-            // Somebody asked whether the peer lives.
+            self.make_place(talk, calls).await?;
+            // Somebody asked whether the peer lives, or a large message arrives.
             if let Some(deadline) = self.deadline
                 && deadline != patience.deadline()
             {
                 patience.as_mut().reset(deadline);
             }
+            if let Some(due_at) = self.arrival_due_at()
+                && due_at < patience.deadline()
+            {
+                patience.as_mut().reset(due_at);
+            }
+            let bytes_max = self.read_bytes_max();
             let mut events = Vec::new();
             // All cancel-safe; what was read is in `events`.
             let decoded = tokio::select! {
-                decoded = read(io, |bytes| self.decode(bytes, &mut events)) => match decoded {
+                decoded = read(io, bytes_max, |bytes| self.decode(bytes, &mut events)) => match decoded {
                     Ok(Some(decoded)) => decoded,
                     Ok(None) | Err(_) => return Err(End::Gone),
                 },
@@ -335,11 +375,74 @@ impl<'a> Reader<'a> {
             }
             decoded?;
             // However long that took: what was not read meanwhile was not kept silent by the peer.
-            self.heard_at = Instant::now();
+            let was_read_at = core::mem::replace(&mut self.heard_at, Instant::now());
+            if let Some(arriving) = &mut self.arriving {
+                arriving.pace.excuse(self.heard_at - was_read_at);
+            }
             if let Some(deadline) = &mut self.deadline {
                 *deadline = self.heard_at + PROBE_TIMEOUT;
             }
         }
+    }
+
+    /// Pays for what the next read may bring of a message that is arriving, or waits until there is memory.
+    async fn make_place<T: Talk>(&mut self, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let bytes = self.decoder.buffered_bytes_after(READ_BYTES);
+        if bytes <= CHARGED_BYTES_MIN {
+            return Ok(());
+        }
+        let (now, arrived) = (self.now(), self.decoder.arrived_bytes());
+        let arriving = self.arriving.get_or_insert_with(|| {
+            Box::new(Arriving { lease: self.account.lease(Memory::Messages), pace: Pace::new(now, arrived) })
+        });
+        if arriving.lease.resize(bytes).is_ok() {
+            return Ok(());
+        }
+        arriving.lease.charge(self.decoder.buffered_bytes());
+        let began = Instant::now();
+        let mut lease = core::mem::replace(&mut arriving.lease, self.account.lease(Memory::Messages));
+        Box::pin(self.wait_for_memory(&mut lease, bytes, talk, calls)).await?;
+        if let Some(arriving) = &mut self.arriving {
+            arriving.lease = lease;
+            arriving.pace.excuse(began.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Has `lease` be one of so many bytes, as soon as that can be.
+    async fn wait_for_memory<T: Talk>(
+        &mut self,
+        lease: &mut Lease,
+        bytes: usize,
+        talk: &mut T,
+        calls: &mut Calls<'_>,
+    ) -> Result<(), End> {
+        let until = Instant::now() + MEMORY_PATIENCE;
+        while let Err(failure) = lease.resize(bytes) {
+            if Instant::now() >= until {
+                debug!(%failure, bytes, "no memory for a message");
+                self.count(Refusal::Memory);
+                return Err(End::Close(CloseCode::Memory, REFUSAL_HOLD));
+            }
+            self.pause(Some(ASK_AGAIN), talk, calls).await?;
+        }
+        Ok(())
+    }
+
+    /// How much one read may take. What a first read brings is not paid for, so it is little while memory is short.
+    fn read_bytes_max(&self) -> usize {
+        if self.arriving.is_none() && self.account.is_tight() { CHARGED_BYTES_MIN } else { READ_BYTES }
+    }
+
+    /// When the next part of a large message has to be there.
+    fn arrival_due_at(&self) -> Option<Instant> {
+        let due_at = self.arriving.as_ref()?.pace.due_at();
+        Some(self.started + Duration::from_millis(due_at.0))
+    }
+
+    /// What the message at hand takes up: whoever takes the message keeps this with it.
+    pub(super) fn paid(&mut self) -> Option<Box<Lease>> {
+        self.paid.take()
     }
 
     /// Does what somebody else than the peer wants.
@@ -375,6 +478,10 @@ impl<'a> Reader<'a> {
     /// Pings a silent socket halfway, and gives it up at the end of its patience. Returns when to look again.
     fn look_at_the_time(&mut self) -> Result<Instant, End> {
         let now = Instant::now();
+        let (at, arrived) = (self.now(), self.decoder.arrived_bytes());
+        if self.arriving.as_mut().is_some_and(|arriving| !arriving.pace.holds(at, arrived)) {
+            return Err(self.refuse(Refusal::Slow, CloseCode::Slow));
+        }
         let idle = self.config.idle_timeout;
         if self.deadline.is_some_and(|deadline| now >= deadline) || now >= self.heard_at + idle {
             self.metrics.refusals.inc(Refusal::Idle);
@@ -391,7 +498,15 @@ impl<'a> Reader<'a> {
     fn decode(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), End> {
         loop {
             match self.decoder.decode(&mut bytes) {
-                Ok(Some(event)) => events.push(event),
+                Ok(Some(event)) => {
+                    if matches!(event, Event::Message { .. } | Event::Oversized { .. })
+                        && let Some(arriving) = self.arriving.take()
+                    {
+                        // The first message that comes out of a read is the one that was arriving.
+                        self.paid = Some(arriving.lease);
+                    }
+                    events.push(event);
+                }
                 Ok(None) => return Ok(()),
                 Err(failure) => {
                     debug!(%failure, "websocket refused");
@@ -420,10 +535,15 @@ impl<'a> Reader<'a> {
     }
 
     async fn take<T: Talk>(&mut self, event: Event, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let mut paid = self.paid.take().filter(|_| matches!(event, Event::Message { .. }));
         let (payload, compressed) = match event {
             Event::Message { kind: MessageKind::Binary, payload, compressed } => (payload, compressed),
             Event::Message { kind: MessageKind::Text, .. } => {
                 return Err(self.refuse(Refusal::TextFrame, CloseCode::TextFrame));
+            }
+            Event::Oversized { head, compressed, bytes } => {
+                self.throttle(bytes, talk, calls).await?;
+                return self.pass_over(&head, compressed, talk).await;
             }
             Event::Ping(payload) => {
                 self.throttle(payload.len(), talk, calls).await?;
@@ -435,17 +555,23 @@ impl<'a> Reader<'a> {
         };
         self.metrics.frames_received.inc();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
+        if payload.len() > CHARGED_BYTES_MIN {
+            paid.get_or_insert_with(|| self.account.lease(Memory::Messages)).charge(payload.len());
+        }
         self.throttle(payload.len(), talk, calls).await?;
         let frame = if compressed {
             let wire_bytes = payload.len();
-            let inflated = self.inflate(payload).await?;
+            let Some(inflated) = self.inflate(payload, &mut paid, talk, calls).await? else { return Ok(()) };
             // What comes out is what has to be worked on.
             self.throttle_bytes(inflated.len().saturating_sub(wire_bytes), talk, calls).await?;
             inflated
         } else {
             payload
         };
-        self.hand_over(frame, talk, calls).await
+        self.paid = paid;
+        let taken = self.hand_over(frame, talk, calls).await;
+        self.paid = None;
+        taken
     }
 
     async fn hand_over<T: Talk>(&mut self, frame: Bytes, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
@@ -455,6 +581,16 @@ impl<'a> Reader<'a> {
             frame = again;
         }
         Ok(())
+    }
+
+    /// A message was longer than one may be. Its sender is told, and stays: who is closed for it comes back and sends it again, for ever.
+    async fn pass_over<T: Talk>(&mut self, head: &Bytes, compressed: bool, talk: &mut T) -> Result<(), End> {
+        self.count(Refusal::FrameTooLarge);
+        if compressed {
+            let head = compress::inflate_beginning(head, HEAD_BYTES).into();
+            return talk.passed_over(self, &head).await;
+        }
+        talk.passed_over(self, head).await
     }
 
     /// Waits until the session's rate allows one more message of so many bytes.
@@ -487,24 +623,48 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn inflate(&mut self, payload: Bytes) -> Result<Bytes, End> {
-        let max = self.config.limits.frame_bytes_max;
-        let inflated = if payload.len() > LARGE_MESSAGE / 8 {
-            tokio::task::spawn_blocking(move || compress::inflate_bounded(&payload, max))
-                .await
-                .map_err(|_| End::with(CloseCode::Internal))?
-        } else {
-            compress::inflate_bounded(&payload, max)
-        };
-        inflated.map(Bytes::from).map_err(|failure| {
-            debug!(%failure, "message does not inflate");
-            match failure {
-                compress::InflateError::TooLarge { .. } => {
-                    self.refuse(Refusal::FrameTooLarge, CloseCode::MessageTooBig)
+    /// Inflates a message, step by step, so that what comes out is paid for before it is there.
+    async fn inflate<T: Talk>(
+        &mut self,
+        payload: Bytes,
+        paid: &mut Option<Box<Lease>>,
+        talk: &mut T,
+        calls: &mut Calls<'_>,
+    ) -> Result<Option<Bytes>, End> {
+        let limit = self.config.limits.message_bytes_max();
+        let mut max = limit.min(INFLATED_FIRST.max(payload.len()));
+        loop {
+            let inflated = if payload.len() > LARGE_MESSAGE / 8 {
+                let payload = payload.clone();
+                tokio::task::spawn_blocking(move || compress::inflate_bounded(&payload, max))
+                    .await
+                    .map_err(|_| End::with(CloseCode::Internal))?
+            } else {
+                compress::inflate_bounded(&payload, max)
+            };
+            match inflated {
+                Ok(inflated) => {
+                    if let Some(paid) = paid {
+                        paid.charge(payload.len().max(inflated.capacity()));
+                    }
+                    return Ok(Some(inflated.into()));
                 }
-                _ => self.refuse(Refusal::GarbageFrame, CloseCode::BadPayload),
+                Err(compress::InflateError::TooLarge { .. }) if max < limit => {
+                    max = limit.min(max.saturating_mul(INFLATED_STEP));
+                    let lease = paid.get_or_insert_with(|| self.account.lease(Memory::Messages));
+                    Box::pin(self.wait_for_memory(lease, payload.len() + max, talk, calls)).await?;
+                }
+                Err(failure) => {
+                    debug!(%failure, "message does not inflate");
+                    if let compress::InflateError::TooLarge { .. } = failure {
+                        let head = payload.slice(..payload.len().min(HEAD_BYTES));
+                        self.pass_over(&head, true, talk).await?;
+                        return Ok(None);
+                    }
+                    return Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadPayload));
+                }
             }
-        })
+        }
     }
 
     /// Turns a message of the y-websocket dialect into what the room is told; `None` when that is nothing.
@@ -517,8 +677,11 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Input>, End> {
         match wire::decode(&frame) {
             Ok(Message::SyncStep1(have)) => {
-                let question = self.read_question(have.clone(), member).await?;
-                Ok(self.may_ask(questions, room, &have).then_some(question))
+                let asked = self.read_question(have.clone()).await?;
+                match self.may_ask(questions, room, &have) {
+                    true => Ok(self.put_question(member, asked)),
+                    false => Ok(None),
+                }
             }
             Ok(Message::SyncStep2(update)) => {
                 let update = self.scan(update, None).await?;
@@ -529,7 +692,10 @@ impl<'a> Reader<'a> {
                 Ok(Some(Input::Update { member, update }))
             }
             Ok(Message::Awareness(body)) => self.read_awareness(body, member).map(Some),
-            Ok(Message::QueryAwareness) => Ok(Some(Input::QueryAwareness { member })),
+            Ok(Message::QueryAwareness) => {
+                let now = self.outbox.postpone(member, Question::Presence).is_some();
+                Ok(now.then_some(Input::QueryAwareness { member }))
+            }
             // Stock clients send none; `decode` hands out the last three from servers only.
             Ok(
                 Message::Auth(_)
@@ -565,8 +731,16 @@ impl<'a> Reader<'a> {
         may
     }
 
-    /// A SyncStep1.
-    pub(super) async fn read_question(&mut self, have: Bytes, member: MemberId) -> Result<Input, End> {
+    /// What a room is asked, unless that has to wait for the socket.
+    fn put_question(&self, member: MemberId, have: StateVector) -> Option<Input> {
+        match self.outbox.postpone(member, Question::State(have)) {
+            Some(Question::State(have)) => Some(Input::SyncStep1 { member, have }),
+            _ => None,
+        }
+    }
+
+    /// What a SyncStep1 says that its sender has.
+    pub(super) async fn read_question(&mut self, have: Bytes) -> Result<StateVector, End> {
         let limits = &self.config.limits;
         let decoded = if have.len() > LARGE_MESSAGE {
             let limits = limits.clone();
@@ -576,13 +750,10 @@ impl<'a> Reader<'a> {
         } else {
             StateVector::decode(&have, limits)
         };
-        match decoded {
-            Ok(have) => Ok(Input::SyncStep1 { member, have }),
-            Err(failure) => {
-                debug!(%failure, "state vector refused");
-                Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
-            }
-        }
+        decoded.map_err(|failure| {
+            debug!(%failure, "state vector refused");
+            self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame)
+        })
     }
 
     /// Awareness entries.
@@ -637,10 +808,10 @@ fn elapsed(started: Instant) -> Timestamp {
 }
 
 /// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.
-async fn read<T>(io: &mut OwnedReadHalf, mut take: impl FnMut(&[u8]) -> T) -> io::Result<Option<T>> {
+async fn read<T>(io: &mut OwnedReadHalf, bytes_max: usize, mut take: impl FnMut(&[u8]) -> T) -> io::Result<Option<T>> {
     poll_fn(|cx| {
         BUFFER.with_borrow_mut(|buffer| {
-            let mut read = ReadBuf::new(buffer);
+            let mut read = ReadBuf::new(&mut buffer[..bytes_max]);
             // Not `try_read`, which would have to fail once more before the socket counts as empty.
             ready!(Pin::new(&mut *io).poll_read(cx, &mut read))?;
             Poll::Ready(Ok((!read.filled().is_empty()).then(|| take(read.filled()))))

@@ -7,7 +7,7 @@
 use super::deflate::{DeflatedStates, stored};
 use super::rooms::Rooms;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Item, Next, Outbox, small};
+use crate::outbox::{Item, Next, Outbox, Question, small};
 use bytes::Bytes;
 use core::time::Duration;
 use std::io::{self, IoSlice};
@@ -85,6 +85,16 @@ impl Writer {
                         }
                     }
                 }
+                Next::Asked(member, question) => {
+                    let Some(room) = self.rooms.of(member) else { continue };
+                    let input = match question {
+                        Question::State(have) => Input::SyncStep1 { member, have },
+                        Question::Presence => Input::QueryAwareness { member },
+                    };
+                    if room.input(input).await.is_err() {
+                        self.outbox.dismiss(member, CloseCode::Internal);
+                    }
+                }
                 Next::Drained(member) => {
                     let Some(room) = self.rooms.of(member) else { continue };
                     if room.input(Input::Drained { member }).await.is_err() {
@@ -118,7 +128,9 @@ impl Writer {
                 Item::Frame(frame) => {
                     let address = core::mem::take(&mut address);
                     let deflated = match &self.deflated {
-                        Some(states) if frame.kind == FrameKind::State => states.of(&frame.bytes, &address).await,
+                        Some(states) if matches!(frame.kind, FrameKind::State | FrameKind::Difference) => {
+                            states.of(&frame.bytes, &address).await
+                        }
                         _ => None,
                     };
                     parts.push(match deflated {
@@ -200,8 +212,10 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
     use crate::outbox::{OutboxLimits, Pushed};
     use std::io::Read;
+    use std::net::IpAddr;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
     use ydash_proto::id::MemberId;
@@ -218,7 +232,8 @@ mod tests {
         let (_, near) = listener.accept().await.unwrap().0.into_split();
         let io = Arc::new(near);
         let metrics = Arc::new(Metrics::new());
-        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&io)), LIMITS, Arc::clone(&metrics)));
+        let account = Ledger::new(1 << 30, Arc::clone(&metrics)).account(IpAddr::from([192, 0, 2, 1]));
+        let outbox = Arc::new(Outbox::new(Some(Arc::clone(&io)), LIMITS, account, Arc::clone(&metrics)));
         let writer = Writer {
             io,
             outbox: Arc::clone(&outbox),

@@ -154,9 +154,21 @@ fn other_than_loopback_needs_insecure() {
 
 #[test]
 fn limits_that_contradict_each_other_are_refused() {
-    for flags in [[("frame-bytes-max", "128MiB")], [("session-byte-burst", "1MiB")]] {
-        let refused = Config::load(&layers(None, &[], &flags)).unwrap_err();
+    for flags in [&[("frame-bytes-max", "128MiB")][..], &[("session-byte-burst", "1MiB"), ("frame-bytes-max", "2MiB")]]
+    {
+        let refused = Config::load(&layers(None, &[], flags)).unwrap_err();
         assert!(matches!(&refused, ConfigError::Unfit(_)) && refused.to_string().contains(flags[0].1), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_document_may_hold_fits_into_one_message() {
+    for (flags, expected) in
+        [(&[][..], 64 << 20), (&[("document-bytes-max", "1MiB")], 1 << 20), (&[("frame-bytes-max", "16MiB")], 16 << 20)]
+    {
+        let (config, _) = Config::load(&layers(None, &[], flags)).unwrap();
+        assert_eq!(config.limits().frame_bytes_max, expected);
+        assert!(config.limits().message_bytes_max() > expected);
     }
 }
 

@@ -84,6 +84,9 @@ impl Room {
             self.make_room(now, 0);
         }
         if let Some(accepted) = admission.accepted {
+            if let Some(member) = id.and_then(|id| self.members.get_mut(&id)).filter(|_| !is_update_frame) {
+                member.unfit.is_over();
+            }
             let by_rest = matches!(sender, Sender::Request(..));
             effects.push(Effect::Report(Report::Accepted { by_rest, by_step2: !is_update_frame }));
             let verbatim = accepted.bytes.as_ptr() == update.as_ptr() && accepted.bytes.len() == update.len();
@@ -161,7 +164,12 @@ impl Room {
     ) {
         effects.push(Effect::Report(Report::Limit(limit)));
         match sender {
-            Sender::Member(id) => self.reject(id, update, acks, effects),
+            Sender::Member(id) => {
+                if matches!(limit, LimitReached::DocumentBytes | LimitReached::DeletedBytes | LimitReached::Memory) {
+                    self.does_not_fit(id, limit, update.len(), effects);
+                }
+                self.reject(id, update, acks, effects);
+            }
             Sender::Request(request, _) => {
                 effects.push(Effect::Answer { request, result: Err(WriteRefusal::Limit(limit)) });
             }
@@ -294,21 +302,25 @@ impl Room {
             && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes);
         if !has_room && held_since.is_none() {
             // Nothing is lost: the sender still has it, and is asked for all that is missing here.
-            member.held_overruns += 1;
+            member.held_overruns += u32::from(!member.unfit.is_any());
+            let pause = if member.unfit.is_any() { member.unfit.pause(ASK_AGAIN) } else { Duration::ZERO };
+            let is_asked = member.asked_at.is_none_or(|at| now.since(at) >= pause);
             let mut refused = acks;
             for held in member.take_held() {
                 refused += held.acks;
                 member.counts_as_unsaved(held.waiting.bytes, held.acks);
             }
             member.counts_as_unsaved(waiting.bytes, acks);
-            member.asked_at = Some(now);
+            if is_asked {
+                member.asked_at = Some(now);
+            }
             let ends = member.held_overruns > self.limits.held_overruns_max;
             effects.push(Effect::Report(Report::HeldExpired));
             self.count_held();
             self.ack(id, false, refused, effects);
             if ends {
                 effects.push(Effect::Close { member: id, code: CloseCode::HeldOverrun });
-            } else {
+            } else if is_asked {
                 self.ask(id, effects);
             }
             return;
@@ -316,7 +328,8 @@ impl Room {
         member.held_bytes += bytes;
         member.held.push_back(Held { waiting, since: held_since.unwrap_or(now), acks });
         self.held += 1;
-        let ask = held_since.is_none() && member.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN);
+        let ask =
+            held_since.is_none() && member.asked_at.is_none_or(|at| now.since(at) >= member.unfit.pause(ASK_AGAIN));
         if ask {
             member.asked_at = Some(now);
             self.ask(id, effects);

@@ -11,8 +11,10 @@ use core::time::Duration;
 /// What an outbox must know about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
-    /// A state or a difference, shared between members: dropping it means starting over.
+    /// The whole state, shared between all who join: dropping it means starting over.
     State,
+    /// What somebody lacked, shared at most with those who had the same: dropping it means starting over.
+    Difference,
     /// Went to everybody in this flush: dropping it means a difference from here.
     Flush(FlushSeq),
     /// Goes again with the difference that follows an overflow, or is worth nothing later: dropping it costs nothing.
@@ -53,11 +55,17 @@ pub enum WriteRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
     /// `document_bytes_max`.
-    #[error("document would exceed document-bytes-max")]
+    #[error("document would exceed document-bytes-max: what exceeds it is not saved")]
     DocumentBytes,
     /// What was deleted takes as much as `document_bytes_max` allows for what is not.
     #[error("what was deleted from the document exceeds document-bytes-max")]
     DeletedBytes,
+    /// `frame_bytes_max`.
+    #[error("message exceeds frame-bytes-max: what it holds is not saved")]
+    MessageBytes,
+    /// There is no memory for it: the rooms of those who are in this one take more than their share.
+    #[error("room-memory is used up: what exceeds it is not saved, try again")]
+    Memory,
     /// `document_clients_max`.
     #[error("document would exceed document-clients-max")]
     DocumentClients,

@@ -113,6 +113,13 @@ pub enum Input {
         /// What.
         update: Box<Scanned>,
     },
+    /// A member sent an update in a message that is longer than one may be: nobody has what was in it.
+    TooLarge {
+        /// Who.
+        member: MemberId,
+        /// How many acks it expects for it.
+        acks: u32,
+    },
     /// What a member may do has changed.
     Readmitted {
         /// Who.

@@ -3,6 +3,7 @@
 use super::flush::Flush;
 use super::input::{Dialect, Joining};
 use super::journal::{FlushSeq, Journal};
+use super::unfit::Unfit;
 use crate::access::{Access, Identity};
 use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
@@ -153,6 +154,8 @@ pub(super) struct Member {
     pub(super) held: VecDeque<Held>,
     pub(super) held_bytes: usize,
     pub(super) held_overruns: u32,
+    /// What of it did not fit.
+    pub(super) unfit: Unfit,
     /// When it was last asked for what it has: an answer is on its way for a while.
     pub(super) asked_at: Option<Timestamp>,
     /// When it was last shown who is here because it asked.
@@ -204,6 +207,7 @@ impl Member {
             held: VecDeque::new(),
             held_bytes: 0,
             held_overruns: 0,
+            unfit: Unfit::default(),
             asked_at: None,
             shown_at: None,
         }

@@ -23,6 +23,7 @@ mod saving;
 mod storing;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
@@ -200,6 +201,7 @@ impl Room {
             Input::SyncStep1 { member, have } => self.sync_step1(member, &have, effects),
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
+            Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
             Input::Readmitted { member, identity, access } => self.readmitted(member, identity, access, effects),
             Input::Stateless { from, payload } => {
                 self.stateless(from, &payload, effects);
@@ -465,7 +467,7 @@ impl Room {
         }
         let takes_turns = member.dialect != Dialect::YWebsocket;
         let frame = self.document.sync_step2(have);
-        effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        effects.push(Effect::Send { to: id, frame: state(frame, have) });
         // Behind the state: an overflow that began before it would not know that it was lost, too.
         if takes_turns {
             self.ask(id, effects);
@@ -497,7 +499,7 @@ impl Room {
         // It holds what is collected, too; that goes to everybody once more with the flush.
         let frame = self.document.sync_step2(&have);
         effects.push(Effect::Report(Report::Resynced));
-        effects.push(Effect::Send { to: id, frame: Frame { bytes: frame, kind: FrameKind::State } });
+        effects.push(Effect::Send { to: id, frame: state(frame, &have) });
         self.make_aware(id);
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
@@ -578,4 +580,9 @@ impl Room {
 
 fn is_due(last: Option<Timestamp>, interval: Duration, now: Timestamp) -> bool {
     last.is_none_or(|last| now.since(last) >= interval)
+}
+
+/// The answer for one that has `have`.
+fn state(bytes: Bytes, have: &StateVector) -> Frame {
+    Frame { bytes, kind: if have.is_empty() { FrameKind::State } else { FrameKind::Difference } }
 }

@@ -37,6 +37,8 @@ pub enum CloseCode {
     RoomFull,
     /// The node has no room for more work. 1013.
     Overloaded,
+    /// There is no place for what its address sends. 1013.
+    Memory,
     /// The connection has to begin anew: too much waited for a token, or the token ran out. 1013.
     Reset,
     /// A message that no client of the dialect sends. 4400, permanent.
@@ -50,13 +52,15 @@ pub enum CloseCode {
     HeldOverrun,
     /// Reads nothing for so long that it must have died. 4500.
     Stuck,
+    /// A large message arrives so slowly that it would keep its place for hours. 4508.
+    Slow,
     /// Gave no sign of life. 4508: transient, unlike 4408, since sleeping laptops wake up.
     Idle,
 }
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 17] = [
+    pub const ALL: [CloseCode; 19] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -67,12 +71,14 @@ impl CloseCode {
         CloseCode::LoadFailed,
         CloseCode::RoomFull,
         CloseCode::Overloaded,
+        CloseCode::Memory,
         CloseCode::Reset,
         CloseCode::BadFrame,
         CloseCode::Forbidden,
         CloseCode::BadName,
         CloseCode::HeldOverrun,
         CloseCode::Stuck,
+        CloseCode::Slow,
         CloseCode::Idle,
     ];
 
@@ -87,13 +93,17 @@ impl CloseCode {
             CloseCode::MessageTooBig => 1009,
             CloseCode::Internal => 1011,
             CloseCode::Restart => 1012,
-            CloseCode::LoadFailed | CloseCode::RoomFull | CloseCode::Overloaded | CloseCode::Reset => 1013,
+            CloseCode::LoadFailed
+            | CloseCode::RoomFull
+            | CloseCode::Overloaded
+            | CloseCode::Memory
+            | CloseCode::Reset => 1013,
             CloseCode::BadFrame => 4400,
             CloseCode::Forbidden => 4403,
             CloseCode::BadName => 4404,
             CloseCode::HeldOverrun => 4413,
             CloseCode::Stuck => 4500,
-            CloseCode::Idle => 4508,
+            CloseCode::Slow | CloseCode::Idle => 4508,
         }
     }
 
@@ -112,12 +122,14 @@ impl CloseCode {
             CloseCode::LoadFailed => "dashboard cannot be loaded at the moment, try again",
             CloseCode::RoomFull => "dashboard has members-max members, try again",
             CloseCode::Overloaded => "server is busy, try again",
+            CloseCode::Memory => "memory-max reached for this address, try again",
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => "no such dashboard",
             CloseCode::HeldOverrun => "held-overruns-max reached: too many updates that build on unknown ones",
             CloseCode::Stuck => "client does not read",
+            CloseCode::Slow => "message arrives too slowly, try again",
             CloseCode::Idle => "no sign of life from the client",
         }
     }
@@ -158,6 +170,7 @@ mod tests {
     fn reasons_tell_the_limit_by_name() {
         assert!(CloseCode::MessageTooBig.reason().contains("frame-bytes-max"));
         assert!(CloseCode::RoomFull.reason().contains("members-max"));
+        assert!(CloseCode::Memory.reason().contains("memory-max"));
         assert!(CloseCode::HeldOverrun.reason().contains("held-overruns-max"));
     }
 }

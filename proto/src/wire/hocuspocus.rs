@@ -195,6 +195,21 @@ pub fn decode(frame: &Bytes) -> Result<Incoming<'_>, FrameError> {
     }
 }
 
+/// Which document a client's frame is about that begins with `head`, and whether it is a SyncStep2 (`true`) or an Update; `None` if it is
+/// neither.
+#[must_use]
+pub fn edited(head: &[u8]) -> Option<(&str, bool)> {
+    let mut reader = Reader::new(head);
+    let address = reader.var_str().ok()?;
+    let kind = u8::try_from(reader.var_uint().ok()?).ok()?;
+    let step = reader.var_uint().ok()?;
+    match (kind, step) {
+        (common::SYNC | tag::SYNC_REPLY, 1) => Some((address, true)),
+        (common::SYNC | tag::SYNC_REPLY, 2) => Some((address, false)),
+        _ => None,
+    }
+}
+
 fn ignored(kind: u64, reader: &mut Reader<'_>) -> ClientMessage {
     skip(reader);
     ClientMessage::Ignored(kind)

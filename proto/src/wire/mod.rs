@@ -140,6 +140,12 @@ pub fn decode_from_server(frame: &Bytes) -> Result<Message, FrameError> {
     })
 }
 
+/// Whether a message that begins with `head` is one that gets a SyncStatus: a SyncStep2 or an Update.
+#[must_use]
+pub fn is_update(head: &[u8]) -> bool {
+    matches!(head, [tag::SYNC, tag::SYNC_STEP_2 | tag::UPDATE, ..])
+}
+
 fn decode_as(
     frame: &Bytes,
     body: impl FnOnce(u8, &mut Reader<'_>) -> Result<Message, FrameError>,

@@ -45,6 +45,15 @@ pub enum Event {
         /// Whether `payload` is a raw deflate stream that lacks its last four bytes (RFC 7692 §7.2.2).
         compressed: bool,
     },
+    /// A message longer than [`Options::message_bytes_max`], of which nothing is kept but its beginning.
+    Oversized {
+        /// Its first bytes, at most 1024.
+        head: Bytes,
+        /// As in [`Event::Message`].
+        compressed: bool,
+        /// How long it was.
+        bytes: usize,
+    },
     /// Wants a pong with the same bytes, at most 125.
     Ping(Bytes),
     /// Answers a ping, or none.
@@ -111,7 +120,8 @@ pub enum WebSocketError {
     /// A close frame whose reason is not UTF-8.
     #[error("close reason is not utf-8")]
     CloseReason,
-    /// A message longer than [`Options::message_bytes_max`], known as soon as a header announces it.
+    /// A message longer than [`Options::message_bytes_max`], known as soon as a header announces it; at a server, one so long that not even
+    /// passing over it is worth it.
     #[error("message of {bytes} bytes exceeds {max}")]
     TooBig {
         /// What the fragments so far and the newest header add up to.
@@ -135,6 +145,13 @@ impl WebSocketError {
 
 /// Empty fragments that one message may have. Streaming encoders end a message with one; no more than that is ever useful.
 const FRAGMENTS_EMPTY_MAX: u8 = 16;
+
+/// A server reads past a message that is up to so many times longer than it may be. Its sender is told, and stays: whoever is closed for
+/// what it sends comes back and sends it again, for ever.
+const OVERSIZED_FACTOR: usize = 8;
+
+/// What is kept of such a message: enough to see what it is, and which document it is about.
+const HEAD_BYTES: usize = 1 << 10;
 
 /// RFC 6455 §5.5.
 const CONTROL_BYTES_MAX: usize = 125;
@@ -178,7 +195,19 @@ struct Unfinished {
     compressed: bool,
     /// The fragments so far in one buffer: ten thousand tiny ones cost their bytes and nothing beside.
     bytes: Vec<u8>,
+    /// What arrived, kept or not.
+    len: usize,
     fragments_empty: u8,
+}
+
+impl Options {
+    /// The longest message that does not end the connection.
+    fn passed_over_max(&self) -> usize {
+        match self.role {
+            Role::Server => self.message_bytes_max.saturating_mul(OVERSIZED_FACTOR),
+            Role::Client => self.message_bytes_max,
+        }
+    }
 }
 
 impl Decoder {
@@ -202,7 +231,9 @@ impl Decoder {
                 Stage::Header { bytes, len } => {
                     let Some(header) = self.take_header(bytes, len, input)? else { return Ok(None) };
                     self.check_order(&header)?;
-                    if self.is_whole_message(&header)
+                    let fits = header.is_control() || header.len <= self.options.message_bytes_max;
+                    if fits
+                        && self.is_whole_message(&header)
                         && let Some(payload) = input.split_off(..header.len)
                     {
                         return self.event_at_once(&header, payload).map(Some);
@@ -227,6 +258,28 @@ impl Decoder {
                 + partial.control.capacity()
                 + partial.message.as_ref().map_or(0, |message| message.bytes.capacity())
         })
+    }
+
+    /// Bytes of an unfinished message that have arrived, if they are kept.
+    #[must_use]
+    pub fn arrived_bytes(&self) -> usize {
+        self.partial.as_deref().and_then(|partial| partial.message.as_ref()).map_or(0, |message| message.bytes.len())
+    }
+
+    /// [`Decoder::buffered_bytes`] after a read of so many bytes that does not finish the message; zero between messages.
+    #[must_use]
+    pub fn buffered_bytes_after(&self, read: usize) -> usize {
+        let Some(partial) = self.partial.as_deref() else { return 0 };
+        let buffered = self.buffered_bytes();
+        match (&partial.message, partial.stage) {
+            (Some(message), Stage::Payload { header, arrived })
+                if !header.is_control() && message.len <= self.options.message_bytes_max =>
+            {
+                let missing = header.len - arrived;
+                buffered + growth(&message.bytes, read.min(missing), missing)
+            }
+            _ => buffered,
+        }
     }
 
     /// Completes the header of which `len` bytes came with earlier reads; keeps what there is when it does not suffice.
@@ -270,9 +323,9 @@ impl Decoder {
         if message.is_some() != (header.opcode == Opcode::Continuation) {
             return Err(WebSocketError::FragmentOrder);
         }
-        let before = message.map_or(0, |message| message.bytes.len());
-        let max = self.options.message_bytes_max;
-        // A header announces at most `message_bytes_max`, which it was checked for; so does what arrived.
+        let before = message.map_or(0, |message| message.len);
+        let max = self.options.passed_over_max();
+        // A header announces at most `max`, which it was checked for; so does what arrived.
         if header.len > max - before {
             return Err(WebSocketError::TooBig { bytes: header.len as u64 + before as u64, max });
         }
@@ -300,6 +353,7 @@ impl Decoder {
     }
 
     fn begin_payload(&mut self, header: Header) {
+        let max = self.options.message_bytes_max;
         let partial = self.partial.get_or_insert_default();
         partial.stage = Stage::Payload { header, arrived: 0 };
         if header.is_control() {
@@ -309,8 +363,14 @@ impl Decoder {
             kind: header.kind(),
             compressed: header.compressed,
             bytes: Vec::new(),
+            len: 0,
             fragments_empty: 0,
         });
+        message.len += header.len;
+        if message.len > max {
+            message.bytes.truncate(HEAD_BYTES);
+            message.bytes.shrink_to_fit();
+        }
         message.fragments_empty += u8::from(header.len == 0);
     }
 
@@ -321,16 +381,21 @@ impl Decoder {
         arrived: usize,
         input: &mut &[u8],
     ) -> Result<Option<Event>, WebSocketError> {
+        let max = self.options.message_bytes_max;
         let partial = self.partial.get_or_insert_default();
-        let buffer = match &mut partial.message {
-            Some(message) if !header.is_control() => &mut message.bytes,
-            _ => &mut partial.control,
-        };
         let missing = header.len - arrived;
         let (chunk, rest) = input.split_at(missing.min(input.len()));
         *input = rest;
-        append(buffer, chunk, missing);
-        let start = buffer.len() - chunk.len();
+        let (buffer, kept) = match &mut partial.message {
+            Some(message) if !header.is_control() => {
+                let is_oversized = message.len > max;
+                let kept = if is_oversized { chunk.len().min(HEAD_BYTES - message.bytes.len()) } else { chunk.len() };
+                (&mut message.bytes, kept)
+            }
+            _ => (&mut partial.control, chunk.len()),
+        };
+        append(buffer, &chunk[..kept], missing);
+        let start = buffer.len() - kept;
         header.unmask(&mut buffer[start..], arrived);
         if chunk.len() < missing {
             partial.stage = Stage::Payload { header, arrived: arrived + chunk.len() };
@@ -350,7 +415,10 @@ impl Decoder {
         let finished = partial.message.take();
         self.partial = None;
         Ok(finished.map(|message| {
-            let Unfinished { kind, compressed, mut bytes, .. } = message;
+            let Unfinished { kind, compressed, mut bytes, len, .. } = message;
+            if len > max {
+                return Event::Oversized { head: bytes.into(), compressed, bytes: len };
+            }
             bytes.shrink_to_fit();
             Event::Message { kind, payload: bytes.into(), compressed }
         }))
@@ -362,11 +430,17 @@ impl Decoder {
 /// Capacity at most doubles what arrived, so a header that announces much costs nothing; and it stops at what was announced, so
 /// that the finished message has its exact size.
 fn append(buffer: &mut Vec<u8>, chunk: &[u8], missing: usize) {
-    if buffer.capacity() - buffer.len() < chunk.len() {
-        let wanted = chunk.len().max(buffer.len()).min(missing);
-        buffer.reserve_exact(wanted);
+    let more = growth(buffer, chunk.len(), missing);
+    if more > 0 {
+        buffer.reserve_exact(more + buffer.capacity() - buffer.len());
     }
     buffer.extend_from_slice(chunk);
+}
+
+/// By how much [`append`] lets the capacity grow for so many bytes.
+fn growth(buffer: &Vec<u8>, chunk: usize, missing: usize) -> usize {
+    let spare = buffer.capacity() - buffer.len();
+    if spare >= chunk { 0 } else { chunk.max(buffer.len()).min(missing) - spare }
 }
 
 /// A parsed frame header that is legal by itself.
@@ -411,7 +485,7 @@ impl Header {
             },
             len => (u64::from(len), rest),
         };
-        let max = options.message_bytes_max;
+        let max = options.passed_over_max();
         let len = match usize::try_from(len) {
             // Control frames have a bound of their own, and must get through however small that of messages is.
             Ok(len) if len <= max || opcode.is_control() => len,
@@ -740,11 +814,11 @@ mod tests {
     fn hostile_8_a_header_of_a_gigabyte_is_an_error_at_once() {
         let mut header = vec![0x82, 0xff];
         header.extend_from_slice(&(1_u64 << 30).to_be_bytes());
-        let too_big = WebSocketError::TooBig { bytes: 1 << 30, max: MAX };
+        let too_big = WebSocketError::TooBig { bytes: 1 << 30, max: 8 * MAX };
         assert_eq!(decode(&header), Err(too_big), "even before the mask is there");
         assert_eq!(too_big.close_code(), CloseCode::MessageTooBig);
         header[2..].copy_from_slice(&u64::MAX.to_be_bytes());
-        assert_eq!(decode(&header), Err(WebSocketError::TooBig { bytes: u64::MAX, max: MAX }));
+        assert_eq!(decode(&header), Err(WebSocketError::TooBig { bytes: u64::MAX, max: 8 * MAX }));
     }
 
     #[test]
@@ -757,6 +831,44 @@ mod tests {
         assert_eq!(decoder.buffered_bytes(), 0);
     }
 
+    /// Whoever is closed for a message that is too long comes back and sends it again.
+    #[test]
+    fn a_message_that_is_too_long_is_passed_over_and_the_next_one_is_taken() {
+        let long: Vec<u8> = (0..MAX + 1).map(|at| (at % 251) as u8).collect();
+        let head = Bytes::copy_from_slice(&long[..HEAD_BYTES]);
+        let oversized = Event::Oversized { head, compressed: false, bytes: MAX + 1 };
+        let one = encode_masked(Opcode::Binary, &long, MASK);
+        let fragments = [
+            fragment(Opcode::Binary, &long[..700], false),
+            fragment(Opcode::Continuation, &long[700..MAX], false),
+            encode_masked(Opcode::Ping, b"!", MASK),
+            fragment(Opcode::Continuation, &long[MAX..], true),
+        ]
+        .concat();
+        let next = encode_masked(Opcode::Binary, b"next", MASK);
+        let mut decoder = server(MAX);
+        let taken = feed(&mut decoder, one.chunks(10_000).chain([&next[..]]));
+        assert_eq!(taken, Ok(vec![oversized.clone(), binary(b"next")]));
+        let taken = feed(&mut decoder, fragments.chunks(10_000).chain([&next[..]]));
+        let ping = Event::Ping(Bytes::from_static(b"!"));
+        assert_eq!(taken, Ok(vec![ping, oversized, binary(b"next")]));
+        assert_eq!(feed(&mut decoder, [&one[..MAX]]), Ok(vec![]));
+        assert!(decoder.buffered_bytes() <= 2_000, "{}", decoder.buffered_bytes());
+    }
+
+    #[test]
+    fn what_a_read_will_take_is_known_before() {
+        let mut decoder = server(MAX);
+        let frame = encode_masked(Opcode::Binary, &vec![1; MAX], MASK);
+        assert_eq!(decoder.buffered_bytes_after(4096), 0);
+        for chunk in frame.chunks(4096) {
+            let expected = decoder.buffered_bytes_after(chunk.len());
+            let is_first = decoder.buffered_bytes() == 0;
+            let is_last = !feed(&mut decoder, [chunk]).unwrap().is_empty();
+            assert!(is_first || is_last || decoder.buffered_bytes() == expected);
+        }
+    }
+
     #[test]
     fn hostile_8_thousands_of_tiny_fragments_cost_their_bytes() {
         let mut decoder = server(10_000);
@@ -766,9 +878,13 @@ mod tests {
             assert_eq!(feed(&mut decoder, [&tiny[..]]), Ok(vec![]));
         }
         assert!(decoder.buffered_bytes() <= 2 * 10_000 + 200);
+        for _ in 9_999..80_000 - 1 {
+            assert_eq!(feed(&mut decoder, [&tiny[..]]), Ok(vec![]));
+        }
+        assert!(decoder.buffered_bytes() <= 2_000, "what cannot fit is not kept");
         assert_eq!(
             feed(&mut decoder, [&tiny[..]]),
-            Err(WebSocketError::TooBig { bytes: 10_001, max: 10_000 }),
+            Err(WebSocketError::TooBig { bytes: 80_001, max: 80_000 }),
             "the sum of the fragments is what counts"
         );
     }

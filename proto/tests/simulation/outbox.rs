@@ -86,14 +86,14 @@ impl Outbox {
 
 fn weight(frame: &Frame) -> usize {
     match frame.kind {
-        FrameKind::State => 0,
+        FrameKind::State | FrameKind::Difference => 0,
         FrameKind::Flush(_) | FrameKind::Notice | FrameKind::Stateless => frame.bytes.len(),
     }
 }
 
 fn lost(frame: &Frame) -> FlushSeq {
     match frame.kind {
-        FrameKind::State => 0,
+        FrameKind::State | FrameKind::Difference => 0,
         FrameKind::Flush(seq) => seq,
         FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
