@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
 use ydash_proto::room::Tuning;
+use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::allocator::{Peak, return_free_pages};
@@ -31,6 +33,7 @@ use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
 use crate::session::{self, Admitted, Arrival, Doorkeeper, Entrance, Entry, Place, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
+use crate::store::homes::{self, Homecoming};
 use crate::store::writer::{Commit, Writer, WriterConfig};
 use crate::store::{self, OpenError, Store, StoreLife};
 
@@ -195,7 +198,8 @@ impl Server {
         );
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
-        let upkeep = tokio::spawn(keep_up(registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
+        let homing = Homing::begin(&*store, config.limits()).await;
+        let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
         let routes = Routes::new(&site);
         http::serve(listener, site, routes, sockets, tasks, draining).await;
         registry.drain().await;
@@ -225,7 +229,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// How long refusals are added up between two lines about them.
 const TELL_REFUSALS: Duration = Duration::from_secs(60);
 
-async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+async fn keep_up(mut homing: Homing, registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();
@@ -258,11 +262,46 @@ async fn keep_up(registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics
         }
         was_up = up.is_ok();
         if let Ok(this) = up {
+            homing.go_on(&*store).await;
             let is_another = life.replace(this).is_some_and(|before| before != this);
             if is_another || this != StoreLife::ONLY && looked_at.elapsed() >= LOOK_AFTER {
                 looked_at = Instant::now();
                 registry.check_store(is_another).await;
             }
+        }
+    }
+}
+
+/// Moves dashboards to where their names say: before the first client looks, or else as soon as the store is there.
+struct Homing {
+    limits: Limits,
+    is_done: bool,
+}
+
+impl Homing {
+    async fn begin(store: &dyn Store, limits: Limits) -> Homing {
+        let mut homing = Homing { limits, is_done: false };
+        homing.go_on(store).await;
+        homing
+    }
+
+    async fn go_on(&mut self, store: &dyn Store) {
+        if self.is_done {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        match homes::bring_home(store, &self.limits, now).await {
+            Ok(Homecoming { moved, merged, left }) => {
+                self.is_done = true;
+                if moved + merged > 0 {
+                    info!(moved, merged, "dashboards of y-websocket clients moved out of the workspace default");
+                }
+                for (dashboard, why) in left {
+                    warn!(%dashboard, %why, "a dashboard stays where no client looks; ydash export --dashboard writes it out");
+                }
+            }
+            Err(failure) => debug!(%failure, "names not looked through"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ydash_proto::lib0::Reader;
+use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::hocuspocus::{
     Address, ClientMessage, Incoming, Outgoing, ServerMessage, Turns, authenticated, close, decode, decode_from_server,
     echoes_presence, is_greeting, permission_denied, token,
@@ -87,7 +88,7 @@ fn answers(address: &Address) {
     use ydash_proto::access::Access;
     for answer in [
         authenticated(address, Access::ReadOnly),
-        permission_denied(address, "no such dashboard"),
+        permission_denied(address, CloseCode::BadName.reason()),
         close(address, "Reset Connection"),
     ] {
         let Ok(Outgoing::Addressed { address: told, .. }) = decode_from_server(&answer) else { panic!("{answer:?}") };

@@ -12,7 +12,12 @@ test('names become what ydash makes of them when a client opens them', async t =
   const cases = [
     // old name, rule, workspace, dashboard
     ['sales', 'path', undefined, 'default/sales'],
-    ['a/b', 'path', undefined, 'default/a/b'],
+    ['a/b', 'path', undefined, 'a/b'],
+    ['a%2Fb', 'path', undefined, 'a/b'],
+    ['my%20project/board', 'path', undefined, 'default/my project/board'],
+    ['a/', 'path', undefined, 'default/a/'],
+    ['ws/ws/x', 'path', undefined, 'ws/x'],
+    ['a%5Cb', 'path', undefined, 'default/a\\b'],
     ['ws/acme/a/b', 'path', undefined, 'acme/a/b'],
     ['with%20space', 'path', undefined, 'default/with space'],
     ['%C3%BC', 'path', undefined, 'default/ü'],
@@ -20,6 +25,8 @@ test('names become what ydash makes of them when a client opens them', async t =
     ['ws/acme/x', 'path', 'team', 'team/ws/acme/x'],
     ['sales', 'short', undefined, 'default/sales'],
     ['acme/a/b', 'short', undefined, 'acme/a/b'],
+    ['default/acme/a', 'short', undefined, 'acme/a'],
+    ['user:1/notes', 'short', undefined, 'default/user:1/notes'],
     ['with%20percent', 'short', undefined, 'default/with%20percent'],
     ['acme/a', 'short', 'team', 'team/acme/a']
   ]

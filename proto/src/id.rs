@@ -34,11 +34,10 @@ impl fmt::Display for NodeId {
 
 /// The name of a dashboard: `workspace/name`. Cheap to clone.
 ///
-/// A workspace is 1 to 64 of `A-Z a-z 0-9 . _ -` and does not start with a dot. A name is 1 to 255 bytes of UTF-8 without
-/// control characters and backslashes, in segments parted by `/`; no segment is empty, `.` or `..`, and none starts or ends with
-/// a space. Words that JavaScript objects inherit (`__proto__`, `constructor`) are names like any other: nothing here is looked
-/// up as a property. A name that starts with `~` (a user's private document) or `@` (a channel) is reserved:
-/// [`DashboardId::is_reserved`].
+/// Every text that has 1 to 255 bytes of UTF-8 behind its workspace, no control characters, and no segment `.` or `..` between slashes
+/// (no URL can say those) names one: [`DashboardId::parse`]. Words that JavaScript objects inherit (`__proto__`, `constructor`) are
+/// names like any other: nothing here is looked up as a property. A name that starts with `~` (a user's private document) or `@` (a
+/// channel) is reserved: [`DashboardId::is_reserved`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DashboardId {
     full: Arc<str>,
@@ -53,7 +52,7 @@ pub enum IdError {
     Workspace,
     /// The name breaks the grammar.
     #[error(
-        "name must be 1 to 255 bytes without control characters and backslashes, and no segment between slashes empty, `.`, `..` or with spaces at its ends"
+        "name must be 1 to 255 bytes of UTF-8 without control characters, and no segment between slashes `.` or `..`"
     )]
     Name,
 }
@@ -65,6 +64,29 @@ const WORKSPACE_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
 
 impl DashboardId {
+    /// The dashboard that `name` means, whatever client says it, on whatever path (percent-decoded) or in whatever message.
+    ///
+    /// What stands before the first slash is the workspace, if it is 1 to 64 of `A-Z a-z 0-9 . _ -`, does not start with a dot, and
+    /// something follows the slash. Otherwise all of it is a name in [`DEFAULT_WORKSPACE`]. `default/` in front says nothing. So two
+    /// names mean the same dashboard only if they are the same but for that.
+    ///
+    /// # Errors
+    /// [`IdError::Name`] – nothing of the input is echoed.
+    pub fn parse(name: &str) -> Result<DashboardId, IdError> {
+        let mut name = name;
+        while let Some(rest) = name.strip_prefix(DEFAULT_WORKSPACE).and_then(|rest| rest.strip_prefix('/'))
+            && !rest.is_empty()
+        {
+            name = rest;
+        }
+        match name.split_once('/') {
+            Some((workspace, rest)) if is_workspace(workspace) && !rest.is_empty() => {
+                DashboardId::as_kept(workspace, rest)
+            }
+            _ => DashboardId::as_kept(DEFAULT_WORKSPACE, name),
+        }
+    }
+
     /// Joins a workspace and a name, both already percent-decoded.
     ///
     /// # Errors
@@ -76,26 +98,34 @@ impl DashboardId {
         if !is_name(name) {
             return Err(IdError::Name);
         }
+        DashboardId::parse(&format!("{workspace}/{name}"))
+    }
+
+    /// What a store has under `full`: also what belongs somewhere else by now, see [`DashboardId::home`].
+    ///
+    /// # Errors
+    /// [`IdError`] – no store has such a name.
+    pub fn stored(full: &str) -> Result<DashboardId, IdError> {
+        let (workspace, name) = full.split_once('/').ok_or(IdError::Name)?;
+        DashboardId::as_kept(workspace, name)
+    }
+
+    /// Where a stored dashboard belongs, if not where it is: `default/team/sales` was written when y-websocket's clients had all
+    /// their names in [`DEFAULT_WORKSPACE`], and is `team/sales`.
+    #[must_use]
+    pub fn home(&self) -> Option<DashboardId> {
+        DashboardId::parse(&self.full).ok().filter(|home| home != self)
+    }
+
+    fn as_kept(workspace: &str, name: &str) -> Result<DashboardId, IdError> {
+        if !is_workspace(workspace) {
+            return Err(IdError::Workspace);
+        }
+        if !is_name(name) {
+            return Err(IdError::Name);
+        }
         let workspace_len = u8::try_from(workspace.len()).expect("at most 64, checked above");
         Ok(DashboardId { full: format!("{workspace}/{name}").into(), workspace_len })
-    }
-
-    /// Parses `workspace/name`; everything after the first slash is the name.
-    ///
-    /// # Errors
-    /// As [`DashboardId::new`].
-    pub fn parse(full: &str) -> Result<DashboardId, IdError> {
-        let (workspace, name) = full.split_once('/').ok_or(IdError::Name)?;
-        DashboardId::new(workspace, name)
-    }
-
-    /// Parses `workspace/name`, or `name` for one in [`DEFAULT_WORKSPACE`].
-    ///
-    /// # Errors
-    /// As [`DashboardId::new`].
-    pub fn parse_short(name: &str) -> Result<DashboardId, IdError> {
-        let (workspace, name) = name.split_once('/').unwrap_or((DEFAULT_WORKSPACE, name));
-        DashboardId::new(workspace, name)
     }
 
     /// The workspace.
@@ -143,16 +173,14 @@ fn is_workspace(s: &str) -> bool {
 
 fn is_name(s: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&s.len())
-        && s.split('/').all(|segment| {
-            !matches!(segment, "" | "." | "..")
-                && segment.trim() == segment
-                && !segment.chars().any(|c| c.is_control() || matches!(c, '\\' | '\u{2028}' | '\u{2029}' | '\u{fffd}'))
-        })
+        && !s.chars().any(char::is_control)
+        && !s.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ordinary_names_are_taken() {
@@ -170,35 +198,122 @@ mod tests {
     }
 
     #[test]
-    fn a_short_name_is_in_the_default_workspace() {
+    fn every_name_means_one_dashboard() {
         for (name, expected) in [
             ("sales", "default/sales"),
             ("acme/sales", "acme/sales"),
             ("acme/sales/2026", "acme/sales/2026"),
             ("__proto__", "default/__proto__"),
+            ("__proto__/constructor", "__proto__/constructor"),
+            // Before the slash is no workspace.
+            ("my project/board", "default/my project/board"),
+            ("user:1/notes", "default/user:1/notes"),
+            ("ünï/x", "default/ünï/x"),
+            (".hidden/x", "default/.hidden/x"),
+            ("/sales", "default//sales"),
+            ("//", "default///"),
+            ("@doc/1", "default/@doc/1"),
+            // Nothing follows it.
+            ("acme/", "default/acme/"),
+            ("default/", "default/default/"),
+            ("default", "default/default"),
+            // base64, and what else stock servers take.
+            ("q83vASNFZ4m=", "default/q83vASNFZ4m="),
+            ("a+b//c/", "default/a+b//c/"),
+            ("ab//c/", "ab//c/"),
+            (" a ", "default/ a "),
+            ("a\\b", "default/a\\b"),
+            ("a{b}%7B", "default/a{b}%7B"),
+            ("a\u{2028}\u{fffd}b", "default/a\u{2028}\u{fffd}b"),
+            ("...", "default/..."),
+            // The default workspace says nothing.
+            ("default/sales", "default/sales"),
+            ("default/acme/sales", "acme/sales"),
+            ("default/default/acme/sales", "acme/sales"),
+            ("default//sales", "default//sales"),
+            ("defaults/sales", "defaults/sales"),
         ] {
-            assert_eq!(DashboardId::parse_short(name).expect("in the grammar").as_str(), expected);
+            let id = DashboardId::parse(name).expect("a name");
+            assert_eq!(id.as_str(), expected, "{name:?}");
+            assert_eq!(DashboardId::parse(expected), Ok(id.clone()), "it is what it says");
+            assert_eq!(DashboardId::stored(expected), Ok(id.clone()));
+            assert_eq!(id.home(), None);
         }
-        for name in ["", " ", "/a", "a/", "ü/a", "a/ "] {
-            assert!(DashboardId::parse_short(name).is_err(), "{name:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn names_that_differ_mean_different_dashboards(a in "(default/)?[a/.:é]{0,6}", b in "(default/)?[a/.:é]{0,6}") {
+            let said = |name: &str| {
+                let mut name = name.to_owned();
+                while name.len() > "default/".len() && name.starts_with("default/") {
+                    name.drain(.."default/".len());
+                }
+                name
+            };
+            if let (Ok(one), Ok(other)) = (DashboardId::parse(&a), DashboardId::parse(&b)) {
+                prop_assert_eq!(one == other, said(&a) == said(&b));
+                prop_assert_eq!(DashboardId::parse(one.as_str()), Ok(one));
+            }
         }
     }
 
     #[test]
+    fn what_was_kept_by_an_older_rule_knows_where_it_belongs() {
+        for (kept, home) in [
+            ("default/team/sales", Some("team/sales")),
+            ("default/default/x", Some("default/x")),
+            ("default/ünï/x", None),
+            ("team/sales", None),
+            ("default/sales", None),
+        ] {
+            let kept = DashboardId::stored(kept).expect("it is kept");
+            assert_eq!(kept.home().as_ref().map(DashboardId::as_str), home, "{kept}");
+        }
+        assert!(DashboardId::stored("sales").is_err());
+        assert!(DashboardId::stored("a b/c").is_err());
+    }
+
+    #[test]
+    fn names_have_from_1_to_255_bytes_behind_their_workspace() {
+        let longest = "x".repeat(NAME_BYTES_MAX);
+        for name in [longest.clone(), format!("acme/{longest}"), format!("{}/{longest}", "w".repeat(64))] {
+            assert!(DashboardId::parse(&name).is_ok());
+            assert_eq!(DashboardId::parse(&format!("{name}x")), Err(IdError::Name));
+        }
+        assert_eq!(DashboardId::parse(&format!("{}/{}", "w".repeat(65), "x".repeat(190))), Err(IdError::Name));
+    }
+
+    #[test]
     fn hostile_names_are_refused() {
-        let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for name in ["", "/", "a//b", "..", "a/../b", ".", "\0", "a\u{0}b", "a\\b", " a", "a\n", &long] {
-            assert_eq!(DashboardId::new("default", name), Err(IdError::Name), "{name:?}");
+        for name in [
+            "",
+            "..",
+            "a/../b",
+            "a/..",
+            "../a",
+            ".",
+            "a/./b",
+            "\0",
+            "a\u{0}b",
+            "a\n",
+            "a\u{7f}",
+            "a\u{85}",
+            "default/..",
+        ] {
+            assert_eq!(DashboardId::parse(name), Err(IdError::Name), "{name:?}");
         }
         for workspace in ["", ".hidden", "a/b", "a b", "ü", &"x".repeat(65)] {
             assert_eq!(DashboardId::new(workspace, "a"), Err(IdError::Workspace), "{workspace:?}");
         }
+        assert_eq!(DashboardId::new("acme", ""), Err(IdError::Name));
     }
 
     #[test]
     fn private_documents_and_channels_are_reserved() {
         assert!(DashboardId::new("w", "~alice").expect("valid").is_reserved());
         assert!(DashboardId::new("w", "@approvals").expect("valid").is_reserved());
+        assert!(DashboardId::parse("@doc/1").expect("valid").is_reserved());
         assert!(!DashboardId::new("w", "alice~").expect("valid").is_reserved());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
-use crate::store::{self, CheckReport, Store};
+use crate::store::{self, CheckReport, Store, homes};
 
 /// How a check came out.
 enum Finding {
@@ -97,10 +97,17 @@ async fn keeping(config: &Config) -> Vec<Finding> {
         Ok(Err(error)) => return vec![Broken(chain(&error))],
         Err(panicked) => return vec![Broken(format!("opening it panicked: {panicked}"))],
     };
-    let findings = match store.check().await {
+    let mut findings = match store.check().await {
         Ok(report) => judge(&report),
         Err(error) => vec![Broken(chain(&error))],
     };
+    match homes::away(&*store).await {
+        Ok(away) => findings.extend(away.first().and_then(|first| {
+            let home = first.home()?;
+            Some(Odd(format!("{} dashboards will move at the next start, such as {first} to {home}", away.len())))
+        })),
+        Err(error) => findings.push(Broken(chain(&error))),
+    }
     match store.close().await {
         Ok(()) => findings,
         Err(error) => findings.into_iter().chain([Broken(chain(&error))]).collect(),

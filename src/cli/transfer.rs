@@ -52,7 +52,7 @@ fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
     if !text.contains('/') {
         return Err(format!("expected workspace/name, as in {DEFAULT_WORKSPACE}/my-room"));
     }
-    DashboardId::parse(text).map_err(|error| error.to_string())
+    DashboardId::stored(text).map_err(|error| error.to_string())
 }
 
 /// Runs `ydash export`.

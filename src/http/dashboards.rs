@@ -125,13 +125,13 @@ impl From<WriteError> for Problem {
     }
 }
 
-/// `GET /api/dashboards/<workspace>/<name>`
+/// `GET /api/dashboards/<name>`
 pub(super) async fn read_json(site: Arc<Site>, target: Target) -> Result<Response, Problem> {
     let document = site.dashboards.read_json(target.dashboard).await?;
     Ok(bytes_response(StatusCode::OK, "application/json", document))
 }
 
-/// `GET /api/dashboards/<workspace>/<name>/state`
+/// `GET /api/dashboards/<name>/state`
 pub(super) async fn read_state(site: Arc<Site>, target: Target, query: String) -> Result<Response, Problem> {
     let have = match path::query_value(&query, "sv") {
         Some(sv) => Some(decode_base64url(sv).ok_or(Problem::BadRequest("sv is not base64url"))?.into()),
@@ -141,7 +141,7 @@ pub(super) async fn read_state(site: Arc<Site>, target: Target, query: String) -
     Ok(bytes_response(StatusCode::OK, "application/octet-stream", state))
 }
 
-/// `POST /api/dashboards/<workspace>/<name>/updates`
+/// `POST /api/dashboards/<name>/updates`
 pub(super) async fn write_update<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
@@ -158,7 +158,7 @@ where
 /// setting raises it.
 const CREATE_BYTES_MAX: usize = 1 << 20;
 
-/// `PUT /api/dashboards/<workspace>/<name>`
+/// `PUT /api/dashboards/<name>`
 pub(super) async fn create<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
@@ -175,7 +175,7 @@ where
     Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
 }
 
-/// `POST /api/dashboards/<workspace>/<name>/stateless`
+/// `POST /api/dashboards/<name>/stateless`
 ///
 /// Who may look may say something, as on a socket.
 pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>

@@ -52,8 +52,7 @@ pub(super) async fn answer(site: Arc<Site>, path: String, query: String) -> Resu
 }
 
 fn dashboard(name: &str) -> Result<DashboardId, Problem> {
-    let (workspace, name) = name.split_once('/').ok_or(Problem::BadName)?;
-    path::dashboard(workspace, name).map_err(|_| Problem::BadName)
+    path::dashboard(name).map_err(|_| Problem::BadName)
 }
 
 /// Whether the request comes from a browser on this machine, straight.

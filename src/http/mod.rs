@@ -195,7 +195,7 @@ fn metrics(site: Arc<Site>) -> Response {
     on(Route::Metrics, bytes_response(StatusCode::OK, EXPOSITION_TYPE, site.metrics.expose()))
 }
 
-/// What under `/api/dashboards/<workspace>/<name…>` is asked for. The last segment decides while it is still percent-encoded:
+/// What under `/api/dashboards/<name…>` is asked for. The last segment decides while it is still percent-encoded:
 /// a dashboard whose own name ends in `/state` is reached as `…%2Fstate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resource {
@@ -278,8 +278,7 @@ fn local(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>, bool), Error = R
 }
 
 fn find(site: &Site, name: &str, address: ClientAddress) -> Result<Target, Problem> {
-    let (workspace, name) = name.split_once('/').ok_or(Problem::BadName)?;
-    let dashboard = path::dashboard(workspace, name).map_err(|_| Problem::BadName)?;
+    let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
     site.admit(dashboard, address.0).map_err(|_| Problem::Forbidden)
 }
 

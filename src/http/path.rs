@@ -1,24 +1,19 @@
 //! From a URL's path to a dashboard's name.
 //!
-//! Paths are split while they are still percent-encoded and decoded once, so that an encoded slash is part of a name and never
-//! a border. The grammar itself is [`DashboardId`]'s.
+//! A path is decoded once, and what that gives is a name like those in messages: so encoded slashes are slashes. The rule of names is
+//! [`DashboardId::parse`]'s.
 
 use std::borrow::Cow;
 
-use ydash_proto::id::{DEFAULT_WORKSPACE, DashboardId, IdError};
+use ydash_proto::id::{DashboardId, IdError};
 
-/// The dashboard that an upgrade on `path` means.
-///
-/// `/ws/<workspace>/<dashboard>`; any other path is, without its first slash, a name in [`DEFAULT_WORKSPACE`], because
+/// The dashboard that an upgrade on `path` means: by what stands behind `/ws/`, or else by all of it but its first slash, because
 /// `new WebsocketProvider('ws://host', 'my-room', doc)` opens `/my-room`.
 ///
 /// # Errors
 /// [`IdError`] – the name breaks the grammar or is not UTF-8.
 pub(super) fn socket_dashboard(path: &str) -> Result<DashboardId, IdError> {
-    match path.strip_prefix("/ws/").and_then(|rest| rest.split_once('/')) {
-        Some((workspace, name)) => dashboard(workspace, name),
-        None => dashboard(DEFAULT_WORKSPACE, path.strip_prefix('/').unwrap_or(path)),
-    }
+    dashboard(path.strip_prefix("/ws/").or_else(|| path.strip_prefix('/')).unwrap_or(path))
 }
 
 /// Whether an upgrade on `path` is for the Hocuspocus dialect. Its clients take slashes off the end of their URL, or do not.
@@ -26,14 +21,12 @@ pub(super) fn is_hocuspocus(path: &str) -> bool {
     path.strip_prefix("/hocuspocus").is_some_and(|rest| rest.bytes().all(|b| b == b'/'))
 }
 
-/// Joins a workspace and a name that are still percent-encoded.
+/// The dashboard of a name that is still percent-encoded.
 ///
 /// # Errors
 /// As [`socket_dashboard`].
-pub(super) fn dashboard(workspace: &str, name: &str) -> Result<DashboardId, IdError> {
-    let workspace = decode(workspace).ok_or(IdError::Workspace)?;
-    let name = decode(name).ok_or(IdError::Name)?;
-    DashboardId::new(&workspace, &name)
+pub(super) fn dashboard(name: &str) -> Result<DashboardId, IdError> {
+    DashboardId::parse(&decode(name).ok_or(IdError::Name)?)
 }
 
 /// The value of the first `key` in a query string, still encoded; empty for a key without a value.
@@ -77,13 +70,26 @@ mod tests {
     fn every_path_means_one_dashboard() {
         for (path, expected) in [
             ("/my-room", "default/my-room"),
-            ("/ws/acme/sales", "acme/sales"),
+            ("/team/sales", "team/sales"),
+            ("/team%2Fsales", "team/sales"),
+            ("/ws/team/sales", "team/sales"),
+            ("/ws/default/team/sales", "team/sales"),
             ("/ws/acme/sales/2026", "acme/sales/2026"),
             ("/ws/acme/sales%2F2026", "acme/sales/2026"),
+            ("/ws/acme%2Fsales/2026", "acme/sales/2026"),
             ("/ws/acme/%C3%BCn%C3%AF", "acme/ünï"),
             ("/ws/acme/a%2520b", "acme/a%20b"),
-            ("/team/a/b", "default/team/a/b"),
-            ("/ws/alone", "default/ws/alone"),
+            ("/ws/my-room", "default/my-room"),
+            ("/ws/hocuspocus", "default/hocuspocus"),
+            ("/ws/ws/a", "ws/a"),
+            ("/ws", "default/ws"),
+            ("/my%20project/board", "default/my project/board"),
+            ("/user:1/notes", "default/user:1/notes"),
+            ("//a", "default//a"),
+            ("/ws//a", "default//a"),
+            ("/a//b/", "a//b/"),
+            ("/a/", "default/a/"),
+            ("/a%5Cb", "default/a\\b"),
             ("/100%", "default/100%"),
             ("/%zz", "default/%zz"),
             ("/__proto__", "default/__proto__"),
@@ -108,7 +114,7 @@ mod tests {
 
     #[test]
     fn path_tricks_are_refused() {
-        for path in ["/", "", "/ws/a/", "/ws//a", "/a/../b", "/%2e%2e", "/ws/a%2Fb/c", "/a%00", "/%ff", "/ws/a/b%0ac"] {
+        for path in ["/", "", "/ws/", "/a/../b", "/%2e%2e", "/ws/a/%2E%2E/b", "/a%00", "/%ff", "/ws/a/b%0ac"] {
             assert!(socket_dashboard(path).is_err(), "{path}");
         }
     }

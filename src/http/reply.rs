@@ -127,7 +127,7 @@ impl Problem {
             Problem::BadName => (
                 StatusCode::NOT_FOUND,
                 "bad_name",
-                "a dashboard is <workspace>/<name>: 1 to 64 of A-Z a-z 0-9 . _ -, then 1 to 255 bytes without empty segments",
+                "no dashboard can have this name: 1 to 255 bytes, no control characters, no segment . or ..",
             ),
             Problem::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "no access to this dashboard"),
             Problem::NotLocal => {

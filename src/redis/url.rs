@@ -159,7 +159,7 @@ impl RedisUrl {
     pub fn dashboard_of_key(&self, key: &[u8], what: &str) -> Option<DashboardId> {
         let key = str::from_utf8(key).ok()?;
         let name = key.strip_prefix(&self.prefix)?.strip_prefix(":{")?.strip_suffix(what)?.strip_suffix("}:")?;
-        let dashboard = DashboardId::parse(&percent_decoded(name).ok()?).ok()?;
+        let dashboard = DashboardId::stored(&percent_decoded(name).ok()?).ok()?;
         (self.dashboard_key(&dashboard, what) == key).then_some(dashboard)
     }
 }

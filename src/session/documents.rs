@@ -250,7 +250,7 @@ impl Documents {
             },
         };
         let document = self.documents.get_mut(&key).expect("found or made above");
-        let dashboard = match DashboardId::parse_short(document.address.document()) {
+        let dashboard = match DashboardId::parse(document.address.document()) {
             Ok(dashboard) => dashboard,
             Err(_) => {
                 reader.count(Refusal::BadName);

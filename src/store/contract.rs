@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
 use super::{
     Append, Appended, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored,
+    homes,
 };
 
 /// One empty store, and what a test may do to it from outside.
@@ -55,6 +57,7 @@ macro_rules! suite {
             a_damaged_snapshot_is_displaced_by_the_next,
             large_states_are_kept,
             names_do_not_collide,
+            dashboards_under_an_older_name_move_to_where_they_belong,
             what_was_refused_is_kept_until_newer_takes_its_place,
             removed_dashboards_are_forgotten,
             positions_grow_beyond_a_removal,
@@ -473,8 +476,31 @@ pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {
 pub(crate) async fn names_do_not_collide(bench: impl Bench) {
     let store = bench.store();
     let long = format!("w/{}", "x".repeat(255));
-    let names =
-        ["a/b", "a/bc", "a/b/c", "a/b c", "ab/b", "a/B", "a/ü", "a/u\u{308}", "a/💥", "a/~me", "a/@all", "a/b!", &long];
+    let names = [
+        "a/b",
+        "a/bc",
+        "a/b/c",
+        "a/b c",
+        "ab/b",
+        "a/B",
+        "a/ü",
+        "a/u\u{308}",
+        "a/💥",
+        "a/~me",
+        "a/@all",
+        "a/b!",
+        &long,
+        "a/b ",
+        "a/b/",
+        "a//b",
+        "a/\\b",
+        "a/{b}",
+        "a/%7Bb%7D",
+        "a/}:log",
+        "default//b",
+        "default/a/",
+        "default/a b/c",
+    ];
     for (n, name) in names.iter().enumerate() {
         for _ in 0..2 {
             append(store, update(name, n as u64)).await;
@@ -492,6 +518,31 @@ pub(crate) async fn names_do_not_collide(bench: impl Bench) {
     }
     let listed: BTreeSet<_> = store.list("", None, 100).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(listed, names.iter().skip(1).map(ToString::to_string).collect());
+}
+
+pub(crate) async fn dashboards_under_an_older_name_move_to_where_they_belong(mut bench: impl Bench) {
+    let stored = |name: &str| DashboardId::stored(name).unwrap();
+    let write = |name: &str, client: u32| {
+        let json = format!("{{\"root\":{{\"{client}\":true}}}}");
+        let update = ydash_proto::document::from_json(json.as_bytes(), client).unwrap();
+        let entry = LogEntry { update: update.into(), ..entry(1, "") };
+        Append { dashboard: stored(name), after: None, entries: vec![entry] }
+    };
+    append(bench.store(), write("default/team/{a}%", 1)).await;
+    append(bench.store(), write("default/team/b", 2)).await;
+    append(bench.store(), write("team/b", 3)).await;
+    append(bench.store(), write("default/b", 4)).await;
+    bench.reopen().await;
+    let away = homes::away(bench.store()).await.unwrap();
+    assert_eq!(away, [stored("default/team/b"), stored("default/team/{a}%")]);
+    let done = homes::bring_home(bench.store(), &Limits::default(), Timestamp(9)).await.unwrap();
+    assert_eq!((done.moved, done.merged, done.left), (1, 1, vec![]));
+    bench.reopen().await;
+    for (name, entries) in [("team/{a}%", 1), ("team/b", 2), ("default/b", 1), ("default/team/b", 0)] {
+        assert_eq!(bench.store().load(&stored(name)).await.unwrap().tail.len(), entries, "{name}");
+    }
+    let listed: Vec<_> = bench.store().list("", None, 100).await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(listed, ["default/b", "team/b", "team/{a}%"]);
 }
 
 pub(crate) async fn what_was_refused_is_kept_until_newer_takes_its_place(mut bench: impl Bench) {

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is the seam: [`memory`] is its reference and injects faults, [`embedded`] is one directory on disk, [`mod@redis`] is
 //! what several nodes share. All of them pass the same contract suite. Rooms do not append themselves: they hand their entries to the [`writer`], which commits
-//! those of all rooms together. [`archive`] carries dashboards from one store to another.
+//! those of all rooms together. [`archive`] carries dashboards from one store to another, and
+//! [`homes`] to where their names say.
 //!
 //! What every store promises:
 //!
@@ -15,6 +16,7 @@
 
 pub mod archive;
 pub mod embedded;
+pub mod homes;
 pub mod lines;
 pub mod memory;
 mod record;

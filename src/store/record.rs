@@ -194,7 +194,7 @@ pub(super) fn encode_name(id: &DashboardId) -> Vec<u8> {
 /// Decodes the name that belongs to a log.
 pub(super) fn decode_name(record: &[u8]) -> Result<DashboardId, RecordError> {
     let name: &str = open(Kind::Name, record)?;
-    DashboardId::parse(name).map_err(|_| RecordError::Damaged("not a dashboard's name"))
+    DashboardId::stored(name).map_err(|_| RecordError::Damaged("not a dashboard's name"))
 }
 
 /// Encodes content that a room refused.

@@ -404,7 +404,7 @@ impl RedisStore {
             let Some(last) = names.last() else { break };
             from = format!("({last}").into_bytes();
             let is_last = names.len() < count;
-            let dashboards: Vec<_> = names.iter().filter_map(|name| DashboardId::parse(name).ok()).collect();
+            let dashboards: Vec<_> = names.iter().filter_map(|name| DashboardId::stored(name).ok()).collect();
             let are_there = self.are_there(&dashboards).await?;
             let gone: Vec<_> = dashboards.iter().zip(&are_there).filter(|(_, is)| !**is).map(|(id, _)| id).collect();
             self.take_out(&gone).await?;

@@ -796,11 +796,12 @@ async fn hostile_10_a_large_state_vector_is_read_and_answered() {
 async fn hostile_11_names_that_play_tricks_are_refused_alike_in_every_form() {
     let arena = Arena::open(&[]).await;
     let long = "x".repeat(10_000);
-    let names = ["", "..", "%2e%2e", "a/../b", "a//b", "a%00b", "%ff", "a%0ab", "a%5cb", "%20a", &long];
-    let paths = names.iter().flat_map(|name| [format!("/{name}"), format!("/ws/acme/{name}")]);
+    let names = ["", "..", "%2e%2e", "a/../b", "a/%2e", "a%00b", "%ff", "a%0ab", "a%c2%85b", &long];
+    let paths = names.iter().flat_map(|name| [format!("/{name}"), format!("/ws/{name}"), format!("/ws/acme/x/{name}")]);
+    let paths = paths.filter(|path| path != "/ws/acme/x/");
     let reserved = ["~somebody-else", "%7Esomebody-else", "@approvals"];
     let reserved = reserved.iter().flat_map(|name| [format!("/{name}"), format!("/ws/acme/{name}")]);
-    let workspaces = ["/ws/.hidden/a", "/ws/%2e%2e/a", "/ws/a%2Fb/c", "/ws//a"].map(str::to_owned);
+    let workspaces = ["/ws/%2e%2e/a", "/ws/./a"].map(str::to_owned);
     let node = &arena.node;
     let refusals = paths.map(|path| (path, 4404)).chain(reserved.map(|path| (path, 4403)));
     let refusals = refusals.chain(workspaces.map(|path| (path, 4404))).map(|(path, code)| async move {
@@ -811,7 +812,7 @@ async fn hostile_11_names_that_play_tricks_are_refused_alike_in_every_form() {
     });
     join_all(refusals).await;
     for name in names.iter().filter(|name| !name.is_empty() && **name != ".." && **name != "%2e%2e") {
-        if name.contains("..") {
+        if name.contains("..") || name.contains("%2e") {
             continue; // The client resolves it before it asks.
         }
         for path in [format!("/api/dashboards/default/{name}"), format!("/api/dashboards/default/{name}/state")] {

@@ -43,10 +43,39 @@ async fn a_stock_client_opens_a_socket() {
 }
 
 #[tokio::test]
-async fn any_other_path_is_a_room_in_the_default_workspace() {
+async fn one_name_is_one_dashboard_on_every_path_and_in_rest() {
     let mut site = Site::start(&[]).await;
-    let (_client, _) = tokio_tungstenite::connect_async(site.ws("/team/my-room")).await.unwrap();
-    assert_eq!(target(site.session().await.0.destination).unwrap().dashboard.as_str(), "default/team/my-room");
+    let names = [
+        ("my-room", "default/my-room"),
+        ("team/sales", "team/sales"),
+        ("default/team/sales", "team/sales"),
+        ("my%20project/board", "default/my project/board"),
+        ("user:1/notes", "default/user:1/notes"),
+        ("a%5Cb", "default/a\\b"),
+        ("q83v//ASN/", "q83v//ASN/"),
+        ("/q83v", "default//q83v"),
+        ("q83v/", "default/q83v/"),
+        ("%20", "default/ "),
+        ("constructor", "default/constructor"),
+        // As another part of the path would be called.
+        ("state", "default/state"),
+        ("x%2Fstate", "x/state"),
+    ];
+    for (at, (name, dashboard)) in names.into_iter().enumerate() {
+        for path in [format!("/{name}"), format!("/{}", name.replace('/', "%2F")), format!("/ws/{name}")] {
+            let (_answer, _socket) = site.exchange(&handshake(&path, "")).await;
+            let told = target(site.session().await.0.destination).unwrap();
+            assert_eq!(told.dashboard.as_str(), dashboard, "{path}");
+        }
+        let content = format!("what is in number {at}.");
+        let id = DashboardId::parse(dashboard).unwrap();
+        site.dashboards.texts.lock().unwrap().insert(id, content.clone().into());
+        for path in ["", "/state"] {
+            let request = format!("GET /api/dashboards/{name}{path} HTTP/1.1\r\nHost: {}\r\n\r\n", site.address);
+            let (answer, _socket) = site.exchange(&request).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&content), "{name}{path}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -73,11 +102,11 @@ async fn bad_names_open_and_are_marked_for_refusal() {
     let long = format!("/{}", "x".repeat(300));
     for (path, why) in [
         ("/", NoEntry::BadName),
-        ("/a//b", NoEntry::BadName),
+        ("/ws/", NoEntry::BadName),
+        ("/a/../b", NoEntry::BadName),
         ("/ws/a/%2e%2e", NoEntry::BadName),
         ("/a%00b", NoEntry::BadName),
         ("/%ff", NoEntry::BadName),
-        ("/ws/default/a%5cb", NoEntry::BadName),
         (&long, NoEntry::BadName),
         ("/~alice", NoEntry::Forbidden),
         ("/ws/acme/@approvals", NoEntry::Forbidden),
@@ -396,8 +425,8 @@ async fn what_cannot_be_done_is_said_in_json() {
     for (answer, status, error) in [
         (site.get("/nothing").await, 404, "not_found"),
         (site.post("/healthz", b"").await, 405, "method_not_allowed"),
-        (site.get("/api/dashboards/acme").await, 404, "bad_name"),
-        (site.get("/api/dashboards/acme/a%5cb").await, 404, "bad_name"),
+        (site.get("/api/dashboards/").await, 404, "bad_name"),
+        (site.get("/api/dashboards/acme/a%0ab").await, 404, "bad_name"),
         (site.get("/api/dashboards/acme/~alice").await, 403, "forbidden"),
         (site.post("/api/dashboards/acme/@approvals/updates", b"x").await, 403, "forbidden"),
         (site.get("/api/dashboards/acme/a/state?sv=!").await, 400, "bad_request"),
@@ -416,8 +445,8 @@ async fn what_cannot_be_done_is_said_in_json() {
     assert!(down.headers().contains_key("retry-after"));
     let large = site.post(updates, &[7; 2000]).await.1;
     assert_eq!(large["limit"], json!({ "name": "frame-bytes-max", "value": 1024 }));
-    let (_, name) = site.get("/api/dashboards/acme").await;
-    assert!(name["message"].as_str().unwrap().contains("<workspace>/<name>"), "{name}");
+    let (_, name) = site.get("/api/dashboards/").await;
+    assert!(name["message"].as_str().unwrap().starts_with("no dashboard can have this name: "), "{name}");
     assert_eq!(site.metrics.refusals.get(Refusal::MalformedUpdate), 1);
 }
 

@@ -45,7 +45,7 @@ pub enum CloseCode {
     BadFrame,
     /// May not open this dashboard, or may not any longer. 4403, permanent.
     Forbidden,
-    /// The name is not a dashboard's name, or nobody here knows it. 4404, permanent.
+    /// The name is not a dashboard's name. 4404, permanent.
     BadName,
     /// Overran the bounds of updates behind a hole
     /// [`held_overruns_max`](crate::limits::Limits::held_overruns_max) times. 4413, permanent.
@@ -126,7 +126,9 @@ impl CloseCode {
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Forbidden => "forbidden",
-            CloseCode::BadName => "no such dashboard",
+            CloseCode::BadName => {
+                "no dashboard can have this name: 1 to 255 bytes, no control characters, no segment . or .."
+            }
             CloseCode::HeldOverrun => "held-overruns-max reached: too many updates that build on unknown ones",
             CloseCode::Stuck => "client does not read",
             CloseCode::Slow => "message arrives too slowly, try again",

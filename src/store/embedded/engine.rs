@@ -243,7 +243,7 @@ impl View<'_> {
             }
             from = next_key(&key);
             let name = String::from_utf8_lossy(&key);
-            let listed = match DashboardId::parse(&name) {
+            let listed = match DashboardId::stored(&name) {
                 Ok(id) => match self.find_head(&id)? {
                     Some((head, is_made_up)) => Listed { id: Ok(id), head, is_made_up },
                     None => continue,
@@ -271,7 +271,7 @@ impl View<'_> {
             }
         })?;
         for name in names {
-            let id = DashboardId::parse(&name).map_err(|_| EngineError::Key)?;
+            let id = DashboardId::stored(&name).map_err(|_| EngineError::Key)?;
             let Some((head, is_made_up)) = self.find_head(&id)? else { continue };
             if let ControlFlow::Break(b) = each(Listed { id: Ok(id), head, is_made_up })? {
                 return Ok(Some(b));

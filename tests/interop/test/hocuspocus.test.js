@@ -281,11 +281,11 @@ for (const version of providers) {
 
     test('names that no dashboard can have are denied', async t => {
       const line = Line.open(t, version, url())
-      for (const name of [' ', 'a//b', '..', 'x'.repeat(300)]) {
+      for (const name of ['..', 'a/../b', '\n', 'x'.repeat(300)]) {
         // Without a token, version 2 says nothing that could be answered but its question.
         const member = line.join(name, { token: 'any' })
         await eventually(() => member.denied.length > 0, BACK)
-        assert.deepEqual(member.denied, ['no such dashboard'])
+        assert.match(member.denied.join(), /^no dashboard can have this name: [^,]+,[^,]+,[^,]+$/)
         assert.ok(!member.provider.synced)
       }
       const fine = line.join(freshRoom())

@@ -5,7 +5,7 @@ import type { User } from './presence.js'
 
 /** How to reach a server, and who is there. */
 export interface ClientOptions {
-  /** The server: `wss://host`, `https://host`, or with a path in front of ydash's own. */
+  /** The server: `wss://host`, `https://host`, or with a path in front of ydash's own. Not `/ws/acme`: that is [ClientOptions.workspace]. */
   readonly url: string
   /** A token, or a function that gets one; asked before every connection. */
   readonly token?: Token
@@ -33,8 +33,9 @@ export interface OpenOptions {
 export interface Client {
   /**
    * The dashboard `name` or `workspace/name`; the same object for the same dashboard until [Dashboard.destroy], which is the caller's.
+   * What stands before the first slash is a workspace if it is one (letters, digits, `.`, `_`, `-`), else all of it is the name.
    *
-   * @throws RangeError for a name that no URL can say: with `.` or `..` between slashes, or a slash in front
+   * @throws RangeError for a name that no URL can say: empty, or with `.` or `..` between slashes
    */
   dashboard(id: string, options?: OpenOptions): Dashboard
   /** Says who this is, on all dashboards. */
@@ -50,12 +51,18 @@ export interface Client {
 /** How long a dashboard that a component asked for, or has let go of, waits for the next one. StrictMode needs none, a route's change little. */
 const LINGER = 1_000
 
-/** Makes a client. It opens nothing by itself, so it can be made anywhere, on a server too. */
+/**
+ * Makes a client. It opens nothing by itself, so it can be made anywhere, on a server too.
+ *
+ * @throws RangeError for a `url` that names no server, or a dashboard or workspace in it
+ */
 export function createClient(options: ClientOptions): Client {
   const dashboards = new Map<string, Dashboard>()
   const holders = new Map<Dashboard, number>()
   const leaving = new Map<Dashboard, ReturnType<typeof setTimeout>>()
   const server = options.url.replace(/^http/, 'ws').replace(/\/+$/, '')
+  // A dashboard would be looked for below another one's URL, and found nowhere else.
+  if (!/^wss?:\/\/(?![^/]*\/ws(\/|$))./.test(server)) throw new RangeError(`url names the server, as wss://host, and workspace the workspace: ${options.url}`)
   let user: Partial<User> = options.user ?? {}
 
   const open = (id: string): Dashboard => {
@@ -142,11 +149,13 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
+/** As the server has it, docs/PROTOCOL.md, "Names". */
 function split(id: string, workspace: string): [workspace: string, name: string] {
   // A URL with such a part means another one.
-  if (/^\/|(^|\/)\.\.?(\/|$)/.test(id)) throw new RangeError(`no dashboard is called ${id}`)
-  const at = id.indexOf('/')
-  return at < 0 ? [workspace, id] : [id.slice(0, at), id.slice(at + 1)]
+  if (id === '' || /(^|\/)\.\.?(\/|$)/.test(id)) throw new RangeError(`no dashboard is called ${id}`)
+  const [, space, name] = /^([\w-][\w.-]{0,63})\/(.+)$/s.exec(id) ?? []
+  if (space === undefined || name === undefined) return [workspace, id]
+  return space === 'default' ? split(name, space) : [space, name]
 }
 
 function localStorageIfAny(): PrivateStorage | null {

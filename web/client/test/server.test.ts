@@ -1,6 +1,9 @@
 // Against the release binary: YDASH_BIN, or target/release/ydash.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { WebsocketProvider } from 'y-websocket'
+import * as Y from 'yjs'
 import { client, live } from './support/clients.js'
 import { Server } from './support/server.js'
 import { eventually } from './support/wait.js'
@@ -34,6 +37,22 @@ describe('with a server', () => {
     const rest = await fetch(`${server.url}/api/dashboards/team/crowd`)
     expect(await rest.json()).toEqual(Object.fromEntries(
       Object.entries(all[0]?.doc.toJSON() ?? {}).filter(([, root]) => Object.keys(root as object).length > 0)))
+  })
+
+  it('a name is the same dashboard for y-websocket, and over REST', async () => {
+    for (const name of ['team/sales', 'my project/board', 'user:1/notes', 'q83v//ASN/']) {
+      const ada = client({ url: server.url }).dashboard(name)
+      await live(ada)
+      ada.meta.set({ title: name })
+      const doc = new Y.Doc()
+      const room = new WebsocketProvider(server.url.replace(/^http/, 'ws'), name, doc, { WebSocketPolyfill: WebSocket as never, disableBc: true })
+      await eventually(() => doc.getMap('meta').get('title') === name)
+      room.destroy()
+      await eventually(() => ada.saveState.get() === 'saved')
+      const path = name.split('/').map(encodeURIComponent).join('/')
+      const answer = await (await fetch(`${server.url}/api/dashboards/${path}`)).json() as { meta?: { title?: string } }
+      expect(answer.meta?.title).toBe(name)
+    }
   })
 
   it('a tab that closes is gone for the others at once', async () => {
