@@ -116,7 +116,7 @@ export async function temporaryStore (t) {
   return `file:${directory}`
 }
 
-function freePort () {
+export function freePort () {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.on('error', reject)
