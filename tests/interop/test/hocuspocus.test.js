@@ -268,7 +268,11 @@ for (const version of providers) {
         ['constructor', 'default/constructor'],
         [`acme/sales${suffix}`, `acme/sales${suffix}`],
         [`default/shared${suffix}`, `default/shared${suffix}`],
-        [`plain${suffix}`, `default/plain${suffix}`]
+        [`plain${suffix}`, `default/plain${suffix}`],
+        [`default/acme/shared${suffix}`, `acme/shared${suffix}`],
+        [`user:1/notes${suffix}`, `user:1/notes${suffix}`],
+        [`/q83v//ASN/${suffix}/`, `/q83v//ASN/${suffix}/`],
+        [`my project/board${suffix}`, `default/my%20project/board${suffix}`]
       ]) {
         const member = line.join(name)
         await member.synced()

@@ -19,7 +19,11 @@ const names = [
   `50%25 ${suffix}`,
   `a+b&c=d;e,${suffix}`,
   `(brackets) [square] {curly} 'quote' "double" ${suffix}`,
-  `UPPER-lower.dots_${suffix}`
+  `UPPER-lower.dots_${suffix}`,
+  `/in front ${suffix}`,
+  `q83v//ASN+/${suffix}==`,
+  `user:1/notes ${suffix}`,
+  `my project/board/${suffix}`
 ]
 
 for (const client of clients) {
@@ -40,7 +44,7 @@ for (const client of clients) {
 
 test('different names are different documents', async t => {
   const base = freshRoom('n')
-  const peers = [base, `${base}/a`, `${base}/b`, `${base} a`, base.toUpperCase(), `${base}%25`]
+  const peers = [base, `${base}/a`, `${base}/b`, `${base}/`, `${base}//a`, `/${base}`, `${base} a`, base.toUpperCase(), `${base}%25`]
     .map(room => Peer.join(t, server, latest, room))
   await Promise.all(peers.map(peer => peer.synced()))
   peers.forEach((peer, n) => peer.set('only', n))
@@ -55,7 +59,7 @@ test('unknown query parameters are passed over', async t => {
   await converged([alice, bob])
 })
 
-test('a path without /ws/ names a room of the workspace "default"', async t => {
+test('a path without /ws/ names the same room', async t => {
   const room = freshRoom()
   const short = new Peer(latest, server.origin, room)
   t.after(() => short.leave())

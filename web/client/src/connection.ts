@@ -8,8 +8,12 @@ import { watchingSocket } from './socket.js'
 
 /** Message types beyond the sync protocol's, docs/PROTOCOL.md. */
 const AUTH = 2
+const DENIED = 0
 const AUTHENTICATED = 2
 const SYNC_STATUS = 8
+
+/** What was sent is larger than the server takes. It would be sent again with every connection. */
+const MESSAGE_TOO_BIG = 1009
 
 /** How long between attempts to get a token, at most. */
 const TOKEN_BACKOFF_MAX = 2_500
@@ -30,7 +34,8 @@ export type Status = 'connecting' | 'live' | 'offline' | 'refused'
  * - `saved`: the server has said that all of them are durable. A crash loses nothing.
  * - `saving`: on their way.
  * - `offline-changes`: some are only here (and in IndexedDB), and go out with the next connection.
- * - `refused`: the server took some of them not: the session may only read, or a limit was reached. They are only here.
+ * - `refused`: the server took some of them not: the session may only read, or a limit was reached. They are only here, and
+ *   [Dashboard.saveRefusal] says why.
  */
 export type SaveState = 'saved' | 'saving' | 'offline-changes' | 'refused'
 
@@ -64,11 +69,13 @@ export class Connection {
   readonly saveState: Readable<SaveState>
   readonly access: Readable<Access>
   readonly refusal: Readable<Refusal | null>
+  readonly saveRefusal: Readable<string | null>
 
   readonly #status = new Signal<Status>('connecting')
   readonly #saveState = new Signal<SaveState>('saved')
   readonly #access = new Signal<Access>('unknown')
   readonly #refusal = new Signal<Refusal | null>(null)
+  readonly #saveRefusal = new Signal<string | null>(null)
   readonly #doc: Y.Doc
   readonly #token: Token | undefined
   readonly #persistence: Persistence | null
@@ -85,6 +92,8 @@ export class Connection {
   #unanswered = 0
   #handshaken = false
   #wasRefused = false
+  /** What the server said last about what it does not take, on this socket. */
+  #denial: string | null = null
   #isReadOnly = false
   #hasFailed = false
   #isDestroyed = false
@@ -99,6 +108,7 @@ export class Connection {
     this.saveState = this.#saveState
     this.access = this.#access
     this.refusal = this.#refusal
+    this.saveRefusal = this.#saveRefusal
     this.#doc = doc
     this.#token = options.token
     this.#persistence = options.persistence
@@ -127,9 +137,14 @@ export class Connection {
     const denied = provider.messageHandlers[AUTH]
     provider.messageHandlers[AUTH] = (...message) => {
       const [, decoder] = message
-      if (decoder.arr[decoder.pos] !== AUTHENTICATED) return denied?.(...message)
-      decoder.pos++
-      this.#isReadOnly = decoding.readVarString(decoder) === 'readonly'
+      const { pos } = decoder
+      const kind = decoding.readVarUint(decoder)
+      if (kind === AUTHENTICATED) this.#isReadOnly = decoding.readVarString(decoder) === 'readonly'
+      else {
+        if (kind === DENIED) this.#denial = decoding.readVarString(decoder)
+        decoder.pos = pos
+        denied?.(...message)
+      }
       this.#update()
     }
     provider.on('status', ({ status }) => {
@@ -137,12 +152,14 @@ export class Connection {
       this.#update()
     })
     provider.on('sync', () => { this.#update() })
-    provider.on('connection-close', () => { this.#closed() })
-    provider.on('closed', ({ code, reason }) => {
-      this.#isWanted = false
-      this.#refusal.set({ code, reason })
-      this.#update()
+    provider.on('connection-close', event => {
+      if (event?.code === MESSAGE_TOO_BIG) {
+        provider.shouldConnect = false
+        this.#ended(event)
+      }
+      this.#closed()
     })
+    provider.on('closed', event => { this.#ended(event) })
     void options.persistence?.hasUnsaved.then(async hasUnsaved => {
       if (!hasUnsaved || this.#isDestroyed) return
       this.#isDirty = this.#isLoading = true
@@ -237,9 +254,17 @@ export class Connection {
     this.#batching = false
     this.#handshaken = false
     this.#wasRefused = false
+    this.#denial = null
     this.#isReadOnly = false
     // The SyncStep2 of this connection holds whatever found no socket before.
     this.#hasGap = false
+  }
+
+  /** For good: coming back would heal nothing. */
+  #ended({ code, reason }: Refusal): void {
+    this.#isWanted = false
+    this.#refusal.set({ code, reason })
+    this.#update()
   }
 
   #closed(): void {
@@ -297,5 +322,6 @@ export class Connection {
     else if (!isOpen || this.#hasGap) this.#saveState.set('offline-changes')
     else if (this.#wasRefused && this.#unanswered === 0) this.#saveState.set('refused')
     else this.#saveState.set('saving')
+    this.#saveRefusal.set(this.#saveState.get() === 'refused' ? this.#denial : null)
   }
 }

@@ -82,6 +82,8 @@ export class Dashboard {
   readonly access: Readable<Access>
   /** Why the server ended the session for good, when it did. */
   readonly refusal: Readable<Refusal | null>
+  /** Why `saveState` is `refused`, in the server's words, which name the limit; `null` where it is not, or where the server did not say. */
+  readonly saveRefusal: Readable<string | null>
   /** Whether this browser keeps what is not saved yet; else it is lost with the tab. */
   readonly isKept: Readable<boolean>
 
@@ -95,6 +97,7 @@ export class Dashboard {
   readonly #saveState = new Signal<SaveState>('saved')
   readonly #access = new Signal<Access>('unknown')
   readonly #refusal = new Signal<Refusal | null>(null)
+  readonly #saveRefusal = new Signal<string | null>(null)
   readonly #isKept = new Signal(false)
   readonly #awareness = new Signal<Awareness | null>(null)
   #live: Live | null = null
@@ -121,6 +124,7 @@ export class Dashboard {
     this.saveState = this.#saveState
     this.access = this.#access
     this.refusal = this.#refusal
+    this.saveRefusal = this.#saveRefusal
     this.isKept = this.#isKept
     this.ready = new Promise(resolve => { this.#becomeReady = resolve })
   }
@@ -188,7 +192,7 @@ export class Dashboard {
     const awareness = new Awareness(this.doc)
     const persistence = persist ? new Persistence(`ydash:${base}/${path}`, this.doc) : null
     const connection = new Connection(this.doc, awareness, { base, path, token, batchInterval, persistence, WebSocket: WebSocket() })
-    const { status, saveState, access, refusal } = connection
+    const { status, saveState, access, refusal, saveRefusal } = connection
     const mirror = <T>(from: Readable<T>, to: Signal<T>): void => {
       to.set(from.get())
       from.subscribe(() => { to.set(from.get()) })
@@ -197,6 +201,7 @@ export class Dashboard {
     mirror(saveState, this.#saveState)
     mirror(access, this.#access)
     mirror(refusal, this.#refusal)
+    mirror(saveRefusal, this.#saveRefusal)
     if (persistence !== null) mirror(persistence.isKept, this.#isKept)
     status.subscribe(() => { if (status.get() === 'live') this.#becomeReady() })
     void persistence?.loaded.then(() => { if (this.doc.store.clients.size > 0) this.#becomeReady() })

@@ -91,6 +91,42 @@ describe('save state', () => {
     expect(server.doc.getMap('meta').get('title')).toBe('behind a hole')
   })
 
+  it('says why, while it was not taken', async () => {
+    const server = new MemoryServer()
+    const dashboard = joined(server)
+    await live(dashboard)
+    expect(dashboard.saveRefusal.get()).toBe(null)
+    server.takesEdits = false
+    server.why = 'document would exceed document-bytes-max'
+    dashboard.meta.set({ title: 'too large' })
+    await eventually(() => dashboard.saveRefusal.get() === server.why)
+    expect(dashboard.saveState.get()).toBe('refused')
+    expect(dashboard.status.get(), 'others are heard').toBe('live')
+    server.takesEdits = true
+    server.ask()
+    await eventually(() => dashboard.saveState.get() === 'saved')
+    expect(dashboard.saveRefusal.get()).toBe(null)
+  })
+
+  it('does not come back with a message that the server closes for', async () => {
+    const server = new MemoryServer()
+    const dashboard = joined(server)
+    await live(dashboard)
+    server.savesAtOnce = false
+    dashboard.meta.set({ title: 'enormous' })
+    await eventually(() => server.edits === 2)
+    server.cut(1009, 'message exceeds frame-bytes-max')
+    await eventually(() => dashboard.status.get() === 'refused')
+    expect(dashboard.refusal.get()).toEqual({ code: 1009, reason: 'message exceeds frame-bytes-max' })
+    expect(dashboard.saveState.get()).toBe('offline-changes')
+    // Longer than it would take to come back.
+    await new Promise(resolve => setTimeout(resolve, 500))
+    expect(server.urls.length).toBe(1)
+    server.savesAtOnce = true
+    dashboard.connect()
+    await eventually(() => dashboard.saveState.get() === 'saved')
+  })
+
   it('says saved again when the server asked for what it had refused and took it', async () => {
     const server = new MemoryServer()
     const dashboard = joined(server)

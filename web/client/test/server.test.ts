@@ -116,3 +116,30 @@ describe('with a server that only lets read', () => {
     expect(dashboard.refusal.get()?.code).toBe(4403)
   })
 })
+
+describe('with a server whose limits are low', () => {
+  it('what is too large is refused by the name of the limit, once, and all else goes on', async () => {
+    for (const [limit, bytes] of [['frame-bytes-max', 100_000], ['document-bytes-max', 40_000]] as const) {
+      const small = await Server.start(`--${limit}`, '64KiB')
+      try {
+        const [ada, bob] = ['Ada', 'Bob'].map(name => client({ url: small.url, user: { name } }).dashboard('small'))
+        if (ada === undefined || bob === undefined) throw new Error('two')
+        await live(ada, bob)
+        let connections = 0
+        ada.status.subscribe(() => { if (ada.status.get() === 'connecting') connections++ })
+        ada.meta.set({ one: 'x'.repeat(bytes) })
+        await eventually(() => ada.saveState.get() !== 'saving')
+        ada.meta.set({ other: 'x'.repeat(bytes) })
+        await eventually(() => ada.saveState.get() === 'refused' && ada.saveRefusal.get()?.includes(limit) === true, limit)
+        // Others are heard, and heard of.
+        bob.meta.set({ by: 'Bob' })
+        await eventually(() => ada.meta.shared.get().by === 'Bob')
+        await eventually(() => bob.saveState.get() === 'saved')
+        expect(ada.status.get()).toBe('live')
+        expect(connections).toBe(0)
+      } finally {
+        await small.end()
+      }
+    }
+  })
+})

@@ -21,6 +21,8 @@ export class MemoryServer {
   savesAtOnce = true
   /** What edits are answered with. */
   takesEdits = true
+  /** What is said beside, when they are not taken. */
+  why: string | null = null
   #owed: (() => void)[] = []
   #awareness = new Map<MemorySocket, Uint8Array>()
 
@@ -45,8 +47,8 @@ export class MemoryServer {
   }
 
   /** Breaks every connection, as a network does. */
-  cut(code = 1006): void {
-    for (const socket of [...this.sockets]) socket.end(code)
+  cut(code = 1006, reason = ''): void {
+    for (const socket of [...this.sockets]) socket.end(code, reason)
     this.#owed = []
   }
 
@@ -92,7 +94,16 @@ export class MemoryServer {
       })
       for (const socket of this.sockets) if (socket !== from && isNew) socket.receive(update)
     }
-    const answer = (): void => { from.receive(Uint8Array.of(SYNC_STATUS, isTaken ? 1 : 0)) }
+    const answer = (): void => {
+      from.receive(Uint8Array.of(SYNC_STATUS, isTaken ? 1 : 0))
+      const { why } = this
+      if (isTaken || why === null) return
+      from.receive(encoding.encode(encoder => {
+        encoding.writeVarUint(encoder, AUTH)
+        encoding.writeVarUint(encoder, 0)
+        encoding.writeVarString(encoder, why)
+      }))
+    }
     if (this.savesAtOnce) answer()
     else this.#owed.push(answer)
   }
@@ -151,9 +162,9 @@ class MemorySocket {
     queueMicrotask(() => { if (this.readyState === 1) this.onmessage?.({ data: buffer }) })
   }
 
-  end(code: number): void {
+  end(code: number, reason = ''): void {
     this.readyState = 3
     this.#server.left(this)
-    this.onclose?.({ code, reason: '' })
+    this.onclose?.({ code, reason })
   }
 }

@@ -48,10 +48,11 @@ export function App(): ReactNode {
 
 function Banner(): ReactNode {
   const status = useStatus()
-  const { saveState, refusal, access, isKept: kept } = useDashboard()
+  const { saveState, refusal, saveRefusal, access, isKept: kept } = useDashboard()
   const save = useReadable(saveState)
   const isKept = useReadable(kept)
   const why = useReadable(refusal)
+  const limit = useReadable(saveRefusal)
   const isReadOnly = useReadable(access) === 'read-only'
   if (status === 'refused') {
     return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server does not serve this dashboard: {why?.reason || `code ${why?.code}`}.</p>
@@ -68,7 +69,7 @@ function Banner(): ReactNode {
     )
   }
   if (save === 'refused' && !isReadOnly) {
-    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server did not take your last change. It is in this browser only.</p>
+    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server did not take your last change{limit === null ? '' : `: ${limit}`}. It is in this browser only.</p>
   }
   if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can look at everything here. Only others can change it.</p>
   return null
