@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tracing::warn;
-use ydash_proto::id::{DEFAULT_WORKSPACE, DashboardId};
+use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
@@ -33,7 +33,7 @@ pub(super) fn export_command() -> Command {
     Command::new("export")
         .about("Writes dashboards with their history into one file")
         .arg(file("File to write, which must not be there yet; - for standard output"))
-        .arg(dashboard.help("Only this dashboard, as workspace/name; may be repeated").value_parser(parse_dashboard))
+        .arg(dashboard.help("Only this dashboard; may be repeated").value_parser(parse_dashboard))
         .arg(yjs.help("For other servers: a line of JSON per dashboard, with its state as Yjs update v1 in base64, without history"))
 }
 
@@ -48,11 +48,9 @@ fn file(help: &'static str) -> Arg {
     Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help)
 }
 
+/// A name as clients say it, or as a store has it that no server of this version has opened yet.
 fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
-    if !text.contains('/') {
-        return Err(format!("expected workspace/name, as in {DEFAULT_WORKSPACE}/my-room"));
-    }
-    DashboardId::stored(text).map_err(|error| error.to_string())
+    DashboardId::stored(text).or_else(|_| DashboardId::parse(text)).map_err(|error| error.to_string())
 }
 
 /// Runs `ydash export`.
@@ -67,13 +65,14 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
     let path: &PathBuf = options.get_one("file").expect("required");
     let only: Vec<DashboardId> = options.get_many("dashboard").into_iter().flatten().cloned().collect();
     let limits = options.get_flag("yjs").then(|| config.limits());
-    let (limits, only_these) = (limits.as_ref(), only.as_slice());
+    let limits = limits.as_ref();
     let report = runtime()?.block_on(async {
         let store = open(&config).await?;
-        let missing = missing(&*store, only_these).await?;
+        let (only_these, missing) = look_for(&*store, only).await?;
         if !missing.is_empty() {
             return Err(format!("not in the store, so nothing is written: {}", missing.join(", ")).into());
         }
+        let only_these = only_these.as_slice();
         let report = if path.as_os_str() == STANDARD {
             write(&*store, only_these, limits, BufWriter::new(io::stdout())).await?
         } else {
@@ -89,16 +88,24 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which of the dashboards named the store does not have.
-async fn missing(store: &dyn Store, named: &[DashboardId]) -> Result<Vec<String>, StoreError> {
-    let mut missing = Vec::new();
+/// Which of the dashboards named the store has, under that name or where it belongs by now, and which it does not have.
+async fn look_for(store: &dyn Store, named: Vec<DashboardId>) -> Result<(Vec<DashboardId>, Vec<String>), StoreError> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for dashboard in named {
-        // The shortest name with a prefix is the prefix itself.
-        if store.list(dashboard.as_str(), None, 1).await?.first() != Some(dashboard) {
-            missing.push(dashboard.to_string());
+        let home = dashboard.home();
+        let mut there = None;
+        for name in [Some(&dashboard), home.as_ref()].into_iter().flatten() {
+            // The shortest name with a prefix is the prefix itself.
+            if there.is_none() && store.list(name.as_str(), None, 1).await?.first() == Some(name) {
+                there = Some(name.clone());
+            }
+        }
+        match there {
+            Some(name) => found.push(name),
+            None => missing.push(dashboard.to_string()),
         }
     }
-    Ok(missing)
+    Ok((found, missing))
 }
 
 /// Runs `ydash import`.
