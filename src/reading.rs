@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use ydash_proto::id::DashboardId;
 
@@ -89,6 +89,39 @@ impl Drop for Taken {
         // Whoever waits for the turn holds it, too.
         if turns.get(&self.id).is_some_and(|turn| Arc::strong_count(turn) == 1) {
             turns.remove(&self.id);
+        }
+    }
+}
+
+/// Where differences of large documents are cut: some processors' worth, in the order in which they are asked for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cutters(Arc<Semaphore>);
+
+impl Default for Cutters {
+    fn default() -> Cutters {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Cutters(Arc::new(Semaphore::new((processors / 2).max(1))))
+    }
+}
+
+impl Cutters {
+    /// Runs `work` on a thread that may take its time; `None` when it failed. Then its place rests for half as long as that took, so
+    /// that all of them together leave most of the processors to rooms and sessions.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
+        let places = Arc::clone(&self.0);
+        async move {
+            let place = places.acquire_owned().await.ok()?;
+            let (done, is_done) = oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _place = place;
+                let began = Instant::now();
+                let _ = done.send(work()); // Whoever asked may have gone.
+                thread::sleep(began.elapsed() / 2);
+            });
+            is_done.await.ok()
         }
     }
 }

@@ -435,6 +435,7 @@ impl Play {
             Effect::Append { entries, after } => {
                 assert!(self.append.replace((entries, after)).is_none(), "two appends at once");
             }
+            Effect::Cut { .. } => panic!("a difference of a small document was to be cut aside"),
             Effect::Compact { parts } => assert!(self.compaction.replace(parts).is_none(), "two compactions at once"),
             Effect::Snapshot { covers, state } => {
                 assert!(covers <= self.stored.position);

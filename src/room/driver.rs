@@ -220,8 +220,18 @@ impl Driver {
                 self.handle(now, input);
             }
             ToRoom::Read { have, answer } => {
-                let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
-                let _ = answer.send(state); // Whoever asked may have gone.
+                if !self.room.cuts_aside() {
+                    let state = if have.is_empty() { self.room.state() } else { self.room.difference(&have) };
+                    let _ = answer.send(state); // Whoever asked may have gone.
+                } else {
+                    let content = self.room.content();
+                    let cutting = self.context.guest_cutters.run(move || content.difference(&have));
+                    self.context.tracker.spawn(async move {
+                        if let Some(state) = cutting.await {
+                            let _ = answer.send(state); // As above.
+                        }
+                    });
+                }
             }
             ToRoom::Write { creates: true, answer, .. } if self.room.has_content() => {
                 let _ = answer.send(Err(WriteRefusal::Exists)); // Whoever asked may have gone.
@@ -412,6 +422,10 @@ impl Driver {
                 let (readers, id) = (self.context.readers.clone(), self.id.clone());
                 let work = async move { readers.run(&id, move || compact(&parts, &limits)).await.ok() };
                 self.compaction = Some(Box::pin(work) as Pin<Box<_>>).into();
+            }
+            Effect::Cut { content, have } => {
+                let cutting = self.context.cutters.run(move || content.cut(&have));
+                self.scans.push(Box::pin(async move { Some(Input::Cut { cut: cutting.await }) }));
             }
             Effect::Snapshot { covers, state } => {
                 let write = Arc::clone(&self.context).snapshot(self.id.clone(), covers, state, now);

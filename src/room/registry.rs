@@ -9,7 +9,7 @@ use super::driver::{Driver, scan_trusted};
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
-use crate::reading::Readers;
+use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, Appended, SnapshotOutcome, Store, StoreError};
 use core::future::Future;
@@ -111,6 +111,9 @@ pub(super) struct Context {
     pub(super) readers: Readers,
     /// Where others do: whoever asks for JSON takes no place from a room.
     guest_readers: Readers,
+    /// Where differences of large documents are cut, for members and for others.
+    pub(super) cutters: Cutters,
+    pub(super) guest_cutters: Cutters,
     config: RoomsConfig,
     store: Arc<dyn Store>,
     writer: WriterHandle,
@@ -145,6 +148,8 @@ impl Registry {
             memory: AtomicUsize::new(0),
             readers: Readers::default(),
             guest_readers: Readers::default(),
+            cutters: Cutters::default(),
+            guest_cutters: Cutters::default(),
             config,
             store,
             writer,

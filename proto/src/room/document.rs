@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::update::{self, Accepted, Admission, DeleteSet, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Tail updates that are joined into one when there are so many: one `Bytes` costs more than a small update.
 const TAIL_UPDATES_MAX: usize = 64;
@@ -22,19 +23,57 @@ const QUESTION_BYTES_MIN: usize = 4 << 10;
 const COMPACT_BYTES_MIN: usize = 64 << 10;
 
 /// An update of the tail; its scan, too, if it is a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TailPart {
     bytes: Bytes,
     /// How many of them come before its deletions.
     live: usize,
-    scan: Option<Box<Scan>>,
+    scan: Option<Arc<Scan>>,
+}
+
+/// All of a document as it was at one moment. Cheap to clone, and the same whatever becomes of the document.
+#[derive(Clone, Debug)]
+pub struct Content {
+    base: Bytes,
+    base_scan: Arc<Scan>,
+    tail: Vec<TailPart>,
+    accepted: u64,
+}
+
+/// A difference that was cut out of a [`Content`].
+#[derive(Clone, Debug)]
+pub struct Cut {
+    pub(super) frame: Bytes,
+    scan: Arc<Scan>,
+    accepted: u64,
+}
+
+impl Content {
+    /// What one lacks that has `have`, as one update. Takes as long as the document is large: on a thread that may take its time.
+    #[must_use]
+    pub fn difference(&self, have: &StateVector) -> Bytes {
+        difference(&self.base, &self.base_scan, &self.tail, have).0
+    }
+
+    /// The same as a SyncStep2 message.
+    #[must_use]
+    pub fn cut(&self, have: &StateVector) -> Cut {
+        let (bytes, scan) = difference(&self.base, &self.base_scan, &self.tail, have);
+        Cut { frame: encode::sync_step2(&bytes), scan: Arc::new(scan), accepted: self.accepted }
+    }
+}
+
+fn difference(base: &Bytes, base_scan: &Scan, tail: &[TailPart], have: &StateVector) -> (Bytes, Scan) {
+    let scanned = Scanned::of(tail);
+    let parts: Vec<(&Bytes, &Scan)> = core::iter::once((base, base_scan)).chain(scanned.parts(tail)).collect();
+    update::diff_and_scan(&parts, have)
 }
 
 /// A dashboard's content while its room is live.
 #[derive(Debug)]
 pub(super) struct Document {
     base: Bytes,
-    base_scan: Scan,
+    base_scan: Arc<Scan>,
     /// How many bytes of the base hold what is not deleted, at most.
     base_live: usize,
     /// What was accepted since: runs that were joined, each much longer than the next, and the last updates one by one.
@@ -65,7 +104,7 @@ impl Document {
     pub(super) fn empty() -> Document {
         Document {
             base: Bytes::from_static(&update::EMPTY_UPDATE),
-            base_scan: Scan::default(),
+            base_scan: Arc::default(),
             base_live: 0,
             tail: Vec::new(),
             tail_runs: 0,
@@ -213,41 +252,62 @@ impl Document {
 
     /// What one lacks that has `have`, as one update.
     pub(super) fn difference(&self, have: &StateVector) -> Bytes {
-        let scanned = Scanned::of(&self.tail);
-        let base = core::iter::once((&self.base, &self.base_scan));
-        let parts: Vec<(&Bytes, &Scan)> = base.chain(scanned.parts(&self.tail)).collect();
-        update::diff_scanned(&parts, have)
+        difference(&self.base, &self.base_scan, &self.tail, have).0
+    }
+
+    /// All of it as it is at this moment, for differences that are cut elsewhere.
+    pub(super) fn content(&self) -> Content {
+        let (base, base_scan) = (self.base.clone(), Arc::clone(&self.base_scan));
+        Content { base, base_scan, tail: self.tail.clone(), accepted: self.accepted }
+    }
+
+    /// How much was accepted so far: as long as it is the same, a difference is the same.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     /// The SyncStep2 frame for one that has `have`; shared between all that have the same.
     pub(super) fn sync_step2(&mut self, have: &StateVector) -> Bytes {
+        if let Some(frame) = self.cut_before(have) {
+            return frame;
+        }
+        let cut = self.content().cut(have);
+        self.keep_cut(have, &cut);
+        cut.frame
+    }
+
+    /// The SyncStep2 frame for one that has `have`, if it was cut since anything was accepted.
+    pub(super) fn cut_before(&self, have: &StateVector) -> Option<Bytes> {
         if have.is_empty() {
-            if let Some(frame) = &self.full {
-                return frame.clone();
-            }
-            let frame = encode::sync_step2(&self.difference(have));
+            return self.full.clone();
+        }
+        self.differences.iter().find(|(known, _)| known == have).map(|(_, frame)| frame.clone())
+    }
+
+    /// Keeps what was cut for one that has `have`, for others that have the same.
+    pub(super) fn keep_cut(&mut self, have: &StateVector, cut: &Cut) {
+        if cut.accepted != self.accepted {
+            return;
+        }
+        if have.is_empty() {
             // The frame holds the state, so the state can live in it: no second copy. Not while a compaction counts on the tail.
             if self.compacting.is_none() {
-                let state = encode::sync_payload(&frame);
-                let live = self.live_bytes().min(state.len());
-                self.rebase(state, live);
+                let state = encode::sync_payload(&cut.frame);
+                self.base_live = self.live_bytes().min(state.len());
+                self.base_scan = Arc::clone(&cut.scan);
+                self.base = state;
                 self.tail.clear();
                 self.tail_runs = 0;
                 self.tail_bytes = 0;
                 self.tail_live = 0;
             }
-            self.full = Some(frame.clone());
-            return frame;
+            self.full = Some(cut.frame.clone());
+            return;
         }
-        if let Some((_, frame)) = self.differences.iter().find(|(known, _)| known == have) {
-            return frame.clone();
-        }
-        let frame = encode::sync_step2(&self.difference(have));
         if self.differences.len() == DIFFERENCES_MAX {
             self.differences.remove(0);
         }
-        self.differences.push((have.clone(), frame.clone()));
-        frame
+        self.differences.push((have.clone(), cut.frame.clone()));
     }
 
     /// The SyncStep1 frame: what one sends in answer that has more.
@@ -316,7 +376,7 @@ impl Document {
     }
 
     fn rebase(&mut self, base: Bytes, live: usize) {
-        self.base_scan = update::scan_admitted(&base);
+        self.base_scan = Arc::new(update::scan_admitted(&base));
         self.base_live = live;
         self.base = base;
     }
@@ -367,7 +427,7 @@ impl Document {
             self.joined_bytes += joined.len();
         }
         self.tail.truncate(from);
-        self.tail.push(TailPart { bytes: joined, live, scan: Some(Box::new(scan)) });
+        self.tail.push(TailPart { bytes: joined, live, scan: Some(Arc::new(scan)) });
         self.tail_runs = self.tail.len();
     }
 

@@ -1,9 +1,10 @@
 //! What a room wants done.
 
-use super::FlushSeq;
 use super::input::{RequestId, Said};
+use super::{Content, FlushSeq};
 use crate::id::MemberId;
 use crate::log::{LogEntry, LogPosition};
+use crate::update::StateVector;
 use crate::wire::close::CloseCode;
 use bytes::Bytes;
 use core::time::Duration;
@@ -164,6 +165,13 @@ pub enum Effect {
     Compact {
         /// The state and the updates after it.
         parts: Vec<Bytes>,
+    },
+    /// Cut a difference, away from here; answered by [`super::Input::Cut`]. One is in flight at a time.
+    Cut {
+        /// Out of what.
+        content: Content,
+        /// For one that has this.
+        have: StateVector,
     },
     /// Write a snapshot; answered by `Snapshotted` or `SnapshotLost`. One is in flight at a time.
     Snapshot {

@@ -1,6 +1,6 @@
 //! What a room is told.
 
-use super::FlushSeq;
+use super::{Cut, FlushSeq};
 use crate::access::{Access, Identity};
 use crate::document::Compacted;
 use crate::id::{MemberId, NodeId};
@@ -185,6 +185,11 @@ pub enum Input {
     AppendFailed,
     /// The append in flight was refused: the store does not hold any more what it relied on.
     AppendLost,
+    /// The difference in flight was cut; `None` when that failed.
+    Cut {
+        /// What [`Content::cut`](super::Content::cut) made of it.
+        cut: Option<Cut>,
+    },
     /// The compaction in flight ended; `None` when it failed.
     Compacted {
         /// The joined, garbage-collected state.

@@ -160,6 +160,8 @@ pub(super) struct Member {
     pub(super) asked_at: Option<Timestamp>,
     /// When it was last shown who is here because it asked.
     pub(super) shown_at: Option<Timestamp>,
+    /// How many differences it waits for.
+    pub(super) awaits: u32,
 }
 
 /// One session as an operator sees it.
@@ -210,6 +212,7 @@ impl Member {
             unfit: Unfit::default(),
             asked_at: None,
             shown_at: None,
+            awaits: 0,
         }
     }
 

@@ -9,6 +9,7 @@
 //! - awareness of an id comes from the session that owns it, and disappears with it.
 
 mod announcing;
+mod cutting;
 mod document;
 mod editing;
 mod effect;
@@ -40,7 +41,9 @@ use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
 use bytes::Bytes;
 use core::time::Duration;
+use cutting::{Cutting, Wants};
 use document::Document;
+pub use document::{Content, Cut};
 use flush::Flush;
 use journal::Journal;
 use member::{Lag, Member, Refused};
@@ -73,6 +76,8 @@ pub struct Tuning {
     pub snapshot_after_bytes: usize,
     /// A snapshot is written when the log holds something this old that none covers.
     pub snapshot_interval: Duration,
+    /// Differences of documents of at least so many bytes are cut beside the room.
+    pub cut_aside_bytes: usize,
 }
 
 impl Default for Tuning {
@@ -83,6 +88,8 @@ impl Default for Tuning {
             room_idle: Duration::from_secs(60),
             snapshot_after_bytes: 256 << 10,
             snapshot_interval: Duration::from_secs(60),
+            // Those of smaller ones take less than a millisecond or two.
+            cut_aside_bytes: 256 << 10,
         }
     }
 }
@@ -115,6 +122,7 @@ pub struct Room {
     presence: Presence,
     flush: Flush,
     journal: Journal,
+    cutting: Cutting,
     saving: Saving,
     company: Company,
     seq: FlushSeq,
@@ -173,6 +181,7 @@ impl Room {
             presence: Presence::default(),
             flush: Flush::default(),
             journal: Journal::default(),
+            cutting: Cutting::default(),
             saving: Saving::new(now, loaded.position, log_bytes),
             company: Company::default(),
             seq: 0,
@@ -198,7 +207,8 @@ impl Room {
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Joined(joining) => self.joined(joining, effects),
-            Input::SyncStep1 { member, have } => self.sync_step1(member, &have, effects),
+            Input::SyncStep1 { member, have } => self.sync_step1(member, have, effects),
+            Input::Cut { cut } => self.cut(cut, effects),
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
             Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
@@ -400,6 +410,18 @@ impl Room {
         self.document.state()
     }
 
+    /// Whether a difference is to be cut beside the room ([`Room::content`]).
+    #[must_use]
+    pub fn cuts_aside(&self) -> bool {
+        self.document.bytes() >= self.tuning.cut_aside_bytes
+    }
+
+    /// All of the document as it is at this moment.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        self.document.content()
+    }
+
     /// What one lacks that has `have`.
     #[must_use]
     pub fn difference(&self, have: &StateVector) -> Bytes {
@@ -423,6 +445,7 @@ impl Room {
             + self.document.memory()
             + self.presence.memory()
             + self.journal.memory()
+            + self.cutting.memory()
             + self.saving.memory()
             + self.company.memory()
     }
@@ -458,21 +481,14 @@ impl Room {
         }
     }
 
-    fn sync_step1(&mut self, id: MemberId, have: &StateVector, effects: &mut Vec<Effect>) {
+    fn sync_step1(&mut self, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.refused = Refused::default(); // A provider that asks begins to count anew.
         if let Some(lag) = &mut member.lag {
-            lag.has_at_most(have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
+            lag.has_at_most(&have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
         }
-        let takes_turns = member.dialect != Dialect::YWebsocket;
-        let frame = self.document.sync_step2(have);
-        effects.push(Effect::Send { to: id, frame: state(frame, have) });
-        // Behind the state: an overflow that began before it would not know that it was lost, too.
-        if takes_turns {
-            self.ask(id, effects);
-        }
-        self.introduce(id, effects);
+        self.send_difference(id, have, Wants::Answer, effects);
     }
 
     fn stateless(&self, from: Option<MemberId>, payload: &[u8], effects: &mut Vec<Effect>) {
@@ -483,7 +499,7 @@ impl Room {
     fn overflowed(&mut self, id: MemberId, first_missed: FlushSeq) {
         let Some(member) = self.members.get_mut(&id) else { return };
         // Whatever it lost, its outbox takes nothing more.
-        let first_missed = first_missed.min(self.seq + 1);
+        let first_missed = if member.awaits > 0 { 0 } else { first_missed.min(self.seq + 1) };
         match &mut member.lag {
             Some(lag) => lag.again(first_missed),
             None => member.lag = Some(Lag::since(first_missed)),
@@ -494,12 +510,15 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(lag) = member.lag.take_if(Lag::drained) else { return };
         let have = lag.have(&self.journal, &self.flush, self.document.clocks());
+        // It holds what is collected, too; that goes to everybody once more with the flush.
+        self.send_difference(id, have, Wants::Resync, effects);
+    }
+
+    /// A member whose outbox had overflowed was sent what it missed: whatever else went with that is sent once more.
+    fn resynced(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&id) else { return };
         let nudges = self.presence.unanswered(&member.owns());
         let is_shown = member.announced.is_some() || member.claims.is_some();
-        // It holds what is collected, too; that goes to everybody once more with the flush.
-        let frame = self.document.sync_step2(&have);
-        effects.push(Effect::Report(Report::Resynced));
-        effects.push(Effect::Send { to: id, frame: state(frame, &have) });
         self.make_aware(id);
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
@@ -516,6 +535,7 @@ impl Room {
         let Some(member) = self.members.remove(&id) else { return };
         self.make_aware(id);
         self.unshown.remove(&id);
+        self.cutting.forget(id);
         let owned = member.owns();
         self.presence.leave(id, &owned, now);
         self.owners.release(now, &owned, id);

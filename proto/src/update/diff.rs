@@ -34,3 +34,8 @@ pub fn diff_many(updates: &[Bytes], have: &StateVector) -> Bytes {
 pub fn diff_scanned(parts: &[(&Bytes, &Scan)], have: &StateVector) -> Bytes {
     assemble(parts, Some(have)).0
 }
+
+/// [`diff_scanned`], with the scan of what it returns.
+pub(crate) fn diff_and_scan(parts: &[(&Bytes, &Scan)], have: &StateVector) -> (Bytes, Scan) {
+    assemble(parts, Some(have))
+}

@@ -27,6 +27,7 @@ pub(crate) mod structs;
 mod write;
 
 pub use delete_set::DeleteSet;
+pub(crate) use diff::diff_and_scan;
 pub use diff::{diff, diff_many, diff_scanned};
 pub use gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Opened, Ownership, Refusal, Source};
 pub use merge::{merge, merge_scanned};

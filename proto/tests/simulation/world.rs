@@ -18,7 +18,7 @@ use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::room::{
-    Dialect, Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning,
+    Content, Dialect, Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning,
 };
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, StateVector};
@@ -45,6 +45,7 @@ enum Event {
     Drive,
     Appended,
     Compacted,
+    Cut,
     Snapshotted,
     StoreRead,
     Check,
@@ -88,6 +89,7 @@ struct Host {
     due: u64,
     append: Option<(Vec<LogEntry>, Option<LogPosition>)>,
     compaction: Option<Vec<Bytes>>,
+    cut: Option<(Content, StateVector)>,
     snapshot: Option<(LogPosition, Bytes)>,
     is_closing: bool,
     answers: BTreeMap<RequestId, Bytes>,
@@ -151,6 +153,7 @@ impl World {
             room_idle: Duration::from_millis(rng.spread(200, 20_000)),
             snapshot_after_bytes: rng.spread(100, 20_000) as usize,
             snapshot_interval: Duration::from_millis(rng.spread(1_000, 60_000)),
+            cut_aside_bytes: rng.spread(1, 10_000) as usize,
             ..Tuning::default()
         };
         let mut clients = Vec::new();
@@ -282,6 +285,7 @@ impl World {
             Event::Drive => self.drive(),
             Event::Appended => self.appended(),
             Event::Compacted => self.compacted(),
+            Event::Cut => self.cut(),
             Event::Snapshotted => self.snapshotted(),
             Event::StoreRead => self.store_read(),
             Event::Check => {
@@ -619,6 +623,7 @@ impl World {
             due: 0,
             append: None,
             compaction: None,
+            cut: None,
             snapshot: None,
             is_closing: false,
             answers: BTreeMap::new(),
@@ -800,6 +805,12 @@ impl World {
                 let delay = self.rng.spread(1, if self.is_calm { 20 } else { 1_000 });
                 self.after(delay, Event::Compacted);
             }
+            Effect::Cut { content, have } => {
+                let host = host_mut(&mut self.host);
+                assert!(host.cut.replace((content, have)).is_none(), "two differences at once");
+                let delay = self.rng.spread(1, if self.is_calm { 20 } else { 1_000 });
+                self.after(delay, Event::Cut);
+            }
             Effect::Snapshot { covers, state } => {
                 let host = host_mut(&mut self.host);
                 assert!(host.snapshot.is_none(), "two snapshots at once");
@@ -929,6 +940,13 @@ impl World {
         let Some(parts) = self.host.as_mut().and_then(|host| host.compaction.take()) else { return };
         let base = (self.is_calm || self.rng.chance(85)).then(|| compact(&parts, &self.limits));
         self.handle(Input::Compacted { base });
+        self.settle();
+    }
+
+    fn cut(&mut self) {
+        let Some((content, have)) = self.host.as_mut().and_then(|host| host.cut.take()) else { return };
+        let cut = (self.is_calm || self.rng.chance(85)).then(|| content.cut(&have));
+        self.handle(Input::Cut { cut });
         self.settle();
     }
 
