@@ -381,6 +381,8 @@ pub struct Metrics {
     pub held_updates: Gauge,
     /// 1 while the store takes appends, 0 while it does not.
     pub store_up: Gauge,
+    /// What the store had lost when it was opened: log entries, and other losses, each counted once.
+    pub store_missing: Gauge,
     /// Messages published to other nodes.
     pub bus_published: Counter,
     /// Messages heard from other nodes, garbage included.
@@ -444,6 +446,11 @@ impl Metrics {
             compactions: counter(r, "compactions", "Documents compacted"),
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
+            store_missing: gauge(
+                r,
+                "store_missing",
+                "Log entries that the store has lost, and other losses, each counted once",
+            ),
             store_up: gauge(r, "store_up", "Whether the store takes appends"),
             bus_published: counter(r, "bus_published", "Messages published to other nodes"),
             bus_heard: counter(r, "bus_heard", "Messages heard from other nodes"),

@@ -230,6 +230,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(60);
 const TELL_REFUSALS: Duration = Duration::from_secs(60);
 
 async fn keep_up(mut homing: Homing, registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+    let lost: u64 = store.missing().iter().map(|missing| missing.entries.max(1)).sum();
+    metrics.store_missing.set(i64::try_from(lost).unwrap_or(i64::MAX));
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
     let mut peak = Peak::default();

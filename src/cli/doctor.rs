@@ -1,14 +1,17 @@
 //! `ydash doctor`: looks at everything a start depends on, and says what is wrong and what to do.
 //!
-//! It makes nothing that is not there, and changes nothing but the list of names in a Redis, which it completes.
+//! It makes nothing that is not there, and changes nothing but the list of names in a Redis, which it completes, and what a start
+//! would put right as well. With `--salvage` it makes a damaged directory openable, and says what that costs.
 
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
 use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
-use crate::store::{self, CheckReport, Store, homes};
+use crate::store::{self, CheckReport, Store, StoreUrl, homes};
 
 /// How a check came out.
 enum Finding {
@@ -22,7 +25,7 @@ enum Finding {
 use Finding::{Broken, Fine, Odd};
 
 /// Runs every check and prints one line each. The exit code tells whether anything is broken.
-pub(super) fn run(layers: &Layers) -> Outcome {
+pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
     let (config, warnings) = match Config::load(layers) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -34,12 +37,44 @@ pub(super) fn run(layers: &Layers) -> Outcome {
     findings.extend(warnings.into_iter().map(|warning| ("settings", Odd(warning))));
     findings.push(("port", port(&config)));
     findings.push(("files", files(&config)));
+    if options.get_flag(SALVAGE) {
+        findings.extend(salvage(&config).into_iter().map(|finding| ("salvage", finding)));
+    }
     findings.extend(runtime()?.block_on(keeping(&config)).into_iter().map(|finding| ("store", finding)));
     for (subject, finding) in &findings {
         print(subject, finding);
     }
     let broken = findings.iter().any(|(_, finding)| matches!(finding, Broken(_)));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The flag that changes what is on disk.
+const SALVAGE: &str = "salvage";
+
+/// `doctor` without the knobs.
+pub(super) fn command() -> Command {
+    let help =
+        "Makes a damaged directory openable: keeps what is readable, and damaged files aside, and says what is missing";
+    Command::new("doctor")
+        .about("Checks settings, store, port and system limits, and says what is wrong")
+        .arg(Arg::new(SALVAGE).long(SALVAGE).action(ArgAction::SetTrue).help(help))
+}
+
+fn salvage(config: &Config) -> Vec<Finding> {
+    let StoreUrl::Directory(directory) = &config.store else {
+        return vec![Odd(format!("{} is no directory: there is nothing to salvage", config.store))];
+    };
+    if !store::is_there(&config.store).unwrap_or(false) {
+        return vec![Fine(format!("{} holds no store", config.store))];
+    }
+    match store::salvage(directory) {
+        Ok((_, missing)) if missing.is_empty() => vec![Fine("nothing is missing".to_owned())],
+        Ok((kept, missing)) => {
+            let told = format!("this list and damaged files are kept in {}", kept.parent().unwrap_or(&kept).display());
+            missing.iter().map(|missing| Odd(format!("lost: {missing}"))).chain([Odd(told)]).collect()
+        }
+        Err(error) => vec![Broken(chain(&error))],
+    }
 }
 
 fn print(subject: &str, finding: &Finding) {
@@ -127,6 +162,12 @@ fn judge(report: &CheckReport) -> Vec<Finding> {
         Odd(format!("{dashboard}: {refused} refused updates are kept; ydash export writes them into the archive"))
     }));
     findings.extend(report.remarks.iter().cloned().map(Odd));
+    findings.extend(
+        report
+            .missing
+            .iter()
+            .map(|missing| Broken(format!("lost: {missing} (ydash doctor --salvage marks this as seen)"))),
+    );
     findings.extend(report.damaged.iter().map(|record| {
         let place = record.position.map_or("snapshot".into(), |position| format!("log entry {position}"));
         Broken(format!("{}: {place}: {}", record.dashboard, record.why))

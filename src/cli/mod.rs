@@ -3,6 +3,7 @@
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod doctor;
+mod private;
 mod transfer;
 
 use std::error::Error;
@@ -23,13 +24,14 @@ use crate::{server, telemetry};
 /// Runs the process' command and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    private::keep_files_private();
     let matches = match parse(std::env::args_os()) {
         Ok(matches) => matches,
         // Help and version come as errors too; clap knows which stream and code they have.
         Err(told) => told.exit(),
     };
     let outcome = match matches.subcommand() {
-        Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers)),
+        Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers, options)),
         Some(("export", options)) => {
             layers(&matches, Some(options)).and_then(|layers| transfer::export(&layers, options))
         }
@@ -84,12 +86,11 @@ fn command() -> Command {
         )
         .styles(STYLES)
         .max_term_width(120);
-    let doctor = Command::new("doctor").about("Checks settings, store, port and system limits, and says what is wrong");
     with_knobs(root, &[])
         .subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[]))
         .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
-        .subcommand(with_knobs(doctor, &["Serving", "Keeping"]))
+        .subcommand(with_knobs(doctor::command(), &["Serving", "Keeping"]))
 }
 
 const STYLES: Styles = Styles::styled()

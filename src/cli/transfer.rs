@@ -78,15 +78,29 @@ pub(super) fn export(layers: &Layers, options: &ArgMatches) -> Outcome {
         } else {
             export_file(&*store, only_these, limits, path).await?
         };
+        let missing = store.missing();
         store.close().await?;
-        Ok::<_, Box<dyn Error>>(report)
+        Ok::<_, Box<dyn Error>>((report, missing))
     })?;
+    let (report, missing) = report;
     if report.damaged > 0 {
         warn!(damaged = report.damaged, "unreadable records are not in the archive; ydash doctor names them");
     }
+    for missing in &missing {
+        warn!(
+            dashboard = missing.dashboard,
+            entries = missing.entries,
+            "lost before, so not in the archive: {}",
+            missing.why
+        );
+    }
     tell("exported", &report);
-    Ok(ExitCode::SUCCESS)
+    let is_all = report.damaged == 0 && missing.is_empty();
+    Ok(if is_all { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
+
+/// How a command ends that has done what can be done, and not all that was asked.
+pub(super) const INCOMPLETE: u8 = 2;
 
 /// Which of the dashboards named the store has, under that name or where it belongs by now, and which it does not have.
 async fn look_for(store: &dyn Store, named: Vec<DashboardId>) -> Result<(Vec<DashboardId>, Vec<String>), StoreError> {
@@ -187,7 +201,11 @@ async fn export_file(
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let writing = async {
-        let made = File::create(&partial).map_err(|error| format!("cannot write {}: {error}", partial.display()))?;
+        let mut options = File::options();
+        options.create(true).truncate(true).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let made = options.open(&partial).map_err(|error| format!("cannot write {}: {error}", partial.display()))?;
         let mut file = BufWriter::new(made);
         let report = write(store, only, limits, &mut file).await?;
         file.flush()?;

@@ -6,8 +6,14 @@
 
 mod committer;
 mod engine;
+mod files;
+mod journal;
+mod recovery;
 mod slot;
+mod tally;
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod disk_tests;
 
@@ -31,8 +37,8 @@ use super::record::{
     decode_snapshot_covers, encode_refused, encode_snapshot,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, OpenError, Refused, SetAside, SnapshotOutcome,
-    Store, StoreError, StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, Missing, OpenError, Refused, SetAside,
+    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 
 /// The layout of the directory.
@@ -46,6 +52,7 @@ pub struct EmbeddedStore {
     slot: Arc<Slot>,
     jobs: mpsc::Sender<Job>,
     readers: Arc<Semaphore>,
+    missing: Vec<Missing>,
     /// Held from opening to closing, also while the engine is being reopened.
     lock: Mutex<Option<File>>,
 }
@@ -55,8 +62,38 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// [`OpenError::Locked`] – another process has it open. [`OpenError::Format`] – another version of ydash wrote it.
-    /// [`OpenError::Directory`] – it cannot be created, read or written.
+    /// [`OpenError::Damaged`] – files are missing or unreadable. [`OpenError::Directory`] – it cannot be created, read or written.
     pub fn open(directory: &Path) -> Result<EmbeddedStore, OpenError> {
+        let store = EmbeddedStore::open_with(directory, false)?;
+        for missing in store.missing.iter().take(CheckReport::DAMAGED_MAX) {
+            tracing::error!(dashboard = missing.dashboard, entries = missing.entries, "lost: {}", missing.why);
+        }
+        if !store.missing.is_empty() {
+            let entries: u64 = store.missing.iter().map(|missing| missing.entries).sum();
+            tracing::error!(
+                dashboards = store.missing.len(),
+                entries,
+                directory = %directory.display(),
+                "the store has lost something; the rest is served. ydash doctor says what, ydash doctor --salvage marks it as seen"
+            );
+        }
+        Ok(store)
+    }
+
+    /// Makes a damaged directory openable, and leaves it closed; see [`super::salvage`].
+    ///
+    /// # Errors
+    /// As for [`EmbeddedStore::open`].
+    pub fn salvage(directory: &Path) -> Result<(PathBuf, Vec<Missing>), OpenError> {
+        let store = EmbeddedStore::open_with(directory, true)?;
+        let failed = |error: io::Error| OpenError::Directory { directory: directory.to_owned(), cause: error.into() };
+        let kept = recovery::acknowledge(directory).map_err(failed)?;
+        let missing = store.missing.clone();
+        store.slot.close();
+        Ok((kept, missing))
+    }
+
+    fn open_with(directory: &Path, salvage: bool) -> Result<EmbeddedStore, OpenError> {
         let failed = |cause: Box<dyn std::error::Error + Send + Sync>| OpenError::Directory {
             directory: directory.to_owned(),
             cause,
@@ -65,17 +102,31 @@ impl EmbeddedStore {
             ErrorKind::WouldBlock => OpenError::Locked { directory: directory.to_owned() },
             _ => failed(error.into()),
         })?;
+        let tightened = tighten(directory).map_err(|error| failed(error.into()))?;
+        if tightened > 0 {
+            tracing::info!(
+                files = tightened,
+                directory = %directory.display(),
+                "the store was readable for others on this machine, and is not any more"
+            );
+        }
         if let Some(version) = other_format(directory).map_err(|error| failed(error.into()))? {
             return Err(OpenError::Format { directory: directory.to_owned(), version, known: FORMAT });
         }
-        let database = database_in(directory);
-        let slot = create_synced(&database).map_err(EngineError::Io).and_then(|()| Slot::open(database));
-        let slot = Arc::new(slot.map_err(|error| match error {
+        let recovered = recovery::open(directory, salvage).map_err(|error| match error {
             EngineError::Locked => OpenError::Locked { directory: directory.to_owned() },
+            EngineError::Broken(what) | EngineError::Damage(what) => {
+                OpenError::Damaged { directory: directory.to_owned(), what }
+            }
+            EngineError::Io(error) if error.kind() == ErrorKind::NotFound => {
+                OpenError::Damaged { directory: directory.to_owned(), what: error.to_string() }
+            }
+            EngineError::Other(error) => {
+                OpenError::Damaged { directory: directory.to_owned(), what: error.to_string() }
+            }
             error => failed(error.into()),
-        })?);
-        let end =
-            slot.read("open the store", |view| view.positions_reserved()).map_err(|error| failed(error.into()))?;
+        })?;
+        let (slot, end, missing) = (Arc::new(recovered.slot), recovered.end, recovered.missing);
 
         let (jobs, todo) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&slot), todo, end);
@@ -83,7 +134,8 @@ impl EmbeddedStore {
             .name("ydash-store".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| failed(error.into()))?;
-        Ok(EmbeddedStore { slot, jobs, readers: Arc::new(Semaphore::new(READERS)), lock: Mutex::new(Some(lock)) })
+        let readers = Arc::new(Semaphore::new(READERS));
+        Ok(EmbeddedStore { slot, jobs, readers, missing, lock: Mutex::new(Some(lock)) })
     }
 
     /// Runs `read` where blocking is allowed.
@@ -184,8 +236,15 @@ impl Store for EmbeddedStore {
         Box::pin(self.read("read what was refused", move |view| read_refused(view, &dashboard)))
     }
 
+    fn missing(&self) -> Vec<Missing> {
+        self.missing.clone()
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
-        Box::pin(self.read("check the store", check))
+        Box::pin(async move {
+            let report = self.read("check the store", check).await?;
+            Ok(CheckReport { missing: self.missing.clone(), ..report })
+        })
     }
 
     /// The directory is locked: nothing that was synced is lost while it is open.
@@ -406,7 +465,7 @@ fn check_dashboard(view: &View<'_>, found: engine::Listed, report: &mut CheckRep
 /// Creates the directory and takes its lock; [`ErrorKind::WouldBlock`] if somebody has it.
 fn lock(directory: &Path) -> io::Result<File> {
     create_synced(directory)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+    let lock = private(File::options().create(true).truncate(false).write(true)).open(directory.join("lock"))?;
     lock.try_lock()?;
     Ok(lock)
 }
@@ -423,6 +482,53 @@ pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
     }
 }
 
+/// What a store is made of. Whatever else is in its directory is not ours to change.
+const PARTS: [&str; 7] = ["lock", "format", "db", "tally", "tally.old", "losses", "damaged"];
+
+/// Takes from others on the machine what permissions they have, and says of how many files and directories.
+#[cfg(unix)]
+fn tighten(directory: &Path) -> io::Result<usize> {
+    use std::os::unix::fs::PermissionsExt;
+    fn tighten_all(path: &Path, is_deep: bool) -> io::Result<usize> {
+        // A link leads to what is not ours.
+        let metadata = match std::fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.is_symlink() => metadata,
+            Ok(_) => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mode = metadata.permissions().mode();
+        let is_open = mode & 0o077 != 0;
+        if is_open {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))?;
+        }
+        let mut tightened = usize::from(is_open);
+        if is_deep && metadata.is_dir() {
+            for item in path.read_dir()? {
+                tightened += tighten_all(&item?.path(), true)?;
+            }
+        }
+        Ok(tightened)
+    }
+    let of_parts: usize = PARTS.iter().map(|part| tighten_all(&directory.join(part), true)).sum::<io::Result<_>>()?;
+    Ok(tighten_all(directory, false)? + of_parts)
+}
+
+#[cfg(not(unix))]
+fn tighten(_: &Path) -> io::Result<usize> {
+    Ok(0)
+}
+
+/// Files that hold what people wrote are for nobody else on the machine.
+fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
 fn not_a_directory() -> io::Error {
     io::Error::new(ErrorKind::NotADirectory, "it is no directory")
 }
@@ -433,16 +539,25 @@ fn other_format(directory: &Path) -> io::Result<Option<String>> {
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim() == FORMAT.to_string() => Ok(None),
         // Empty after a crash between creating and writing it.
-        Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().chars().take(40).collect())),
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => {
-            let mut file = File::create(&path)?;
-            file.write_all(format!("{FORMAT}\n").as_bytes())?;
-            file.sync_all()?;
-            File::open(directory)?.sync_all()?;
-            Ok(None)
+        // A later layout has a tally of another version, too: so this is one wrong bit, and not a later ydash.
+        Ok(text) if !text.trim().is_empty() && !tally::is_in(directory)? => {
+            Ok(Some(text.trim().chars().take(40).collect()))
         }
+        Err(error) if error.kind() == ErrorKind::InvalidData && !tally::is_in(directory)? => {
+            Ok(Some("unreadable".to_owned()))
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => write_format(&path),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => write_format(&path),
     }
+}
+
+fn write_format(path: &Path) -> io::Result<Option<String>> {
+    let mut file = private(File::options().create(true).truncate(true).write(true)).open(path)?;
+    file.write_all(format!("{FORMAT}\n").as_bytes())?;
+    file.sync_all()?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()?;
+    Ok(None)
 }
 
 fn database_in(directory: &Path) -> PathBuf {
@@ -457,7 +572,13 @@ fn create_synced(directory: &Path) -> io::Result<()> {
     if directory.exists() {
         return Err(not_a_directory());
     }
-    std::fs::create_dir_all(directory)?;
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut made = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700);
+    made.create(directory)?;
     match directory.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(parent) => File::open(parent)?.sync_all(),
@@ -523,7 +644,7 @@ mod tests {
             self.edit(|view, batch| {
                 let mut record = view.snapshot(dashboard).unwrap().unwrap().unwrap().to_vec();
                 *record.last_mut().unwrap() ^= 1;
-                batch.put_snapshot(dashboard, record);
+                batch.put_snapshot(dashboard, 0, record);
             });
         }
     }

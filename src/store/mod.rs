@@ -112,6 +112,11 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what rooms of a dashboard refused, oldest first.
     fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>>;
 
+    /// What is known to be missing: found out when the store was opened, and not acknowledged by an operator yet.
+    fn missing(&self) -> Vec<Missing> {
+        Vec::new()
+    }
+
     /// Reads every record and reports damage. Slow: for `ydash doctor`, not for probes.
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>>;
 
@@ -209,6 +214,8 @@ pub struct CheckReport {
     pub set_aside: u64,
     /// Content that rooms refused, kept for the operator: how many updates, and of which dashboards.
     pub refused: BTreeMap<String, u64>,
+    /// What [`Store::missing`] says.
+    pub missing: Vec<Missing>,
     /// What the operator may want to know, in words.
     pub remarks: Vec<String>,
 }
@@ -223,6 +230,30 @@ impl CheckReport {
         if self.damaged.len() < Self::DAMAGED_MAX {
             self.damaged.push(record);
         }
+    }
+}
+
+/// Something that was durable and is not there any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The dashboard's name; empty if that cannot be told, or if it concerns many.
+    pub dashboard: String,
+    /// How many log entries, if that can be told.
+    pub entries: u64,
+    /// What is missing, as a phrase.
+    pub why: String,
+}
+
+impl core::fmt::Display for Missing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Missing { dashboard, entries, why } = self;
+        if !dashboard.is_empty() {
+            write!(f, "{dashboard}: ")?;
+        }
+        if *entries > 0 {
+            write!(f, "{entries} ")?;
+        }
+        f.write_str(why)
     }
 }
 
@@ -304,7 +335,9 @@ pub enum OpenError {
         directory: PathBuf,
     },
     /// It was written by a version of ydash with another layout.
-    #[error("directory {directory} has format {version}, this version of ydash knows {known}")]
+    #[error(
+        "directory {directory} has format {version}, this version of ydash knows {known}: a later ydash wrote it, or its file `format` is damaged; if so, write {known} into it and run `ydash doctor --salvage`"
+    )]
     Format {
         /// The store's directory.
         directory: PathBuf,
@@ -312,6 +345,16 @@ pub enum OpenError {
         version: String,
         /// The format that this program writes.
         known: u8,
+    },
+    /// Files of the store are missing or cannot be read. Starting all the same would lose what is left of it.
+    #[error(
+        "directory {directory} is damaged: {what}. Keep a copy of it, then run `ydash doctor --salvage`, which keeps what is readable and says what is not"
+    )]
+    Damaged {
+        /// The store's directory.
+        directory: PathBuf,
+        /// What is wrong.
+        what: String,
     },
     /// The directory cannot be created, read or written.
     #[error("directory {directory} cannot be opened")]
@@ -333,6 +376,15 @@ pub fn is_there(url: &StoreUrl) -> std::io::Result<bool> {
         StoreUrl::Memory | StoreUrl::Redis(_) => Ok(true),
         StoreUrl::Directory(directory) => embedded::is_in(directory),
     }
+}
+
+/// Makes a directory openable that is too damaged to start from, leaves out what cannot be read, and says what is missing. What
+/// was missing at earlier starts counts as seen from then on. Returns where damaged files are kept, and what is missing.
+///
+/// # Errors
+/// [`OpenError`] – as for [`open`]; nothing more can be saved without a backup.
+pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), OpenError> {
+    embedded::EmbeddedStore::salvage(directory)
 }
 
 /// What a store is opened with besides its URL.

@@ -111,3 +111,74 @@ async fn dashboards_move_into_redis_and_out_while_a_server_serves() {
         ydash(directory.path(), &["doctor", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"]);
     assert!(!done && told.contains("BROKEN") && told.contains("127.0.0.1:1"), "{told}");
 }
+
+/// Anybody on the machine could read every dashboard: directories were 0755, files 0644.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_and_its_archives_are_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    fn open_to_others(path: &Path, found: &mut Vec<String>) {
+        let mode = path.metadata().unwrap().permissions().mode();
+        if mode & 0o077 != 0 {
+            found.push(format!("{} {mode:o}", path.display()));
+        }
+        for item in path.read_dir().into_iter().flatten() {
+            open_to_others(&item.unwrap().path(), found);
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let url = format!("file:{}", data.display());
+    let mut node = Node::start_at("127.0.0.1:0", &url, &[]);
+    let mut client = Client::joined(&node, "/ws/w/board?acks=1", 1).await;
+    client.set("a", 1).await;
+    client.until(|client| client.saved == 2).await;
+    node.terminate(WITHIN).await;
+    let mut found = Vec::new();
+    open_to_others(&data, &mut found);
+    assert_eq!(found, Vec::<String>::new());
+    // What an earlier ydash left open is closed by the next start.
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(data.join("db"), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(data.join("db/version"), PermissionsExt::from_mode(0o644)).unwrap();
+    let (is_fine, told) = ydash(directory.path(), &["export", "archive", "--store", &url]);
+    assert!(is_fine && told.contains("readable for others"), "{told}");
+    open_to_others(&data, &mut found);
+    open_to_others(&directory.path().join("archive"), &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// One damaged place in a journal cost everything behind it: export said "1 dashboards" and ended with 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_in_the_journal_is_told_by_every_command_until_it_is_seen() {
+    use std::io::{Seek, SeekFrom, Write};
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", directory.path().join("data").display());
+    let mut node = Node::start_at("127.0.0.1:0", &url, &[]);
+    for n in 0..20 {
+        let mut client = Client::joined(&node, &format!("/ws/w/{n}?acks=1"), n + 1).await;
+        client.set("a", 1).await;
+        client.until(|client| client.saved == 2).await;
+    }
+    node.kill();
+    let path = directory.path().join("data/db/0.jnl");
+    let mut journal = std::fs::File::options().write(true).open(&path).unwrap();
+    journal.seek(SeekFrom::Start(600)).unwrap();
+    journal.write_all(&[0; 40]).unwrap();
+    drop(journal);
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &["--store", &url]].concat();
+        let output = Command::new(binary()).args(arguments).current_dir(directory.path()).env_clear().output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, told) = run(&["export", "archive"]);
+    assert!(code == Some(2) && told.contains("log entries are missing"), "{code:?} {told}");
+    assert!(!told.contains("exported 1 dashboards"), "what is behind the hole is there: {told}");
+    let (code, told) = run(&["doctor", "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(1) && told.contains("BROKEN  store     lost: "), "{code:?} {told}");
+    let (code, told) = run(&["doctor", "--salvage", "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(0) && told.contains("odd     salvage   lost: "), "{code:?} {told}");
+    let (code, told) = run(&["doctor", "--salvage", "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(0) && told.contains("ok      salvage   nothing is missing"), "{code:?} {told}");
+    assert_eq!(run(&["export", "again"]).0, Some(0));
+}

@@ -201,8 +201,8 @@ impl Committer {
         for dashboard in &changed.heads {
             batch.put_head(dashboard, &self.dashboards[dashboard].head);
         }
-        for (dashboard, record) in changed.snapshots {
-            batch.put_snapshot(&dashboard, record);
+        for (dashboard, (covers, record)) in changed.snapshots {
+            batch.put_snapshot(&dashboard, covers, record);
         }
         let mut reserved = self.reserved;
         if self.end > reserved {
@@ -306,7 +306,7 @@ impl Committer {
             head.trimmed_to = head.trimmed_to.max(head.swept_to);
         }
         changed.heads.insert(dashboard.clone());
-        changed.snapshots.insert(dashboard.clone(), std::mem::take(&mut snapshot.record));
+        changed.snapshots.insert(dashboard.clone(), (covers, std::mem::take(&mut snapshot.record)));
         for (position, record) in &snapshot.aside {
             batch.put_aside(dashboard, *position, record);
         }
@@ -458,7 +458,8 @@ struct Changed {
     heads: HashSet<DashboardId>,
     /// Whose log it appends to.
     logs: HashSet<DashboardId>,
-    snapshots: HashMap<DashboardId, Vec<u8>>,
+    /// With what they cover.
+    snapshots: HashMap<DashboardId, (u64, Vec<u8>)>,
 }
 
 enum Done {

@@ -9,6 +9,7 @@
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
 //! refused    name 0x00 [number (BE64)]     -> refused content; without a number how many were dropped (BE64)
 //! meta       "positions"                    -> BE64                 no position or number above it was ever given out
+//!            "batch"                        -> the store's number and the batch's, BE64 each; in every batch
 //! ```
 //!
 //! Log keys hold a number because short keys halve the cost of an append; the number's name stands beside the log, so that an
@@ -29,6 +30,8 @@ use super::super::StoreError;
 use super::super::record::{
     Head, RecordError, decode_head, decode_name, decode_snapshot_covers, encode_head, encode_name,
 };
+use super::journal::Stamp;
+use super::tally::Notes;
 
 /// Blocks and filters read from disk. A small server's dashboards fit; the page cache of the system is behind it.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -61,7 +64,13 @@ const NAME_END: u8 = 0;
 /// Where a log's name stands: before every entry.
 const NAME_POSITION: u64 = 0;
 
+/// The engine's own keyspace and ours, by the numbers that they have in every store.
+pub(super) const KEYSPACES: [&str; 7] = ["keyspaces", "heads", "snapshots", "log", "aside", "meta", "refused"];
+
 const POSITIONS_KEY: &str = "positions";
+
+/// In every batch, and nowhere else a key.
+pub(super) const STAMP_KEY: &str = "batch";
 
 /// An open database.
 pub(super) struct Engine {
@@ -110,7 +119,8 @@ impl Engine {
 
     /// Starts a batch of writes.
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { engine: self, writes: self.database.batch().durability(Some(PersistMode::SyncData)) }
+        let writes = self.database.batch().durability(Some(PersistMode::SyncData));
+        Batch { engine: self, writes, notes: Notes::default() }
     }
 
     /// Whether nothing has gone wrong that only reopening heals.
@@ -178,6 +188,28 @@ impl View<'_> {
             None => Ok(0),
             Some(value) => value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(EngineError::Key),
         }
+    }
+
+    /// The stamp of the last batch.
+    pub(super) fn stamp(&self) -> Result<Option<Stamp>, EngineError> {
+        Ok(self.at.get(&self.engine.meta, STAMP_KEY)?.and_then(|value| Stamp::decode(&value)))
+    }
+
+    /// Whose log a number is.
+    pub(super) fn name(&self, number: u64) -> Option<DashboardId> {
+        let key = log_key(number, NAME_POSITION).to_be_bytes();
+        decode_name(&self.at.get(&self.engine.log, key).ok()??).ok()
+    }
+
+    /// The highest number or position that is in use.
+    pub(super) fn highest(&self) -> Result<u64, EngineError> {
+        let mut highest = 0;
+        self.names(|number, _| highest = highest.max(number))?;
+        self.heads("", None, |found| {
+            highest = highest.max(found.head.number).max(self.last_position(&found.head)?);
+            Ok(ControlFlow::<()>::Continue(()))
+        })?;
+        Ok(highest)
     }
 
     /// What there is of a dashboard; `None` for an unknown one. A removed one has a head until its log is swept.
@@ -469,11 +501,16 @@ pub(super) struct Unreadable;
 pub(super) struct Batch<'a> {
     engine: &'a Engine,
     writes: fjall::OwnedWriteBatch,
+    /// What is in it, for the tally.
+    notes: Notes,
 }
 
 impl Batch<'_> {
     /// Adds a log entry.
     pub(super) fn put_entry(&mut self, number: u64, position: u64, record: Vec<u8>) {
+        if position != NAME_POSITION {
+            self.notes.entry(number, position);
+        }
         self.writes.insert(&self.engine.log, log_key(number, position).to_be_bytes(), record);
     }
 
@@ -484,6 +521,7 @@ impl Batch<'_> {
 
     /// Says whose log a number is.
     pub(super) fn put_name(&mut self, number: u64, id: &DashboardId) {
+        self.notes.name(number, id.as_str());
         self.put_entry(number, NAME_POSITION, encode_name(id));
     }
 
@@ -492,8 +530,9 @@ impl Batch<'_> {
         self.remove_entry(number, NAME_POSITION);
     }
 
-    /// Keeps a snapshot.
-    pub(super) fn put_snapshot(&mut self, id: &DashboardId, record: Vec<u8>) {
+    /// Keeps a snapshot, which covers the log up to a position.
+    pub(super) fn put_snapshot(&mut self, id: &DashboardId, covers: u64, record: Vec<u8>) {
+        self.notes.snapshot(id.as_str(), covers);
         self.writes.insert(&self.engine.snapshots, id.as_str(), record);
     }
 
@@ -504,6 +543,9 @@ impl Batch<'_> {
 
     /// Keeps a head. Once per batch and dashboard: which of two in one batch would win is not defined.
     pub(super) fn put_head(&mut self, id: &DashboardId, head: &Head) {
+        if head.is_removed {
+            self.notes.removed(head.number);
+        }
         self.writes.insert(&self.engine.heads, id.as_str(), encode_head(head));
     }
 
@@ -546,16 +588,28 @@ impl Batch<'_> {
 
     /// Reserves positions up to a bound.
     pub(super) fn reserve_positions(&mut self, to: u64) {
+        self.notes.reserved(to);
         self.writes.insert(&self.engine.meta, POSITIONS_KEY, to.to_be_bytes());
     }
 
-    /// Writes everything and returns when it is durable. After a failure the engine must be reopened.
-    pub(super) fn commit(self) -> Result<(), EngineError> {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Puts the store's mark on it. Only what is behind damage needs one: it is told from what clients can write.
+    pub(super) fn stamp(&mut self, stamp: Stamp) {
+        self.writes.insert(&self.engine.meta, STAMP_KEY, stamp.encode());
+    }
+
+    /// Writes everything and returns what it was when it is durable. After a failure the engine must be reopened.
+    pub(super) fn commit(self) -> Result<Notes, EngineError> {
         if self.writes.is_empty() {
-            return Ok(());
+            return Ok(self.notes);
         }
         self.engine.await_workers()?;
-        Ok(self.writes.commit()?)
+        self.writes.commit()?;
+        Ok(self.notes)
     }
 }
 
@@ -569,7 +623,8 @@ const COPY: &str = "copy";
 /// can be read settles what is there. Making it also shows whether the disk takes writes again.
 pub(super) fn copy_journals(directory: &Path) -> io::Result<()> {
     let copied = files_ending_in(directory, "jnl")?.into_iter().try_for_each(|journal| {
-        let mut to = File::create(journal.with_extension(COPY))?;
+        let mut to = super::private(File::options().create(true).truncate(true).write(true))
+            .open(journal.with_extension(COPY))?;
         copy_sparsely(&mut File::open(&journal)?, &mut to)?;
         to.sync_all()
     });
@@ -593,7 +648,7 @@ pub(super) fn drop_copies(directory: &Path) -> io::Result<()> {
     files_ending_in(directory, COPY)?.into_iter().try_for_each(std::fs::remove_file)
 }
 
-fn files_ending_in(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files_ending_in(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for item in directory.read_dir()? {
         let path = item?.path();
@@ -605,15 +660,16 @@ fn files_ending_in(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>
 }
 
 /// Copies a file without writing the zeros that journals reserve at their end.
-fn copy_sparsely(from: &mut File, to: &mut File) -> io::Result<()> {
+pub(super) fn copy_sparsely(from: &mut File, to: &mut File) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
+    let zeros = vec![0; buffer.len()];
     let mut at = 0;
     loop {
         let len = from.read(&mut buffer)?;
         if len == 0 {
             return to.set_len(at);
         }
-        if buffer[..len].iter().any(|byte| *byte != 0) {
+        if buffer[..len] != zeros[..len] {
             to.seek(SeekFrom::Start(at))?;
             to.write_all(&buffer[..len])?;
         }
@@ -656,6 +712,9 @@ pub(super) enum EngineError {
     /// A table or journal does not hold what was written.
     #[error("damaged file: {0}")]
     Damage(String),
+    /// Files of the engine are missing or unreadable in a way that starting would make worse.
+    #[error("{0}")]
+    Broken(String),
     /// A record of a later ydash.
     #[error("format {0} is not known")]
     LaterFormat(u8),

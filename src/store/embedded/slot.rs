@@ -8,19 +8,29 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use super::super::StoreError;
-use super::engine::{Batch, Engine, EngineError, View, adopt_copies, copy_journals, drop_copies};
+use super::engine::{Batch, Engine, EngineError, View, adopt_copies, copy_journals};
+use super::journal::{self, Stamp};
+use super::tally::Tally;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Holds the engine of one directory.
 pub(super) struct Slot {
+    /// The database's.
     directory: PathBuf,
     state: RwLock<State>,
+    commits: Mutex<Commits>,
+}
+
+/// What is known of the batches that were committed.
+struct Commits {
+    stamp: Stamp,
+    tally: Tally,
 }
 
 enum State {
@@ -40,11 +50,10 @@ struct Failure {
 }
 
 impl Slot {
-    /// Opens the database in `directory`, which exists.
-    pub(super) fn open(directory: PathBuf) -> Result<Slot, EngineError> {
-        drop_copies(&directory).map_err(EngineError::Io)?;
-        let engine = Engine::open(&directory)?;
-        Ok(Slot { directory, state: RwLock::new(State::Sound(engine)) })
+    /// Holds an engine that was opened.
+    pub(super) fn new(directory: PathBuf, engine: Engine, stamp: Stamp, tally: Tally) -> Slot {
+        let commits = Mutex::new(Commits { stamp, tally });
+        Slot { directory, state: RwLock::new(State::Sound(engine)), commits }
     }
 
     /// Reads from the database.
@@ -82,11 +91,23 @@ impl Slot {
                     };
                     match catch_unwind(AssertUnwindSafe(commit)) {
                         Ok((Err(error), _)) => return Err(error),
-                        Ok((Ok(built), batch)) => match catch_unwind(AssertUnwindSafe(|| batch.commit())) {
-                            Ok(Ok(())) => return Ok(built),
-                            Ok(Err(error)) => break error,
-                            Err(_) => break EngineError::Stopped,
-                        },
+                        Ok((Ok(built), batch)) if batch.is_empty() => return Ok(built),
+                        Ok((Ok(built), mut batch)) => {
+                            let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+                            // A number is used once, also if its batch fails: it may be there all the same.
+                            commits.stamp.number += 1;
+                            batch.stamp(commits.stamp);
+                            match catch_unwind(AssertUnwindSafe(|| batch.commit())) {
+                                Ok(Ok(notes)) => {
+                                    let number = commits.stamp.number;
+                                    let name_of = |log| engine.view().name(log).map(|name| name.to_string());
+                                    commits.tally.note(number, notes, name_of);
+                                    return Ok(built);
+                                }
+                                Ok(Err(error)) => break error,
+                                Err(_) => break EngineError::Stopped,
+                            }
+                        }
                         Err(_) => break EngineError::Stopped,
                     }
                 }
@@ -113,6 +134,7 @@ impl Slot {
     /// Lets go of the database.
     pub(super) fn close(&self) {
         *self.state_mut() = State::Closed;
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).tally.close();
     }
 
     #[cfg(test)]
@@ -188,6 +210,9 @@ impl Failure {
         .map_err(EngineError::Io)?;
         self.engine = None;
         adopt_copies(directory).map_err(EngineError::Io)?;
+        // The engine reads no journal that ends in half a batch whose parts came to the disk out of order.
+        journal::repair(directory, None, 0, &directory.with_file_name("damaged").join("reopened"))
+            .map_err(EngineError::Io)?;
         Engine::open(directory)
     }
 }
