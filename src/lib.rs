@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster;
 pub mod compress;
 pub mod config;
+pub mod descriptors;
 pub mod http;
 pub mod inspect;
 pub mod ledger;

@@ -91,6 +91,14 @@ label! {
         JoinRate = "join_rate",
         /// More sessions than the process, or one address, may hold.
         SessionLimit = "session_limit",
+        /// More connections that are no sessions than one address may hold, or than there are open files for.
+        Connections = "connections",
+        /// More REST calls, or bytes by them, than one address may have in a time.
+        RequestRate = "request_rate",
+        /// A REST call whose turn did not come in time.
+        Busy = "busy",
+        /// A body that came too slowly.
+        SlowBody = "slow_body",
         /// More members than one room may hold.
         MemberLimit = "member_limit",
         /// A name outside the grammar.
@@ -214,6 +222,8 @@ impl Refusal {
                 | Refusal::Unavailable
                 | Refusal::Draining
                 | Refusal::Idle
+                | Refusal::Busy
+                | Refusal::SlowBody
                 | Refusal::Stuck
                 | Refusal::UnknownMessage
         )
@@ -230,6 +240,9 @@ impl Refusal {
             Refusal::Rate => "session-message-rate, session-byte-rate",
             Refusal::JoinRate => "address-join-rate, trusted-proxies",
             Refusal::SessionLimit => "sessions-max, sessions-per-address-max, trusted-proxies",
+            Refusal::RequestRate => "address-request-rate, address-byte-rate, trusted-proxies",
+            Refusal::Connections => "trusted-proxies",
+            Refusal::SlowBody => "transfer-timeout, transfer-pace",
             Refusal::MemberLimit => "members-max",
             Refusal::Origin => "allowed-origins",
             Refusal::Host => "allowed-hosts, trusted-proxies",
@@ -244,8 +257,14 @@ impl Refusal {
 }
 
 /// What of the refusals has been told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RefusalsTold([u64; Refusal::ALL.len()]);
+
+impl Default for RefusalsTold {
+    fn default() -> RefusalsTold {
+        RefusalsTold([0; Refusal::ALL.len()])
+    }
+}
 
 impl RefusalsTold {
     /// What is worth telling and was counted since it was last asked.
@@ -377,6 +396,8 @@ pub struct Metrics {
     pub compactions: Counter,
     /// Compactions given up: a document that is not whole, or no place for the work in time.
     pub compactions_failed: Counter,
+    /// Documents read item by item for REST. What is remembered of an earlier reading does not count.
+    pub documents_read: Counter,
     /// Updates that wait behind a hole.
     pub held_updates: Gauge,
     /// 1 while the store takes appends, 0 while it does not.
@@ -445,6 +466,7 @@ impl Metrics {
             store_losses: counter(r, "store_losses", "Rooms that put back what the store had lost"),
             compactions: counter(r, "compactions", "Documents compacted"),
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
+            documents_read: counter(r, "documents_read", "Documents read item by item for REST"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
             store_missing: gauge(
                 r,

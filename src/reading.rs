@@ -3,6 +3,8 @@
 //! What is read costs what the document weighs, some seconds for the largest; whatever is in it, the reading ends. So who
 //! wants one waits for a place, not for longer than a while, and never takes a processor that rooms and sessions need.
 
+pub mod guests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -2,18 +2,24 @@
 
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
-use crate::http::{Dashboards, Nodes, ReadError, WriteError};
+use crate::http::{Dashboards, Nodes, Read, ReadError, WriteError};
+use crate::ledger::network;
 use crate::metrics::Metrics;
+use crate::reading::guests::{Remembered, Turns};
 use crate::room::{Registry, WriteError as RoomWriteError};
 use bytes::Bytes;
 use core::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Identity;
-use ydash_proto::document;
+use ydash_proto::document::{self, TreeError};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Input, LimitReached, Scanned, WriteRefusal};
@@ -22,18 +28,43 @@ use ydash_proto::update::{self, StateVector};
 /// How long a write may wait for the store.
 const DURABLE_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a call may wait for its turn to read or make a document.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Up to this size, a document is read at once, with a few steps. Almost all are; what takes more is read where it disturbs nobody.
+const QUICK_BYTES_MAX: usize = 1 << 20;
+/// Some milliseconds.
+const QUICK_STEPS_MAX: u64 = 1 << 20;
+
+/// What is remembered of readings, with the documents that they were of. Those of rooms that are open are there anyway.
+const REMEMBERED_BYTES_MAX: usize = 64 << 20;
+
 /// The dashboards of this node.
 #[derive(Clone)]
 pub struct Rest {
     registry: Registry,
     limits: Limits,
+    /// Where documents are read that take a moment.
+    quick: Turns<IpAddr>,
+    /// Where those are read that are large, or made to be dear. Busy half of the time at most.
+    dear: Turns<IpAddr>,
+    /// Where documents are made from JSON: reading takes no place from writing.
+    making: Turns<IpAddr>,
+    remembered: Arc<Mutex<Remembered<Result<Bytes, ReadError>>>>,
+    /// A dear document has been read.
+    was_read: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 impl Rest {
     /// REST on the rooms of `registry`.
     #[must_use]
-    pub fn new(registry: Registry, limits: Limits) -> Rest {
-        Rest { registry, limits }
+    pub fn new(registry: Registry, limits: Limits, metrics: Arc<Metrics>) -> Rest {
+        let places = thread::available_parallelism().map_or(1, usize::from) / 2;
+        let turns = || Turns::new(places);
+        let remembered = Arc::new(Mutex::new(Remembered::new(REMEMBERED_BYTES_MAX)));
+        let (quick, dear, making) = (turns(), turns(), turns());
+        Rest { registry, limits, quick, dear, making, remembered, was_read: Arc::default(), metrics }
     }
 
     async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
@@ -43,29 +74,82 @@ impl Rest {
         })?;
         room.read(have).await.map_err(|_| ReadError::Unavailable)
     }
+
+    async fn json(&self, dashboard: &DashboardId, caller: IpAddr) -> Result<Bytes, ReadError> {
+        let state = self.state(dashboard, StateVector::default()).await?;
+        if let Some(known) = self.remembered().get(dashboard, &state) {
+            return known;
+        }
+        let metrics = Arc::clone(&self.metrics);
+        if state.len() <= QUICK_BYTES_MAX {
+            let place = self.quick.take(caller, TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
+            let reading = state.clone();
+            metrics.documents_read.inc();
+            let read = place.run(false, move || document::to_json_within(&reading, QUICK_STEPS_MAX)).await;
+            match read.map_err(|_| ReadError::Unreadable)? {
+                Err(document::ReadError::Tree(TreeError::TooCostly)) => {}
+                read => return self.remember(dashboard, &state, read),
+            }
+        }
+        let mut turn = pin!(self.dear.take(caller, TURN_WITHIN));
+        let place = loop {
+            // Others may have waited for the same.
+            let read_elsewhere = self.was_read.notified();
+            if let Some(known) = self.remembered().get(dashboard, &state) {
+                return known;
+            }
+            tokio::select! {
+                place = &mut turn => break place.map_err(|_| ReadError::Busy)?,
+                () = read_elsewhere => {}
+            }
+        };
+        let reading = state.clone();
+        metrics.documents_read.inc();
+        let read = place.run(true, move || document::to_json(&reading)).await.map_err(|_| ReadError::Unreadable)?;
+        let outcome = self.remember(dashboard, &state, read);
+        self.was_read.notify_waiters();
+        outcome
+    }
+
+    fn remember(
+        &self,
+        dashboard: &DashboardId,
+        state: &Bytes,
+        read: Result<String, document::ReadError>,
+    ) -> Result<Bytes, ReadError> {
+        let outcome = read.map(Bytes::from).map_err(|failure| {
+            debug!(%dashboard, %failure, "not shown as json");
+            ReadError::Unreadable
+        });
+        let bytes = outcome.as_ref().map_or(0, Bytes::len);
+        self.remembered().put(dashboard, state, outcome.clone(), bytes);
+        outcome
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered<Result<Bytes, ReadError>>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Dashboards for Rest {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId, caller: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>> {
         let rest = self.clone();
-        Box::pin(async move {
-            let state = rest.state(&dashboard, StateVector::default()).await?;
-            let read = rest.registry.guest_readers().run(&dashboard, move || document::to_json(&state)).await;
-            read.map_err(|_| ReadError::Unreadable)?.map_err(|failure| {
-                debug!(%dashboard, %failure, "not shown as json");
-                ReadError::Unreadable
-            })
-        })
+        Box::pin(async move { rest.json(&dashboard, network(caller)).await })
     }
 
-    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
+    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>> {
         let rest = self.clone();
         Box::pin(async move {
             let have = match have {
                 Some(have) => StateVector::decode(&have, &rest.limits).map_err(|_| ReadError::MalformedStateVector)?,
                 None => StateVector::default(),
             };
-            rest.state(&dashboard, have).await
+            let room = rest.registry.open(&dashboard).await.map_err(|failure| {
+                debug!(%failure, "dashboard not opened");
+                ReadError::Unavailable
+            })?;
+            let state = room.read(have).await.map_err(|_| ReadError::Unavailable)?;
+            Ok(Read { cost: room.document_bytes().max(state.len()), state })
         })
     }
 
@@ -82,12 +166,14 @@ impl Dashboards for Rest {
         &self,
         dashboard: DashboardId,
         author: Identity,
+        caller: IpAddr,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
         let rest = self.clone();
         Box::pin(async move {
             let client = fastrand::u32(1..);
-            let made = rest.registry.guest_readers().run(&dashboard, move || document::from_json(&json, client)).await;
+            let place = rest.making.take(network(caller), TURN_WITHIN).await.map_err(|_| WriteError::Busy)?;
+            let made = place.run(false, move || document::from_json(&json, client)).await;
             let update = made.map_err(|_| WriteError::Unavailable)?.map_err(WriteError::Json)?;
             rest.put(dashboard, author, update.into(), true).await
         })

@@ -22,8 +22,9 @@ use crate::cluster::local::LocalBus;
 use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::Config;
+use crate::descriptors;
 use crate::http::{
-    self, AddressLimits, Addresses, BodyBudget, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, Pages,
+    self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, PaceLimits, Pages,
     Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
@@ -181,7 +182,7 @@ impl Server {
             tasks.clone(),
         );
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
-        let dashboards = Arc::new(Rest::new(registry.clone(), config.limits()));
+        let dashboards = Arc::new(Rest::new(registry.clone(), config.limits(), Arc::clone(&metrics)));
         let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
         let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
         let inspector = Arc::new(inspector);
@@ -374,7 +375,7 @@ impl Doorkeeper for Door {
             Ok(permit) => Ok(Box::new(permit)),
             Err(Crowded::Joins { retry_after }) => Err(session::Crowded::Joins(retry_after)),
             Err(Crowded::Address { .. }) => Err(session::Crowded::Full("sessions-per-address-max reached, try again")),
-            Err(Crowded::Process { .. }) => Err(session::Crowded::Full("sessions-max reached, try again")),
+            Err(_) => Err(session::Crowded::Full("sessions-max reached, try again")),
         }
     }
 }
@@ -434,20 +435,25 @@ pub fn site(
         nodes,
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
+            connections_max: descriptors::for_connections(),
             sessions_max: config.sessions_max,
             sessions_per_address_max: config.sessions_per_address_max,
             join_rate: config.address_join_rate,
             join_burst: config.address_join_burst,
+            request_rate: config.address_request_rate,
+            request_burst: config.address_request_burst,
+            byte_rate: config.address_byte_rate,
+            byte_burst: config.address_byte_burst,
         }),
         pages: Pages::new(config.listen, config.allowed_hosts.clone(), config.allowed_origins.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         header_timeout: config.header_timeout,
+        pace: PaceLimits { timeout: config.transfer_timeout, bytes_per_second: config.transfer_pace },
         compresses: config.compress_bytes_max > 0,
         frame_bytes_max: config.limits().frame_bytes_max,
         stateless_bytes_max: config.stateless_bytes_max,
         draining: shutdown.draining().clone(),
         ledger: Arc::clone(ledger),
-        body_budget: BodyBudget::default(),
     }
 }
 

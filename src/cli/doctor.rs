@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::{DESCRIPTORS_BESIDES, Outcome, chain, runtime};
+use crate::cli::{Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
+use crate::descriptors;
 use crate::store::{self, CheckReport, Store, StoreUrl, homes};
 
 /// How a check came out.
@@ -106,12 +107,12 @@ fn port(config: &Config) -> Finding {
 }
 
 fn files(config: &Config) -> Finding {
-    let wanted = DESCRIPTORS_BESIDES + config.sessions_max as u64;
-    match rlimit::Resource::NOFILE.get() {
-        Ok((_, hard)) if hard < wanted => {
+    let wanted = descriptors::BESIDE + config.sessions_max as u64;
+    match descriptors::allowed() {
+        Ok(hard) if hard < wanted => {
             Odd(format!("{hard} open files allowed, {wanted} wanted: raise `ulimit -Hn` or lower sessions-max"))
         }
-        Ok((_, hard)) => Fine(format!("{hard} open files allowed, {wanted} wanted")),
+        Ok(hard) => Fine(format!("{hard} open files allowed, {wanted} wanted")),
         Err(error) => Odd(format!("the limit of open files cannot be read: {error}")),
     }
 }

@@ -19,7 +19,7 @@ use tokio::runtime;
 use tracing::{info, warn};
 
 use crate::config::{Config, Knob, Layers, LogFormat};
-use crate::{server, telemetry};
+use crate::{descriptors, server, telemetry};
 
 /// Runs the process' command and returns its exit code.
 #[must_use]
@@ -168,24 +168,15 @@ fn tell_settings(config: &Config) {
 /// Raises the limit of open files to what the system allows, and promises no more sessions than that: a client that is told
 /// "full" comes back later, one that is never accepted hangs.
 fn fit_descriptors(config: &mut Config) {
-    let limit = match rlimit::increase_nofile_limit(rlimit::INFINITY) {
-        Ok(limit) => limit,
-        Err(error) => return warn!(%error, "the limit of open files stays as it is"),
-    };
-    let sessions_max = usize::try_from(limit.saturating_sub(DESCRIPTORS_BESIDES)).unwrap_or(usize::MAX).max(1);
+    if let Err(error) = descriptors::raise() {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+    let sessions_max = descriptors::for_connections();
     if sessions_max < config.sessions_max {
-        info!(
-            limit,
-            sessions_max,
-            configured = config.sessions_max,
-            "fewer sessions are taken: open files are limited"
-        );
+        info!(sessions_max, configured = config.sessions_max, "fewer sessions are taken: open files are limited");
         config.sessions_max = sessions_max;
     }
 }
-
-/// Open files that are no sessions: the store's, the listener, HTTP connections.
-const DESCRIPTORS_BESIDES: u64 = 512;
 
 /// An error with all its causes, on one line.
 fn chain(error: &dyn Error) -> String {

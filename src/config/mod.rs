@@ -170,6 +170,18 @@ knobs! {
         memory_max: Option<usize> = "auto", "SIZE", value::size_or_auto;
         /// How long the head of an HTTP request may take.
         header_timeout: Duration = "10s", "TIME", value::timeout;
+        /// How long a body or an answer may stand still, and the time over which transfer-pace is measured.
+        transfer_timeout: Duration = "30s", "TIME", value::timeout;
+        /// Bytes per second that a body has to arrive at, and an answer has to be read at.
+        transfer_pace: usize = "16KiB", "SIZE", value::bytes;
+        /// REST calls per second from one address, on average.
+        address_request_rate: u32 = "500", "N", value::count;
+        /// REST calls at once from one address.
+        address_request_burst: u32 = "5000", "N", value::count;
+        /// Bytes per second that REST reads for one address, on average; one that is written counts as four.
+        address_byte_rate: usize = "32MiB", "SIZE", value::size;
+        /// Bytes at once that REST reads for one address; what is larger passes alone.
+        address_byte_burst: usize = "64MiB", "SIZE", value::size;
     }
     "Logs" {
         /// What is logged: a level, or levels by module such as ydash::store=debug,info.

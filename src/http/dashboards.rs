@@ -3,31 +3,35 @@
 //! A write is an update like any other: it goes through the room, and is answered 200 when it is durable. What rooms can do is
 //! behind [`Dashboards`], so that nothing below knows HTTP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{self as clock, timeout_at};
 use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::access::Identity;
 use ydash_proto::document::CreateError;
 use ydash_proto::id::DashboardId;
 
+use crate::http::pace::{Pace, PaceLimits};
 use crate::http::reply::{Problem, bytes_response, json_response};
 use crate::http::socket::Target;
-use crate::http::{Site, path};
+use crate::http::{Asked, Site, path};
+use crate::ledger::{CHARGED_BYTES_MIN, Lease};
+use crate::metrics::Memory;
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
-    /// The document's content as JSON text, by the names of its root types.
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>>;
+    /// The document's content as JSON text, by the names of its root types. Callers take turns.
+    fn read_json(&self, dashboard: DashboardId, caller: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>>;
 
     /// The document as one Yjs update v1; with `have` (an encoded state vector) only what is missing there.
-    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>>;
+    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>>;
 
     /// Applies an update v1, and returns when it is durable. Writing twice is harmless.
     fn write_update(
@@ -37,16 +41,26 @@ pub trait Dashboards: Send + Sync + 'static {
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
-    /// Begins a dashboard with what JSON says, and returns when it is durable.
+    /// Begins a dashboard with what JSON says, and returns when it is durable. Callers take turns.
     fn create(
         &self,
         dashboard: DashboardId,
         author: Identity,
+        caller: IpAddr,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
     fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>>;
+}
+
+/// What was read of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// One Yjs update v1.
+    pub state: Bytes,
+    /// Bytes that were looked at for it.
+    pub cost: usize,
 }
 
 /// Why a dashboard is not shown.
@@ -58,6 +72,9 @@ pub enum ReadError {
     /// What the caller says it has is no state vector: answered 400.
     #[error("malformed state vector")]
     MalformedStateVector,
+    /// Its turn did not come in time: answered 503.
+    #[error("too many wait to read")]
+    Busy,
     /// Its content could not be read; the log says why: answered 500.
     #[error("dashboard cannot be read")]
     Unreadable,
@@ -90,6 +107,9 @@ pub enum WriteError {
     /// The room would take more memory than it may at the moment: answered 503.
     #[error("no memory for it")]
     Memory,
+    /// Its turn did not come in time: answered 503. Nothing was written.
+    #[error("too many wait to write")]
+    Busy,
     /// It cannot be made durable just then: answered 503. It may have reached the members all the same.
     #[error("store unavailable")]
     Unavailable,
@@ -100,6 +120,7 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::Unavailable => Problem::StoreUnavailable,
             ReadError::MalformedStateVector => Problem::BadRequest("sv is not a state vector"),
+            ReadError::Busy => Problem::Busy,
             ReadError::Unreadable => Problem::Internal,
         }
     }
@@ -120,37 +141,70 @@ impl From<WriteError> for Problem {
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
             WriteError::Memory => Problem::Memory("room-memory is used up; try again"),
+            WriteError::Busy => Problem::Busy,
             WriteError::Unavailable => Problem::StoreUnavailable,
         }
     }
 }
 
 /// `GET /api/dashboards/<name>`
-pub(super) async fn read_json(site: Arc<Site>, target: Target) -> Result<Response, Problem> {
-    let document = site.dashboards.read_json(target.dashboard).await?;
-    Ok(bytes_response(StatusCode::OK, "application/json", document))
+pub(super) async fn read_json(site: Arc<Site>, asked: Asked) -> Result<Response, Problem> {
+    let Asked { target, address } = asked;
+    has_memory(&site, address)?;
+    let document = site.dashboards.read_json(target.dashboard, address).await?;
+    site.addresses.charge(address, document.len(), Instant::now());
+    Ok(bytes_response(StatusCode::OK, "application/json", held(&site, address, document)?))
 }
 
 /// `GET /api/dashboards/<name>/state`
-pub(super) async fn read_state(site: Arc<Site>, target: Target, query: String) -> Result<Response, Problem> {
+pub(super) async fn read_state(site: Arc<Site>, asked: Asked, query: String) -> Result<Response, Problem> {
+    let Asked { target, address } = asked;
     let have = match path::query_value(&query, "sv") {
         Some(sv) => Some(decode_base64url(sv).ok_or(Problem::BadRequest("sv is not base64url"))?.into()),
         None => None,
     };
-    let state = site.dashboards.read_state(target.dashboard, have).await?;
-    Ok(bytes_response(StatusCode::OK, "application/octet-stream", state))
+    has_memory(&site, address)?;
+    let Read { state, cost } = site.dashboards.read_state(target.dashboard, have).await?;
+    site.addresses.charge(address, cost, Instant::now());
+    Ok(bytes_response(StatusCode::OK, "application/octet-stream", held(&site, address, state)?))
 }
 
+/// Whether there is memory for an answer at all, before anything is done for it.
+fn has_memory(site: &Site, address: IpAddr) -> Result<(), Problem> {
+    if site.ledger.headroom(address) == 0 { Err(NO_MEMORY) } else { Ok(()) }
+}
+
+const NO_MEMORY: Problem = Problem::Memory("what waits for this address holds its share of memory-max; try again");
+
+/// An answer that is charged to its address until it is written or given up.
+fn held(site: &Site, address: IpAddr, answer: Bytes) -> Result<Bytes, Problem> {
+    struct Held(Bytes, #[allow(dead_code, reason = "it is held")] Lease);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    if answer.len() < CHARGED_BYTES_MIN {
+        return Ok(answer);
+    }
+    let mut lease = site.ledger.lease(address, Memory::HttpAnswers);
+    lease.resize(answer.len()).map_err(|_| NO_MEMORY)?;
+    Ok(Bytes::from_owner(Held(answer, lease)))
+}
+
+/// What a byte that is written costs beside one that is read: it is checked, joined, kept and passed on.
+const WRITTEN_BYTE: usize = 4;
+
 /// `POST /api/dashboards/<name>/updates`
-pub(super) async fn write_update<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+pub(super) async fn write_update<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    may_edit(&target)?;
+    may_edit(&asked.target)?;
     let limit = ("frame-bytes-max", site.frame_bytes_max);
-    let (update, _budget) = take_body(&site, body, limit).await?;
-    site.dashboards.write_update(target.dashboard, target.identity, update).await?;
+    let (update, _lease) = take_body(&site, asked.address, body, limit).await?;
+    site.dashboards.write_update(asked.target.dashboard, asked.target.identity, update).await?;
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
 }
 
@@ -159,36 +213,37 @@ where
 const CREATE_BYTES_MAX: usize = 1 << 20;
 
 /// `PUT /api/dashboards/<name>`
-pub(super) async fn create<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+pub(super) async fn create<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
-    may_edit(&target)?;
+    may_edit(&asked.target)?;
     let limit = if site.frame_bytes_max < CREATE_BYTES_MAX {
         ("frame-bytes-max", site.frame_bytes_max)
     } else {
         ("create-bytes-max", CREATE_BYTES_MAX)
     };
-    let (json, _budget) = take_body(&site, body, limit).await?;
-    site.dashboards.create(target.dashboard, target.identity, json).await?;
+    let Asked { target, address } = asked;
+    let (json, _lease) = take_body(&site, address, body, limit).await?;
+    site.dashboards.create(target.dashboard, target.identity, address, json).await?;
     Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
 }
 
 /// `POST /api/dashboards/<name>/stateless`
 ///
 /// Who may look may say something, as on a socket.
-pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, target: Target, body: S) -> Result<Response, Problem>
+pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
     let limit = ("stateless-bytes-max", site.stateless_bytes_max);
-    let (payload, _budget) = take_body(&site, body, limit).await?;
+    let (payload, _lease) = take_body(&site, asked.address, body, limit).await?;
     if core::str::from_utf8(&payload).is_err() {
         return Err(Problem::BadRequest("a stateless message is UTF-8"));
     }
-    site.dashboards.send_stateless(target.dashboard, payload).await?;
+    site.dashboards.send_stateless(asked.target.dashboard, payload).await?;
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
 }
 
@@ -196,12 +251,13 @@ fn may_edit(target: &Target) -> Result<(), Problem> {
     if target.access.may_edit() { Ok(()) } else { Err(Problem::Forbidden) }
 }
 
-/// Takes a body of at most so many bytes; `limit` says which knob it is.
+/// Takes a body of at most so many bytes; `limit` says which setting it is.
 async fn take_body<S, B, E>(
     site: &Site,
+    address: IpAddr,
     body: S,
     limit: (&'static str, usize),
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
+) -> Result<(Bytes, Lease), Problem>
 where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
@@ -209,62 +265,75 @@ where
     if site.draining.is_cancelled() {
         return Err(Problem::Draining);
     }
-    let arriving = tokio::time::timeout(BODY_DEADLINE, collect(body, limit, &site.body_budget));
-    arriving.await.map_err(|_| Problem::Timeout)?
-}
-
-/// How long a body may take; 16 MiB come in half a minute over 5 Mbit/s.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
-
-/// KiB of bodies that are held at once, in all requests together.
-const BODY_BUDGET_KIB: usize = 128 << 10;
-
-/// What bodies are counted against while they arrive and are worked on.
-#[derive(Clone, Debug)]
-pub struct BodyBudget(Arc<Semaphore>);
-
-impl Default for BodyBudget {
-    fn default() -> Self {
-        BodyBudget(Arc::new(Semaphore::new(BODY_BUDGET_KIB)))
+    let mut lease = site.ledger.lease(address, Memory::HttpBodies);
+    let collected = collect(body, limit, site.pace, &mut lease).await;
+    // Also what is refused was read.
+    let bytes = collected.as_ref().map_or(lease.bytes(), Bytes::len);
+    site.addresses.charge(address, bytes.saturating_mul(WRITTEN_BYTE), Instant::now());
+    match collected {
+        Ok(body) => Ok((body, lease)),
+        Err(Uncollected::TooLarge) => Err(Problem::TooLarge { limit: limit.0, bytes: limit.1 }),
+        Err(Uncollected::TooSlow) => Err(Problem::Timeout),
+        Err(Uncollected::NoMemory) => Err(NO_MEMORY),
+        Err(Uncollected::Broken) => Err(Problem::BadRequest("the body broke off")),
     }
 }
 
-/// Collects a body of at most so many bytes. Memory is taken as bytes arrive, so a slow client holds little.
+/// How long a body is not read on because its address, or everybody, holds too much.
+const MEMORY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a body is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Uncollected {
+    TooLarge,
+    TooSlow,
+    NoMemory,
+    Broken,
+}
+
+/// Collects a body of at most so many bytes. Memory is taken as bytes arrive, from what the sender's address may have, so a slow body holds
+/// little and makes nobody else wait.
 async fn collect<S, B, E>(
     body: S,
-    (limit, bytes_max): (&'static str, usize),
-    budget: &BodyBudget,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
+    (_, bytes_max): (&'static str, usize),
+    limits: PaceLimits,
+    lease: &mut Lease,
+) -> Result<Bytes, Uncollected>
 where
     S: Stream<Item = Result<B, E>> + Send,
     B: Buf,
 {
     let mut body = std::pin::pin!(body);
     let mut collected = BytesMut::new();
-    let mut held: Option<OwnedSemaphorePermit> = None;
-    while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|_| Problem::BadRequest("the body broke off"))?;
+    let mut pace = Pace::new(limits, clock::Instant::now());
+    loop {
+        let mut chunk = match timeout_at(pace.due_at(), body.next()).await {
+            Ok(Some(chunk)) => chunk.map_err(|_| Uncollected::Broken)?,
+            Ok(None) => return Ok(collected.freeze()),
+            Err(_) if pace.is_too_slow(clock::Instant::now()) => return Err(Uncollected::TooSlow),
+            Err(_) => continue,
+        };
         if chunk.remaining() > bytes_max - collected.len() {
-            return Err(Problem::TooLarge { limit, bytes: bytes_max });
+            return Err(Uncollected::TooLarge);
         }
-        let wanted = (collected.len() + chunk.remaining()).div_ceil(1024).min(BODY_BUDGET_KIB);
-        let missing = wanted - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if missing > 0 {
-            let missing = u32::try_from(missing).expect("a budget's worth of KiB fits");
-            let more = Arc::clone(&budget.0).acquire_many_owned(missing).await.expect("the budget is never closed");
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
-            }
+        let wanted = collected.len() + chunk.remaining();
+        if wanted >= CHARGED_BYTES_MIN && wanted > lease.bytes() && lease.resize(wanted).is_err() {
+            lease.resize_within(wanted, MEMORY_WITHIN).await.map_err(|_| Uncollected::NoMemory)?;
+            pace = Pace::new(limits, clock::Instant::now()); // It was not the sender who was slow.
         }
+        pace.moved(chunk.remaining());
+        collected.reserve(chunk.remaining());
         while chunk.has_remaining() {
             let piece = chunk.chunk();
             collected.extend_from_slice(piece);
             let n = piece.len();
             chunk.advance(n);
         }
+        if collected.capacity() >= CHARGED_BYTES_MIN {
+            // It grows by doubling: what is counted is what is used.
+            lease.charge(collected.capacity());
+        }
     }
-    Ok((collected.freeze(), held))
 }
 
 /// RFC 4648 §5, with or without padding.
@@ -296,6 +365,8 @@ fn decode_base64url(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
+    use crate::metrics::Metrics;
 
     #[test]
     fn base64url_is_read_with_and_without_padding() {
@@ -314,14 +385,61 @@ mod tests {
         }
     }
 
+    const PACE: PaceLimits = PaceLimits { timeout: Duration::from_secs(30), bytes_per_second: 100 };
+    const HOME: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn ledger(budget: usize) -> Arc<Ledger> {
+        Ledger::new(budget, Arc::new(Metrics::new()))
+    }
+
+    fn chunks(count: usize, every: Duration) -> impl Stream<Item = Result<Bytes, ()>> + Send {
+        futures_util::stream::iter(0..count).then(move |_| async move {
+            tokio::time::sleep(every).await;
+            Ok(Bytes::from_static(&[7; 5000]))
+        })
+    }
+
     #[tokio::test]
     async fn a_body_over_the_limit_is_not_collected() {
-        let chunks = || futures_util::stream::iter((0..4).map(|_| Ok::<_, ()>(Bytes::from_static(&[7; 1000]))));
-        let budget = BodyBudget::default();
-        let (body, held) = collect(chunks(), ("frame-bytes-max", 4000), &budget).await.unwrap();
-        assert_eq!((body.len(), held.map(|permit| permit.num_permits())), (4000, Some(4)));
-        let refused = collect(chunks(), ("frame-bytes-max", 3999), &budget).await.map(|_| ());
-        assert_eq!(refused, Err(Problem::TooLarge { limit: "frame-bytes-max", bytes: 3999 }));
-        assert_eq!(budget.0.available_permits(), BODY_BUDGET_KIB);
+        let ledger = ledger(1 << 20);
+        let mut lease = ledger.lease(HOME, Memory::HttpBodies);
+        let body = collect(chunks(4, Duration::ZERO), ("", 20_000), PACE, &mut lease).await.unwrap();
+        assert_eq!(body.len(), 20_000);
+        assert!((20_000..=40_000).contains(&lease.bytes()), "{}", lease.bytes());
+        let refused = collect(chunks(4, Duration::ZERO), ("", 19_999), PACE, &mut lease).await;
+        assert_eq!(refused, Err(Uncollected::TooLarge));
+        drop(lease);
+        assert_eq!(ledger.used(), 0);
+    }
+
+    /// Nine bodies of 16 MiB but for the last byte made all other writers wait for half a minute.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_is_given_up_and_one_that_is_large_is_not() {
+        let ledger = ledger(1 << 20);
+        let mut lease = ledger.lease(HOME, Memory::HttpBodies);
+        let limit = ("", 1 << 20);
+        // 100 s long.
+        let body = collect(chunks(20, Duration::from_secs(5)), limit, PACE, &mut lease).await;
+        assert_eq!(body.map(|body| body.len()), Ok(100_000));
+        let began = clock::Instant::now();
+        let stuck = chunks(20, Duration::ZERO).chain(futures_util::stream::pending());
+        assert_eq!(collect(stuck, limit, PACE, &mut lease).await, Err(Uncollected::TooSlow));
+        assert!(began.elapsed() < Duration::from_secs(61));
+        let trickle = chunks(20, Duration::from_secs(29)).map(|_| Ok::<_, ()>(Bytes::from_static(b"x")));
+        assert_eq!(collect(trickle, limit, PACE, &mut lease).await, Err(Uncollected::TooSlow));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_for_what_its_own_address_holds_and_nobody_elses() {
+        let ledger = ledger(64 << 10);
+        let mut hog = ledger.lease(HOME, Memory::HttpBodies);
+        hog.resize(48 << 10).unwrap();
+        let mut lease = ledger.lease(HOME, Memory::HttpBodies);
+        let refused = collect(chunks(4, Duration::ZERO), ("", 20_000), PACE, &mut lease).await;
+        assert_eq!(refused, Err(Uncollected::NoMemory));
+        let mut other = ledger.lease("192.0.2.2".parse().unwrap(), Memory::HttpBodies);
+        let began = clock::Instant::now();
+        assert!(collect(chunks(1, Duration::ZERO), ("", 20_000), PACE, &mut other).await.is_ok());
+        assert!(began.elapsed() < Duration::from_secs(1));
     }
 }

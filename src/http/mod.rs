@@ -8,6 +8,7 @@ mod assets;
 mod dashboards;
 mod inspector;
 mod nodes;
+mod pace;
 mod pages;
 mod path;
 mod proxy;
@@ -41,9 +42,10 @@ use crate::ledger::Ledger;
 use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
-pub use dashboards::{BodyBudget, Dashboards, ReadError, WriteError};
+pub use dashboards::{Dashboards, Read, ReadError, WriteError};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
+pub use pace::PaceLimits;
 pub use pages::Pages;
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
@@ -74,6 +76,8 @@ pub struct Site {
     pub header_timeout: Duration,
     /// Whether offers of permessage-deflate are taken.
     pub compresses: bool,
+    /// How slow bodies and answers may be.
+    pub pace: PaceLimits,
     /// The largest body.
     pub frame_bytes_max: usize,
     /// The largest stateless message.
@@ -82,8 +86,6 @@ pub struct Site {
     pub draining: CancellationToken,
     /// What memory of requests and answers is paid from.
     pub ledger: Arc<Ledger>,
-    /// What bodies may hold, all requests together.
-    pub body_budget: BodyBudget,
 }
 
 impl Site {
@@ -122,21 +124,21 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
 
     let json = dashboard(site, Resource::Document)
         .and(reading())
-        .then(|site, target| answer(Route::Dashboard, site, target, dashboards::read_json));
-    let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, target, query| {
-        answer(Route::State, site, target, |site, target| dashboards::read_state(site, target, query))
+        .then(|site, asked| answer(Route::Dashboard, site, asked, dashboards::read_json));
+    let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, asked, query| {
+        answer(Route::State, site, asked, |site, asked| dashboards::read_state(site, asked, query))
     });
     let create =
-        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, target, body| {
-            answer(Route::Dashboard, site, target, |site, target| dashboards::create(site, target, body))
+        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, asked, body| {
+            answer(Route::Dashboard, site, asked, |site, asked| dashboards::create(site, asked, body))
         });
     let updates =
-        dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
-            answer(Route::Updates, site, target, |site, target| dashboards::write_update(site, target, body))
+        dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, asked, body| {
+            answer(Route::Updates, site, asked, |site, asked| dashboards::write_update(site, asked, body))
         });
     let stateless =
-        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, target, body| {
-            answer(Route::Stateless, site, target, |site, target| dashboards::send_stateless(site, target, body))
+        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, asked, body| {
+            answer(Route::Stateless, site, asked, |site, asked| dashboards::send_stateless(site, asked, body))
         });
 
     let inspector =
@@ -250,7 +252,7 @@ fn route_of(path: &str) -> Route {
 fn dashboard(
     site: &Arc<Site>,
     resource: Resource,
-) -> impl Filter<Extract = (Arc<Site>, Result<Target, Problem>), Error = Rejection> + Clone + use<> {
+) -> impl Filter<Extract = (Arc<Site>, Result<Asked, Problem>), Error = Rejection> + Clone + use<> {
     segment!("api" / "dashboards" / ..)
         .and(warp::path::tail())
         .and_then(move |tail: warp::path::Tail| async move {
@@ -259,8 +261,8 @@ fn dashboard(
         .and(warp::ext::get::<ClientAddress>())
         .and(with(site))
         .map(|tail: warp::path::Tail, address: ClientAddress, site: Arc<Site>| {
-            let target = find(&site, Resource::of(tail.as_str()).1, address);
-            (site, target)
+            let asked = find(&site, Resource::of(tail.as_str()).1, address);
+            (site, asked)
         })
         .untuple_one()
 }
@@ -277,22 +279,33 @@ fn local(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>, bool), Error = R
         .untuple_one()
 }
 
-fn find(site: &Site, name: &str, address: ClientAddress) -> Result<Target, Problem> {
+/// What a call is about, and who makes it.
+struct Asked {
+    target: Target,
+    address: IpAddr,
+}
+
+fn find(site: &Site, name: &str, ClientAddress(address): ClientAddress) -> Result<Asked, Problem> {
     let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
-    site.admit(dashboard, address.0).map_err(|_| Problem::Forbidden)
+    let target = site.admit(dashboard, address).map_err(|_| Problem::Forbidden)?;
+    Ok(Asked { target, address })
 }
 
 async fn answer<F>(
     route: Route,
     site: Arc<Site>,
-    target: Result<Target, Problem>,
-    work: impl FnOnce(Arc<Site>, Target) -> F,
+    asked: Result<Asked, Problem>,
+    work: impl FnOnce(Arc<Site>, Asked) -> F,
 ) -> Response
 where
     F: Future<Output = Result<Response, Problem>>,
 {
-    let response = match target {
-        Ok(target) => work(Arc::clone(&site), target).await,
+    let response = match asked {
+        // Counted here, where the method fits: whatever is tried before is cheap.
+        Ok(asked) => match site.addresses.request(asked.address, Instant::now()) {
+            Ok(()) => work(Arc::clone(&site), asked).await,
+            Err(crowded) => Err(Problem::Crowded(crowded)),
+        },
         Err(problem) => Err(problem),
     };
     on(route, response.unwrap_or_else(|problem| site.refuse(problem)))

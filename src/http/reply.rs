@@ -8,7 +8,7 @@ use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response as HttpResponse, StatusCode};
 use warp::reply::Response;
 
-use crate::http::addresses::Crowded;
+use crate::http::addresses::{Crowded, PLAIN_CONNECTIONS_MAX};
 use crate::metrics::Refusal;
 
 /// Why a request is not served.
@@ -51,8 +51,10 @@ pub(super) enum Problem {
         /// Its value.
         bytes: usize,
     },
-    /// The body did not arrive in time.
+    /// The body arrived too slowly.
     Timeout,
+    /// The caller's turn did not come in time.
+    Busy,
     /// Too many, from one address or in all.
     Crowded(Crowded),
     /// The store does not answer.
@@ -80,7 +82,8 @@ impl Problem {
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
             Problem::TooLarge { .. } => Refusal::FrameTooLarge,
-            Problem::Timeout => Refusal::Idle,
+            Problem::Timeout => Refusal::SlowBody,
+            Problem::Busy => Refusal::Busy,
             Problem::Crowded(crowded) => crowded.refusal(),
             Problem::StoreUnavailable => Refusal::Unavailable,
             Problem::Draining => Refusal::Draining,
@@ -142,13 +145,33 @@ impl Problem {
             Problem::Exists => (StatusCode::CONFLICT, "exists", "the dashboard has content already"),
             Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),
-            Problem::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"),
+            Problem::Timeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the body arrived too slowly; the settings transfer-timeout and transfer-pace say what is demanded",
+            ),
+            Problem::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many documents are being read or made; try again")
+            }
             Problem::Crowded(Crowded::Process { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "full", "this node holds as many sessions as it may")
             }
             Problem::Crowded(Crowded::Address { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "address_full", "this address holds as many sessions as one may")
             }
+            Problem::Crowded(Crowded::Connections) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "connections",
+                "this address, or this node, holds as many connections as it may; keep fewer open",
+            ),
+            Problem::Crowded(Crowded::Requests { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "request_rate", "this address calls too often")
+            }
+            Problem::Crowded(Crowded::Bytes { .. }) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "byte_rate",
+                "this address has read or written more than it may in this time",
+            ),
             Problem::Crowded(Crowded::Joins { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "join_rate", "this address joins too often")
             }
@@ -165,6 +188,9 @@ impl Problem {
             Problem::TooLarge { limit, bytes } => Some((limit, bytes)),
             Problem::Crowded(Crowded::Process { sessions_max }) => Some(("sessions-max", sessions_max)),
             Problem::Crowded(Crowded::Address { sessions_max }) => Some(("sessions-per-address-max", sessions_max)),
+            Problem::Crowded(Crowded::Connections) => Some(("connections-per-address-max", PLAIN_CONNECTIONS_MAX)),
+            Problem::Crowded(Crowded::Requests { rate, .. }) => Some(("address-request-rate", rate)),
+            Problem::Crowded(Crowded::Bytes { rate, .. }) => Some(("address-byte-rate", rate)),
             _ => None,
         }
     }
@@ -172,12 +198,16 @@ impl Problem {
     fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Problem::WebSocketVersion => Some((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
-            Problem::Crowded(Crowded::Joins { retry_after }) => {
-                Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1)))
-            }
-            Problem::Crowded(_) | Problem::StoreUnavailable | Problem::Draining => {
-                Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
-            }
+            Problem::Crowded(
+                Crowded::Joins { retry_after }
+                | Crowded::Requests { retry_after, .. }
+                | Crowded::Bytes { retry_after, .. },
+            ) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1))),
+            Problem::Crowded(_)
+            | Problem::Busy
+            | Problem::Memory(_)
+            | Problem::StoreUnavailable
+            | Problem::Draining => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
             _ => None,
         }
     }

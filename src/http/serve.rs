@@ -1,6 +1,7 @@
 //! The accept loop and one task per connection: HTTP/1.1 first, and after an upgrade the session.
 //!
-//! Promises: TCP_NODELAY on every socket; a deadline for every request's head; small, bounded buffers that are freed before a
+//! Promises: TCP_NODELAY on every socket; a deadline for every request's head and a pace for every answer; probes are answered
+//! whatever else is connected; small, bounded buffers that are freed before a
 //! session begins; a graceful end in which requests in flight are answered. An upgraded connection is handed to the
 //! [`SocketHandler`] in the same task, as the bare stream.
 
@@ -26,9 +27,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+use warp::http::header::{self, HeaderValue};
 use warp::reply::Response;
 
-use crate::http::addresses::{ConnectionPermit, SessionPermit};
+use crate::http::addresses::{ConnectionPermit, Crowded, SessionPermit};
+use crate::http::pace::Paced;
+use crate::http::reply::Problem;
 use crate::http::socket::{self, Handshake, Permit, SocketHandler, Upgraded};
 use crate::http::{ClientAddress, Routes, Site, is_probe, proxy, route_of};
 use crate::metrics::{Refusal, Route};
@@ -108,6 +112,7 @@ pub async fn serve<L: Listener>(
                     warn!(%error, "connections cannot be accepted");
                 }
                 failing = true;
+                server.site.addresses.make_room();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -124,14 +129,10 @@ struct Server<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<I> {
     fn welcome(self: Arc<Self>, io: I, peer: SocketAddr, tasks: &TaskTracker, stop: &CancellationToken) {
         // A proxy stands for all its clients; they are counted one by one when they join.
-        let permit = if proxy::is_trusted(peer.ip(), &self.site.trusted_proxies) {
-            None
-        } else {
-            let Some(permit) = self.site.addresses.connect(peer.ip()) else {
-                self.site.metrics.refusals.inc(Refusal::SessionLimit);
-                return;
-            };
-            Some(permit)
+        let address = (!proxy::is_trusted(peer.ip(), &self.site.trusted_proxies)).then(|| peer.ip());
+        let Some(permit) = self.site.addresses.connect(address) else {
+            self.site.metrics.refusals.inc(Refusal::Connections);
+            return;
         };
         let stop = stop.clone();
         tasks.spawn(async move {
@@ -149,18 +150,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<I> {
         &self,
         io: I,
         peer: SocketAddr,
-        permit: Option<ConnectionPermit>,
+        mut permit: ConnectionPermit,
         stop: CancellationToken,
     ) -> Option<Upgraded<I>> {
         let service = Connection {
             site: Arc::clone(&self.site),
             routes: self.routes.clone(),
             peer: peer.ip(),
+            is_hurried: permit.hurried().is_some(),
             upgrade: Cell::new(None),
         };
-        let mut connection = self.protocol.serve_connection(TokioIo::new(io), service);
+        let io = TokioIo::new(Paced::new(io, self.site.pace));
+        let mut connection = self.protocol.serve_connection(io, service);
         let mut stopped = Some(pin!(stop.cancelled()));
-        let outcome = future::poll_fn(|cx| {
+        let speaking = future::poll_fn(|cx| {
             if let Some(waiting) = &mut stopped
                 && waiting.as_mut().poll(cx).is_ready()
             {
@@ -168,19 +171,35 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<I> {
                 Pin::new(&mut connection).graceful_shutdown();
             }
             connection.poll_without_shutdown(cx)
-        })
-        .await;
+        });
+        let outcome = match permit.hurried() {
+            None => speaking.await,
+            // What has come counts, however late this task got to read it: so that is looked at first.
+            Some(cut) => tokio::select! {
+                biased;
+                outcome = speaking => outcome,
+                () = cut.cancelled() => {
+                    self.site.metrics.refusals.inc(Refusal::Connections);
+                    return None;
+                }
+            },
+        };
         if let Err(error) = &outcome {
             debug!(%error, "connection ended");
         }
         let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
-        let mut io = io.into_inner();
+        let (mut io, was_too_slow) = io.into_inner().into_inner();
         match service.upgrade.into_inner() {
             Some((handshake, session)) if outcome.is_ok() => {
-                let permit = Permit::new(session, permit, Arc::clone(&self.site.metrics));
+                permit.became_session();
+                let permit = Permit::new(session, Some(permit), Arc::clone(&self.site.metrics));
                 // Copied: the read buffer behind it is as large as the largest head.
                 let leftover = Bytes::copy_from_slice(&read_buf);
                 Some(Upgraded { io, leftover, handshake, permit })
+            }
+            _ if was_too_slow => {
+                self.site.metrics.refusals.inc(Refusal::Stuck);
+                None
             }
             _ => {
                 linger(&mut io).await;
@@ -208,6 +227,8 @@ struct Connection {
     site: Arc<Site>,
     routes: Routes,
     peer: IpAddr,
+    /// Whether it found no place: then only a session, which has a place of its own, and probes are for it.
+    is_hurried: bool,
     /// Set with the 101, taken when hyper has written it.
     upgrade: Cell<Option<(Handshake, SessionPermit)>>,
 }
@@ -226,7 +247,12 @@ impl Service<Request<Incoming>> for Connection {
             Answer::Ready(Some(response))
         };
         let path = request.uri().path();
-        if !is_probe(path) || is_upgrade {
+        let is_probe = is_probe(path) && !is_upgrade;
+        if self.is_hurried && !is_upgrade && !is_probe {
+            let response = site.refuse(Problem::Crowded(Crowded::Connections));
+            return ready(route_of(path), closing(response));
+        }
+        if !is_probe {
             let is_proxied = proxy::is_trusted(self.peer, &site.trusted_proxies);
             if let Err(problem) = site.pages.check(&request, is_proxied) {
                 return ready(if is_upgrade { Route::Socket } else { route_of(path) }, site.refuse(problem));
@@ -248,13 +274,20 @@ impl Service<Request<Incoming>> for Connection {
         request.extensions_mut().insert(ClientAddress(address));
         let answer = self.routes.answer(request);
         let metrics = Arc::clone(&site.metrics);
+        let is_hurried = self.is_hurried;
         Answer::Routed(Box::pin(async move {
             let response = answer.await;
             let route = response.extensions().get::<Route>().copied().unwrap_or(Route::Unknown);
             metrics.http_request(route, response.status().as_u16());
-            response
+            if is_hurried { closing(response) } else { response }
         }))
     }
+}
+
+/// The last response of its connection.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A response that is there, or one that a route works on.

@@ -109,8 +109,6 @@ pub(super) struct Context {
     pub(super) memory: AtomicUsize,
     /// Where rooms read.
     pub(super) readers: Readers,
-    /// Where others do: whoever asks for JSON takes no place from a room.
-    guest_readers: Readers,
     /// Where differences of large documents are cut, for members and for others.
     pub(super) cutters: Cutters,
     pub(super) guest_cutters: Cutters,
@@ -147,7 +145,6 @@ impl Registry {
             tracker,
             memory: AtomicUsize::new(0),
             readers: Readers::default(),
-            guest_readers: Readers::default(),
             cutters: Cutters::default(),
             guest_cutters: Cutters::default(),
             config,
@@ -243,12 +240,6 @@ impl Registry {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.context.node()
-    }
-
-    /// Where those who are no room read documents.
-    #[must_use]
-    pub fn guest_readers(&self) -> &Readers {
-        &self.context.guest_readers
     }
 
     /// The time that rooms are told.

@@ -1,7 +1,7 @@
 //! HTTP and the WebSocket handshake over real sockets, with recorded sessions and dashboards behind them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::config::{Config, Layers};
 use ydash::http::{
-    self, Dashboards, Destination, Handshake, Inspector, NoEntry, ReadError, Routes, SocketOptions, Target, Upgraded,
-    WriteError,
+    self, Dashboards, Destination, Handshake, Inspector, NoEntry, Read, ReadError, Routes, SocketOptions, Target,
+    Upgraded, WriteError,
 };
 use ydash::ledger::Ledger;
-use ydash::metrics::{Metrics, Refusal};
+use ydash::metrics::{Memory, Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
 use ydash_proto::access::{Access, Identity};
@@ -463,6 +463,95 @@ async fn a_body_without_a_length_is_bounded_too() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
+/// Nine bodies that never ended held what all writers shared, until everybody had waited for half a minute.
+#[tokio::test]
+async fn a_body_that_stands_still_is_cut_and_told_why() {
+    let site = Site::start(&["--transfer-timeout=100ms"]).await;
+    let request = "POST /api/dashboards/a/b/updates HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n";
+    let (answer, _socket) = site.exchange(&format!("{request}{}", "x".repeat(50_000))).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("transfer-timeout"), "{answer}");
+    assert_eq!(site.metrics.refusals.get(Refusal::SlowBody), 1);
+    assert_eq!(site.ledger.used(), 0);
+}
+
+/// Forty answers of 40 MiB that nobody read were held for as long as their sockets stayed.
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_charged_and_given_up() {
+    let site = Site::start(&["--transfer-timeout=300ms", "--address-byte-burst=1GiB"]).await;
+    let bytes = 15 << 20;
+    assert_eq!(site.post("/api/dashboards/acme/a/updates", &vec![b'x'; bytes]).await.0, 200);
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let mut socket = socket.connect(site.address).await.unwrap();
+        socket.write_all(b"GET /api/dashboards/acme/a/state HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        deaf.push(socket);
+    }
+    assert!(site.ledger.used() >= bytes, "{} bytes are charged", site.ledger.used());
+    eventually(|| site.metrics.refusals.get(Refusal::Stuck) == 3).await;
+    eventually(|| site.ledger.used() == 0).await;
+}
+
+#[tokio::test]
+async fn an_address_that_holds_too_much_is_told_before_anything_is_done_for_it() {
+    let site = Site::start(&["--memory-max=64MiB"]).await;
+    assert_eq!(site.post("/api/dashboards/acme/a/updates", b"hi").await.0, 200);
+    let mut held = site.ledger.lease("127.0.0.1".parse().unwrap(), Memory::Messages);
+    held.charge(64 << 20);
+    let (status, told) = site.get("/api/dashboards/acme/a").await;
+    assert_eq!((status, &told["error"]), (503, &json!("memory")));
+    assert!(told["message"].as_str().unwrap().contains("memory-max"), "{told}");
+    assert_eq!(site.metrics.refusals.get(Refusal::Memory), 1);
+    drop(held);
+    assert_eq!(site.get("/api/dashboards/acme/a").await.0, 200);
+}
+
+#[tokio::test]
+async fn rest_calls_beyond_the_rate_are_told_the_limit_and_when_to_come_back() {
+    let site = Site::start(&["--address-request-rate=1", "--address-request-burst=3"]).await;
+    let path = "/api/dashboards/acme/a";
+    for _ in 0..3 {
+        assert_eq!(site.get(path).await.0, 200);
+    }
+    for resource in ["", "/state", "/state?sv=AA"] {
+        let answer = reqwest::get(site.url(&format!("{path}{resource}"))).await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+        let told: Value = answer.json().await.unwrap();
+        assert_eq!(told["limit"], json!({ "name": "address-request-rate", "value": 1 }));
+    }
+    for resource in ["/updates", "/stateless"] {
+        let (status, told) = site.post(&format!("{path}{resource}"), b"x").await;
+        assert_eq!((status, &told["error"]), (429, &json!("request_rate")));
+    }
+    let put = reqwest::Client::new().put(site.url("/api/dashboards/acme/b")).body("{}").send().await.unwrap();
+    assert_eq!(put.status(), 429);
+    assert_eq!(site.metrics.refusals.get(Refusal::RequestRate), 6);
+    assert_eq!(site.get("/healthz").await.0, 200);
+    assert_eq!(reqwest::get(site.url("/metrics")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn what_rest_reads_and_writes_for_an_address_has_a_rate() {
+    for (flags, is_refused) in [
+        (&["--address-byte-rate=1KiB", "--address-byte-burst=1KiB"][..], true),
+        (&["--address-byte-rate=1GiB", "--address-byte-burst=1GiB"][..], false),
+    ] {
+        let site = Site::start(flags).await;
+        assert_eq!(
+            site.post("/api/dashboards/acme/a/updates", &[b'x'; 100_000]).await.0,
+            200,
+            "a large one passes alone"
+        );
+        let (status, told) = site.get("/api/dashboards/acme/a").await;
+        assert_eq!(status, if is_refused { 429 } else { 200 });
+        assert_eq!(told["error"] == "byte_rate" && told["limit"]["name"] == "address-byte-rate", is_refused, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn probes_tell_life_readiness_and_numbers() {
     let site = Site::start(&[]).await;
@@ -570,6 +659,7 @@ async fn a_drain_ends_at_its_deadline() {
 struct Site {
     address: SocketAddr,
     metrics: Arc<Metrics>,
+    ledger: Arc<Ledger>,
     shutdown: Shutdown,
     dashboards: Arc<Recorded>,
     sessions: mpsc::UnboundedReceiver<(Handshake, Bytes)>,
@@ -604,7 +694,7 @@ impl Site {
             serving.await;
             ending.finish(config.drain_deadline).await
         });
-        Site { address, metrics, shutdown, dashboards, sessions, served }
+        Site { address, metrics, ledger, shutdown, dashboards, sessions, served }
     }
 
     fn url(&self, path: &str) -> String {
@@ -704,18 +794,19 @@ impl http::Nodes for Recorded {
 }
 
 impl Dashboards for Recorded {
-    fn read_json(&self, dashboard: DashboardId) -> BoxFuture<'static, Result<String, ReadError>> {
+    fn read_json(&self, dashboard: DashboardId, _: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>> {
         let text = self.text(&dashboard);
-        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) }).to_string()) })
+        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) }).to_string().into()) })
     }
 
-    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Bytes, ReadError>> {
+    fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>> {
         let text = self.text(&dashboard);
         Box::pin(async move {
-            match have {
-                Some(have) => Ok(format!("{} without {:?}", String::from_utf8_lossy(&text?), have.to_vec()).into()),
-                None => text,
-            }
+            let state = match have {
+                Some(have) => format!("{} without {:?}", String::from_utf8_lossy(&text?), have.to_vec()).into(),
+                None => text?,
+            };
+            Ok(Read { cost: state.len(), state })
         })
     }
 
@@ -724,7 +815,13 @@ impl Dashboards for Recorded {
         Box::pin(async { Ok(()) })
     }
 
-    fn create(&self, id: DashboardId, _: Identity, json: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+    fn create(
+        &self,
+        id: DashboardId,
+        _: Identity,
+        _: IpAddr,
+        json: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
         let mut texts = self.texts.lock().unwrap();
         let outcome = if texts.contains_key(&id) { Err(WriteError::Exists) } else { Ok(()) };
         texts.entry(id).or_insert(json);

@@ -28,7 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("flate2", &["src/compress.rs"]),
     ("clap", &["src/cli/"]),
     ("libc", &["src/allocator.rs", "src/cli/private.rs"]),
-    ("rlimit", &["src/cli/"]),
+    ("rlimit", &["src/descriptors.rs"]),
     ("toml", &["src/config/"]),
     ("redis", &["src/redis/"]),
     ("rustls", &["src/redis/"]),
@@ -63,6 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("allocator", &[]),
     ("compress", &[]),
+    ("descriptors", &[]),
     ("shutdown", &[]),
     ("ledger", &[]),
     ("auth", &[]),
@@ -78,7 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["room", "outbox"]),
     ("http", &["auth", "config"]),
     ("inspect", &["http", "room"]),
-    ("rest", &["cluster", "http", "room"]),
+    ("rest", &["cluster", "http", "reading", "room"]),
     (
         "server",
         &[
@@ -86,6 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "auth",
             "cluster",
             "config",
+            "descriptors",
             "http",
             "inspect",
             "rest",
@@ -96,7 +98,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["config", "server", "store", "telemetry"]),
+    ("cli", &["config", "descriptors", "server", "store", "telemetry"]),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];

@@ -46,7 +46,18 @@ const DEPTH_MAX: u16 = 400;
 /// # Panics
 /// When `state` is not an update. Only what was scanned or admitted comes here.
 pub fn to_json(state: &[u8]) -> Result<String, ReadError> {
-    let tree = Tree::of(state, STEPS_MAX)?;
+    to_json_within(state, STEPS_MAX)
+}
+
+/// As [`to_json`], with at most so many steps beside those that are linear in the document.
+///
+/// # Errors
+/// As [`to_json`].
+///
+/// # Panics
+/// As [`to_json`].
+pub fn to_json_within(state: &[u8], steps_max: u64) -> Result<String, ReadError> {
+    let tree = Tree::of(state, steps_max.min(STEPS_MAX))?;
     let bytes_max = state.len().saturating_mul(GROWTH_MAX).saturating_add(BYTES_FREE);
     let mut writer = Writer { tree: &tree, out: String::new(), bytes_max, depth: 0 };
     writer.roots()?;

@@ -10,5 +10,5 @@ mod tree;
 
 pub use compact::{Compacted, Kept, compact, live_bytes};
 pub use create::{CreateError, from_json};
-pub use json::{ReadError, to_json};
+pub use json::{ReadError, to_json, to_json_within};
 pub use tree::TreeError;

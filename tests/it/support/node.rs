@@ -50,8 +50,22 @@ impl Node {
         node
     }
 
+    /// As [`Node::start`], with so many open files at most.
+    pub(crate) fn start_with_files(files: usize, flags: &[&str]) -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(binary());
+        let mut node = Node::run(limited, directory.path(), "127.0.0.1:0", "file:data", flags);
+        node._directory = Some(directory);
+        node
+    }
+
     fn spawn(directory: &Path, listen: &str, store: &str, flags: &[&str]) -> Node {
-        let mut child = Command::new(binary())
+        Node::run(Command::new(binary()), directory, listen, store, flags)
+    }
+
+    fn run(mut command: Command, directory: &Path, listen: &str, store: &str, flags: &[&str]) -> Node {
+        let mut child = command
             .current_dir(directory)
             .env_clear()
             .args(["--listen", listen, "--store", store])
