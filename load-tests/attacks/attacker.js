@@ -1,13 +1,16 @@
 // Plays one attack in a process of its own, which gives way to the witnesses. Tells its parent: ready (to begin), said (what it found).
 
-import { setPriority } from 'node:os'
+import { request } from 'node:http'
 import { connect } from 'node:net'
+import { setPriority } from 'node:os'
 import { attacks } from './inputs/list.js'
 import { Session } from './author.js'
 import { Socket } from './socket.js'
 
-const { name, port, seconds, room, folder } = JSON.parse(process.argv[2])
+const { name, port, seconds, room, folder, from } = JSON.parse(process.argv[2])
 setPriority(10)
+// One attacker is one address, and another one than that of the witnesses.
+Socket.from = from
 
 let [isOver, finish] = [false, null]
 const over = new Promise(resolve => { finish = resolve })
@@ -39,12 +42,20 @@ const a = {
   hocuspocus: () => Socket.open(port, '/hocuspocus'),
   session: (room, dialect = 'y-websocket', options) => Session.open(port, dialect, room, options),
   plain: () => new Promise(resolve => {
-    const tcp = connect(port, '127.0.0.1')
+    const tcp = connect({ port, host: '127.0.0.1', localAddress: from })
     tcp.on('connect', () => resolve(tcp))
     tcp.on('error', () => {})
     tcp.on('close', () => { tcp.isGone = true; resolve(tcp) })
   }),
-  url: path => `http://127.0.0.1:${port}${path}`,
+  /** The status of a request, or 0. */
+  ask: (method, path, { headers, body } = {}) => new Promise(resolve => {
+    const asked = request({ host: '127.0.0.1', port, localAddress: from, method, path, headers, agent: false }, answer => {
+      answer.resume()
+      answer.on('close', () => resolve(answer.statusCode))
+    })
+    asked.on('error', () => resolve(0))
+    asked.end(body)
+  }),
   dashboard: (room, rest = '') => `/api/dashboards/default/${room}${rest}`,
   /** Calls `act` at a steady rate until the attack ends. */
   steadily: async (perSecond, act) => {
@@ -67,7 +78,7 @@ process.on('message', async message => {
       // One that counts what it finds may end its last turn.
       const found = await Promise.race([attack.attack(a, kept), attack.isCounting ? over.then(() => a.sleep(10_000)) : over])
       await over
-      if (attack.check) await Promise.race([attack.check(a, kept, found), a.sleep(15_000)])
+      if (attack.check) await Promise.race([attack.check(a, kept, found), a.sleep(25_000)])
     } catch (error) {
       a.say(`attacker failed: ${error.message}`)
     }

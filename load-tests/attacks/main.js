@@ -13,6 +13,7 @@ const { values: options, positionals: [binary, ...names] } = parseArgs({
   options: {
     before: { type: 'string' },
     from: { type: 'string' },
+    into: { type: 'string' },
     json: { type: 'string' },
     seconds: { type: 'string', default: '12' },
     after: { type: 'string', default: '10' },
@@ -20,7 +21,7 @@ const { values: options, positionals: [binary, ...names] } = parseArgs({
   }
 })
 if (!binary) {
-  console.error('usage: load-tests/attacks/run BINARY [NAME…] [--before OTHER | --from FILE] [--soak MINUTES] [--seconds N] [--after N] [--json FILE]')
+  console.error('usage: load-tests/attacks/run BINARY [NAME…] [--before OTHER | --from FILE] [--into DOCUMENT] [--soak MINUTES] [--seconds N] [--after N] [--json FILE]')
   process.exit(2)
 }
 const [seconds, after] = [Number(options.seconds), Number(options.after)]
@@ -28,7 +29,7 @@ const chosen = attacks.filter(({ name, number }) => names.length === 0 || names.
 
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
 const SETUP_WITHIN = 60_000
-const OVER_WITHIN = 20_000
+const OVER_WITHIN = 40_000
 /** Witnesses alone, so that there is something to compare with. */
 const CALM = 2_000
 /** The last of the time afterwards, in which everything has to be as it was. */
@@ -90,7 +91,7 @@ async function play (binary, attack) {
   const { port } = server
   const pairs = [{ room: 'else', dialect: 'y-websocket' }, { room: 'same', dialect: 'y-websocket' }]
   const witnesses = new Helper('witnesses.js', { port, pairs })
-  const attacker = new Helper('attacker.js', { name: attack.name, port, seconds, room: 'same', folder: server.folder })
+  const attacker = new Helper('attacker.js', { name: attack.name, port, seconds, room: 'same', folder: server.folder, from: '127.0.0.2' })
   try {
     await witnesses.ready(10_000)
     witnesses.tell({ begin: 'calm' })
@@ -178,5 +179,10 @@ if (options.soak) {
 const older = options.from ? JSON.parse(readFileSync(options.from, 'utf8')) : null
 const before = older ?? (options.before ? await playAll(options.before) : null)
 const figures = await playAll(binary)
-console.log(format.table(figures, before, names.length === 0 ? elsewhere : []))
+const table = format.table(figures, before, names.length === 0 ? elsewhere : [])
+console.log(table)
+if (options.into) {
+  const text = readFileSync(options.into, 'utf8')
+  writeFileSync(options.into, text.replace(/(<!-- attacks -->\n)[^]*(<!-- end -->)/, (_, opening, closing) => opening + table + '\n' + closing))
+}
 process.exit(figures.every(format.isHarmless) ? 0 : 1)

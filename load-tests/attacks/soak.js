@@ -27,7 +27,7 @@ export async function soak (binary, seconds, attacks, Helper) {
       // Each in the room of an honest pair of its own, another each time.
       const room = `attacked-${attack.name}-${turn}`
       const beside = new Helper('witnesses.js', { port, pairs: [{ room, dialect: turn % 2 === 0 ? 'y-websocket' : 'hocuspocus' }] })
-      const attacker = new Helper('attacker.js', { name: attack.name, port, seconds: TURN, room, folder: server.folder })
+      const attacker = new Helper('attacker.js', { name: attack.name, port, seconds: TURN, room, folder: server.folder, from: `127.0.1.${attack.number}` })
       try {
         if (await attacker.ready(SETUP_WITHIN)) await attacker.asks({ attack: true }, 'over', (TURN + 20) * 1000)
         attacker.kill()

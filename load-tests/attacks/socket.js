@@ -26,6 +26,9 @@ const PONG = 0x8a
 const OPENS_WITHIN = 5_000
 
 export class Socket {
+  /** The address from which this process connects: shares of the server are by address. */
+  static from = '127.0.0.1'
+
   isOpen = false
   closed = false
   /** The status line of an answer that is not 101. */
@@ -40,7 +43,7 @@ export class Socket {
   static open (port, path, { headers = {}, isDeaf = false } = {}) {
     const socket = new Socket()
     return new Promise(resolve => {
-      const tcp = socket.tcp = connect(port, '127.0.0.1')
+      const tcp = socket.tcp = connect({ port, host: '127.0.0.1', localAddress: Socket.from })
       tcp.setNoDelay(true)
       tcp.on('error', () => {})
       tcp.on('connect', () => {

@@ -1,20 +1,9 @@
 // Places that all share: bodies, connections, descriptors, the pages of others, the disk of others.
 
-import { request } from 'node:http'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { rootText, update } from '../bytes.js'
 import { MIB, times } from './memory.js'
-
-/** The status of a request with headers that `fetch` does not let pass. */
-const ask = (a, method, path, headers, body) => new Promise(resolve => {
-  const asked = request({ host: '127.0.0.1', port: a.port, method, path, headers, agent: false }, answer => {
-    answer.resume()
-    resolve(answer.statusCode)
-  })
-  asked.on('error', () => resolve(0))
-  asked.end(body)
-})
 
 export const places = [
   {
@@ -39,10 +28,10 @@ export const places = [
       const body = update([[5, 0, 1, rootText('x')]])
       const socket = await a.join(a.own('page'), { headers: { Origin } })
       const local = await a.join(a.own('page'), { headers: { Origin: 'http://localhost:5173' } })
-      const post = await ask(a, 'POST', a.dashboard(a.own('page'), '/updates'), { Origin, 'Content-Type': 'text/plain' }, body)
-      const stateless = await ask(a, 'POST', a.dashboard(a.own('page'), '/stateless'), { Origin, 'Content-Type': 'text/plain' }, 'x')
-      const rebound = await ask(a, 'GET', a.dashboard(a.same), { Host: 'evil.example' })
-      const metrics = await ask(a, 'GET', '/metrics', { Host: 'evil.example' })
+      const post = await a.ask('POST', a.dashboard(a.own('page'), '/updates'), { headers: { Origin, 'Content-Type': 'text/plain' }, body })
+      const stateless = await a.ask('POST', a.dashboard(a.own('page'), '/stateless'), { headers: { Origin, 'Content-Type': 'text/plain' }, body: 'x' })
+      const rebound = await a.ask('GET', a.dashboard(a.same), { headers: { Host: 'evil.example' } })
+      const metrics = await a.ask('GET', '/metrics', { headers: { Host: 'evil.example' } })
       a.say(`socket ${socket.isOpen ? 'opens' : socket.refusal}; POST updates ${post}, stateless ${stateless}; GET under another Host ${rebound}, /metrics ${metrics}; a developer's own page ${local.isOpen ? 'opens' : local.refusal}`)
     }
   },
@@ -53,7 +42,7 @@ export const places = [
     files: 1_000,
     attack: async (a) => {
       await Promise.race([Promise.all(times(1_200, () => a.plain())), a.pause(3_000)])
-      const ready = await Promise.race([fetch(a.url('/readyz')).then(answer => answer.status, () => 'refused'), a.pause(3_000).then(() => 'hangs')])
+      const ready = await Promise.race([fetch(`http://127.0.0.1:${a.port}/readyz`).then(answer => answer.status, () => 'refused'), a.pause(3_000).then(() => 'hangs')])
       a.say(`/readyz ${ready}`)
     }
   },

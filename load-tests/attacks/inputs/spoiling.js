@@ -54,6 +54,8 @@ export const spoiling = [
       for (let client = 2; client <= 5; client++) {
         await socket.send(updateMessage(update([[client, 0, 4 * MIB - 50, deletedAfterFirst]])))
       }
+      // To the brim.
+      for (let bytes = 512; bytes > 8; bytes /= 2) await socket.send(updateMessage(update([[6, 1_024 - 2 * bytes, 1, rootText('x'.repeat(bytes))]])))
     },
     check: a => check(a, [[1, 1, out => out.uint(0, 1)]])
   }

@@ -17,9 +17,6 @@ const dear = count => updateMessage(update([[1, 0, count + 1, (out, n) => {
   else out.byte(0x44).uint(1, n - 1).string('x')
 }]]))
 
-/** Reads an answer and forgets it. */
-const ask = (a, path, options) => fetch(a.url(path), options).then(answer => answer.arrayBuffer().then(() => answer.status)).catch(() => 0)
-
 export const work = [
   {
     number: 1,
@@ -36,7 +33,7 @@ export const work = [
     what: 'PUT of a list of 10,000 ones, 20 KB, one after the other',
     attack: async (a) => {
       const body = JSON.stringify({ a: Array(10_000).fill(1) })
-      for (let n = 0; !a.isOver; n++) await ask(a, a.dashboard(a.own(n)), { method: 'PUT', body, headers: { 'content-type': 'application/json' } })
+      for (let n = 0; !a.isOver; n++) await a.ask('PUT', a.dashboard(a.own(n)), { body })
     }
   },
   {
@@ -102,7 +99,7 @@ export const work = [
       await a.sleep(4_000)
       return socket
     },
-    attack: a => a.steadily(4, n => { ask(a, a.dashboard(a.same, `/state?sv=${stateVector([[2, n + 1]]).toString('base64url')}`)) })
+    attack: a => a.steadily(4, n => { a.ask('GET', a.dashboard(a.same, `/state?sv=${stateVector([[2, n + 1]]).toString('base64url')}`)) })
   },
   {
     number: 20,
@@ -133,7 +130,7 @@ export const work = [
         await a.sleep(50)
       }
     },
-    attack: a => a.steadily(4, n => { ask(a, a.dashboard(a.own(n % 40))) })
+    attack: a => a.steadily(4, n => { a.ask('GET', a.dashboard(a.own(n % 40))) })
   },
   {
     number: 24,
