@@ -106,16 +106,13 @@ export const memory = [
   {
     number: 23,
     name: 'said-before-a-token',
-    what: '70 sockets of the Hocuspocus dialect that say 950 KB before a token, again each second',
+    what: 'sockets of the Hocuspocus dialect say 950 KB each before a token, 190 a second',
     attack: async (a) => {
       const letters = text(1, 950_000)
-      await a.steadily(1, async turn => {
-        const sockets = await Promise.all(times(70, async n => {
-          const socket = await a.hocuspocus()
-          socket.send(Buffer.concat([new Bytes().string(a.own(`${turn}-${n}`)).end(), letters]))
-          return socket
-        }))
-        setTimeout(() => sockets.forEach(socket => socket.end()), 900)
+      await a.steadily(190, async n => {
+        const socket = await a.hocuspocus()
+        socket.send(Buffer.concat([new Bytes().string(a.own(n)).end(), letters]))
+        setTimeout(() => socket.end(), 1_000)
       })
     }
   },

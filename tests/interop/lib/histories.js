@@ -178,7 +178,14 @@ async function meshed (t, places, version, seed = 1) {
   const members = Array.from({ length: MESH.members }, () => ({ user: join(), isMeshed: true, isOnline: true }))
   await synced([reader, ...members.map(({ user }) => user)])
   for (const { user } of members) mesh.enter(user.doc)
-  members.forEach(({ user }, n) => user.show('user', { name: `member ${n}` }))
+  members.forEach((member, n) => {
+    member.user.show('user', { name: `member ${n}` })
+    if (n % 2 === 0) return
+    // The server hears its first edits from others.
+    member.user.offline()
+    member.isOnline = false
+    member.user.doc.getMap('map').set(`first of ${n}`, n)
+  })
   for (let step = 0; step < MESH.steps; step++) {
     const member = members[chance(members.length)]
     const { user } = member
@@ -205,8 +212,11 @@ async function meshed (t, places, version, seed = 1) {
   // Providers wait for some seconds when they could not connect several times in a row.
   await seen(`all members' edits (seed ${seed})`, () => agree([reader, ...users]) && reader.doc.getMap('map').size > 0, 15_000)
   await seen(`all members (seed ${seed})`, () => users.every((user, n) => reader.sees(user)?.user?.name === `member ${n}`), 15_000)
-  users[0].doc.getMap('map').set('last', seed)
-  return seen(`the last edit (seed ${seed})`, () => [reader, ...users].every(user => user.doc.getMap('map').get('last') === seed))
+  // The mesh ends, and each has the server alone.
+  for (const { doc } of users) mesh.leave(doc)
+  users.forEach(({ doc }, n) => doc.getMap('map').set(`last of ${n}`, n))
+  return seen(`what each wrote last (seed ${seed})`, () =>
+    [reader, ...users].every(({ doc }) => users.every((_, n) => doc.getMap('map').get(`last of ${n}`) === n)))
 }
 
 /** Whole numbers below a bound, the same for the same seed (mulberry32). */
