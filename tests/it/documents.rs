@@ -6,13 +6,14 @@ use ydash::config::{FILE_VARIABLE, Knob};
 use ydash::metrics::Metrics;
 
 /// What operators and frontend developers read.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "docs/PROTOCOL.md",
     "docs/HOCUSPOCUS.md",
     "docs/STORAGE.md",
     "docs/SCALING.md",
     "docs/MIGRATING.md",
+    "docs/SECURITY.md",
     "web/README.md",
     "examples/README.md",
     "load-tests/README.md",

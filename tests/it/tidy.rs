@@ -221,6 +221,22 @@ fn every_rule_of_the_hocuspocus_dialect_stands_beside_its_test() {
 }
 
 #[test]
+fn tests_named_in_the_security_document_exist() {
+    let folders = ["src", "proto", "tests"].map(|folder| files_below(folder, ".rs"));
+    let sources: Vec<String> = folders.iter().flatten().map(|file| read(file)).collect();
+    let document = read("docs/SECURITY.md");
+    let section = document.split("## Which test shows it").nth(1).unwrap().split("\n## ").next().unwrap();
+    let is_name = |quoted: &&str| quoted.matches('_').count() >= 3 && !quoted.contains(['/', ' ']);
+    let named: Vec<&str> = section.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() >= 30, "only {} tests in docs/SECURITY.md", named.len());
+    let missing = named.into_iter().filter(|name| {
+        let declared = format!("fn {name}(");
+        !sources.iter().any(|source| source.contains(&declared))
+    });
+    none(&missing.map(|name| format!("docs/SECURITY.md: there is no test {name}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_protocol_tells_every_close_code_and_its_examples_decode() {
     let protocol = read("docs/PROTOCOL.md");
     for code in CloseCode::ALL {
