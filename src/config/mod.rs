@@ -153,9 +153,9 @@ knobs! {
         /// Joins at once from one address.
         address_join_burst: u32 = "10000", "N", value::count;
         /// Messages per second from one session, on average.
-        session_message_rate: u32 = "500", "N", value::count;
+        session_message_rate: u32 = "2000", "N", value::count;
         /// Messages at once from one session.
-        session_message_burst: u32 = "5000", "N", value::count;
+        session_message_burst: u32 = "10000", "N", value::count;
         /// Bytes per second from one session, on average.
         session_byte_rate: usize = "4MiB", "SIZE", value::size;
         /// Bytes at once from one session.

@@ -20,6 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -47,6 +48,9 @@ const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
 /// Members that an operator is shown of one room.
 const SEATS_SHOWN: usize = 500;
+
+/// Updates of more structs and deletions than that take longer than a millisecond or two to admit.
+const LONG_STRUCTS: u32 = 2048;
 
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
@@ -355,7 +359,12 @@ impl Driver {
     }
 
     fn handle(&mut self, now: Timestamp, input: Input) {
-        self.room.handle(now, input, &mut self.effects);
+        let (room, effects) = (&mut self.room, &mut self.effects);
+        if takes_long(&input) {
+            at_length(|| room.handle(now, input, effects));
+        } else {
+            room.handle(now, input, effects);
+        }
         if !self.effects.is_empty() {
             self.perform(now);
         }
@@ -599,5 +608,23 @@ impl Drop for Driver {
         if std::thread::panicking() {
             error!(dashboard = %self.id, "room failed; it opens again from the store");
         }
+    }
+}
+
+/// Whether an input takes the room longer than other rooms on the same thread should have to wait.
+fn takes_long(input: &Input) -> bool {
+    let update = match input {
+        Input::Update { update, .. } | Input::Answer { update, .. } | Input::Write { update, .. } => update,
+        Input::Remote { said: Said::Update(update), .. } => update,
+        _ => return false,
+    };
+    update.scan.structs.saturating_add(update.scan.delete_ranges) > LONG_STRUCTS
+}
+
+/// Does what takes long while another thread serves the other rooms of this one.
+fn at_length(work: impl FnOnce()) {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

@@ -12,6 +12,7 @@ mod documents;
 mod questions;
 mod reader;
 mod rooms;
+mod workload;
 mod writer;
 
 use crate::ledger::Ledger;
@@ -31,6 +32,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
+use workload::Workloads;
 use ydash_proto::access::{Access, Identity};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
@@ -159,6 +161,7 @@ pub struct Sessions {
     tracker: TaskTracker,
     next_member: AtomicU64,
     ledger: Arc<Ledger>,
+    workloads: Workloads,
     deflated: Arc<DeflatedStates>,
 }
 
@@ -185,6 +188,7 @@ impl Sessions {
             tracker,
             next_member: AtomicU64::new(first_member),
             ledger,
+            workloads: Workloads::default(),
             deflated: Arc::new(DeflatedStates::new(compress_bytes_max)),
         }
     }

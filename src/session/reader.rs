@@ -3,6 +3,7 @@
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::questions::Questions;
+use super::workload::{self, Workload};
 use super::{Sessions, SessionsConfig};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
@@ -203,10 +204,15 @@ pub(super) struct Reader<'a> {
     arriving: Option<Box<Arriving>>,
     /// What the message that arrived last takes up, until somebody has it.
     paid: Option<Box<Lease>>,
+    workload: Workload,
+    /// What the message that is being read costs.
+    price: u64,
     /// What was read together with a greeting and is not taken yet.
     backlog: Vec<Event>,
     decoder: Decoder,
     messages: TokenBucket,
+    /// Messages that tell presence are counted apart: however many edits come at once, the cursor goes on.
+    presence: TokenBucket,
     bytes: TokenBucket,
     started: Instant,
     heard_at: Instant,
@@ -229,6 +235,8 @@ impl<'a> Reader<'a> {
             config,
             outbox,
             metrics: Arc::clone(&sessions.metrics),
+            workload: sessions.workloads.of(address),
+            price: 0,
             account: sessions.ledger.account(address),
             arriving: None,
             paid: None,
@@ -239,6 +247,7 @@ impl<'a> Reader<'a> {
                 deflate,
             }),
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
+            presence: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
             started: now,
             heard_at: now,
@@ -558,7 +567,12 @@ impl<'a> Reader<'a> {
         if payload.len() > CHARGED_BYTES_MIN {
             paid.get_or_insert_with(|| self.account.lease(Memory::Messages)).charge(payload.len());
         }
-        self.throttle(payload.len(), talk, calls).await?;
+        if !compressed && is_presence(&payload) {
+            self.wait_for(|reader| &mut reader.presence, 1, talk, calls).await?;
+            self.throttle_bytes(payload.len(), talk, calls).await?;
+        } else {
+            self.throttle(payload.len(), talk, calls).await?;
+        }
         let frame = if compressed {
             let wire_bytes = payload.len();
             let Some(inflated) = self.inflate(payload, &mut paid, talk, calls).await? else { return Ok(()) };
@@ -568,9 +582,13 @@ impl<'a> Reader<'a> {
         } else {
             payload
         };
+        let reserved = workload::reserved(frame.len());
+        self.price = workload::price(frame.len());
+        self.wait_for_share(reserved, talk, calls).await?;
         self.paid = paid;
         let taken = self.hand_over(frame, talk, calls).await;
         self.paid = None;
+        self.workload.settle(reserved, self.price);
         taken
     }
 
@@ -602,6 +620,18 @@ impl<'a> Reader<'a> {
     async fn throttle_bytes<T: Talk>(&mut self, bytes: usize, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.wait_for(|reader| &mut reader.bytes, bytes, talk, calls).await
+    }
+
+    /// Waits until the address may cause so much work more.
+    async fn wait_for_share<T: Talk>(&mut self, price: u64, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let mut was_slowed = false;
+        while let Err(wait) = self.workload.pay(price) {
+            if !core::mem::replace(&mut was_slowed, true) {
+                self.count(Refusal::Rate);
+            }
+            Box::pin(self.pause(Some(wait), talk, calls)).await?;
+        }
+        Ok(())
     }
 
     /// Waits until one of the session's buckets has `n` tokens.
@@ -780,7 +810,10 @@ impl<'a> Reader<'a> {
             update::scan(&update, limits)
         };
         match scan {
-            Ok(scan) => Ok(Box::new(Scanned { update, scan, frame: message })),
+            Ok(scan) => {
+                self.price += workload::price_of(&scan);
+                Ok(Box::new(Scanned { update, scan, frame: message }))
+            }
             Err(failure) => {
                 debug!(%failure, "update refused");
                 Err(self.refuse(Refusal::MalformedUpdate, CloseCode::BadFrame))
@@ -800,6 +833,18 @@ impl<'a> Reader<'a> {
 
     pub(super) fn count(&self, refusal: Refusal) {
         self.metrics.refusals.inc(refusal);
+    }
+}
+
+/// Whether a message tells presence, in either dialect; only which bucket it counts in depends on that.
+fn is_presence(message: &[u8]) -> bool {
+    const AWARENESS: u8 = 1;
+    match message {
+        [0, ..] => false,
+        [AWARENESS, ..] => true,
+        // In the Hocuspocus dialect the document's name comes first.
+        [name_bytes, rest @ ..] => rest.get(usize::from(*name_bytes)) == Some(&AWARENESS),
+        [] => false,
     }
 }
 
