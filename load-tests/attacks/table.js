@@ -39,7 +39,7 @@ export const format = {
     one.said.map(text => `\n   ${text}`).join(''),
 
   isHarmless: one => !one.failed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
-    one.coresMax <= CORES_MAX && lost(one) === 0 && amiss(one).length === 0,
+    one.coresMax <= CORES_MAX && one.newcomers.refused + one.newcomers.missing + one.early.refused + one.early.missing === 0 && lost(one) === 0 && amiss(one).length === 0,
 
   /** `before`: figures of another binary, which stand first in each cell. */
   table: (figures, before, elsewhere) => {

@@ -106,14 +106,15 @@ export const memory = [
   {
     number: 23,
     name: 'said-before-a-token',
-    what: 'sockets of the Hocuspocus dialect say 950 KB each before a token, 190 a second',
+    what: '67 MB said before a token in the Hocuspocus dialect, to the brim',
     attack: async (a) => {
-      const letters = text(1, 950_000)
-      await a.steadily(190, async n => {
-        const socket = await a.hocuspocus()
-        socket.send(Buffer.concat([new Bytes().string(a.own(n)).end(), letters]))
-        setTimeout(() => socket.end(), 1_000)
-      })
+      let n = 0
+      for (const [count, size] of [[80, 950_000], [10, 100_000], [15, 10_000], [15, 1_000], [20, 100], [20, 10]]) {
+        const message = text(1, size)
+        for (let left = count; left > 0 && !a.isOver; left--) {
+          await (await a.hocuspocus()).send(Buffer.concat([new Bytes().string(a.own(n++)).end(), message]))
+        }
+      }
     }
   },
   {

@@ -1,6 +1,6 @@
 // Work: a byte that costs milliseconds, on the task that serves a room or on one of the few workers that serve all.
 
-import { awareness, deletedAfterFirst, EMPTY, queryAwareness, rootText, stateVector, syncStep1, textAfter, update, updateMessage } from '../bytes.js'
+import { awareness, Cursor, deletedAfterFirst, EMPTY, queryAwareness, rootText, stateVector, syncStep1, textAfter, update, updateMessage } from '../bytes.js'
 import { crowd, MIB, strangers, times } from './memory.js'
 
 /** As many of the smallest structs as a message holds: 4 bytes each, all behind the item 1/0. */
@@ -185,13 +185,23 @@ export const work = [
     setup: async (a) => {
       for (let n = 0; n < 1_200; n++) {
         const socket = await a.join(a.same)
-        socket.send(awareness([[10_000 + n, 1, '{"user":{"name":"somebody"}}']]))
+        let clock = 1
+        const show = () => socket.send(awareness([[10_000 + n, clock, '{"user":{"name":"somebody"}}']]))
+        // As stock clients do: who hears that it is gone says that it is not.
+        socket.onMessage = message => {
+          if (message[0] !== 1 || message.length > 64 || !message.includes('null')) return
+          const entry = new Cursor(message, 3)
+          if (entry.uint() !== 10_000 + n) return
+          clock = entry.uint() + 1
+          show()
+        }
+        show()
       }
       await a.sleep(1_000)
     },
-    attack: a => a.steadily(10, async n => {
+    attack: a => a.steadily(10, async () => {
       const socket = await a.join(a.same)
-      socket.send(awareness([[9_000, n + 1, '{"user":{"name":"again"}}']]))
+      socket.send(awareness([[9_000, 1, '{"user":{"name":"again"}}']]))
       await a.pause(50)
       socket.end()
     })
