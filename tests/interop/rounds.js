@@ -1,6 +1,8 @@
 // Plays each history of lib/histories.js in rounds with every provider against ydash and against the stock server of its dialect, and
 // prints how long an edit or a user took to be seen: the median and the worst of the rounds, in milliseconds.
 //
+// Needs the packages of load-tests/peers/y-websocket and load-tests/peers/hocuspocus (npm ci).
+//
 //   npm run rounds                                  8 rounds of everything: some minutes
 //   npm run rounds -- ROUNDS [WORD OF A HISTORY]    YDASH_BIN=path plays another binary than the release build
 //
