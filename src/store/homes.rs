@@ -36,7 +36,7 @@ pub enum LeftWhy {
     #[error("its name is reserved where it belongs")]
     Reserved,
     /// Yjs takes what one client id wrote in two documents for the same.
-    #[error("the same client ids wrote to it and to the dashboard where it belongs")]
+    #[error("the same client ids wrote other content to it than to the dashboard where it belongs")]
     SharedClients,
     /// What is readable has been brought home.
     #[error("some of its records are unreadable")]
@@ -102,7 +102,7 @@ async fn bring(
         && !(is_merge && was_brought(store, home, &content).await?)
     {
         let there = state(there, limits, &mut read);
-        if there.is_some_and(|there| !clients(&there, limits).is_disjoint(&clients(&content, limits))) {
+        if there.is_some_and(|there| contradict(&there, &content, limits)) {
             return Ok(Err(LeftWhy::SharedClients));
         }
         let entry = LogEntry { at: now, author: None, session: 0, source: Source::Import, update: content };
@@ -131,8 +131,19 @@ async fn was_brought(store: &dyn Store, home: &DashboardId, content: &Bytes) -> 
     }
 }
 
-fn clients(state: &[u8], limits: &Limits) -> BTreeSet<ClientId> {
-    update::scan(state, limits).map(|scan| scan.spans.iter().map(|span| span.client).collect()).unwrap_or_default()
+/// Whether the same client wrote both and they may differ in it. A template that every document begins with does not differ.
+fn contradict(one: &Bytes, other: &Bytes, limits: &Limits) -> bool {
+    let clients = |state: &Bytes| -> BTreeSet<ClientId> {
+        update::scan(state, limits).map(|scan| scan.spans.iter().map(|span| span.client).collect()).unwrap_or_default()
+    };
+    // Where two begin at the same clock, the first of them is taken.
+    let merged = |first: &Bytes, second: &Bytes| update::merge(&[first.clone(), second.clone()]);
+    !clients(one).is_disjoint(&clients(other))
+        && (merged(one, other) != merged(other, one) || has_hole(one) || has_hole(other))
+}
+
+fn has_hole(state: &Bytes) -> bool {
+    update::scan(state, &Limits::default().for_trusted()).is_ok_and(|scan| scan.spans.iter().any(|span| span.start > 0))
 }
 
 #[cfg(test)]
@@ -202,6 +213,18 @@ mod tests {
         assert_eq!(settle(&store).await, Homecoming { merged: 1, ..Homecoming::default() });
         assert_eq!(shown(&store, "team/sales").await.as_deref(), Some(r#"{"a":[1]}"#));
         assert_eq!(store.log(&kept("team/sales"), LogPosition::START, 9).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_template_that_both_begin_with_is_no_hindrance() {
+        let store = MemoryStore::new();
+        for (name, client) in [("default/team/sales", 1), ("team/sales", 2)] {
+            write(&store, name, r#"{"template":["for","all"]}"#, 0).await;
+            write(&store, name, &format!("{{\"by\":{{\"{client}\":true}}}}"), client).await;
+        }
+        assert_eq!(settle(&store).await, Homecoming { merged: 1, ..Homecoming::default() });
+        let merged = r#"{"by":{"1":true,"2":true},"template":["for","all"]}"#;
+        assert_eq!(shown(&store, "team/sales").await.as_deref(), Some(merged));
     }
 
     /// Merged, the second document's content would be taken for known, and be lost.
