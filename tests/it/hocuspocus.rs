@@ -1483,7 +1483,7 @@ async fn a_y_websocket_client_is_never_taken_for_another() {
     peer.ended_for_good(4400).await;
     // A name that leads nowhere is refused as soon as the first message shows the dialect, and in time if none comes.
     for first in [Some(sync_step1(&[0])), None] {
-        let mut peer = house.y_websocket("/a//b").await;
+        let mut peer = house.y_websocket("/a/%2e%2e").await;
         if let Some(first) = first {
             peer.send(first).await;
         }
