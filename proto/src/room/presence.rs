@@ -26,6 +26,9 @@ const REMOVED_MAX: usize = 4096;
 const SMALL_STATE: usize = 4 << 10;
 /// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
 const NUDGE_AGAIN: Duration = Duration::from_secs(1);
+/// The same for each one who is here, because everybody hears of each announcement; up to where clients announce themselves anyway.
+const NUDGE_AGAIN_EACH: Duration = Duration::from_millis(5);
+const NUDGE_AGAIN_MAX: Duration = Duration::from_secs(15);
 /// How long one that was shown who is here waits for the answer when it asks again, for each MiB of the answer.
 const SHOW_AGAIN_PER_MIB: Duration = Duration::from_secs(1);
 /// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
@@ -249,14 +252,15 @@ impl Presence {
             return nudges;
         }
         self.next_nudge = None;
+        let again = (NUDGE_AGAIN_EACH * self.states() as u32).clamp(NUDGE_AGAIN, NUDGE_AGAIN_MAX);
         for (&client, known) in &mut self.known {
             let Some(owner) = known.owner.filter(|_| known.renewal == Renewal::Wanted) else { continue };
-            if now.since(known.nudged_at) >= NUDGE_AGAIN {
+            if now.since(known.nudged_at) >= again {
                 known.nudged_at = now;
                 known.renewal = Renewal::Asked;
                 nudges.push((owner, client, known.clock));
             } else {
-                let at = known.nudged_at + NUDGE_AGAIN;
+                let at = known.nudged_at + again;
                 self.next_nudge = Some(self.next_nudge.map_or(at, |earlier| at.min(earlier)));
             }
         }
@@ -663,6 +667,25 @@ mod tests {
             assert_eq!(presence.take_dirty(), Some((removal, None)));
             announce(&mut presence, Timestamp(1), &pairs(5, 1));
             assert_eq!(presence.clock(5), Some(2), "a clock that others know is remembered");
+        }
+    }
+
+    /// One client that came back 10 times a second among 1,200 members made each of them announce itself every second: 186 MB/s.
+    #[test]
+    fn the_more_are_here_the_more_rarely_they_are_made_to_announce_themselves_again() {
+        for (members, within, waves) in [(100, 60, 60), (1_200, 60, 10), (10_000, 60, 4)] {
+            let mut presence = Presence::default();
+            for member in 1..=members {
+                let owned = Known::new(1, Some(Bytes::from_static(b"1")), Some(MemberId(member)), Timestamp(1));
+                presence.put_and_tell(member, owned);
+            }
+            let start = Timestamp(1_000_000);
+            let mut nudges = presence.nudge_others(start, MemberId(0)).len();
+            assert_eq!(nudges as u64, members, "the first time at once");
+            for at in 1..within * 10 {
+                nudges += presence.nudge_others(start + Duration::from_millis(100) * at as u32, MemberId(0)).len();
+            }
+            assert_eq!(nudges as u64, waves * members);
         }
     }
 
