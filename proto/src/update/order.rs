@@ -16,6 +16,10 @@ use super::{ClockRange, DeleteSet};
 use crate::id::{ClientId, Clock};
 use crate::limits::Limits;
 
+/// How many clients a held update names that it waits for. It may wait for more: it is tried again when one of these is known further,
+/// and all are known at last only when these are, too.
+const MISSING_MAX: usize = 64;
+
 /// Orders the structs of one update. What is found is committed to the knowledge at the end, or not at all.
 pub(super) struct Order<'a> {
     knowledge: &'a mut Knowledge,
@@ -180,12 +184,14 @@ impl<'a> Order<'a> {
         if is_held {
             let why = if self.is_foreign { HeldWhy::Foreign } else { HeldWhy::Hole };
             let is_all = !is_accepted && self.is_whole(&held_pieces, &held);
-            let bytes = if is_all {
-                self.update.clone()
+            let (bytes, work) = if is_all {
+                (self.update.clone(), self.scan.work())
             } else {
-                write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy).0
+                let (bytes, scan) = write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy);
+                (bytes, scan.work())
             };
-            admission.held = Some(Held { bytes, why, missing: core::mem::take(&mut self.missing) });
+            self.missing.truncate(MISSING_MAX);
+            admission.held = Some(Held { bytes, why, missing: core::mem::take(&mut self.missing), work });
         }
         if is_accepted {
             let is_all = !is_held && !self.scan.has_skip && self.is_whole(&accepted_pieces, &new);

@@ -228,6 +228,11 @@ impl Scan {
         self.deletes_at
     }
 
+    /// How many structs and deletions there are to go through.
+    pub(super) fn work(&self) -> u32 {
+        self.structs.saturating_add(self.delete_ranges)
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
