@@ -174,7 +174,7 @@ knobs! {
         transfer_timeout: Duration = "30s", "TIME", value::timeout;
         /// Bytes per second that a body has to arrive at, and an answer has to be read at.
         transfer_pace: usize = "16KiB", "SIZE", value::bytes;
-        /// REST calls per second from one address, on average.
+        /// REST calls per second from one address, on average; as many of all other requests but probes.
         address_request_rate: u32 = "500", "N", value::count;
         /// REST calls at once from one address.
         address_request_burst: u32 = "5000", "N", value::count;

@@ -63,11 +63,12 @@ impl AddressLimits {
         in_time(paid_at, now + cost * self.join_burst.max(1))
     }
 
-    /// As [`AddressLimits::pay_join`], for a REST call.
-    fn pay_request(&self, entry: &Entry, now: Instant) -> Result<Instant, Duration> {
+    /// As [`AddressLimits::pay_join`], for a request; `paid_at` is its bucket.
+    fn pay_request(&self, paid_at: Instant, now: Instant) -> Result<Instant, Crowded> {
         let cost = Duration::from_secs(1) / self.request_rate.max(1);
-        let paid_at = entry.requests_paid_at.max(now) + cost;
-        in_time(paid_at, now + cost * self.request_burst.max(1))
+        let rate = usize::try_from(self.request_rate).unwrap_or(usize::MAX);
+        in_time(paid_at.max(now) + cost, now + cost * self.request_burst.max(1))
+            .map_err(|retry_after| Crowded::Requests { rate, retry_after })
     }
 
     /// How long so many bytes take at the rate.
@@ -128,11 +129,13 @@ struct Entry {
     /// Likewise for REST calls, and for what they read and wrote.
     requests_paid_at: Instant,
     bytes_paid_at: Instant,
+    /// Likewise for everything else but probes: a flood of REST calls does not blind whoever watches from the same address.
+    looks_paid_at: Instant,
 }
 
 impl Entry {
     fn is_forgettable(&self, now: Instant) -> bool {
-        let paid_at = self.joins_paid_at.max(self.requests_paid_at).max(self.bytes_paid_at);
+        let paid_at = self.joins_paid_at.max(self.requests_paid_at).max(self.bytes_paid_at).max(self.looks_paid_at);
         self.connections == 0 && self.sessions == 0 && paid_at <= now
     }
 }
@@ -269,10 +272,19 @@ impl Addresses {
         // What a call costs is known when it has been answered: the next one waits until it is paid for.
         in_time(entry.bytes_paid_at, now + limits.time_of(limits.byte_burst))
             .map_err(|retry_after| Crowded::Bytes { rate: limits.byte_rate, retry_after })?;
-        entry.requests_paid_at = limits.pay_request(entry, now).map_err(|retry_after| {
-            let rate = usize::try_from(limits.request_rate).unwrap_or(usize::MAX);
-            Crowded::Requests { rate, retry_after }
-        })?;
+        entry.requests_paid_at = limits.pay_request(entry.requests_paid_at, now)?;
+        Ok(())
+    }
+
+    /// Counts a request that is for no dashboard: a page, the metrics, nothing that is there.
+    ///
+    /// # Errors
+    /// As [`Addresses::request`].
+    pub fn look(&self, address: IpAddr, now: Instant) -> Result<(), Crowded> {
+        let mut table = self.table();
+        table.sweep(now);
+        let entry = table.entry(counted(address), now);
+        entry.looks_paid_at = self.limits.pay_request(entry.looks_paid_at, now)?;
         Ok(())
     }
 
@@ -320,6 +332,7 @@ impl Table {
             joins_paid_at: now,
             requests_paid_at: now,
             bytes_paid_at: now,
+            looks_paid_at: now,
         })
     }
 
@@ -568,6 +581,10 @@ mod tests {
         assert_eq!(addresses.request(HOME, now), Err(refused));
         assert_eq!(addresses.request(AWAY, now), Ok(()));
         assert_eq!(addresses.request(HOME, now + Duration::from_millis(100)), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(addresses.look(HOME, now), Ok(()), "what is no call has a bucket of its own");
+        }
+        assert_eq!(addresses.look(HOME, now), Err(refused));
     }
 
     #[test]

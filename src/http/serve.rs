@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -257,6 +257,14 @@ impl Service<Request<Incoming>> for Connection {
             if let Err(problem) = site.pages.check(&request, is_proxied) {
                 return ready(if is_upgrade { Route::Socket } else { route_of(path) }, site.refuse(problem));
             }
+        }
+        // Calls on dashboards are counted where they are found to be some.
+        if !is_upgrade
+            && !is_probe
+            && !path.starts_with("/api/dashboards/")
+            && let Err(crowded) = site.addresses.look(address, Instant::now())
+        {
+            return ready(route_of(path), site.refuse(Problem::Crowded(crowded)));
         }
         if is_upgrade {
             let response = match socket::shake_hands(&request, address, site) {

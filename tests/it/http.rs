@@ -475,6 +475,24 @@ async fn a_body_that_stands_still_is_cut_and_told_why() {
 }
 
 /// Forty answers of 40 MiB that nobody read were held for as long as their sockets stayed.
+/// What stands around the bytes of a body is not the body: it neither fills memory nor keeps the pace.
+#[tokio::test]
+async fn a_body_of_chunk_heads_and_nothing_else_is_cut() {
+    let site = Site::start(&["--transfer-timeout=200ms"]).await;
+    let mut socket = site.connect().await;
+    let head = "POST /api/dashboards/a/b/updates HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let (mut reader, mut writer) = socket.into_split();
+    let trickle = tokio::spawn(async move { while writer.write_all(b"x").await.is_ok() {} });
+    let mut answer = Vec::new();
+    // Whether it is the pace or the bound of extensions that comes first.
+    let _ = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    trickle.await.unwrap();
+    assert_eq!(site.ledger.used(), 0);
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_read_is_charged_and_given_up() {
     let site = Site::start(&["--transfer-timeout=300ms", "--address-byte-burst=1GiB"]).await;
@@ -530,8 +548,14 @@ async fn rest_calls_beyond_the_rate_are_told_the_limit_and_when_to_come_back() {
     let put = reqwest::Client::new().put(site.url("/api/dashboards/acme/b")).body("{}").send().await.unwrap();
     assert_eq!(put.status(), 429);
     assert_eq!(site.metrics.refusals.get(Refusal::RequestRate), 6);
+    for status in [200, 200, 200, 429] {
+        assert_eq!(
+            reqwest::get(site.url("/metrics")).await.unwrap().status(),
+            status,
+            "watching has a bucket of its own"
+        );
+    }
     assert_eq!(site.get("/healthz").await.0, 200);
-    assert_eq!(reqwest::get(site.url("/metrics")).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
