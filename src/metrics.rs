@@ -79,8 +79,8 @@ label! {
         DocumentTooLarge = "document_too_large",
         /// An update that nests, names clients or counts beyond what a document may.
         DocumentLimit = "document_limit",
-        /// Structs in the name of another live session's client id.
-        ForeignClient = "foreign_client",
+        /// Content that differs from what was saved before under the same client id and clock.
+        ContentDiffers = "content_differs",
         /// Updates behind a hole that was not filled in time or outgrew its budget.
         Held = "held",
         /// An edit from a session that may only read.
@@ -218,7 +218,7 @@ impl Refusal {
         !matches!(
             self,
             Refusal::Held
-                | Refusal::ForeignClient
+                | Refusal::ContentDiffers
                 | Refusal::Unavailable
                 | Refusal::Draining
                 | Refusal::Idle

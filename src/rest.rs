@@ -209,7 +209,8 @@ impl Rest {
             Err(_) | Ok(Err(RoomWriteError::Ended(_))) => Err(WriteError::Unavailable),
             Ok(Err(RoomWriteError::Refused(refusal))) => Err(match refusal {
                 WriteRefusal::Exists => WriteError::Exists,
-                WriteRefusal::Hole | WriteRefusal::Foreign => WriteError::Incomplete,
+                WriteRefusal::Hole => WriteError::Incomplete,
+                WriteRefusal::Differs => WriteError::Differs,
                 WriteRefusal::Limit(LimitReached::DocumentBytes) => {
                     WriteError::TooLarge { bytes_max: self.limits.document_bytes_max }
                 }

@@ -5,8 +5,7 @@ use ydash_proto::document::{Kept, ReadError, TreeError, compact, to_json};
 use ydash_proto::lib0::Reader;
 use ydash_proto::limits::Limits;
 use ydash_proto::update::{
-    DeleteSet, EMPTY_UPDATE, Held, Knowledge, Ownership, Scan, Source, StateVector, diff, diff_many, is_empty_update,
-    merge, scan,
+    DeleteSet, EMPTY_UPDATE, Held, Knowledge, Scan, Source, StateVector, diff, diff_many, is_empty_update, merge, scan,
 };
 use yrs::updates::decoder::Decode;
 use yrs::{ClientID, Doc, OffsetKind, Options, ReadTxn, Transact};
@@ -25,14 +24,9 @@ pub(crate) fn check(input: &[u8]) {
     converse(&updates);
 }
 
-/// Clients 1 and 2 are here, 3 has just left.
-fn ownership(client: u64) -> Ownership {
-    match client {
-        1 => Ownership::Own,
-        2 => Ownership::OtherLive,
-        3 => Ownership::OtherRecent,
-        _ => Ownership::Free,
-    }
+/// Client 2 is asked before others write in its name.
+fn is_withheld(client: u64) -> bool {
+    client == 2
 }
 
 fn converse(updates: &[Bytes]) {
@@ -43,7 +37,7 @@ fn converse(updates: &[Bytes]) {
         let Ok(scanned) = scan(update, &limits) else { continue };
         check_scan(update, &scanned);
         let before = knowledge.clone();
-        let admission = knowledge.admit(update, &scanned, Source::Update, ownership, &limits);
+        let admission = knowledge.admit(update, &scanned, Source::Update, is_withheld, &limits);
         if admission.accepted.is_none() {
             assert_eq!(knowledge, before);
         }
@@ -52,7 +46,7 @@ fn converse(updates: &[Bytes]) {
             for span in &again.spans {
                 assert_eq!(span.start, before.clocks().get(span.client));
                 assert_eq!(span.end, knowledge.clocks().get(span.client));
-                assert_ne!(ownership(span.client), Ownership::OtherLive);
+                assert!(!is_withheld(span.client));
             }
             let deletes = DeleteSet::collect(again.deletes(&new.bytes));
             assert_eq!(deletes.subtract(before.deletes()), deletes);
@@ -60,12 +54,12 @@ fn converse(updates: &[Bytes]) {
         }
         if let Some(rest) = &admission.held {
             let scanned = scan(&rest.bytes, &limits).expect("what is held is an update");
-            let again = knowledge.clone().admit(&rest.bytes, &scanned, Source::Update, ownership, &limits);
+            let again = knowledge.clone().admit(&rest.bytes, &scanned, Source::Update, is_withheld, &limits);
             assert_eq!(again.accepted, None, "more of it could have been accepted");
             assert_eq!(again.refused, None);
             assert_eq!(again.held.map(|held| held.why), Some(rest.why));
         }
-        let again = knowledge.clone().admit(update, &scanned, Source::Update, ownership, &limits);
+        let again = knowledge.clone().admit(update, &scanned, Source::Update, is_withheld, &limits);
         assert_eq!(again.accepted, None, "accepted twice");
         accepted.extend(admission.accepted.map(|accepted| accepted.bytes));
         held.extend(admission.held);
@@ -105,7 +99,7 @@ fn converse(updates: &[Bytes]) {
     let pending = merge(&pending);
     let unlimited = Limits { document_clients_max: usize::MAX, ..limits.clone() };
     let scanned = scan(&pending, &unlimited).expect("merged updates are an update");
-    let trusted = knowledge.admit(&pending, &scanned, Source::Trusted, ownership, &unlimited);
+    let trusted = knowledge.admit(&pending, &scanned, Source::Trusted, is_withheld, &unlimited);
     if let Some(new) = trusted.accepted {
         check_same(&new.bytes, &new.scan);
     }
@@ -140,7 +134,7 @@ fn check_same(bytes: &Bytes, scanned: &Scan) -> Scan {
     assert_eq!(again.spans.len(), scanned.spans.len());
     for (one, two) in again.spans.iter().zip(&scanned.spans) {
         assert_eq!((one.client, one.start, one.end, one.structs), (two.client, two.start, two.end, two.structs));
-        assert_eq!((&one.bytes, one.has_gc), (&two.bytes, two.has_gc));
+        assert_eq!((&one.bytes, one.has_deleted), (&two.bytes, two.has_deleted));
     }
     assert_eq!((again.structs, again.delete_ranges), (scanned.structs, scanned.delete_ranges));
     assert_eq!(again.has_skip, scanned.has_skip);

@@ -13,7 +13,7 @@ use ydash_proto::room::{
     Dialect, Effect, FlushSeq, Frame, FrameKind, Input, Joining, Loaded, RequestId, Room, Scanned, Tuning,
 };
 use ydash_proto::time::Timestamp;
-use ydash_proto::update::{self, Knowledge, Ownership, Source, StateVector};
+use ydash_proto::update::{self, Knowledge, Source, StateVector};
 use ydash_proto::wire::{self, Message};
 
 const MEMBERS: usize = 4;
@@ -95,7 +95,7 @@ impl Replica {
             for update in core::mem::take(&mut self.waiting) {
                 let limits = Limits::default();
                 let scan = update::scan(&update, &limits).expect("the room sends updates");
-                let admission = self.knowledge.admit(&update, &scan, Source::Trusted, |_| Ownership::Free, &limits);
+                let admission = self.knowledge.admit(&update, &scan, Source::Trusted, |_| false, &limits);
                 progressed |= admission.accepted.is_some();
                 self.waiting.extend(admission.held.map(|held| held.bytes));
             }
@@ -447,7 +447,7 @@ impl Play {
             }
             // A room without a bus says nothing and reads nothing again.
             Effect::Publish { .. } | Effect::ReadStore => unreachable!("no bus"),
-            Effect::Probe { .. } | Effect::Report(_) => {}
+            Effect::Probe { .. } | Effect::SetAside { .. } | Effect::Report(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use ydash_proto::document::{Kept, compact, to_json};
 use ydash_proto::limits::Limits;
-use ydash_proto::update::{Admission, DeleteSet, Knowledge, Ownership, Source, StateVector, diff, merge, scan};
+use ydash_proto::update::{Admission, DeleteSet, Knowledge, Source, StateVector, diff, merge, scan};
 
 #[derive(Default)]
 struct History {
@@ -53,7 +53,7 @@ fn histories() -> Vec<History> {
 
 fn admit(knowledge: &mut Knowledge, update: &Bytes) -> Admission {
     let scan = scan(update, &Limits::default()).expect("Yjs writes updates");
-    knowledge.admit(update, &scan, Source::Update, |_| Ownership::Free, &Limits::default())
+    knowledge.admit(update, &scan, Source::Update, |_| false, &Limits::default())
 }
 
 fn known(updates: &[Bytes]) -> Knowledge {

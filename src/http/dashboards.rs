@@ -95,6 +95,9 @@ pub enum WriteError {
     /// It builds on updates that the server does not have: answered 409.
     #[error("update behind a hole")]
     Incomplete,
+    /// Other content was saved before under the same client id and clock: answered 409.
+    #[error("content differs from what was saved before")]
+    Differs,
     /// The document would outgrow `document-bytes-max`: answered 413.
     #[error("document would be larger than {bytes_max} bytes")]
     TooLarge {
@@ -138,6 +141,7 @@ impl From<WriteError> for Problem {
             }),
             WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
+            WriteError::Differs => Problem::ConflictingUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
             WriteError::Memory => Problem::Memory("room-memory is used up; try again"),

@@ -40,6 +40,8 @@ pub(super) enum Problem {
     MalformedUpdate,
     /// The update builds on updates that the server does not have.
     IncompleteUpdate,
+    /// Other content was saved before under the same client id and clock.
+    ConflictingUpdate,
     /// The dashboard has content already.
     Exists,
     /// The update would break a limit of the document.
@@ -79,6 +81,7 @@ impl Problem {
             Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
             Problem::IncompleteUpdate | Problem::Exists => Refusal::Held,
+            Problem::ConflictingUpdate => Refusal::ContentDiffers,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
             Problem::TooLarge { .. } => Refusal::FrameTooLarge,
@@ -142,6 +145,11 @@ impl Problem {
             Problem::IncompleteUpdate => {
                 (StatusCode::CONFLICT, "incomplete_update", "the update builds on updates that are not here")
             }
+            Problem::ConflictingUpdate => (
+                StatusCode::CONFLICT,
+                "conflicting_update",
+                "other content was saved before under the same client id and clock",
+            ),
             Problem::Exists => (StatusCode::CONFLICT, "exists", "the dashboard has content already"),
             Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),

@@ -449,6 +449,7 @@ impl Driver {
                 let read = Arc::clone(&self.context).read_store(self.id.clone());
                 self.store_read = Some(Box::pin(read) as Pin<Box<_>>).into();
             }
+            Effect::SetAside { entry, why } => self.context.set_aside(&self.id, entry, why),
             Effect::Probe { member } => {
                 if let Some(seat) = self.seat(member) {
                     seat.outbox.probe();
@@ -565,7 +566,11 @@ impl Driver {
                 return;
             }
             Report::ReadOnly => Refusal::ReadOnly,
-            Report::Foreign => Refusal::ForeignClient,
+            Report::Withheld => {
+                debug!("an update waits for the author in whose name it was written");
+                return;
+            }
+            Report::Differs => Refusal::ContentDiffers,
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
             Report::Limit(LimitReached::DocumentBytes | LimitReached::DeletedBytes) => Refusal::DocumentTooLarge,

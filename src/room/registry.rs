@@ -11,7 +11,7 @@ use crate::cluster::Bus;
 use crate::metrics::{Eviction, Metrics};
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
-use crate::store::{Append, Appended, SnapshotOutcome, Store, StoreError};
+use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
@@ -392,6 +392,18 @@ impl Context {
     /// Which node this is.
     pub(super) fn node(&self) -> NodeId {
         self.bus.node()
+    }
+
+    /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
+    pub(super) fn set_aside(self: &Arc<Self>, id: &DashboardId, entry: LogEntry, why: &'static str) {
+        let (context, id) = (Arc::clone(self), id.clone());
+        let LogEntry { at, author, session, update, .. } = entry;
+        self.tracker.spawn(async move {
+            let refused = SetAside { at, author, session, why: why.to_owned(), update };
+            if let Err(failure) = context.store.set_aside(&id, refused).await {
+                warn!(dashboard = %id, %failure, "cannot keep refused content; its author was told that it is not saved");
+            }
+        });
     }
 
     /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.

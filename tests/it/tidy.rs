@@ -178,9 +178,9 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
-fn the_architecture_fits_on_200_lines() {
+fn the_architecture_stays_a_map() {
     let lines = read("ARCHITECTURE.md").lines().count();
-    assert!(lines <= 200, "ARCHITECTURE.md:{lines}: longer than 200 lines");
+    assert!(lines <= 260, "ARCHITECTURE.md:{lines}: longer than 260 lines; details go to docs/");
 }
 
 #[test]

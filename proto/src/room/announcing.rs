@@ -12,26 +12,27 @@ use crate::wire::encode;
 impl Room {
     pub(super) fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let introduction = match (member.announced, member.has_answered || member.claims.is_some()) {
+        let introduction = match (member.announced, member.has_answered) {
             (Some(_), _) => Introduction::Done,
             (None, false) => Introduction::First,
             (None, true) => Introduction::Late,
         };
         let is_young = now.since(self.opened_at) < YOUNG;
-        let announcer = Announcer { member: id, introduction, is_young };
+        let announcer = Announcer { member: id, introduction, is_young, announced: member.announced };
         let again = entries.clone();
         let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {
             member.announced = Some(client);
-            member.claims = None;
+            member.writes_as.retain(|other| *other != client);
         }
-        if let Some((client, owner)) = announced.contested {
-            member.claims = Some((client, 0));
-            effects.push(Effect::Probe { member: owner });
+        if let Some(own) = member.announced {
+            let clocks = again.filter(|entry| entry.client == own).map(|entry| entry.clock);
+            member.announced_at = clocks.fold(member.announced_at, u32::max);
         }
-        if let Some((claimed, clock)) = &mut member.claims {
-            let own = again.filter(|entry| entry.client == *claimed);
-            *clock = own.map(|entry| entry.clock).fold(*clock, u32::max);
+        // The other session may be its own, and dead.
+        effects.extend(announced.contested.map(|member| Effect::Probe { member }));
+        if let Some(client) = announced.claimed {
+            self.claimed(now, id, client, effects);
         }
         for _ in 0..announced.dropped {
             effects.push(Effect::Report(Report::AwarenessDropped));

@@ -5,8 +5,11 @@
 //! else runs on a thread that may take its time.
 
 use crate::document::{Compacted, live_bytes};
+use crate::id::ClientId;
 use crate::limits::Limits;
-use crate::update::{self, Accepted, Admission, DeleteSet, Knowledge, Ownership, Scan, ScanError, Source, StateVector};
+use crate::update::{
+    self, Accepted, Admission, ClockRange, DeleteSet, Difference, Knowledge, Scan, ScanError, Source, StateVector,
+};
 use crate::wire::encode;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -154,10 +157,13 @@ impl Document {
         update: &Bytes,
         scan: &Scan,
         source: Source,
-        ownership: impl Fn(crate::id::ClientId) -> Ownership,
+        is_withheld: impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> Admission {
-        let admission = self.knowledge.admit(update, scan, source, ownership, limits);
+        let mut admission = self.knowledge.admit(update, scan, source, is_withheld, limits);
+        if source != Source::Trusted {
+            admission.accepted = admission.accepted.map(Accepted::declaring_deletions);
+        }
         if let Some(accepted) = &admission.accepted {
             self.keep(accepted);
         }
@@ -167,6 +173,33 @@ impl Document {
     /// Whether all of an update is known already.
     pub(super) fn contains(&self, update: &[u8], scan: &Scan) -> bool {
         self.knowledge.contains(update, scan)
+    }
+
+    /// Where an update, of which something is known, differs from what is kept.
+    pub(super) fn differences(
+        &self,
+        update: &Bytes,
+        scan: &Scan,
+        never_seen: impl Fn(ClientId) -> Option<ClockRange>,
+    ) -> Vec<Difference> {
+        let scanned = Scanned::of(&self.tail);
+        let base = core::iter::once((&self.base, &self.base_scan));
+        let kept: Vec<(&Bytes, &Scan)> = base.chain(scanned.parts(&self.tail)).collect();
+        update::differences(&kept, update, scan, self.clocks(), never_seen)
+    }
+
+    /// What is deleted of `client` within `range`.
+    pub(super) fn deleted_within(&self, client: ClientId, range: ClockRange) -> impl Iterator<Item = ClockRange> {
+        let within = move |deleted: &ClockRange| ClockRange {
+            start: deleted.start.max(range.start),
+            end: deleted.end.min(range.end),
+        };
+        self.knowledge
+            .deletes()
+            .of(client)
+            .into_iter()
+            .map(move |deleted| within(&deleted))
+            .filter(|range| range.start < range.end)
     }
 
     /// Whether an update brings structs that are not known, whatever it deletes.
@@ -442,7 +475,7 @@ impl Document {
                 let Ok(scan) = update::scan(&orphan, limits) else {
                     continue;
                 };
-                let admission = self.knowledge.admit(&orphan, &scan, Source::Trusted, |_| Ownership::Free, limits);
+                let admission = self.knowledge.admit(&orphan, &scan, Source::Trusted, |_| false, limits);
                 if let Some(accepted) = admission.accepted {
                     self.keep(&accepted);
                     revived.push(accepted);

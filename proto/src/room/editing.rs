@@ -1,7 +1,7 @@
 //! What members and requests write: how an update is offered to the document, and what becomes of it.
 //!
-//! It is taken, as far as it is new; or it waits behind a hole, or for the client in whose name it writes; or it is refused, and
-//! its sender hears that. Whose session writes under which client id is found out here, too.
+//! It is taken, as far as it is new; or it waits behind a hole, or for the author in whose name it was written; or it is refused, and
+//! its sender hears that. Whose a client id is, is for [`super::authorship`] to find out.
 
 use super::effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 use super::input::{RequestId, Scanned};
@@ -9,11 +9,12 @@ use super::member::Held;
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
 use crate::access::{Access, Identity};
-use crate::id::{ClientId, MemberId};
-use crate::log::{LogEntry, Source};
+use crate::id::MemberId;
+use crate::log::LogEntry;
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Ownership, Refusal, Scan, Source as Trust};
+use crate::update::{self, HeldWhy, Refusal, Scan, Source as Trust};
 use crate::wire::close::CloseCode;
+use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -21,6 +22,23 @@ use core::time::Duration;
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A document has at most so many ranges of what is deleted as its limit has bytes, divided by this: each takes some bytes itself.
 const BYTES_PER_DELETION: usize = 8;
+
+/// How often an update was offered.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It has just come.
+    First,
+    /// It was held, and is not to be forgotten again.
+    Again { since: Timestamp, authors: Vec<(MemberId, Option<u32>)>, elsewhere_until: Option<Timestamp> },
+    /// It was held until the authors were asked in whose name it was written.
+    Released,
+}
+
+impl Attempt {
+    fn is_released(&self) -> bool {
+        matches!(self, Attempt::Released)
+    }
+}
 
 impl Room {
     pub(super) fn update(
@@ -32,8 +50,12 @@ impl Room {
         effects: &mut Vec<Effect>,
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        member.has_answered |= scanned.frame.is_none();
         let is_answer = scanned.frame.is_none();
+        member.has_answered |= is_answer;
+        if is_answer {
+            member.answers = member.asks.min(member.answers + 1);
+            self.owners.answered(id, member.answers);
+        }
         if !member.access.may_edit() {
             self.read_only(id, &scanned, acks, effects);
             return;
@@ -41,23 +63,28 @@ impl Room {
         if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
             member.wants_echo = true;
         }
-        let progressed = self.offer(now, Sender::Member(id), scanned, acks, None, effects);
+        let check = member.check;
+        let reaches_back =
+            |client, from| scanned.scan.spans.iter().any(|span| span.client == client && span.start <= from);
+        let is_checked = check.is_some_and(|check| reaches_back(check.client, check.from));
+        let progressed = self.offer(now, Sender::Member(id), scanned, acks, Attempt::First, effects);
         if is_answer {
             self.settle_refused(id, effects);
+            self.check_answered(now, id, is_checked, effects);
         }
-        if progressed {
-            self.retry_held(now, false, effects);
+        if progressed || is_answer {
+            self.retry_held(now, effects);
         }
     }
 
-    /// Offers an update to the document and settles what comes of it. `held_since` is set when it had to wait before.
+    /// Offers an update to the document and settles what comes of it.
     pub(super) fn offer(
         &mut self,
         now: Timestamp,
         sender: Sender<'_>,
         scanned: Scanned,
         acks: u32,
-        held_since: Option<Timestamp>,
+        attempt: Attempt,
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Scanned { update, scan, frame } = scanned;
@@ -71,14 +98,22 @@ impl Room {
             return false;
         }
         let is_update_frame = frame.is_some();
+        let differs = self.differs(now, sender, &update, &scan, !is_update_frame, acks, effects);
+        if differs && id.is_none() {
+            return false;
+        }
+        let acks = if differs { 0 } else { acks };
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
-        let owners = &self.owners;
-        let presence = &self.presence;
-        let ownership = |client| match presence.is_elsewhere(client) {
-            true => Ownership::OtherLive,
-            false => owners.ownership(now, client, id),
+        let (owners, presence) = (&self.owners, &self.presence);
+        let is_withheld = |client| {
+            id.is_some()
+                && !attempt.is_released()
+                && match owners.author(client) {
+                    Some(author) => Some(author) != id,
+                    None => presence.is_elsewhere(client),
+                }
         };
-        let admission = self.document.admit(&update, &scan, trust, ownership, &self.limits);
+        let admission = self.document.admit(&update, &scan, trust, is_withheld, &self.limits);
         let progressed = admission.accepted.is_some();
         if admission.accepted.as_ref().is_some_and(|accepted| accepted.scan.delete_ranges > 0) {
             self.make_room(now, 0);
@@ -94,13 +129,7 @@ impl Room {
             let starts = || accepted.scan.spans.iter().map(|span| (span.client, span.start));
             self.flush.collect(now, id, accepted.clone(), frame);
             self.company.wrote(&accepted.bytes);
-            let (author, session, source) = match sender {
-                Sender::Member(id) => {
-                    let author = self.members.get(&id).map(|member| &member.identity);
-                    (author.and_then(Identity::author).map(Into::into), id.0, Source::Socket)
-                }
-                Sender::Request(_, identity) => (identity.author().map(Into::into), 0, Source::Rest),
-            };
+            let (author, session, source) = self.author_of(sender);
             let echo_to = id.filter(|id| self.members.get(id).is_some_and(|member| member.wants_echo));
             let entry = LogEntry { at: now, author, session, source, update: accepted.bytes.clone() };
             if self.saving.add(
@@ -111,8 +140,8 @@ impl Room {
             ) {
                 effects.push(Effect::Report(Report::Diverged));
             }
-            if let (Some(id), true, [span]) = (id, is_update_frame, scan.spans.as_slice()) {
-                self.claim_by_edit(id, span.client, span.has_gc);
+            if let Some(id) = id {
+                self.delivered(now, id, is_update_frame, &accepted, effects);
             }
             self.revive(now);
         }
@@ -123,11 +152,8 @@ impl Room {
                 Refusal::Parent | Refusal::Value => LimitReached::Content,
             };
             self.refuse(sender, update, acks, limit, effects);
-        } else if let Some(held) = admission.held {
-            if let Some(scanned) = id.and_then(|id| self.claim_by_return(id, &held)) {
-                return self.offer(now, sender, scanned, acks, held_since, effects) || progressed;
-            }
-            self.hold(now, sender, held, acks, held_since, effects);
+        } else if let Some(held) = admission.held.filter(|_| !differs) {
+            self.hold(now, sender, held, acks, attempt, effects);
         } else {
             self.vouch_for(now, sender, &update, &scan, is_update_frame, effects);
             self.wait_for_durable(sender, acks, effects);
@@ -180,7 +206,12 @@ impl Room {
     pub(super) fn wait_for_durable(&mut self, sender: Sender<'_>, acks: u32, effects: &mut Vec<Effect>) {
         match sender {
             Sender::Member(id) => {
-                if !self.members.get(&id).is_some_and(|member| member.wants_acks) || acks == 0 {
+                let Some(member) = self.members.get_mut(&id).filter(|member| member.wants_acks && acks > 0) else {
+                    return;
+                };
+                if member.check.is_some() {
+                    // What it has under its own id may not be what is kept: nothing is called saved before that is known.
+                    member.unchecked_acks += acks;
                     return;
                 }
                 if self.saving.when_durable(Waiting::Member(id, acks)) {
@@ -220,7 +251,9 @@ impl Room {
 
     /// What a viewer sends is dropped, never punished: stock clients answer every SyncStep1 with a SyncStep2.
     pub(super) fn read_only(&mut self, id: MemberId, scanned: &Scanned, acks: u32, effects: &mut Vec<Effect>) {
-        let is_known = scanned.frame.is_none() && self.document.contains(&scanned.update, &scanned.scan);
+        let is_known = scanned.frame.is_none()
+            && self.document.contains(&scanned.update, &scanned.scan)
+            && self.differences(Some(id), &scanned.update, &scanned.scan).is_empty();
         if is_known {
             self.wait_for_durable(Sender::Member(id), acks, effects);
         } else {
@@ -230,77 +263,63 @@ impl Room {
     }
 
     /// Who may edit from here on is asked for what was refused before.
-    pub(super) fn readmitted(&mut self, id: MemberId, identity: Identity, access: Access, effects: &mut Vec<Effect>) {
+    pub(super) fn readmitted(
+        &mut self,
+        now: Timestamp,
+        id: MemberId,
+        identity: Identity,
+        access: Access,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let was_viewer = !member.access.may_edit();
         (member.identity, member.access) = (identity, access);
         if was_viewer && access.may_edit() {
+            for client in member.owns() {
+                self.claimed(now, id, client, effects);
+            }
             self.ask(id, effects);
         }
     }
 
-    /// The first update of one client that was taken from a session makes that client id its own, unless it has one by awareness.
-    pub(super) fn claim_by_edit(&mut self, id: MemberId, client: ClientId, has_gaps: bool) {
-        if let Some(member) = self.members.get_mut(&id)
-            && member.edits_as.is_none()
-            && !has_gaps
-            && self.owners.claim(client, id).is_ok()
-        {
-            member.edits_as = Some(client);
-        }
-    }
-
-    /// A session without an id of its own that writes as somebody who left moments ago, and as nobody else, is that client come
-    /// back: it would get the id by announcing it, too, but not every client takes part in awareness. Returns what was held
-    /// for it, to be offered again.
-    pub(super) fn claim_by_return(&mut self, id: MemberId, held: &update::Held) -> Option<Scanned> {
-        let member = self.members.get_mut(&id)?;
-        if held.why != HeldWhy::Foreign || member.announced.is_some() || member.edits_as.is_some() {
-            return None;
-        }
-        let scan = update::scan(&held.bytes, &self.limits).ok()?;
-        let client = scan.spans.first()?.client;
-        if self.presence.is_elsewhere(client) {
-            return None;
-        }
-        if scan.spans.iter().any(|span| span.client != client) || self.owners.claim(client, id).is_err() {
-            return None;
-        }
-        member.edits_as = Some(client);
-        Some(Scanned { update: held.bytes.clone(), scan, frame: None })
-    }
-
-    /// Keeps what lies behind a hole, and asks the sender for what is missing.
+    /// Keeps what lies behind a hole, and asks the sender for what is missing; or what an author is to be asked about first.
     pub(super) fn hold(
         &mut self,
         now: Timestamp,
         sender: Sender<'_>,
         waiting: update::Held,
         acks: u32,
-        held_since: Option<Timestamp>,
+        attempt: Attempt,
         effects: &mut Vec<Effect>,
     ) {
-        let is_foreign = waiting.why == HeldWhy::Foreign;
+        let is_withheld = waiting.why == HeldWhy::Author;
         let id = match sender {
             Sender::Member(id) => id,
             Sender::Request(request, _) => {
-                let refusal = if is_foreign { WriteRefusal::Foreign } else { WriteRefusal::Hole };
-                effects.push(Effect::Answer { request, result: Err(refusal) });
+                effects.push(Effect::Answer { request, result: Err(WriteRefusal::Hole) });
                 return;
             }
         };
-        if held_since.is_none() {
-            effects.push(Effect::Report(if is_foreign { Report::Foreign } else { Report::Held }));
-            if is_foreign {
-                self.probe_owners(id, &waiting.bytes, effects);
-            }
+        let is_first = matches!(attempt, Attempt::First);
+        if is_first {
+            effects.push(Effect::Report(if is_withheld { Report::Withheld } else { Report::Held }));
         }
+        let is_fresh = !matches!(attempt, Attempt::Again { .. });
+        let (since, authors, elsewhere_until) = match attempt {
+            Attempt::First if is_withheld => self.whom_to_ask(now, id, &waiting),
+            Attempt::First | Attempt::Released => (now, Vec::new(), None),
+            Attempt::Again { since, authors, .. } if is_withheld && authors.is_empty() => {
+                let (_, authors, elsewhere_until) = self.whom_to_ask(now, id, &waiting);
+                (since, authors, elsewhere_until)
+            }
+            Attempt::Again { since, authors, elsewhere_until } => (since, authors, elsewhere_until),
+        };
         let Some(member) = self.members.get_mut(&id) else { return };
         let bytes = waiting.memory();
         // A single one may be as large as a message.
         let has_room = member.held.len() < self.limits.held_updates_max
             && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes);
-        if !has_room && held_since.is_none() {
+        if !has_room && is_first {
             // Nothing is lost: the sender still has it, and is asked for all that is missing here.
             member.held_overruns += u32::from(!member.unfit.is_any());
             let pause = if member.unfit.is_any() { member.unfit.pause(ASK_AGAIN) } else { Duration::ZERO };
@@ -326,51 +345,46 @@ impl Room {
             return;
         }
         member.held_bytes += bytes;
-        member.held.push_back(Held { waiting, since: held_since.unwrap_or(now), acks });
+        member.held.push_back(Held { waiting, since, acks, authors, elsewhere_until });
         self.held += 1;
-        let ask =
-            held_since.is_none() && member.asked_at.is_none_or(|at| now.since(at) >= member.unfit.pause(ASK_AGAIN));
-        if ask {
+        if is_withheld {
+            self.withheld += 1;
+            self.ask_authors(now, effects);
+        } else if is_fresh && member.asked_at.is_none_or(|at| now.since(at) >= member.unfit.pause(ASK_AGAIN)) {
             member.asked_at = Some(now);
             self.ask(id, effects);
         }
     }
 
-    /// Finds out whether the sessions in whose names `update` writes still live: the sender may be one of them, come back.
-    pub(super) fn probe_owners(&self, sender: MemberId, update: &[u8], effects: &mut Vec<Effect>) {
-        let Ok(scan) = update::scan(update, &self.limits) else { return };
-        let mut owners: Vec<MemberId> = scan.spans.iter().filter_map(|span| self.owners.owner(span.client)).collect();
-        owners.sort_unstable();
-        owners.dedup();
-        owners.retain(|owner| *owner != sender);
-        effects.extend(owners.into_iter().map(|member| Effect::Probe { member }));
-    }
-
-    /// Offers again what is held and may get further: the document grew, or an owner left (`owner_left`).
-    pub(super) fn retry_held(&mut self, now: Timestamp, owner_left: bool, effects: &mut Vec<Effect>) {
-        let mut owner_left = owner_left;
+    /// Offers again what is held and may get further: the document grew, or an author was heard or is gone.
+    pub(super) fn retry_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while self.held > 0 {
             let mut progressed = false;
-            let document = &self.document;
-            let may_move =
-                |held: &Held| document.resolves(&held.waiting) || owner_left && held.waiting.why == HeldWhy::Foreign;
+            let may_move = |held: &Held| self.document.resolves(&held.waiting) || self.is_released(now, held);
             let waiting: Vec<MemberId> =
                 self.members.iter().filter(|(_, member)| member.held.iter().any(may_move)).map(|(&id, _)| id).collect();
             for id in waiting {
                 let Some(member) = self.members.get_mut(&id) else { continue };
                 for held in member.take_held() {
                     let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits) else { continue };
+                    let attempt = match self.is_released(now, &held) {
+                        true => Attempt::Released,
+                        false => {
+                            let Held { since, authors, elsewhere_until, .. } = held;
+                            Attempt::Again { since, authors, elsewhere_until }
+                        }
+                    };
                     let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
-                    progressed |= self.offer(now, Sender::Member(id), scanned, held.acks, Some(held.since), effects);
+                    progressed |= self.offer(now, Sender::Member(id), scanned, held.acks, attempt, effects);
                 }
                 self.settle_refused(id, effects);
             }
             self.count_held();
-            owner_left = false;
             if !progressed {
-                return;
+                break;
             }
         }
+        self.ask_authors(now, effects);
     }
 
     pub(super) fn expire_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -393,12 +407,23 @@ impl Room {
 
     pub(super) fn count_held(&mut self) {
         self.held = self.members.values().map(|member| member.held.len()).sum();
+        let held = self.members.values().flat_map(|member| &member.held);
+        self.withheld = held.filter(|held| held.waiting.why == HeldWhy::Author).count();
     }
 
     /// Sends SyncStep1: a stock client answers with all that is missing here.
     pub(super) fn ask(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
-        let frame = Frame { bytes: self.document.question(), kind: FrameKind::Notice };
-        effects.push(Effect::Send { to, frame });
+        let Some(member) = self.members.get_mut(&to) else { return };
+        member.asks += 1;
+        let bytes = match member.check {
+            Some(check) => {
+                let mut clocks = self.document.clocks().clone();
+                clocks.lower(check.client, check.from);
+                encode::sync_step1(&clocks.encode())
+            }
+            None => self.document.question(),
+        };
+        effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }
 
     pub(super) fn write(
@@ -409,8 +434,8 @@ impl Room {
         scanned: Scanned,
         effects: &mut Vec<Effect>,
     ) {
-        if self.offer(now, Sender::Request(request, identity), scanned, 0, None, effects) {
-            self.retry_held(now, false, effects);
+        if self.offer(now, Sender::Request(request, identity), scanned, 0, Attempt::First, effects) {
+            self.retry_held(now, effects);
         }
     }
 }

@@ -41,9 +41,9 @@ pub enum WriteRefusal {
         "update refers to content that the dashboard does not have: read its state, then send the whole difference"
     )]
     Hole,
-    /// It carries structs under the id of a client that is connected right now.
-    #[error("update carries edits of a client that is connected itself")]
-    Foreign,
+    /// It has other content than the dashboard under clocks that are taken.
+    #[error("{0}", REASON_DIFFERS)]
+    Differs,
     /// It would break a limit of the document.
     #[error("{0}")]
     Limit(LimitReached),
@@ -51,6 +51,9 @@ pub enum WriteRefusal {
     #[error("the dashboard exists")]
     Exists,
 }
+
+/// Why an update is refused whose clocks are taken.
+pub(super) const REASON_DIFFERS: &str = "not saved: other content was saved before under the same client id and clock";
 
 /// A rule of documents that an update would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,8 +106,10 @@ pub enum Report {
     ReadOnly,
     /// An update waits behind a hole.
     Held,
-    /// An update waits since another live session owns its client id.
-    Foreign,
+    /// An update waits for the author in whose name it was written.
+    Withheld,
+    /// An update has other content than what is kept under the same clocks.
+    Differs,
     /// A held update waited too long, or too much was held.
     HeldExpired,
     /// An update would break a limit.
@@ -202,6 +207,13 @@ pub enum Effect {
         member: MemberId,
         /// Why.
         code: CloseCode,
+    },
+    /// Keep what was refused where an operator finds it.
+    SetAside {
+        /// The update, with who sent it.
+        entry: LogEntry,
+        /// Why it was refused.
+        why: &'static str,
     },
     /// Count or log something.
     Report(Report),

@@ -5,20 +5,41 @@ use super::input::{Dialect, Joining};
 use super::journal::{FlushSeq, Journal};
 use super::unfit::Unfit;
 use crate::access::{Access, Identity};
-use crate::id::{ClientId, MemberId};
+use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// An update that waits behind a hole, or for the end of the session that owns its client id.
+/// An update that waits behind a hole, or for the word of the author in whose name it was written.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) waiting: update::Held,
     pub(super) since: Timestamp,
     /// Updates that wait for a SyncStatus until this one is settled.
     pub(super) acks: u32,
+    /// The authors to be asked, each with the question that it was shown with.
+    pub(super) authors: Vec<(MemberId, Option<u32>)>,
+    /// Another node shows an author of it, which may bring the same until then.
+    pub(super) elsewhere_until: Option<Timestamp>,
 }
+
+/// A returning author is asked for what it has under its id anew: what is kept there may not be what it wrote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Check {
+    pub(super) client: ClientId,
+    /// From which clock on.
+    pub(super) from: Clock,
+    /// By which of the questions put to it.
+    pub(super) question: u32,
+    /// A client that has not answered by then never does.
+    pub(super) until: Timestamp,
+}
+
+/// Ids of which a session that has not introduced itself brought, or lacks, something. Beyond, everything is asked for.
+const STRANGERS_MAX: usize = 64;
+/// Ids that a session may write under beside the one that it announces: a client that hears of itself takes another one.
+const WRITES_AS_MAX: usize = 4;
 
 /// Updates that a member was told are refused.
 ///
@@ -141,10 +162,25 @@ pub(super) struct Member {
     pub(super) dialect: Dialect,
     /// The id that its first single-entry awareness frame announced.
     pub(super) announced: Option<ClientId>,
-    /// The id under which it edits, as far as seen.
-    pub(super) edits_as: Option<ClientId>,
-    /// An id that it announced while another live session owned it, and at which clock last.
-    pub(super) claims: Option<(ClientId, u32)>,
+    /// At which clock it announced that last.
+    pub(super) announced_at: u32,
+    /// Other ids under which it sent edits of its own, as far as can be told.
+    pub(super) writes_as: Vec<ClientId>,
+    /// From which clock on it brought what the document has of an id, before it took that for its own.
+    pub(super) brought: Vec<(ClientId, Clock)>,
+    /// Ids of which it had something, but less than the document, when it asked last.
+    pub(super) behind: Vec<ClientId>,
+    /// Under way.
+    pub(super) check: Option<Check>,
+    /// Updates that wait for a SyncStatus until the check is done.
+    pub(super) unchecked_acks: u32,
+    /// SyncStep1 that were put to it, and SyncStep2 that came.
+    pub(super) asks: u32,
+    pub(super) answers: u32,
+    /// It was shown what others wrote in its name.
+    pub(super) heard_of_itself: bool,
+    /// It was told that content of its own differs from what is kept.
+    pub(super) is_warned: bool,
     /// Whether it has sent a SyncStep2. What it sends before that, it sends without having read anything.
     pub(super) has_answered: bool,
     /// Set while its outbox drains after an overflow.
@@ -201,8 +237,16 @@ impl Member {
             wants_echo: joining.wants_echo,
             dialect: joining.dialect,
             announced: None,
-            edits_as: None,
-            claims: None,
+            announced_at: 0,
+            writes_as: Vec::new(),
+            brought: Vec::new(),
+            behind: Vec::new(),
+            check: None,
+            unchecked_acks: 0,
+            asks: 0,
+            answers: 0,
+            heard_of_itself: false,
+            is_warned: false,
             has_answered: false,
             lag: None,
             refused: Refused::default(),
@@ -216,11 +260,42 @@ impl Member {
         }
     }
 
-    /// The client ids it owns.
+    /// The client ids that it takes for its own.
     pub(super) fn owns(&self) -> Vec<ClientId> {
-        let mut ids: Vec<ClientId> = self.announced.into_iter().chain(self.edits_as).collect();
-        ids.dedup();
-        ids
+        self.announced.into_iter().chain(self.writes_as.iter().copied()).collect()
+    }
+
+    /// Whether it takes `client` for its own.
+    pub(super) fn is(&self, client: ClientId) -> bool {
+        self.announced == Some(client) || self.writes_as.contains(&client)
+    }
+
+    /// It writes under one more id of its own, unless it has too many.
+    pub(super) fn takes(&mut self, client: ClientId) -> bool {
+        let has_room = self.writes_as.len() < WRITES_AS_MAX;
+        if has_room {
+            self.writes_as.push(client);
+        }
+        has_room
+    }
+
+    /// It brought what the document has of an id from `start` on.
+    pub(super) fn brings(&mut self, client: ClientId, start: Clock) {
+        let is_known = self.brought.iter().any(|(known, _)| *known == client);
+        if !is_known && self.brought.len() < STRANGERS_MAX {
+            self.brought.push((client, start));
+        }
+    }
+
+    /// It says what it has, and the document knows `clocks`.
+    pub(super) fn has(&mut self, have: &StateVector, clocks: &StateVector) {
+        let behind = have.iter().filter(|(client, clock)| *clock < clocks.get(*client)).map(|(client, _)| client);
+        self.behind = behind.take(STRANGERS_MAX + 1).collect();
+    }
+
+    /// Whether it may have had less of `client` than the document.
+    pub(super) fn was_behind(&self, client: ClientId) -> bool {
+        self.behind.len() > STRANGERS_MAX || self.behind.contains(&client)
     }
 
     /// Remembers an update that was refused, for which it expects so many acks.

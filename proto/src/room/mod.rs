@@ -9,6 +9,7 @@
 //! - awareness of an id comes from the session that owns it, and disappears with it.
 
 mod announcing;
+mod authorship;
 mod cutting;
 mod document;
 mod editing;
@@ -51,7 +52,7 @@ use ownership::Owners;
 use presence::Presence;
 use remote::Company;
 use saving::Saving;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -144,7 +145,13 @@ pub struct Room {
     /// When the running compaction began; and until when no other does, since the last one took its time.
     compacts_since: Timestamp,
     compacted_enough_until: Timestamp,
+    /// Updates that wait behind a hole or for an author, and those for an author.
     held: usize,
+    withheld: usize,
+    /// When the checks of members that came back end, oldest first.
+    checks: VecDeque<(Timestamp, MemberId)>,
+    /// Updates that were set aside since the room was opened.
+    set_aside: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +207,9 @@ impl Room {
             compacts_since: now,
             compacted_enough_until: now,
             held: 0,
+            withheld: 0,
+            checks: VecDeque::new(),
+            set_aside: 0,
         })
     }
 
@@ -212,7 +222,7 @@ impl Room {
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
             Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
-            Input::Readmitted { member, identity, access } => self.readmitted(member, identity, access, effects),
+            Input::Readmitted { member, identity, access } => self.readmitted(now, member, identity, access, effects),
             Input::Stateless { from, payload } => {
                 self.stateless(from, &payload, effects);
                 self.publish_stateless(payload, effects);
@@ -267,6 +277,8 @@ impl Room {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.presence.expire(now);
+        self.give_up_on_silent_authors(now, effects);
+        self.end_checks(now, effects);
         for (owner, client, clock) in self.presence.nudge_again(now) {
             self.nudge(owner, &[(client, clock)], effects);
         }
@@ -312,6 +324,12 @@ impl Room {
         }
         if !self.unshown.is_empty() {
             earlier(self.show_at);
+        }
+        if let Some(due) = self.withheld_until() {
+            earlier(due);
+        }
+        if let Some(due) = self.checks_until() {
+            earlier(due);
         }
         if let Some(nudge) = self.presence.next_nudge() {
             earlier(nudge);
@@ -369,7 +387,7 @@ impl Room {
         self.members.len()
     }
 
-    /// Updates that wait behind a hole.
+    /// Updates that wait behind a hole, or for an author.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
@@ -444,6 +462,7 @@ impl Room {
             + held
             + self.document.memory()
             + self.presence.memory()
+            + self.owners.memory()
             + self.journal.memory()
             + self.cutting.memory()
             + self.saving.memory()
@@ -484,6 +503,7 @@ impl Room {
     fn sync_step1(&mut self, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.refused = Refused::default(); // A provider that asks begins to count anew.
+        member.has(have, self.document.clocks());
         if let Some(lag) = &mut member.lag {
             lag.has_at_most(&have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
@@ -516,9 +536,15 @@ impl Room {
 
     /// A member whose outbox had overflowed was sent what it missed: whatever else went with that is sent once more.
     fn resynced(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        // Questions were dropped with the rest: what comes answers the one that follows.
+        member.answers = member.asks;
+        let is_warned = member.is_warned;
+        let is_shown = member.announced.is_some();
         let nudges = self.presence.unanswered(&member.owns());
-        let is_shown = member.announced.is_some() || member.claims.is_some();
+        if is_warned {
+            self.warn(id, effects);
+        }
         self.make_aware(id);
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
@@ -532,13 +558,21 @@ impl Room {
     }
 
     fn left(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+        if self.withheld > 0 {
+            let mut last = Vec::new();
+            self.take_withheld_of(now, id, &mut last);
+            last.retain(|effect| !matches!(effect, Effect::Send { to, .. } | Effect::Ack { to, .. } if *to == id));
+            effects.append(&mut last);
+        }
         let Some(member) = self.members.remove(&id) else { return };
         self.make_aware(id);
         self.unshown.remove(&id);
         self.cutting.forget(id);
         let owned = member.owns();
         self.presence.leave(id, &owned, now);
-        self.owners.release(now, &owned, id);
+        let spoken: Vec<ClientId> =
+            owned.iter().copied().filter(|client| self.owners.speaker(*client) == Some(id)).collect();
+        self.owners.release(&owned, id);
         self.saving.forget(id);
         self.flush.forget(id);
         self.company.forget(id);
@@ -549,22 +583,19 @@ impl Room {
         let heirs: Vec<(MemberId, ClientId, u32)> = self
             .members
             .iter()
-            .filter_map(|(&heir, member)| member.claims.map(|(client, clock)| (heir, client, clock)))
-            .filter(|(_, client, _)| owned.contains(client))
+            .filter_map(|(&heir, member)| member.announced.map(|client| (heir, client, member.announced_at)))
+            .filter(|(_, client, _)| spoken.contains(client))
             .collect();
         for (heir, client, announced_at) in heirs {
-            if self.owners.claim(client, heir).is_ok()
-                && let Some(member) = self.members.get_mut(&heir)
-            {
-                member.claims = None;
-                member.announced = Some(client);
+            if self.owners.speaker(client).is_none() {
+                self.owners.speak(client, heir);
                 let clock = self.presence.hand_over(client, announced_at);
                 self.flush_presence(now, effects);
                 self.nudge(heir, &[(client, clock)], effects);
                 self.nudge_others(now, heir, effects);
             }
         }
-        self.retry_held(now, true, effects);
+        self.retry_held(now, effects);
     }
 
     /// The pace of flushes. A room so busy that a flush joins several updates takes that of its cursors, if it is slower: 20 ms

@@ -110,6 +110,8 @@ pub(super) struct Announcer {
     pub(super) member: MemberId,
     /// How far it has introduced itself on this connection.
     pub(super) introduction: Introduction,
+    /// The id that it announced as its own.
+    pub(super) announced: Option<ClientId>,
     /// Whether the room was opened only just now.
     pub(super) is_young: bool,
 }
@@ -122,12 +124,12 @@ pub(super) struct Announced {
     /// The announcer was here before: it dropped everybody's state when its socket closed, but not their clocks, so it takes
     /// nobody's entry until the clock has moved ([`Presence::nudge_others`]).
     pub(super) returned: bool,
-    /// A live session that owns the id which the announcer claims.
-    pub(super) contested: Option<(ClientId, MemberId)>,
     /// Entries that were dropped for a reason other than being known already.
     pub(super) dropped: u32,
-    /// The id that became the announcer's.
+    /// The id that the announcer takes for its own.
     pub(super) claimed: Option<ClientId>,
+    /// A live session that took the same id for its own before.
+    pub(super) contested: Option<MemberId>,
 }
 
 impl Presence {
@@ -143,7 +145,7 @@ impl Presence {
         owners: &mut Owners,
         limits: &Limits,
     ) -> Announced {
-        let Announcer { member, introduction, is_young } = announcer;
+        let Announcer { member, introduction, is_young, announced } = announcer;
         let mut outcome = Announced::default();
         if introduction != Introduction::Done
             && entries.len() == 1
@@ -152,17 +154,40 @@ impl Presence {
             && !self.is_elsewhere(entry.client)
         {
             let is_new = || self.known.get(&entry.client).is_none_or(|known| is_newer(known, &entry));
-            match (introduction, owners.owner(entry.client)) {
-                (Introduction::First, Some(owner)) if owner != member => {
-                    outcome.contested = Some((entry.client, owner));
-                }
-                (Introduction::Late, Some(owner)) if owner != member => {}
+            match (introduction, owners.speaker(entry.client)) {
+                (Introduction::Late, Some(_)) => {}
                 (Introduction::Late, None) if !is_new() => {}
-                _ => outcome.claimed = owners.claim(entry.client, member).ok().map(|()| entry.client),
+                (_, None) => {
+                    owners.speak(entry.client, member);
+                    outcome.claimed = Some(entry.client);
+                }
+                // Another session has the same id: one that is gone and has not been missed yet, or a page that is there twice.
+                (_, Some(other)) => {
+                    outcome.contested = Some(other);
+                    outcome.claimed = Some(entry.client);
+                    outcome.returned = true;
+                }
             }
         }
+        let announced = announced.or(outcome.claimed);
         for entry in entries {
-            let owner = owners.owner(entry.client);
+            let mut owner = owners.speaker(entry.client);
+            if announced == Some(entry.client) && owner != Some(member) && !self.is_elsewhere(entry.client) {
+                let known = self.known.get(&entry.client);
+                if entry.is_null() {
+                    continue;
+                }
+                if known.is_none_or(|known| is_newer(known, &entry)) {
+                    owners.speak(entry.client, member);
+                    owner = Some(member);
+                } else if let Some(known) = known
+                    && owner.is_none_or(|owner| owner < member)
+                {
+                    // The newer session is to be shown: it takes the next clock.
+                    outcome.nudges.push((entry.client, known.clock));
+                    continue;
+                }
+            }
             if owner.is_some_and(|owner| owner != member) || owner.is_none() && self.is_elsewhere(entry.client) {
                 continue;
             }
@@ -396,7 +421,7 @@ impl Presence {
             if !entry.is_null() {
                 missing.remove(&entry.client);
             }
-            if let Some(owner) = owners.owner(entry.client) {
+            if let Some(owner) = owners.speaker(entry.client) {
                 if !entry.is_null() {
                     outcome.contested.push(owner);
                 }
@@ -627,7 +652,8 @@ mod tests {
     }
 
     fn announce(presence: &mut Presence, now: Timestamp, body: &Bytes) -> Announced {
-        let announcer = Announcer { member: MemberId(1), introduction: Introduction::Late, is_young: false };
+        let announcer =
+            Announcer { member: MemberId(1), introduction: Introduction::Late, is_young: false, announced: None };
         let entries = entries(body).expect("well-formed");
         presence.announce(now, announcer, entries, &mut Owners::default(), &Limits::default())
     }

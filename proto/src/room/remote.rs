@@ -37,7 +37,7 @@ use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
 use crate::log::{LogEntry, LogPosition, Source};
 use crate::time::Timestamp;
-use crate::update::{self, DeleteSet, Knowledge, Ownership, Scan, Source as Trust, StateVector};
+use crate::update::{self, DeleteSet, Knowledge, Scan, Source as Trust, StateVector};
 use crate::wire::awareness::Entries;
 use crate::wire::{self, encode};
 use bytes::Bytes;
@@ -421,7 +421,7 @@ impl Room {
         }
         // No snapshot stands for what could not be placed.
         self.document.add_orphans(left.into_iter().map(|scanned| scanned.update));
-        self.retry_held(now, false, effects);
+        self.retry_held(now, effects);
     }
 
     /// Does what is due towards other nodes.
@@ -585,13 +585,13 @@ impl Room {
         if self.is_closing || remote.unconfirmed_bytes > self.limits.unsaved_bytes_max {
             self.adopt_all(now, effects);
         }
-        self.retry_held(now, false, effects);
+        self.retry_held(now, effects);
     }
 
     /// Takes in what another node or the store holds, and tells the members here.
     fn admit_trusted(&mut self, now: Timestamp, scanned: &Scanned, effects: &mut Vec<Effect>) -> update::Admission {
         let limits = self.limits.for_trusted();
-        let free = |_| Ownership::Free;
+        let free = |_| false;
         let admission = self.document.admit(&scanned.update, &scanned.scan, Trust::Trusted, free, &limits);
         if let Some(accepted) = &admission.accepted {
             self.company.heard_in_flush();
@@ -631,7 +631,10 @@ impl Room {
         for ((heir, client, _), clock) in heirs.into_iter().zip(clocks) {
             self.nudge(heir, &[(client, clock)], effects);
         }
-        self.retry_held(now, true, effects);
+        for held in self.members.values_mut().flat_map(|member| &mut member.held) {
+            held.elsewhere_until = None;
+        }
+        self.retry_held(now, effects);
     }
 
     /// Another room says what it has: it gets what it lacks if it asks, and this room asks for what it seems to lack itself.
@@ -686,7 +689,7 @@ fn known_of(updates: &[Scanned], limits: &Limits) -> Knowledge {
         progressed = false;
         let mut held = Vec::new();
         for (update, scan) in left {
-            let admission = knowledge.admit(&update, &scan, Trust::Trusted, |_| Ownership::Free, limits);
+            let admission = knowledge.admit(&update, &scan, Trust::Trusted, |_| false, limits);
             progressed |= admission.accepted.is_some();
             held.extend(admission.held.and_then(|held| {
                 let scan = update::scan(&held.bytes, limits).ok()?;

@@ -155,6 +155,16 @@ fn typed(client: ClientId, clock: u32, text: &str) -> Bytes {
     structs(client, clock, &[&[4, 1, 1, b'r', text.len() as u8], text.as_bytes()].concat())
 }
 
+/// As [`typed`], behind the character before.
+fn after(client: ClientId, clock: u32, text: &str) -> Bytes {
+    let mut bytes = vec![0x84];
+    write_var_uint(&mut bytes, client);
+    write_var_uint(&mut bytes, u64::from(clock) - 1);
+    bytes.push(text.len() as u8);
+    bytes.extend_from_slice(text.as_bytes());
+    structs(client, clock, &bytes)
+}
+
 /// Collected garbage.
 fn collected(client: ClientId, clock: u32, len: u8) -> Bytes {
     structs(client, clock, &[0, len])
@@ -566,57 +576,253 @@ fn who_overruns_what_may_be_held_is_asked_then_closed() {
     assert!(matches!(room.take().last(), Some(Effect::Close { member: ALICE, code: CloseCode::HeldOverrun })));
 }
 
-#[test]
-fn nobody_fills_the_clocks_of_a_live_session_nor_of_one_that_just_left() {
+// Client ids.
+
+/// A room in which Alice announced 7 and wrote "hi" under it, and Bob announced 8.
+fn room_with_an_author() -> TestRoom {
     let mut room = TestRoom::new();
     for (member, client) in [(ALICE, 7), (BOB, 8)] {
         room.join(member);
         room.announce(member, &[(client, 1, "{}")]);
+        room.answer(member, &Bytes::from_static(&update::EMPTY_UPDATE));
     }
+    room.edit(ALICE, &typed(7, 0, "hi"));
     room.skip();
-    room.edit(BOB, &collected(7, 0, 100));
-    assert!(matches!(room.take()[..], [Effect::Probe { member: ALICE }, Effect::Send { to: BOB, .. }]));
-    room.input(Input::Left { member: ALICE });
-    assert_eq!(room.room.clocks().get(7), 0);
-    room.join(CAROL);
-    room.announce(CAROL, &[(7, 2, "{}")]);
-    room.edit(CAROL, &typed(7, 0, "hi"));
-    assert_eq!(room.room.clocks().get(7), 2);
+    room.appended(1);
+    room.after(Duration::from_secs(1));
+    room.skip();
+    room
 }
 
-/// After a crash, everybody has what somebody else's session lost with the process. It was held as foreign, and never looked at
-/// again: half a minute later it was refused, although its author had brought it long since.
+/// A member that had heard an edit by another transport passed it on as the first update of its session, and was taken for its
+/// author: what she wrote herself was held, refused and lost.
 #[test]
-fn what_is_foreign_is_settled_when_its_owner_brings_it() {
+fn what_somebody_passes_on_is_taken_at_once_and_makes_nobody_its_author() {
     let mut room = TestRoom::new();
-    for (member, client) in [(ALICE, 7), (BOB, 8)] {
-        room.join(member);
-        room.announce(member, &[(client, 1, "{}")]);
-    }
-    room.skip();
-    room.answer(BOB, &typed(7, 0, "hi"));
-    assert_eq!(room.room.held(), 1);
-    room.answer(ALICE, &typed(7, 0, "hi"));
+    room.join(BOB);
+    room.announce(BOB, &[(8, 1, "{}")]);
+    room.edit(BOB, &typed(7, 0, "one"));
+    assert_eq!(room.room.clocks().get(7), 3);
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 1, "{}")]);
+    room.answer(ALICE, &Bytes::from_static(&update::EMPTY_UPDATE));
+    room.edit(ALICE, &typed(7, 3, "two"));
+    assert_eq!(room.room.clocks().get(7), 6);
     assert_eq!(room.room.held(), 0);
+}
+
+#[test]
+fn an_author_is_shown_what_others_write_in_its_name_and_asked_for_its_own_first() {
+    let mut room = room_with_an_author();
+    room.edit(BOB, &typed(7, 2, "forged"));
+    assert_eq!(room.room.clocks().get(7), 2);
+    let sent = room.sent(ALICE);
+    assert!(
+        matches!(&sent[..], [Message::Update(shown), Message::SyncStep1(have)]
+        if clocks(shown) == [(7, 2, 8)] && have[..] == [1, 7, 2]),
+        "{sent:?}"
+    );
+    // What Alice wrote before she saw it comes before her answer, and counts.
+    room.edit(ALICE, &typed(7, 2, "own"));
+    assert_eq!(room.room.clocks().get(7), 5);
+    let effects = room.take();
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Ack { to: BOB, saved: false, count: 1 })),
+        "{effects:?}"
+    );
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::SetAside { .. })), "{effects:?}");
+    assert_eq!(room.room.held(), 0);
+}
+
+/// Two devices with one id: the author has nothing to say against it, and its client takes another id upon what it was shown.
+#[test]
+fn what_its_author_does_not_have_is_taken_when_it_has_answered() {
+    let mut room = room_with_an_author();
+    room.edit(BOB, &typed(7, 2, "other device"));
+    room.skip();
+    room.answer(ALICE, &Bytes::from_static(&update::EMPTY_UPDATE));
+    assert_eq!(room.room.clocks().get(7), 14);
     room.timeout();
-    room.appended(1);
+    room.appended(2);
     assert_eq!(room.acks(), [(ALICE, true, 1), (BOB, true, 1)]);
 }
 
-/// A client without awareness that came back within ten minutes could not bring what it had collected itself meanwhile.
 #[test]
-fn who_comes_back_without_awareness_may_bring_its_own_garbage() {
-    let mut room = TestRoom::new();
-    room.join(ALICE);
-    room.edit(ALICE, &typed(7, 0, "hi"));
+fn nobody_waits_for_an_author_that_does_not_answer() {
+    let mut room = room_with_an_author();
+    room.edit(BOB, &typed(7, 2, "x"));
+    room.after(Duration::from_millis(999));
+    assert_eq!(room.room.clocks().get(7), 2);
+    room.after(Duration::from_millis(1));
+    assert_eq!(room.room.clocks().get(7), 3);
+    room.skip();
+    room.edit(BOB, &typed(7, 3, "y"));
+    assert_eq!(room.room.clocks().get(7), 4, "it is not asked again until it writes");
+}
+
+#[test]
+fn what_waits_for_an_author_is_taken_when_either_leaves() {
+    for leaver in [ALICE, BOB] {
+        let mut room = room_with_an_author();
+        room.edit(BOB, &typed(7, 2, "x"));
+        assert_eq!(room.room.clocks().get(7), 2);
+        room.input(Input::Left { member: leaver });
+        assert_eq!((room.room.clocks().get(7), room.room.held()), (3, 0));
+    }
+}
+
+/// After a crash, everybody has what somebody else's session lost with the process.
+#[test]
+fn what_waits_for_an_author_is_settled_when_it_brings_the_same() {
+    let mut room = room_with_an_author();
+    room.answer(BOB, &typed(7, 2, "ho"));
+    assert_eq!(room.room.held(), 1);
+    room.edit(ALICE, &typed(7, 2, "ho"));
+    assert_eq!(room.room.held(), 0);
+    room.skip();
+    room.appended(2);
+    assert_eq!(room.acks(), [(ALICE, true, 1), (BOB, true, 1)]);
+}
+
+/// However much somebody writes in an author's name, the author gets one question. It writes under another id by then.
+#[test]
+fn an_author_is_not_flooded_with_questions() {
+    let mut room = room_with_an_author();
+    for clock in 2..102 {
+        room.edit(BOB, &typed(7, clock, "x"));
+    }
+    let asked = |sent: Vec<Message>| sent.iter().filter(|message| matches!(message, Message::SyncStep1(_))).count();
+    assert_eq!(asked(room.sent(ALICE)), 1);
+    room.answer(ALICE, &Bytes::from_static(&update::EMPTY_UPDATE));
+    assert_eq!((room.room.clocks().get(7), room.room.held()), (102, 0));
+    // One whose client does not take another id is asked again, but not at once.
+    room.edit(ALICE, &typed(7, 102, "own"));
+    room.edit(BOB, &typed(7, 105, "x"));
+    assert_eq!(asked(room.sent(ALICE)), 0);
+    room.after(Duration::from_millis(50));
+    assert_eq!(asked(room.sent(ALICE)), 1);
+}
+
+/// Alice is away with unsent edits; somebody takes her next clocks. Her edits were dropped and acknowledged as saved.
+#[test]
+fn who_comes_back_to_taken_clocks_is_told_that_its_edits_are_not_saved() {
+    for (taken, is_behind) in [("forged", true), ("f", false)] {
+        let mut room = room_with_an_author();
+        room.input(Input::Left { member: ALICE });
+        room.edit(BOB, &typed(7, 2, taken));
+        let known = room.room.clocks().get(7);
+        room.skip();
+        room.input(Input::Joined(Joining {
+            member: CAROL,
+            identity: Identity::Anonymous,
+            access: Access::ReadWrite,
+            wants_acks: true,
+            wants_echo: false,
+            dialect: Dialect::YWebsocket,
+        }));
+        // She has "hi", and "own" unsent.
+        room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
+        room.announce(CAROL, &[(7, 2, "{}")]);
+        let asked_from = if is_behind { vec![0] } else { vec![1, 7, 2] };
+        assert_eq!(room.sent(CAROL).last(), Some(&Message::SyncStep1(asked_from.into())));
+        // Her answer to the first question: what the server does not claim to have.
+        let answer = if is_behind { Bytes::from_static(&update::EMPTY_UPDATE) } else { typed(7, known, "wn") };
+        room.answer(CAROL, &answer);
+        room.timeout();
+        room.appended(3);
+        let acks = room.acks();
+        assert!(!acks.iter().any(|(to, ..)| *to == CAROL), "nothing is called saved before it was compared: {acks:?}");
+        // Her answer to the second: the overlap.
+        let again = if is_behind { typed(7, 0, "hiown") } else { after(7, 2, "own") };
+        room.answer(CAROL, &again);
+        let effects = room.take();
+        let told = |effect: &Effect| matches!(effect, Effect::Ack { to: CAROL, saved: false, count: 2 });
+        assert!(effects.iter().any(told), "{effects:?}");
+        let refused = |effect: &Effect| match effect {
+            Effect::Send { to: CAROL, frame } => matches!(message(&frame.bytes), Message::PermissionDenied(_)),
+            _ => false,
+        };
+        assert!(effects.iter().any(refused), "{effects:?}");
+        let aside = |effect: &Effect| matches!(effect, Effect::SetAside { entry, .. } if entry.update == again);
+        assert!(effects.iter().any(aside), "{effects:?}");
+    }
+}
+
+#[test]
+fn who_comes_back_to_what_it_wrote_itself_is_asked_for_one_clock_and_hears_that_it_is_saved() {
+    let mut room = room_with_an_author();
     room.input(Input::Left { member: ALICE });
-    room.join(BOB);
-    room.answer(BOB, &collected(7, 2, 5));
-    assert_eq!(room.room.clocks().get(7), 7);
-    // And nobody else then.
+    room.skip();
+    room.join_in(Dialect::YWebsocket, CAROL, Access::ReadWrite);
+    room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
+    room.announce(CAROL, &[(7, 1, "{}")]);
+    assert!(room.sent(CAROL).contains(&Message::SyncStep1(vec![1, 7, 1].into())));
+    room.answer(CAROL, &after(7, 2, "own"));
+    room.answer(CAROL, &after(7, 1, "iown"));
+    assert_eq!(room.room.clocks().get(7), 5);
+    room.timeout();
+    room.appended(3);
+    assert_eq!(room.acks(), [(CAROL, true, 2)]);
+}
+
+/// A client that never answers hears all the same that what it sent is saved.
+#[test]
+fn a_client_that_is_asked_about_its_id_and_does_not_answer_gets_its_acks() {
+    let mut room = room_with_an_author();
+    room.input(Input::Left { member: ALICE });
     room.join(CAROL);
-    room.answer(CAROL, &collected(7, 7, 5));
-    assert_eq!(room.room.clocks().get(7), 7);
+    room.announce(CAROL, &[(7, 2, "{}")]);
+    room.edit(CAROL, &after(7, 2, "own"));
+    room.skip();
+    room.appended(2);
+    assert_eq!(room.acks(), []);
+    room.after(Duration::from_secs(5));
+    assert_eq!(room.acks(), [(CAROL, true, 1)]);
+}
+
+/// Garbage over clocks that are still to come. Their author sees that what it wrote is gone for everybody.
+#[test]
+fn who_comes_back_to_clocks_that_came_deleted_is_told() {
+    let mut room = room_with_an_author();
+    room.input(Input::Left { member: ALICE });
+    room.edit(BOB, &collected(7, 2, 100));
+    room.skip();
+    room.join_in(Dialect::Hocuspocus { echoes: true }, CAROL, Access::ReadWrite);
+    room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
+    room.announce(CAROL, &[(7, 2, "{}")]);
+    room.answer(CAROL, &Bytes::from_static(&update::EMPTY_UPDATE));
+    room.skip();
+    room.answer(CAROL, &typed(7, 0, "hiown"));
+    let effects = room.take();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Ack { to: CAROL, saved: false, .. })), "{effects:?}");
+    let gone = |effect: &Effect| match effect {
+        Effect::Send { to: CAROL, frame } => {
+            message(&frame.bytes) == Message::Update(Bytes::from_static(&[0, 1, 7, 1, 2, 100]))
+        }
+        _ => false,
+    };
+    assert!(effects.iter().any(gone), "{effects:?}");
+}
+
+/// One fixed update under client id 0 that every page applies, and a longer one of a later release.
+#[test]
+fn a_template_belongs_to_nobody() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (BOB, 8), (CAROL, 9)] {
+        room.join(member);
+        room.announce(member, &[(client, 1, "{}")]);
+        room.answer(member, &Bytes::from_static(&update::EMPTY_UPDATE));
+    }
+    room.edit(ALICE, &typed(0, 0, "tem"));
+    room.edit(BOB, &typed(0, 0, "tem"));
+    room.edit(CAROL, &typed(0, 0, "template"));
+    assert_eq!((room.room.clocks().get(0), room.room.held()), (8, 0));
+    room.skip();
+    room.appended(1);
+    room.after(Duration::from_millis(8));
+    room.appended(2);
+    let refused = room.acks().into_iter().filter(|(_, saved, _)| !saved).count();
+    assert_eq!(refused, 0);
 }
 
 // Presence.
@@ -729,37 +935,47 @@ fn a_nudge_that_was_dropped_is_repeated() {
     assert!(room.sent(BOB).contains(&awareness(&[(8, 3, "null")])));
 }
 
+/// The old session may be half open, or a page that is there twice: the newer one is shown, and edits under its id at once.
 #[test]
-fn an_id_that_a_half_open_session_owns_is_handed_over_when_that_ends() {
+fn the_newer_of_two_sessions_with_one_id_is_shown() {
     let mut room = TestRoom::new();
     room.join(ALICE);
     room.announce(ALICE, &[(7, 3, "{}")]);
     room.join(BOB);
     room.skip();
     room.announce(BOB, &[(7, 3, "{}")]);
-    assert!(matches!(room.take()[..], [Effect::Probe { member: ALICE }]));
+    let effects = room.take();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Probe { member: ALICE })), "{effects:?}");
+    let nudged = |effect: &Effect| match effect {
+        Effect::Send { to: BOB, frame } => message(&frame.bytes) == awareness(&[(7, 3, "null")]),
+        _ => false,
+    };
+    assert!(effects.iter().any(nudged), "{effects:?}");
     room.edit(BOB, &typed(7, 0, "hi"));
-    room.skip();
-    room.input(Input::Left { member: ALICE });
-    assert!(room.sent(BOB).contains(&awareness(&[(7, 3, "null")])));
-    assert_eq!(room.room.clocks().get(7), 2, "its edits waited");
-    room.announce(BOB, &[(7, 4, "{}")]);
+    assert_eq!(room.room.clocks().get(7), 2);
+    room.announce(BOB, &[(7, 4, "{\"b\":1}")]);
     room.after(Duration::from_millis(20));
-    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{}")]), vec![BOB])));
+    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{\"b\":1}")]), vec![BOB])));
+    // The older one is not shown with what is no news, and takes nothing along when it leaves.
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.input(Input::Left { member: ALICE });
+    room.after(Duration::from_millis(20));
+    assert_eq!(room.fanned_out(), []);
 }
 
-/// The new session's clock moved on while it was not listened to, so the nudge at the old one was ignored.
 #[test]
-fn an_id_is_handed_over_at_the_clock_that_was_claimed_last() {
+fn when_the_newer_of_two_sessions_leaves_the_older_one_announces_itself_again() {
     let mut room = TestRoom::new();
     room.join(ALICE);
     room.announce(ALICE, &[(7, 3, "{}")]);
     room.join(BOB);
-    room.announce(BOB, &[(7, 3, "{}")]);
     room.announce(BOB, &[(7, 5, "{}")]);
     room.skip();
-    room.input(Input::Left { member: ALICE });
-    assert!(room.sent(BOB).contains(&awareness(&[(7, 5, "null")])));
+    room.input(Input::Left { member: BOB });
+    assert!(room.sent(ALICE).contains(&awareness(&[(7, 5, "null")])));
+    room.announce(ALICE, &[(7, 6, "{}")]);
+    room.after(Duration::from_millis(20));
+    assert!(room.fanned_out().contains(&(awareness(&[(7, 6, "{}")]), vec![ALICE])));
 }
 
 /// A viewer that shows nothing of itself echoes what it reads, as stock clients do. Its first echo was taken for its own

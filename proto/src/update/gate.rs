@@ -2,7 +2,7 @@
 //!
 //! An update is never applied across a hole: doing so has left content that no newcomer could read, with honest clients
 //! too. [`Knowledge::admit`] keeps the largest part that is new and whose causes are all known, and hands back the rest.
-//! It also keeps every session from writing in the name of a client that another session owns.
+//! It also withholds what is written in the name of a client that is asked first.
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use super::order::Order;
 use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
 use super::structs::{Id, Kind, Walk};
+use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, StateVector, merge};
 use crate::id::{ClientId, Clock};
 use crate::limits::Limits;
@@ -31,21 +32,8 @@ pub enum Source {
     Update,
     /// A client's answer to SyncStep1: may hold anybody's structs and repeats every deletion.
     SyncStep2,
-    /// The store, another node or the server itself: ownership was checked when it first came in.
+    /// The store, another node or the server itself: nobody is asked again.
     Trusted,
-}
-
-/// To whom a Yjs client id belongs, as seen from the session that sent the update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// Nobody who is here.
-    Free,
-    /// The session itself.
-    Own,
-    /// Another live session: nothing may be written in its name.
-    OtherLive,
-    /// A session that left moments ago: what it wrote may be relayed, but no garbage collected in its name.
-    OtherRecent,
 }
 
 /// What became of an update. All `None`: there was nothing new in it.
@@ -94,8 +82,8 @@ impl Held {
 pub enum HeldWhy {
     /// Structs that its sender or somebody else has: ask for them.
     Hole,
-    /// It writes in the name of a client that belongs to another session, perhaps beside having a hole.
-    Foreign,
+    /// It writes in the name of a client that is asked first, perhaps beside having a hole.
+    Author,
 }
 
 /// Why an update is refused for good.
@@ -179,7 +167,7 @@ impl Knowledge {
         self.clocks.len() * 32 + self.deletes.range_count() * 16 + self.nesting.memory()
     }
 
-    /// Whether something that `held` waits for has come. One that is [`HeldWhy::Foreign`] waits for its owner to leave, too.
+    /// Whether something that `held` waits for has come. One that is [`HeldWhy::Author`] waits for its author's word, too.
     #[must_use]
     pub fn resolves(&self, held: &Held) -> bool {
         held.missing.iter().any(|(client, clock)| self.clocks.get(*client) > *clock)
@@ -187,8 +175,9 @@ impl Knowledge {
 
     /// Adds what is new in `update` and closed under its causes; `scan` is its scan.
     ///
-    /// Structs and deletions that are known are left out, so admitting an update again yields nothing. A cheap pass settles
-    /// small updates that follow on what is known; others are ordered by their causes, at a cost linear in their size.
+    /// Structs and deletions that are known are left out, so admitting an update again yields nothing. New structs of a client that
+    /// `is_withheld` are held. A cheap pass settles small updates that follow on what is known; others are ordered by their causes,
+    /// at a cost linear in their size.
     ///
     /// # Panics
     /// When `scan` is that of other bytes.
@@ -197,16 +186,16 @@ impl Knowledge {
         update: &Bytes,
         scan: &Scan,
         source: Source,
-        ownership: impl Fn(ClientId) -> Ownership,
+        is_withheld: impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> Admission {
         let is_trusted = source == Source::Trusted;
-        let ownership = |client| if is_trusted { Ownership::Free } else { ownership(client) };
-        if self.admit_whole(update, scan, &ownership, limits) {
+        let is_withheld = |client| !is_trusted && is_withheld(client);
+        if self.admit_whole(update, scan, &is_withheld, limits) {
             let accepted = Accepted { bytes: update.clone(), scan: scan.clone() };
             return Admission { accepted: Some(accepted), ..Admission::default() };
         }
-        Order::new(self, update, scan, is_trusted).run(ownership, limits)
+        Order::new(self, update, scan, is_trusted).run(is_withheld, limits)
     }
 
     /// Adds a small update that is new as a whole and depends on nothing but what is known; says whether it was one.
@@ -214,7 +203,7 @@ impl Knowledge {
         &mut self,
         update: &Bytes,
         scan: &Scan,
-        ownership: &impl Fn(ClientId) -> Ownership,
+        is_withheld: &impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> bool {
         /// Beyond this, ordering pays: a struct here is looked up in a list.
@@ -223,14 +212,7 @@ impl Knowledge {
         {
             return false;
         }
-        let follows = |span: &Span| {
-            self.clocks.get(span.client) == span.start
-                && match ownership(span.client) {
-                    Ownership::Free | Ownership::Own => true,
-                    Ownership::OtherRecent => !span.has_gc,
-                    Ownership::OtherLive => false,
-                }
-        };
+        let follows = |span: &Span| self.clocks.get(span.client) == span.start && !is_withheld(span.client);
         if !scan.spans.iter().all(follows) || self.clocks.len() + scan.spans.len() > limits.document_clients_max {
             return false;
         }
@@ -281,9 +263,39 @@ impl Knowledge {
     }
 }
 
+impl Accepted {
+    /// The same with all that its structs say of themselves that it is deleted among its deletions, as Yjs writes it.
+    ///
+    /// A client that has content of its own under these clocks skips the structs; it learns from the deletions that others have none.
+    #[must_use]
+    pub(crate) fn declaring_deletions(self) -> Accepted {
+        let mut deleted = Vec::new();
+        for span in self.scan.spans.iter().filter(|span| span.has_deleted) {
+            let mut walk = Walk::over(&self.bytes, span.client, span.start, span.bytes.clone());
+            while let Some(next) = walk.next() {
+                if next.is_deleted() {
+                    deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
+                }
+            }
+        }
+        if deleted.is_empty() {
+            return self;
+        }
+        let declared = DeleteSet::collect(self.scan.deletes(&self.bytes));
+        let mut all = declared.clone();
+        all.extend(deleted);
+        if all == declared {
+            return self;
+        }
+        let pieces: Vec<Piece<'_>> = self.scan.spans.iter().map(|span| Piece::whole(&self.bytes, span)).collect();
+        let (bytes, scan) = write_update(&pieces, &DeletesToWrite::Set(&all), self.scan.lossy);
+        Accepted { bytes, scan }
+    }
+}
+
 impl Opened {
     fn add(&mut self, update: &Bytes, scan: &Scan, limits: &Limits) {
-        let admission = self.knowledge.admit(update, scan, Source::Trusted, |_| Ownership::Free, limits);
+        let admission = self.knowledge.admit(update, scan, Source::Trusted, |_| false, limits);
         self.parts.extend(admission.accepted);
         self.held.extend(admission.held);
     }
@@ -310,15 +322,15 @@ mod tests {
     fn admit_as(
         knowledge: &mut Knowledge,
         bytes: &Bytes,
-        ownership: impl Fn(ClientId) -> Ownership,
+        is_withheld: impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> Admission {
         let scan = scan(bytes, &Limits::default()).expect("a plausible update");
-        knowledge.admit(bytes, &scan, Source::Update, ownership, limits)
+        knowledge.admit(bytes, &scan, Source::Update, is_withheld, limits)
     }
 
     fn admit(knowledge: &mut Knowledge, bytes: &Bytes) -> Admission {
-        admit_as(knowledge, bytes, |_| Ownership::Free, &Limits::default())
+        admit_as(knowledge, bytes, |_| false, &Limits::default())
     }
 
     /// The bytes that were accepted and held.
@@ -354,6 +366,21 @@ mod tests {
         assert_eq!(knowledge.clocks().get(1), 3);
         assert_eq!(admit(&mut knowledge, &bytes), Admission::default());
         assert_eq!(admit(&mut knowledge, &Bytes::from_static(&super::super::EMPTY_UPDATE)), Admission::default());
+    }
+
+    #[test]
+    fn what_came_deleted_is_declared_deleted() {
+        let declare = |bytes: &Bytes| {
+            let accepted = admit(&mut Knowledge::default(), bytes).accepted.expect("new").declaring_deletions();
+            assert_eq!(accepted.scan, scan(&accepted.bytes, &Limits::default()).expect("an update"));
+            accepted.bytes
+        };
+        let structs = [in_root(STRING, &string("a")), gc(5), in_root(DELETED, &[2])];
+        let silent = update(&[(7, 0, &structs)], &[(7, 0, 1)]);
+        let declared = update(&[(7, 0, &structs)], &[(7, 0, 8)]);
+        assert_eq!(declare(&silent), declared);
+        assert!(same_buffer(&declare(&declared), &declared), "a copy was made");
+        assert!(same_buffer(&declare(&abc()), &abc()) || declare(&abc()) == abc());
     }
 
     #[test]
@@ -506,60 +533,47 @@ mod tests {
         }
     }
 
-    /// Hostile input 3: 8 bytes in another user's name, after which the server drops what that user writes.
+    /// 8 bytes in another user's name take a thousand of its clocks: its author is asked first.
     #[test]
-    fn nobody_writes_in_the_name_of_a_client_that_is_here() {
+    fn what_is_withheld_waits_and_the_rest_is_taken() {
         let forged = update(&[(7, 0, &[gc(1000)])], &[]);
         assert_eq!(forged.len(), 8);
         let own = update(&[(8, 0, &[gc(1)]), (7, 0, &[gc(1000)])], &[]);
-        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let is_withheld = |client| client == 7;
         let mut knowledge = Knowledge::default();
-        let held = admit_as(&mut knowledge, &forged, ownership, &Limits::default()).held.expect("held");
-        assert_eq!((held.why, held.bytes), (HeldWhy::Foreign, forged.clone()));
+        let held = admit_as(&mut knowledge, &forged, is_withheld, &Limits::default()).held.expect("held");
+        assert_eq!((held.why, held.bytes), (HeldWhy::Author, forged.clone()));
         assert_eq!(knowledge, Knowledge::default());
-        let (accepted, held) = split(admit_as(&mut knowledge, &own, ownership, &Limits::default()));
+        let (accepted, held) = split(admit_as(&mut knowledge, &own, is_withheld, &Limits::default()));
         assert_eq!(accepted, Some(update(&[(8, 0, &[gc(1)])], &[])));
         assert_eq!(held, Some(forged.clone()));
         // Skip structs claim nothing either.
         let skipped = update(&[(7, 0, &[skip(1000), gc(1)])], &[]);
-        assert!(admit_as(&mut knowledge, &skipped, ownership, &Limits::default()).accepted.is_none());
-        // What the owner wrote already may be repeated by anybody, and what the store holds is nobody's to question.
+        assert!(admit_as(&mut knowledge, &skipped, is_withheld, &Limits::default()).accepted.is_none());
+        // What is known already may be repeated by anybody, and what the store holds is nobody's to question.
         let scan = scan(&forged, &Limits::default()).expect("plausible");
-        let trusted = knowledge.admit(&forged, &scan, Source::Trusted, ownership, &Limits::default());
+        let trusted = knowledge.admit(&forged, &scan, Source::Trusted, is_withheld, &Limits::default());
         assert!(trusted.accepted.is_some());
-        assert_eq!(admit_as(&mut knowledge, &forged, ownership, &Limits::default()), Admission::default());
+        assert_eq!(admit_as(&mut knowledge, &forged, is_withheld, &Limits::default()), Admission::default());
     }
 
     #[test]
-    fn of_somebody_who_just_left_items_are_relayed_but_nothing_is_collected() {
-        let recent = |_| Ownership::OtherRecent;
-        let bytes = update(&[(7, 0, &[in_root(STRING, &string("a")), gc(5), in_root(STRING, &string("b"))])], &[]);
-        let mut knowledge = Knowledge::default();
-        let admission = admit_as(&mut knowledge, &bytes, recent, &Limits::default());
-        assert_eq!(admission.held.as_ref().map(|held| held.why), Some(HeldWhy::Foreign));
-        let (accepted, held) = split(admission);
-        assert_eq!(accepted, Some(update(&[(7, 0, &[in_root(STRING, &string("a"))])], &[])));
-        assert_eq!(held, Some(update(&[(7, 1, &[gc(5), in_root(STRING, &string("b"))])], &[])));
-        assert!(admit(&mut knowledge, &bytes).accepted.is_some(), "free by then");
-    }
-
-    #[test]
-    fn what_depends_on_something_foreign_is_held_with_it() {
+    fn what_depends_on_something_withheld_is_held_with_it() {
         let bytes = update(
             &[(8, 0, &[gc(1), after((7, 0), STRING, &string("a"))]), (7, 0, &[in_root(STRING, &string("b"))])],
             &[(7, 0, 1), (8, 0, 1)],
         );
-        let ownership = |client| if client == 7 { Ownership::OtherLive } else { Ownership::Own };
+        let is_withheld = |client| client == 7;
         let mut knowledge = Knowledge::default();
-        let admission = admit_as(&mut knowledge, &bytes, ownership, &Limits::default());
+        let admission = admit_as(&mut knowledge, &bytes, is_withheld, &Limits::default());
         let held = admission.held.clone().expect("held");
-        assert_eq!(held.why, HeldWhy::Foreign);
+        assert_eq!(held.why, HeldWhy::Author);
         assert_eq!(split(admission).0, Some(update(&[(8, 0, &[gc(1)])], &[(8, 0, 1)])));
         // When the owner's own copy arrives, the rest fits.
         let own = update(&[(7, 0, &[in_root(STRING, &string("b"))])], &[]);
         assert!(admit(&mut knowledge, &own).accepted.is_some());
         assert!(knowledge.resolves(&held));
-        let (accepted, still) = split(admit_as(&mut knowledge, &held.bytes, ownership, &Limits::default()));
+        let (accepted, still) = split(admit_as(&mut knowledge, &held.bytes, is_withheld, &Limits::default()));
         assert_eq!((accepted.is_some(), still), (true, None));
     }
 
@@ -610,7 +624,7 @@ mod tests {
         let limits = Limits { nesting_max: 2, ..Limits::default() };
         let mut knowledge = knowing(&[chain(1, 0, 1), inner]);
         let beside = update(&[(2, 0, &[after((1, 1), TYPE, &MAP), inside((2, 0), TYPE, &MAP)])], &[]);
-        assert!(admit_as(&mut knowledge, &beside, |_| Ownership::Free, &limits).refused.is_some());
+        assert!(admit_as(&mut knowledge, &beside, |_| false, &limits).refused.is_some());
     }
 
     /// Hostile input 9: to Yjs such an item is nothing, yrs refuses the document for ever.
@@ -682,7 +696,7 @@ mod tests {
         let limits = Limits { document_clients_max: 2, ..Limits::default() };
         let mut knowledge = knowing(&[abc()]);
         let from = |client| update(&[(client, 0, &[gc(1)])], &[]);
-        let free = |_| Ownership::Free;
+        let free = |_| false;
         assert!(admit_as(&mut knowledge, &from(2), free, &limits).accepted.is_some());
         assert_eq!(admit_as(&mut knowledge, &from(3), free, &limits).refused, Some(Refusal::Clients(2)));
         let known = update(&[(2, 1, &[gc(1)])], &[]);
@@ -740,7 +754,7 @@ mod tests {
     }
 
     /// The update, and for every struct its client, clocks, causes and whether it is collected.
-    type Placed = (ClientId, ClockRange, Vec<Id>, bool);
+    type Placed = (ClientId, ClockRange, Vec<Id>);
 
     fn place(sections: &[(Clock, Vec<Made>)], deletes: &[(usize, Clock, Clock)]) -> (Bytes, Vec<Placed>) {
         let mut placed = Vec::new();
@@ -772,7 +786,7 @@ mod tests {
                     }
                 });
                 let clocks = ClockRange { start: clock, end: clock + made.len };
-                placed.push((*client, clocks, origin.into_iter().chain(right_origin).collect(), made.is_gc));
+                placed.push((*client, clocks, origin.into_iter().chain(right_origin).collect()));
                 clock += made.len;
             }
             encoded.push((*client, *start, bytes));
@@ -784,19 +798,14 @@ mod tests {
     }
 
     /// What may be added, found by trying every struct until none fits any more.
-    fn closure(known: &StateVector, placed: &[Placed], ownership: impl Fn(ClientId) -> Ownership) -> StateVector {
+    fn closure(known: &StateVector, placed: &[Placed], is_withheld: impl Fn(ClientId) -> bool) -> StateVector {
         let mut known = known.clone();
         loop {
             let before = known.clone();
-            for (client, clocks, causes, is_gc) in placed {
+            for (client, clocks, causes) in placed {
                 let fits = clocks.start <= known.get(*client) && known.get(*client) < clocks.end;
-                let is_allowed = match ownership(*client) {
-                    Ownership::Free | Ownership::Own => true,
-                    Ownership::OtherRecent => !is_gc,
-                    Ownership::OtherLive => false,
-                };
                 let is_closed = causes.iter().all(|id| id.client == *client || id.clock < known.get(id.client));
-                if fits && is_allowed && is_closed {
+                if fits && !is_withheld(*client) && is_closed {
                     known.advance(*client, clocks.end);
                 }
             }
@@ -842,16 +851,11 @@ mod tests {
             sections in prop::collection::vec((0..4u32, prop::collection::vec(made(), 0..7)), CLIENTS.len()),
             deletes in prop::collection::vec((0..CLIENTS.len(), 0..20u32, 1..5u32), 0..5),
             known_deletes in prop::collection::vec((0..CLIENTS.len(), 0..4u32, 1..3u32), 0..3),
-            owners in prop::collection::vec(0..12u8, CLIENTS.len()),
+            withheld in prop::collection::vec(0..8u8, CLIENTS.len()),
         ) {
-            let ownership = |client| {
+            let is_withheld = |client| {
                 let at = CLIENTS.iter().position(|id| *id == client).expect("one of four");
-                match owners[at] {
-                    0 => Ownership::OtherLive,
-                    1 | 2 => Ownership::OtherRecent,
-                    3 => Ownership::Own,
-                    _ => Ownership::Free,
-                }
+                withheld[at] == 0
             };
             let mut knowledge = Knowledge::default();
             for (client, clock) in CLIENTS.iter().zip(&known) {
@@ -863,9 +867,9 @@ mod tests {
             }
             let before = knowledge.clone();
             let (bytes, placed) = place(&sections, &deletes);
-            let expected = closure(&before.clocks, &placed, ownership);
+            let expected = closure(&before.clocks, &placed, is_withheld);
             let scanned = scan(&bytes, &Limits::default()).expect("plausible");
-            let admission = knowledge.admit(&bytes, &scanned, Source::Update, ownership, &Limits::default());
+            let admission = knowledge.admit(&bytes, &scanned, Source::Update, is_withheld, &Limits::default());
 
             prop_assert_eq!(&knowledge.clocks, &expected);
             let all_deletes = DeleteSet::collect(scanned.deletes(&bytes));
@@ -903,10 +907,10 @@ mod tests {
             // Told again what is missing, it fits; and told in vain, nothing changes.
             if let Some(rest) = &admission.held {
                 let again = scan(&rest.bytes, &Limits::default()).expect("an update");
-                let repeated = knowledge.clone().admit(&rest.bytes, &again, Source::Update, ownership, &Limits::default());
+                let repeated = knowledge.clone().admit(&rest.bytes, &again, Source::Update, is_withheld, &Limits::default());
                 prop_assert_eq!(repeated.accepted, None);
                 prop_assert!(!knowledge.resolves(rest), "it waits for {:?}, which is known", rest.missing);
-                prop_assert!(rest.why == HeldWhy::Foreign || !rest.missing.is_empty());
+                prop_assert!(rest.why == HeldWhy::Author || !rest.missing.is_empty());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The guard in front of the CRDT: Yjs updates (version 1) as bytes.
 //!
 //! Nothing here builds a document. [`scan`] says whether bytes are an update at all and which clocks they carry;
-//! [`Knowledge::admit`] keeps the part that is new, closed under its causes and the sender's to say; [`merge`] and [`diff`]
+//! [`Knowledge::admit`] keeps the part that is new, closed under its causes; [`merge`] and [`diff`]
 //! join and cut updates by copying struct bytes, so whatever a client wrote comes out as it went in.
 //!
 //! Update v2 is never decoded: a few of its bytes may stand for gigabytes.
@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 pub(crate) mod build;
+mod compare;
 pub(crate) mod content;
 mod delete_set;
 mod diff;
@@ -26,10 +27,12 @@ mod state_vector;
 pub(crate) mod structs;
 mod write;
 
+pub use compare::Difference;
+pub(crate) use compare::{differences, is_repeated};
 pub use delete_set::DeleteSet;
 pub(crate) use diff::diff_and_scan;
 pub use diff::{diff, diff_many, diff_scanned};
-pub use gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Opened, Ownership, Refusal, Source};
+pub use gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Opened, Refusal, Source};
 pub use merge::{merge, merge_scanned};
 pub use ranges::ClockRange;
 pub(crate) use scan::scan_admitted;

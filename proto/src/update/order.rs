@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Ownership, Refusal};
+use super::gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Refusal};
 use super::nesting::{Levels, NoParent, Place, place_of};
 use super::scan::{Scan, Span};
 use super::structs::{Id, Kind, Struct, Walk};
@@ -33,7 +33,7 @@ pub(super) struct Order<'a> {
     /// What its structs say of themselves that it is deleted.
     deleted: Vec<(ClientId, ClockRange)>,
     missing: Vec<(ClientId, Clock)>,
-    is_foreign: bool,
+    is_withheld: bool,
     is_trusted: bool,
     is_lossy: bool,
 }
@@ -63,7 +63,7 @@ struct Ordered {
     start: Clock,
     bytes: Range<usize>,
     structs: u32,
-    has_gc: bool,
+    has_deleted: bool,
 }
 
 /// A cursor on the stack, to be read until its client is known beyond a clock; without one, to its end.
@@ -148,14 +148,14 @@ impl<'a> Order<'a> {
             deletes: DeleteSet::collect(scan.deletes(update)),
             deleted: Vec::new(),
             missing: Vec::new(),
-            is_foreign: false,
+            is_withheld: false,
             is_trusted,
             is_lossy: scan.lossy,
         }
     }
 
-    pub(super) fn run(mut self, ownership: impl Fn(ClientId) -> Ownership, limits: &Limits) -> Admission {
-        if let Err(refusal) = self.order(ownership, limits) {
+    pub(super) fn run(mut self, is_withheld: impl Fn(ClientId) -> bool, limits: &Limits) -> Admission {
+        if let Err(refusal) = self.order(is_withheld, limits) {
             return Admission { refused: Some(refusal), ..Admission::default() };
         }
         let new_clients = self.cursors.iter().filter(|cursor| cursor.before == 0 && cursor.known > 0).count();
@@ -182,7 +182,7 @@ impl<'a> Order<'a> {
 
         let mut admission = Admission::default();
         if is_held {
-            let why = if self.is_foreign { HeldWhy::Foreign } else { HeldWhy::Hole };
+            let why = if self.is_withheld { HeldWhy::Author } else { HeldWhy::Hole };
             let is_all = !is_accepted && self.is_whole(&held_pieces, &held);
             let (bytes, work) = if is_all {
                 (self.update.clone(), self.scan.work())
@@ -242,7 +242,7 @@ impl<'a> Order<'a> {
         }
     }
 
-    fn order(&mut self, ownership: impl Fn(ClientId) -> Ownership, limits: &Limits) -> Result<(), Refusal> {
+    fn order(&mut self, is_withheld: impl Fn(ClientId) -> bool, limits: &Limits) -> Result<(), Refusal> {
         for root in (0..self.cursors.len()).rev() {
             if !self.cursors[root].is_blocked {
                 self.push(Waiting { cursor: root, until: None });
@@ -263,7 +263,7 @@ impl<'a> Order<'a> {
                         let missing = (cursor.client, cursor.clock - 1);
                         self.block(missing);
                     }
-                    Next::Struct(next) => self.take_or_wait(top, &next, &ownership, limits)?,
+                    Next::Struct(next) => self.take_or_wait(top, &next, &is_withheld, limits)?,
                 }
             }
         }
@@ -275,18 +275,13 @@ impl<'a> Order<'a> {
         &mut self,
         top: usize,
         next: &Struct,
-        ownership: &impl Fn(ClientId) -> Ownership,
+        is_withheld: &impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> Result<(), Refusal> {
         let client = self.cursors[top].client;
-        let is_foreign = match ownership(client) {
-            Ownership::Free | Ownership::Own => false,
-            Ownership::OtherRecent => matches!(next.kind, Kind::Gc),
-            Ownership::OtherLive => true,
-        };
-        if is_foreign {
-            self.is_foreign = true;
-            // The owner's own copy may come at any time; then this one is known.
+        if is_withheld(client) {
+            self.is_withheld = true;
+            // The author's own copy may come at any time; then this one is known.
             let known = self.cursors[top].known;
             self.block((client, known));
             return Ok(());
@@ -328,11 +323,11 @@ impl<'a> Order<'a> {
             start: next.start,
             bytes: next.bytes.clone(),
             structs: 0,
-            has_gc: false,
+            has_deleted: false,
         });
         ordered.bytes.end = next.bytes.end;
         ordered.structs += 1;
-        ordered.has_gc |= matches!(next.kind, Kind::Gc);
+        ordered.has_deleted |= next.is_deleted();
         cursor.known = next.end;
         cursor.pass(next);
         Ok(())
@@ -378,7 +373,7 @@ impl<'a> Order<'a> {
                 end: cursor.known,
                 structs: ordered.structs,
                 bytes: ordered.bytes.clone(),
-                has_gc: ordered.has_gc,
+                has_deleted: ordered.has_deleted,
             };
             let mut piece = Piece::whole(self.update, &span);
             piece.trim(cursor.before);

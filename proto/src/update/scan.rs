@@ -44,8 +44,8 @@ pub struct Span {
     pub structs: u32,
     /// Where they lie in the update.
     pub bytes: Range<usize>,
-    /// Garbage-collected structs are among them.
-    pub has_gc: bool,
+    /// Structs whose content is gone are among them.
+    pub has_deleted: bool,
 }
 
 /// Why bytes are not a plausible update or state vector. All of it is garbage that no honest peer sends.
@@ -133,7 +133,7 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
                 let next = Span::starting_at(client, read.end, reader.pos());
                 scan.close(core::mem::replace(&mut span, next), spans_max)?;
             } else {
-                span.has_gc |= matches!(read.kind, Kind::Gc);
+                span.has_deleted |= read.is_deleted();
                 span.end = read.end;
                 span.structs += 1;
                 span.bytes.end = reader.pos();
@@ -177,7 +177,7 @@ fn read_delete(reader: &mut Reader<'_>) -> Result<ClockRange, ScanError> {
 
 impl Span {
     fn starting_at(client: ClientId, clock: Clock, at: usize) -> Span {
-        Span { client, start: clock, end: clock, structs: 0, bytes: at..at, has_gc: false }
+        Span { client, start: clock, end: clock, structs: 0, bytes: at..at, has_deleted: false }
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
     fn a_captured_update_of_a_stock_client_is_read() {
         let bytes = [1, 1, 1, 0, 0x28, 1, 1, 0x6d, 1, 0x6b, 1, 0x7d, 1, 0];
         let scan = check(&bytes).expect("as in protocol captures");
-        assert_eq!(scan.spans, [Span { client: 1, start: 0, end: 1, structs: 1, bytes: 4..13, has_gc: false }]);
+        assert_eq!(scan.spans, [Span { client: 1, start: 0, end: 1, structs: 1, bytes: 4..13, has_deleted: false }]);
         assert_eq!((scan.structs, scan.delete_ranges, scan.has_skip, scan.lossy), (1, 0, false, false));
         assert_eq!(check(&[0, 0]), Ok(Scan { is_canonical: true, deletes_at: 1, ..Scan::default() }));
     }
@@ -478,7 +478,8 @@ mod tests {
         let scan =
             check(&update(&[(3, 2, &[skip(2), gc(1), gc(2), skip(1), in_root(STRING, &string("ab")), skip(3)])], &[]))
                 .expect("as Yjs merges");
-        let spans: Vec<_> = scan.spans.iter().map(|span| (span.start, span.end, span.structs, span.has_gc)).collect();
+        let spans: Vec<_> =
+            scan.spans.iter().map(|span| (span.start, span.end, span.structs, span.has_deleted)).collect();
         assert_eq!(spans, [(4, 7, 2, true), (8, 10, 1, false)]);
         assert!(scan.has_skip);
     }

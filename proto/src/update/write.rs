@@ -15,7 +15,7 @@ pub(super) struct Piece<'a> {
     pub(super) start: Clock,
     pub(super) end: Clock,
     pub(super) structs: u32,
-    pub(super) has_gc: bool,
+    pub(super) has_deleted: bool,
     /// The first struct, when its beginning was cut off.
     head: Vec<u8>,
     /// The whole structs after it, in `update`.
@@ -31,7 +31,7 @@ impl<'a> Piece<'a> {
             start: span.start,
             end: span.end,
             structs: span.structs,
-            has_gc: span.has_gc,
+            has_deleted: span.has_deleted,
             head: Vec::new(),
             body: span.bytes.clone(),
             update,
@@ -108,7 +108,7 @@ pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, l
                     last.end = piece.end;
                     last.structs += piece.structs;
                     last.bytes.end = out.len();
-                    last.has_gc |= piece.has_gc;
+                    last.has_deleted |= piece.has_deleted;
                 }
                 _ => scan.spans.push(Span {
                     client: piece.client,
@@ -116,7 +116,7 @@ pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, l
                     end: piece.end,
                     structs: piece.structs,
                     bytes: at..out.len(),
-                    has_gc: piece.has_gc,
+                    has_deleted: piece.has_deleted,
                 }),
             }
         }

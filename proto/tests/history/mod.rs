@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use ydash_proto::limits::Limits;
-use ydash_proto::update::{Accepted, DeleteSet, Held, Knowledge, Ownership, Source, StateVector, merge, scan};
+use ydash_proto::update::{Accepted, DeleteSet, Held, Knowledge, Source, StateVector, merge, scan};
 use yrs::types::ToJson;
 use yrs::updates::decoder::Decode;
 use yrs::{
@@ -238,7 +238,7 @@ impl Gate {
         let limits = Limits::default();
         let scanned = scan(update, &limits).expect("yrs writes updates");
         let before = self.knowledge.clone();
-        let admission = self.knowledge.admit(update, &scanned, Source::Update, |_| Ownership::Free, &limits);
+        let admission = self.knowledge.admit(update, &scanned, Source::Update, |_| false, &limits);
         assert_eq!(admission.refused, None);
         if let Some(accepted) = admission.accepted {
             self.check_new(&before, &accepted);

@@ -135,6 +135,7 @@ impl Client {
             }
             Message::Awareness(_)
             | Message::SyncStatus { .. }
+            | Message::PermissionDenied(_)
             | Message::Authenticated { .. }
             | Message::QueryAwareness => Vec::new(),
             other => panic!("{other:?} is nothing to send to a client"),

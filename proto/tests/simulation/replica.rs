@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ydash_proto::limits::Limits;
-use ydash_proto::update::{self, Knowledge, Ownership, Source};
+use ydash_proto::update::{self, Knowledge, Source};
 
 /// Takes updates in any order and puts them into one in which each follows on those before.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +20,7 @@ impl Replica {
             let before = ready.len();
             for update in core::mem::take(&mut self.waiting) {
                 let scan = update::scan(&update, &Limits::default()).expect("an update");
-                let admission =
-                    self.knowledge.admit(&update, &scan, Source::Trusted, |_| Ownership::Free, &Limits::default());
+                let admission = self.knowledge.admit(&update, &scan, Source::Trusted, |_| false, &Limits::default());
                 assert_eq!(admission.refused, None);
                 ready.extend(admission.accepted.map(|accepted| accepted.bytes));
                 self.waiting.extend(admission.held.map(|held| held.bytes));

@@ -1,0 +1,350 @@
+//! What a room does about client ids, which nothing proves: authors are asked before others write in their names, those who come
+//! back are asked for what is kept under theirs, and content that differs from what is kept is refused aloud.
+//!
+//! `docs/PROTOCOL.md`, "Client ids", has the rule; [`super::ownership`] keeps who is whose.
+
+use super::editing::Attempt;
+use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
+use super::input::{Dialect, Scanned};
+use super::member::{Check, Held};
+use super::ownership::ELSEWHERE_WAIT;
+use super::{Room, Sender};
+use crate::access::Identity;
+use crate::id::{ClientId, MemberId};
+use crate::log::{LogEntry, Source};
+use crate::time::Timestamp;
+use crate::update::{self, Accepted, Difference, Scan};
+use crate::wire::encode;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// Authors that are asked about one update. One that is written in the names of more waits for none of them.
+const AUTHORS_MAX: usize = 16;
+/// How long a client may take to answer what it is asked about its own id.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// Updates set aside in one life of a room. Beyond, they are refused and counted only.
+const SET_ASIDE_MAX: u32 = 64;
+
+impl Room {
+    /// A member took `client` for its own. If the document knows something of it that this session did not bring, somebody else may
+    /// have written that in its name: it is asked for some of it again, to be compared.
+    pub(super) fn claimed(&mut self, now: Timestamp, id: MemberId, client: ClientId, effects: &mut Vec<Effect>) {
+        let known = self.document.clocks().get(client);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let brought = member.brought.iter().find(|(other, _)| *other == client).map(|(_, start)| *start);
+        if brought.is_some() {
+            self.owners.writes(client, id);
+        }
+        let start = brought.unwrap_or(known);
+        if start == 0 || !member.access.may_edit() {
+            return;
+        }
+        // The last clock tells: one who takes somebody's next clocks cannot know what that one writes under them. A client that had
+        // less of its own id than the document has been given the rest by now, so it is asked for all.
+        let from = if member.was_behind(client) { 0 } else { start - 1 };
+        let until = now + ANSWERS_WITHIN;
+        member.check = Some(Check { client, from, question: member.asks + 1, until });
+        self.checks.push_back((until, id));
+        self.ask(id, effects);
+    }
+
+    /// A member answered; `is_checked`: with what it was asked for again, which was compared.
+    pub(super) fn check_answered(&mut self, now: Timestamp, id: MemberId, is_checked: bool, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(check) = member.check.filter(|check| is_checked || member.answers >= check.question) else { return };
+        if !is_checked && check.from > 0 {
+            // It has nothing at that clock: less than is kept in its name.
+            let until = now + ANSWERS_WITHIN;
+            member.check = Some(Check { from: 0, question: member.asks + 1, until, ..check });
+            self.checks.push_back((until, id));
+            self.ask(id, effects);
+            return;
+        }
+        self.end_check(id, effects);
+    }
+
+    fn end_check(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.check = None;
+        let acks = core::mem::take(&mut member.unchecked_acks);
+        self.wait_for_durable(Sender::Member(id), acks, effects);
+    }
+
+    /// Ends the checks of clients that do not answer: they have nothing that this session did not bring.
+    pub(super) fn end_checks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        while let Some(&(until, id)) = self.checks.front()
+            && now >= until
+        {
+            self.checks.pop_front();
+            let check = self.members.get(&id).and_then(|member| member.check);
+            if check.is_some_and(|check| now >= check.until) {
+                self.end_check(id, effects);
+            }
+        }
+    }
+
+    /// When [`Room::end_checks`] has something to do.
+    pub(super) fn checks_until(&self) -> Option<Timestamp> {
+        self.checks.front().map(|(until, _)| *until)
+    }
+
+    /// A member brought something new.
+    pub(super) fn delivered(
+        &mut self,
+        now: Timestamp,
+        id: MemberId,
+        is_update: bool,
+        accepted: &Accepted,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let spans = &accepted.scan.spans;
+        let mut claimed = None;
+        // A session that announces an id writes under another one only if its client has heard of itself by somebody else.
+        let may_differ = member.announced.is_none_or(|own| {
+            self.document.clocks().get(own) > 0 && self.owners.author(own) != Some(id) || member.heard_of_itself
+        });
+        if let (true, [span]) = (is_update, spans.as_slice())
+            && may_differ
+            && !member.is(span.client)
+            && self.owners.speaker(span.client).is_none()
+            && self.owners.author(span.client).is_none()
+        {
+            // A live edit, and nobody else says that it is its own.
+            member.brings(span.client, span.start);
+            claimed = member.takes(span.client).then_some(span.client);
+        }
+        for span in spans {
+            if member.is(span.client) {
+                let is_sure = member.announced == Some(span.client) || self.owners.author(span.client).is_none();
+                if is_sure {
+                    self.owners.writes(span.client, id);
+                }
+            } else {
+                member.brings(span.client, span.start);
+                // Its author was shown it, so it writes under another id from here on; if it does not, it is the author again.
+                self.owners.withdraw(span.client);
+            }
+            if span.has_deleted {
+                self.owners.hide(span.client, span.start, span.end, id);
+            }
+        }
+        if let Some(client) = claimed {
+            self.claimed(now, id, client, effects);
+        }
+    }
+
+    /// Where an update differs from what is kept under the same clocks.
+    ///
+    /// Content that came deleted may have been deleted by anybody who had heard of it, and anybody may. But nobody can have heard of
+    /// clocks that their author does not have: if an `answerer`, who says what it has now, had fewer of its own id, that was forged.
+    pub(super) fn differences(&self, answerer: Option<MemberId>, update: &Bytes, scan: &Scan) -> Vec<Difference> {
+        if !update::is_repeated(scan, self.document.clocks()) {
+            return Vec::new();
+        }
+        let never_seen = |client| {
+            let member = self.members.get(&answerer?)?;
+            (member.is(client) && member.was_behind(client))
+                .then(|| self.owners.never_seen(client, answerer?))
+                .flatten()
+        };
+        self.document.differences(update, scan, never_seen)
+    }
+
+    /// Whether an update differs from what is kept under the same clocks. Then its sender is told that it is not saved, and it is set
+    /// aside; what is new in it can be taken all the same.
+    pub(super) fn differs(
+        &mut self,
+        now: Timestamp,
+        sender: Sender<'_>,
+        update: &Bytes,
+        scan: &Scan,
+        is_answer: bool,
+        acks: u32,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let answerer = match sender {
+            Sender::Member(id) if is_answer => Some(id),
+            _ => None,
+        };
+        let differences = self.differences(answerer, update, scan);
+        if differences.is_empty() {
+            return false;
+        }
+        effects.push(Effect::Report(Report::Differs));
+        let (author, session, source) = self.author_of(sender);
+        if self.set_aside < SET_ASIDE_MAX {
+            self.set_aside += 1;
+            let entry = LogEntry { at: now, author, session, source, update: update.clone() };
+            effects.push(Effect::SetAside { entry, why: REASON_DIFFERS });
+        }
+        match sender {
+            Sender::Request(request, _) => {
+                effects.push(Effect::Answer { request, result: Err(WriteRefusal::Differs) });
+            }
+            Sender::Member(id) => self.tell_differs(id, acks, &differences, effects),
+        }
+        true
+    }
+
+    fn tell_differs(&mut self, id: MemberId, acks: u32, differences: &[Difference], effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.check = None;
+        let mut acks = acks + core::mem::take(&mut member.unchecked_acks);
+        if member.dialect != Dialect::YWebsocket {
+            // Its provider does not count how many it gets.
+            acks = acks.max(1);
+        } else if !core::mem::replace(&mut member.is_warned, true) {
+            let frame = Frame { bytes: encode::permission_denied(REASON_DIFFERS), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
+        }
+        self.ack(id, false, acks, effects);
+        // What came deleted is gone for all others: its author sees that, too.
+        let mut gone = update::DeleteSet::default();
+        for difference in differences.iter().filter(|difference| difference.is_deleted) {
+            if let Some(range) = self.owners.never_seen(difference.client, id) {
+                let deletes = self.document.deleted_within(difference.client, range);
+                deletes.for_each(|range| gone.insert(difference.client, range.start, range.len()));
+            }
+        }
+        if !gone.is_empty() {
+            let mut deletions = vec![0];
+            gone.encode_into(&mut deletions);
+            let frame = Frame { bytes: encode::update(&deletions), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
+        }
+    }
+
+    /// Who wrote an update, for the log.
+    pub(super) fn author_of(&self, sender: Sender<'_>) -> (Option<std::sync::Arc<str>>, u64, Source) {
+        match sender {
+            Sender::Member(id) => {
+                let author = self.members.get(&id).map(|member| &member.identity);
+                (author.and_then(Identity::author).map(Into::into), id.0, Source::Socket)
+            }
+            Sender::Request(_, identity) => (identity.author().map(Into::into), 0, Source::Rest),
+        }
+    }
+
+    /// Which authors are to be asked about an update that `sender` brought, and until when it waits for another node.
+    pub(super) fn whom_to_ask(
+        &self,
+        now: Timestamp,
+        sender: MemberId,
+        waiting: &update::Held,
+    ) -> (Timestamp, Vec<(MemberId, Option<u32>)>, Option<Timestamp>) {
+        let Ok(scan) = update::scan(&waiting.bytes, &self.limits) else { return (now, Vec::new(), None) };
+        let mut authors = Vec::new();
+        let mut is_elsewhere = false;
+        for span in &scan.spans {
+            match self.owners.author(span.client) {
+                Some(author) if author != sender => authors.push((author, None)),
+                Some(_) => {}
+                None => is_elsewhere |= self.presence.is_elsewhere(span.client),
+            }
+        }
+        authors.sort_unstable();
+        authors.dedup();
+        if authors.len() > AUTHORS_MAX {
+            authors.clear();
+        }
+        (now, authors, is_elsewhere.then(|| now + ELSEWHERE_WAIT))
+    }
+
+    /// Whether everybody who is to be asked about what is held has answered, or is gone.
+    pub(super) fn is_released(&self, now: Timestamp, held: &Held) -> bool {
+        held.waiting.why == update::HeldWhy::Author
+            && held.elsewhere_until.is_none_or(|until| now >= until)
+            && held.authors.iter().all(|&(author, question)| match question {
+                _ if !self.members.contains_key(&author) => true,
+                Some(number) => self.owners.is_settled(author, number),
+                None => false,
+            })
+    }
+
+    /// Shows authors what others wrote in their names, and asks them what they have: their own comes first, and a Yjs client that
+    /// receives something in its own name takes another id for what it writes from then on. Its answer tells that it has.
+    pub(super) fn ask_authors(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.withheld == 0 {
+            return;
+        }
+        let mut to_ask: Vec<MemberId> = self
+            .members
+            .values()
+            .flat_map(|member| &member.held)
+            .flat_map(|held| &held.authors)
+            .filter(|(author, question)| question.is_none() && self.owners.may_ask(now, *author))
+            .map(|(author, _)| *author)
+            .filter(|author| self.members.contains_key(author))
+            .collect();
+        to_ask.sort_unstable();
+        to_ask.dedup();
+        if to_ask.is_empty() {
+            return;
+        }
+        // What it refers to is to be there before it.
+        self.flush(now, effects);
+        for author in to_ask {
+            let Some(member) = self.members.get_mut(&author) else { continue };
+            member.heard_of_itself = true;
+            let number = member.asks + 1;
+            let mut shown = Vec::new();
+            for held in self.members.values_mut().flat_map(|member| &mut member.held) {
+                for (of, question) in &mut held.authors {
+                    if *of == author && question.is_none() {
+                        *question = Some(number);
+                        shown.push(held.waiting.bytes.clone());
+                    }
+                }
+            }
+            let bytes = encode::update(&update::merge(&shown));
+            effects.push(Effect::Send { to: author, frame: Frame { bytes, kind: FrameKind::Notice } });
+            self.ask(author, effects);
+            self.owners.asked(now, author, number);
+        }
+    }
+
+    /// Takes what waits for authors that do not answer, or for another node that does not bring it.
+    pub(super) fn give_up_on_silent_authors(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.withheld_until().is_none_or(|due| now < due) {
+            return;
+        }
+        for held in self.members.values_mut().flat_map(|member| &mut member.held) {
+            held.elsewhere_until = held.elsewhere_until.filter(|until| now < *until);
+        }
+        for author in self.owners.give_up(now) {
+            if let Some(member) = self.members.get_mut(&author) {
+                member.answers = member.asks;
+            }
+        }
+        self.owners.forget_settled(now);
+        self.retry_held(now, effects);
+    }
+
+    /// When [`Room::give_up_on_silent_authors`] may have something to do.
+    pub(super) fn withheld_until(&self) -> Option<Timestamp> {
+        if self.withheld == 0 {
+            return None;
+        }
+        let elsewhere = self.members.values().flat_map(|member| &member.held).filter_map(|held| held.elsewhere_until);
+        self.owners.next_timeout().into_iter().chain(elsewhere.min()).min()
+    }
+
+    /// Takes what a member that leaves brought in the names of others, and that waits for them: it cannot bring it again.
+    pub(super) fn take_withheld_of(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let mut progressed = false;
+        for held in member.take_held() {
+            if held.waiting.why == update::HeldWhy::Author
+                && let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits)
+            {
+                let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
+                progressed |= self.offer(now, Sender::Member(id), scanned, 0, Attempt::Released, effects);
+            }
+        }
+        self.count_held();
+        if progressed {
+            self.retry_held(now, effects);
+        }
+    }
+}
