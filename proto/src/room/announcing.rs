@@ -8,6 +8,11 @@ use crate::id::{ClientId, MemberId};
 use crate::time::Timestamp;
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::encode;
+use bytes::Bytes;
+
+/// Ids that changed in one message and have several sessions, for each of which a message of its own is made; the sessions of others get
+/// everybody's.
+const CONTESTED_MAX: usize = 8;
 
 impl Room {
     pub(super) fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
@@ -123,10 +128,23 @@ impl Room {
 
     pub(super) fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.publish_awareness(effects);
+        // A client takes what comes under its own id for its own state. So sessions of one id are not told what the others of it say.
+        let mut apart: Vec<(MemberId, Option<Bytes>)> = Vec::new();
+        for (client, members) in self.owners.contested(self.presence.changed()).take(CONTESTED_MAX) {
+            let others = self.presence.changed_but(client);
+            apart.extend(members.map(|member| (member, others.clone())));
+        }
         let Some((bytes, author)) = self.presence.take_dirty() else { return };
         self.awareness_at = Some(now);
         let frame = Frame { bytes, kind: FrameKind::Notice };
         let mut except = self.unaware.clone();
+        for (to, others) in apart {
+            let Err(at) = except.binary_search(&to) else { continue };
+            except.insert(at, to);
+            if let Some(bytes) = others {
+                effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
+            }
+        }
         if let Some(author) = author
             && let Err(at) = except.binary_search(&author)
         {

@@ -516,7 +516,7 @@ mod tests {
     fn admit(document: &mut Document, update: &Bytes) {
         let limits = Limits::default();
         let scan = update::scan(update, &limits).expect("an update");
-        let admission = document.admit(update, &scan, Source::Update, |_| Ownership::Free, &limits);
+        let admission = document.admit(update, &scan, Source::Update, |_| false, &limits);
         assert!(admission.accepted.is_some() && admission.held.is_none());
     }
 

@@ -22,8 +22,20 @@ pub(super) const ELSEWHERE_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Owners {
     speakers: BTreeMap<ClientId, MemberId>,
     authors: BTreeMap<ClientId, MemberId>,
+    /// Sessions that announced an id for which another one speaks.
+    displaced: BTreeMap<ClientId, Vec<Displaced>>,
     questions: BTreeMap<MemberId, Question>,
     never_seen: BTreeMap<ClientId, NeverSeen>,
+}
+
+/// A session that announced an id, but another one has changed its state since.
+#[derive(Clone, Copy, Debug)]
+struct Displaced {
+    member: MemberId,
+    /// A digest of the state that it announced last.
+    said: u64,
+    /// It was made to take the next clock: what it says at that counts.
+    is_nudged: bool,
 }
 
 /// Clocks that came with their content deleted, from the first to the last of them.
@@ -52,6 +64,59 @@ impl Owners {
     /// From here on `member` speaks for `client`.
     pub(super) fn speak(&mut self, client: ClientId, member: MemberId) {
         self.speakers.insert(client, member);
+        self.forget_displaced(client, member);
+    }
+
+    /// `member` speaks for `client` in the place of another session, which announced `said` last.
+    pub(super) fn displace(&mut self, client: ClientId, member: MemberId, said: u64) {
+        let before = self.speakers.insert(client, member);
+        self.forget_displaced(client, member);
+        if let Some(before) = before.filter(|before| *before != member) {
+            let displaced = Displaced { member: before, said, is_nudged: false };
+            self.displaced.entry(client).or_default().push(displaced);
+        }
+    }
+
+    /// Whether a session that announced `client`, for which another one speaks, has news: it has just come, it was made to announce
+    /// itself again, or its state has changed. One that only renews its state, as a forgotten connection does, has none.
+    pub(super) fn has_news(&self, client: ClientId, member: MemberId, said: u64) -> bool {
+        self.displaced_of(client, member).is_none_or(|displaced| displaced.is_nudged || displaced.said != said)
+    }
+
+    /// Whether such a session was made to take the next clock.
+    pub(super) fn is_nudged(&self, client: ClientId, member: MemberId) -> bool {
+        self.displaced_of(client, member).is_some_and(|displaced| displaced.is_nudged)
+    }
+
+    /// A session that announced `said` is made to take the next clock.
+    pub(super) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
+        self.forget_displaced(client, member);
+        self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged: true });
+    }
+
+    /// Of which of `clients` other sessions than the one that speaks are here, and which those are.
+    pub(super) fn contested(
+        &self,
+        clients: impl Iterator<Item = ClientId>,
+    ) -> impl Iterator<Item = (ClientId, impl Iterator<Item = MemberId>)> {
+        let is_calm = self.displaced.is_empty();
+        clients.take_while(move |_| !is_calm).filter_map(|client| {
+            let displaced = self.displaced.get(&client)?;
+            Some((client, displaced.iter().map(|displaced| displaced.member)))
+        })
+    }
+
+    fn displaced_of(&self, client: ClientId, member: MemberId) -> Option<&Displaced> {
+        self.displaced.get(&client)?.iter().find(|displaced| displaced.member == member)
+    }
+
+    fn forget_displaced(&mut self, client: ClientId, member: MemberId) {
+        if let Some(displaced) = self.displaced.get_mut(&client) {
+            displaced.retain(|displaced| displaced.member != member);
+            if displaced.is_empty() {
+                self.displaced.remove(&client);
+            }
+        }
     }
 
     /// The live session that writes under `client` as its own.
@@ -78,6 +143,7 @@ impl Owners {
             if self.authors.get(client) == Some(&member) {
                 self.authors.remove(client);
             }
+            self.forget_displaced(*client, member);
         }
         self.questions.remove(&member);
     }

@@ -31,6 +31,8 @@ const NUDGE_AGAIN_EACH: Duration = Duration::from_millis(5);
 const NUDGE_AGAIN_MAX: Duration = Duration::from_secs(15);
 /// How long one that was shown who is here waits for the answer when it asks again, for each MiB of the answer.
 const SHOW_AGAIN_PER_MIB: Duration = Duration::from_secs(1);
+/// How far a client that was made to take the next clock goes on: it takes that, and perhaps moves meanwhile.
+const NUDGED_CLOCKS_MAX: u32 = 64;
 /// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
 const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
 
@@ -173,18 +175,26 @@ impl Presence {
         for entry in entries {
             let mut owner = owners.speaker(entry.client);
             if announced == Some(entry.client) && owner != Some(member) && !self.is_elsewhere(entry.client) {
+                // Of several sessions with one id, the one is shown that came, or changed its state, last.
                 let known = self.known.get(&entry.client);
-                if entry.is_null() {
+                let Ok(state) = entry.state(limits.awareness_state_bytes_max) else { continue };
+                let said = digest(&state);
+                if entry.is_null() || !owners.has_news(entry.client, member, said) {
                     continue;
                 }
+                let clock = known.map_or(0, |known| known.clock);
                 if known.is_none_or(|known| is_newer(known, &entry)) {
-                    owners.speak(entry.client, member);
+                    let goes_on = owners.is_nudged(entry.client, member) && entry.clock - clock <= NUDGED_CLOCKS_MAX;
+                    if entry.clock > UNOWNED_CLOCK_MAX && !goes_on {
+                        outcome.dropped += 1;
+                        continue;
+                    }
+                    let before = known.and_then(|known| known.state.as_ref()).map_or(0, |state| digest(state));
+                    owners.displace(entry.client, member, before);
                     owner = Some(member);
-                } else if let Some(known) = known
-                    && owner.is_none_or(|owner| owner < member)
-                {
-                    // The newer session is to be shown: it takes the next clock.
-                    outcome.nudges.push((entry.client, known.clock));
+                } else {
+                    outcome.nudges.push((entry.client, clock));
+                    owners.nudged(entry.client, member, said);
                     continue;
                 }
             }
@@ -349,6 +359,19 @@ impl Presence {
     /// Whether something waits to be told.
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Whose entries changed since [`Presence::take_dirty`] was called last.
+    pub(super) fn changed(&self) -> impl Iterator<Item = ClientId> {
+        self.dirty.iter().copied()
+    }
+
+    /// What changed but for one client's entry, if anything.
+    pub(super) fn changed_but(&self, client: ClientId) -> Option<Bytes> {
+        let entries = self.dirty.iter().filter(|other| **other != client);
+        let entries = entries.filter_map(|client| self.known.get(client).map(|known| as_wire((*client, known))));
+        entries.clone().next()?;
+        Some(encode::awareness(entries))
     }
 
     /// What changed since the last call, as one frame with each client's newest entry, and whose it is when it is one only.
@@ -612,6 +635,11 @@ impl Presence {
             self.known.remove(&client);
         }
     }
+}
+
+/// A number that differs, in all likelihood, when the state does: FNV-1a.
+fn digest(state: &[u8]) -> u64 {
+    state.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// y-protocols' rule: a higher clock, or a removal at the same clock of something that is shown.

@@ -955,12 +955,49 @@ fn the_newer_of_two_sessions_with_one_id_is_shown() {
     assert_eq!(room.room.clocks().get(7), 2);
     room.announce(BOB, &[(7, 4, "{\"b\":1}")]);
     room.after(Duration::from_millis(20));
-    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{\"b\":1}")]), vec![BOB])));
+    assert!(room.fanned_out().contains(&(awareness(&[(7, 4, "{\"b\":1}")]), vec![ALICE, BOB])));
     // The older one is not shown with what is no news, and takes nothing along when it leaves.
-    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.announce(ALICE, &[(7, 5, "{}")]);
     room.input(Input::Left { member: ALICE });
     room.after(Duration::from_millis(20));
     assert_eq!(room.fanned_out(), []);
+}
+
+/// Somebody announces the id of a member who is here. That one is not told, since its client would take it for its own state, and
+/// is shown again with its next move.
+#[test]
+fn of_two_sessions_with_one_id_the_one_that_moved_last_is_shown() {
+    let mut room = TestRoom::new();
+    for (member, client) in [(ALICE, 7), (CAROL, 9)] {
+        room.join(member);
+        room.announce(member, &[(client, 3, "{}")]);
+    }
+    room.join(BOB);
+    room.after(Duration::from_millis(20));
+    room.skip();
+    room.announce(BOB, &[(7, 1 << 29, "{\"forged\":1}")]);
+    room.announce(CAROL, &[(9, 4, "{\"x\":1}")]);
+    room.after(Duration::from_millis(20));
+    let effects = room.take();
+    let sent: Vec<Message> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { to: ALICE, frame } => Some(message(&frame.bytes)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [awareness(&[(9, 4, "{\"x\":1}")])]);
+    let told_all = |effect: &Effect| matches!(effect, Effect::FanOut { except, .. } if except.contains(&ALICE));
+    assert!(effects.iter().any(told_all), "{effects:?}");
+    // She renews her state: no news. She moves: she is made to take the next clock, and is shown.
+    room.announce(ALICE, &[(7, 4, "{}")]);
+    assert_eq!(room.sent(ALICE), []);
+    room.announce(ALICE, &[(7, 5, "{\"x\":2}")]);
+    assert_eq!(room.sent(ALICE), [awareness(&[(7, 1 << 29, "null")])]);
+    room.announce(ALICE, &[(7, (1 << 29) + 1, "{\"x\":2}")]);
+    room.after(Duration::from_millis(20));
+    let shown = awareness(&[(7, (1 << 29) + 1, "{\"x\":2}")]);
+    assert!(room.fanned_out().contains(&(shown, vec![ALICE, BOB])));
 }
 
 #[test]
@@ -1373,7 +1410,6 @@ fn a_document_full_of_what_was_deleted_takes_edits_again() {
     room.join(ALICE);
     room.edit(ALICE, &typed(7, 0, "a"));
     room.edit(ALICE, &deleted_items(1, 500));
-    room.skip();
     let edit = typed(7, 501, &"b".repeat(100));
     room.edit(ALICE, &edit);
     assert_eq!(room.acks(), [(ALICE, false, 1)], "what is deleted is not told apart before garbage is collected");
