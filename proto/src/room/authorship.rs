@@ -195,8 +195,7 @@ impl Room {
             // Its provider does not count how many it gets.
             acks = acks.max(1);
         } else if !core::mem::replace(&mut member.is_warned, true) {
-            let frame = Frame { bytes: encode::permission_denied(REASON_DIFFERS), kind: FrameKind::Notice };
-            effects.push(Effect::Send { to: id, frame });
+            self.warn(id, effects);
         }
         self.ack(id, false, acks, effects);
         // What came deleted is gone for all others: its author sees that, too.
@@ -213,6 +212,12 @@ impl Room {
             let frame = Frame { bytes: encode::update(&deletions), kind: FrameKind::Notice };
             effects.push(Effect::Send { to: id, frame });
         }
+    }
+
+    /// Tells a member of the y-websocket dialect, once in its session, that something of it is not saved.
+    pub(super) fn warn(&self, id: MemberId, effects: &mut Vec<Effect>) {
+        let frame = Frame { bytes: encode::permission_denied(REASON_DIFFERS), kind: FrameKind::Notice };
+        effects.push(Effect::Send { to: id, frame });
     }
 
     /// Who wrote an update, for the log.

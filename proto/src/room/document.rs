@@ -183,7 +183,7 @@ impl Document {
         never_seen: impl Fn(ClientId) -> Option<ClockRange>,
     ) -> Vec<Difference> {
         let scanned = Scanned::of(&self.tail);
-        let base = core::iter::once((&self.base, &self.base_scan));
+        let base = core::iter::once((&self.base, &*self.base_scan));
         let kept: Vec<(&Bytes, &Scan)> = base.chain(scanned.parts(&self.tail)).collect();
         update::differences(&kept, update, scan, self.clocks(), never_seen)
     }

@@ -503,7 +503,7 @@ impl Room {
     fn sync_step1(&mut self, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.refused = Refused::default(); // A provider that asks begins to count anew.
-        member.has(have, self.document.clocks());
+        member.has(&have, self.document.clocks());
         if let Some(lag) = &mut member.lag {
             lag.has_at_most(&have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
