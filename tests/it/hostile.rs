@@ -700,6 +700,37 @@ async fn hostile_10_a_document_at_its_bound_takes_no_more_and_others_are_not_aff
     arena.close().await;
 }
 
+/// Thirty sockets with 1.3 MB each once filled the memory of all rooms: who came later could open no other dashboard.
+#[tokio::test]
+async fn hostile_11_rooms_over_their_share_take_no_more_and_newcomers_open_theirs() {
+    let arena = Arena::open(&["--memory-max=64MiB", "--room-memory=16MiB"]).await;
+    let mut hogs = Vec::new();
+    for room in 0..8 {
+        let mut hog = Peer::open(&arena.node, &format!("/hog-{room}?acks=1")).await;
+        let (mut saved, mut refused) = (0, 0);
+        for at in 0..4 {
+            hog.send(live(&forge::letters(9, at << 20, 1 << 20))).await;
+            let (one_saved, one_refused) = hog.statuses(1).await;
+            (saved, refused) = (saved + one_saved, refused + one_refused);
+        }
+        hogs.push((hog, saved, refused));
+    }
+    let (saved, refused): (usize, usize) =
+        hogs.iter().fold((0, 0), |(saved, refused), (_, more, less)| (saved + more, refused + less));
+    // Three quarters of 16 MiB are for one address.
+    assert!((6..=14).contains(&saved) && refused >= 16, "{saved} MiB saved, {refused} MiB refused");
+    assert!(arena.node.refusals("memory").await >= 1.0);
+    arena.node.until_metric("ydash_memory_bytes{kind=\"rooms\"}", |bytes| bytes <= f64::from(15 << 20)).await;
+    for newcomer in 0..10 {
+        let mut peer = Peer::open(&arena.node, &format!("/newcomer-{newcomer}?acks=1")).await;
+        is_served(&mut peer).await;
+    }
+    // Who is refused stays, and may delete.
+    let (hog, ..) = hogs.last_mut().unwrap();
+    is_served(hog).await;
+    arena.close().await;
+}
+
 /// A hundred sockets with a message each that lacks its last byte once took 1.6 GiB, and kept it.
 #[tokio::test]
 async fn hostile_10_messages_that_do_not_end_leave_memory_for_others() {

@@ -32,6 +32,7 @@ pub use journal::FlushSeq;
 pub use member::MemberView;
 
 use crate::access::Identity;
+use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::LogPosition;
@@ -145,6 +146,9 @@ pub struct Room {
     compacts_since: Timestamp,
     compacted_enough_until: Timestamp,
     held: usize,
+    /// What it may still take, and what it took since it was weighed.
+    allowance: usize,
+    grown: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +204,8 @@ impl Room {
             compacts_since: now,
             compacted_enough_until: now,
             held: 0,
+            allowance: usize::MAX,
+            grown: 0,
         })
     }
 
@@ -435,18 +441,37 @@ impl Room {
         }
     }
 
+    /// Counts the bytes that it holds, roughly; linear in the clients that the document knows.
+    pub fn weigh(&mut self) -> usize {
+        self.document.prune();
+        self.grown = 0;
+        self.memory()
+    }
+
+    /// What it took, by its price, since it was [weighed](Room::weigh).
+    #[must_use]
+    pub fn grown(&self) -> usize {
+        self.grown
+    }
+
+    /// From here on it takes edits of so many bytes in all. Beyond, it refuses what is not a deletion.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = bytes;
+    }
+
     /// Bytes held, roughly: for the memory budget.
     #[must_use]
     pub fn memory(&self) -> usize {
         let held: usize = self.members.values().map(|member| member.held_bytes + member.refused.bytes()).sum();
         size_of::<Room>()
-            + self.members.len() * size_of::<(MemberId, Member)>()
+            + self.members.len() * (heap::block(size_of::<Member>()) + 32)
             + held
             + self.document.memory()
             + self.presence.memory()
             + self.journal.memory()
             + self.cutting.memory()
-            + self.saving.memory()
+            // What waits for the store lies in the document's tail, as far as that was not joined since.
+            + self.saving.memory().saturating_sub(self.document.tail_bytes())
             + self.company.memory()
     }
 

@@ -12,6 +12,7 @@ use super::ranges::ClockRange;
 use super::scan::{Scan, ScanError, Span, scan};
 use super::structs::{Id, Kind, Walk};
 use super::{DeleteSet, StateVector, merge};
+use crate::heap;
 use crate::id::{ClientId, Clock};
 use crate::limits::Limits;
 
@@ -85,7 +86,7 @@ impl Held {
     /// Bytes held, roughly.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len() + self.missing.len() * size_of::<(ClientId, Clock)>()
+        heap::block(self.bytes.len()) + heap::vec::<(ClientId, Clock)>(self.missing.len())
     }
 }
 
@@ -176,7 +177,7 @@ impl Knowledge {
     /// Bytes held, roughly.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.clocks.len() * 32 + self.deletes.range_count() * 16 + self.nesting.memory()
+        self.clocks.memory() + self.deletes.memory() + self.nesting.memory()
     }
 
     /// Whether something that `held` waits for has come. One that is [`HeldWhy::Foreign`] waits for its owner to leave, too.
