@@ -448,6 +448,36 @@ async fn hostile_08_ten_thousand_frames_in_one_packet_are_read_one_by_one() {
     arena.close().await;
 }
 
+/// An author that sets 10,000 keys in a transaction each waited 10 s for its rate, and its cursor with it.
+#[tokio::test]
+async fn ten_thousand_small_edits_at_once_are_not_slowed_down_and_presence_is_counted_apart() {
+    let arena = Arena::open(&[]).await;
+    let mut author = Peer::open(&arena.node, ROOM_WITH_ACKS).await;
+    for at in 0..9_990 {
+        author.feed(live(&forge::letters(9, at, 1))).await;
+    }
+    for at in 1..1_000 {
+        author.feed(forge::awareness(&[(9, at, "{}")])).await;
+    }
+    author.flush().await;
+    assert_eq!(author.statuses(9_990).await, (9_990, 0));
+    is_served(&mut author).await;
+    assert_eq!(arena.node.refusals("rate").await, 0.0);
+    arena.close().await;
+
+    let arena = Arena::open(&["--session-message-rate=1", "--session-message-burst=20"]).await;
+    let mut author = Peer::open(&arena.node, ROOM_WITH_ACKS).await;
+    for at in 0..10 {
+        author.send(live(&forge::letters(9, at, 1))).await;
+    }
+    for at in 1..20 {
+        author.send(forge::awareness(&[(9, at, "{}")])).await;
+    }
+    assert_eq!(author.statuses(10).await, (10, 0));
+    assert_eq!(arena.node.refusals("rate").await, 0.0);
+    arena.close().await;
+}
+
 #[tokio::test]
 async fn hostile_08_a_flood_of_pings_is_slowed_down_and_answered_by_the_newest() {
     let arena = Arena::open(&[]).await;
