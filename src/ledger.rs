@@ -106,6 +106,12 @@ impl Account {
         Box::new(Lease { ledger: Arc::clone(&self.ledger), payer: self.payer, kind, bytes: 0 })
     }
 
+    /// The network address that pays.
+    #[must_use]
+    pub fn payer(&self) -> IpAddr {
+        self.payer
+    }
+
     /// Whether little is left, as [`Ledger::is_tight`].
     #[must_use]
     pub fn is_tight(&self) -> bool {

@@ -71,6 +71,14 @@ impl<K: Ord + Copy> Ledger<K> {
         little.max(fair).max(free(budget / PLENTY))
     }
 
+    /// As [`Ledger::headroom`], for something of so many bytes: what is small may grow though its payer has much, as long as that leaves the
+    /// reserve.
+    #[must_use]
+    pub fn headroom_of_one(&self, payer: K, bytes: usize) -> usize {
+        let free = (self.budget - self.budget / RESERVE).saturating_sub(self.used);
+        self.headroom(payer).max((self.budget / SMALL).saturating_sub(bytes).min(free))
+    }
+
     /// Charges `bytes` to `payer`.
     ///
     /// # Errors
@@ -136,6 +144,17 @@ mod tests {
         }
         assert_eq!(ledger.used(), BUDGET);
         assert_eq!(ledger.take(11, 1), Err(Full::Budget));
+    }
+
+    #[test]
+    fn what_is_small_grows_though_its_payer_has_much() {
+        let mut ledger = Ledger::new(BUDGET);
+        ledger.take(1, BUDGET * 3 / 4).unwrap();
+        assert_eq!(ledger.headroom_of_one(1, BUDGET / 2), 0);
+        assert_eq!(ledger.headroom_of_one(1, 40), BUDGET / 64 - 40);
+        ledger.charge(1, BUDGET / 8);
+        assert_eq!(ledger.headroom_of_one(1, 40), 0, "the reserve is for others");
+        assert_eq!(ledger.headroom_of_one(2, 0), BUDGET / 64);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod document;
+mod heap;
 pub mod id;
 pub mod ledger;
 pub mod lib0;

@@ -16,6 +16,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
@@ -325,6 +326,12 @@ impl Outbox {
         queue.lagging.push(member);
         wake(queue);
         Pushed::Overflowed(first_lost)
+    }
+
+    /// The network address of its peer.
+    #[must_use]
+    pub fn payer(&self) -> IpAddr {
+        self.account.payer()
     }
 
     /// Whether there is memory for one more frame. Where there is none, its reader lags and gets one state that is shared: nothing is lost.
@@ -701,7 +708,6 @@ fn lost(frame: &Frame) -> FlushSeq {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use std::net::IpAddr;
 
     const ALICE: MemberId = MemberId(1);
 

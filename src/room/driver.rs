@@ -4,6 +4,7 @@
 //! comes back as an input.
 
 use super::handle::{Large, RoomView, ToRoom};
+use super::memory::Payer;
 use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
@@ -46,6 +47,10 @@ const SCAN_ASIDE_BYTES: usize = 256 << 10;
 /// How often a busy room's memory is counted: it takes a walk over everything in it.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
+/// Nor more edits than these, or than this share of it, are taken before.
+const WEIGH_AFTER_BYTES: usize = 256 << 10;
+const WEIGH_AFTER_SHARE: usize = 16;
+
 /// Members that an operator is shown of one room.
 const SEATS_SHOWN: usize = 500;
 
@@ -86,7 +91,8 @@ pub(super) struct Driver {
     store_read: Pending<Option<StoreRead>>,
     /// For those who hold handles.
     document_bytes: Arc<AtomicUsize>,
-    memory: usize,
+    /// Who pays for how much memory.
+    memory: (Payer, usize),
     weigh_at: Timestamp,
     held: usize,
     eviction: Eviction,
@@ -116,7 +122,7 @@ impl Driver {
             scans: FuturesUnordered::new(),
             store_read: None.into(),
             document_bytes: Arc::default(),
-            memory: 0,
+            memory: (None, 0),
             weigh_at: Timestamp(0),
             held: 0,
             eviction: Eviction::Idle,
@@ -141,6 +147,7 @@ impl Driver {
         let mut heard = Vec::new();
         self.link(self.context.clock.now());
         self.perform(self.context.clock.now());
+        self.account(self.context.clock.now());
         self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);
@@ -589,11 +596,12 @@ impl Driver {
             self.context.metrics.held_updates.inc_by(held as i64 - self.held as i64);
             self.held = held;
         }
-        if now >= self.weigh_at {
+        let has_grown = self.room.grown() >= WEIGH_AFTER_BYTES.max(self.memory.1 / WEIGH_AFTER_SHARE);
+        if now >= self.weigh_at || has_grown {
             self.weigh_at = now + WEIGH_EVERY;
-            let memory = self.room.memory();
-            self.context.memory.fetch_add(memory.wrapping_sub(self.memory), Ordering::Relaxed);
-            self.memory = memory;
+            let weight = (self.seats.first().map(|seat| seat.outbox.payer()), self.room.weigh());
+            let headroom = self.context.memory.weighed(core::mem::replace(&mut self.memory, weight), weight);
+            self.room.allow(headroom);
         }
     }
 }
@@ -609,7 +617,7 @@ impl Drop for Driver {
         let metrics = &self.context.metrics;
         metrics.rooms.dec();
         metrics.held_updates.inc_by(-(self.held as i64));
-        self.context.memory.fetch_sub(self.memory, Ordering::Relaxed);
+        self.context.memory.weighed(self.memory, (None, 0));
         if std::thread::panicking() {
             error!(dashboard = %self.id, "room failed; it opens again from the store");
         }

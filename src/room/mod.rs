@@ -5,6 +5,7 @@
 mod clock;
 mod driver;
 mod handle;
+mod memory;
 mod registry;
 
 pub use clock::Clock;

@@ -7,8 +7,9 @@
 use super::clock::Clock;
 use super::driver::{Driver, scan_trusted};
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
+use super::memory::RoomMemory;
 use crate::cluster::Bus;
-use crate::metrics::{Eviction, Metrics};
+use crate::metrics::{Eviction, Memory, Metrics};
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
@@ -20,7 +21,7 @@ use dashmap::mapref::entry::Entry;
 use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OnceCell, mpsc, oneshot};
@@ -106,7 +107,7 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracker: TaskTracker,
-    pub(super) memory: AtomicUsize,
+    pub(super) memory: RoomMemory,
     /// Where rooms read.
     pub(super) readers: Readers,
     /// Where differences of large documents are cut, for members and for others.
@@ -143,7 +144,7 @@ impl Registry {
             clock: Clock::start(),
             metrics,
             tracker,
-            memory: AtomicUsize::new(0),
+            memory: RoomMemory::new(config.memory_max),
             readers: Readers::default(),
             cutters: Cutters::default(),
             guest_cutters: Cutters::default(),
@@ -250,8 +251,10 @@ impl Registry {
 
     /// Sends empty rooms away when all together take more memory than they may. Call it every few seconds.
     pub async fn relieve(&self) {
-        self.context.metrics.room_bytes.set(self.context.memory.load(Ordering::Relaxed) as i64);
-        if self.context.memory.load(Ordering::Relaxed) > self.context.config.memory_max {
+        let bytes = self.context.memory.used() as i64;
+        self.context.metrics.room_bytes.set(bytes);
+        self.context.metrics.memory_bytes.set(Memory::Rooms, bytes);
+        if self.context.memory.is_short() {
             self.tell_all(|| ToRoom::Leave).await;
         }
         if self.context.slots.capacity() > 4 * self.context.slots.len().max(64) {
@@ -294,9 +297,6 @@ impl Registry {
         if context.is_quarantined(id) {
             return Err(OpenError::Quarantined);
         }
-        if context.memory.load(Ordering::Relaxed) > context.config.memory_max {
-            return Err(OpenError::Memory);
-        }
         let began = Instant::now();
         // Before the load: what other nodes write from here on is heard, what they wrote before is loaded.
         let line = context.bus.subscribe(id).await;
@@ -308,6 +308,11 @@ impl Registry {
             error!(dashboard = %id, damaged = stored.damaged, "damaged records were set aside; run `ydash doctor`");
         }
         let size = stored.bytes();
+        if !context.memory.has_place_for(size) {
+            // Those that nobody is in leave, so that the next attempt may find a place.
+            self.tell_all(|| ToRoom::Leave).await;
+            return Err(OpenError::Memory);
+        }
         let loaded =
             Loaded { snapshot: stored.snapshot.map(|(_, state)| state), log: stored.tail, position: stored.position };
         let (now, limits, tuning) = (context.clock.now(), context.limits.clone(), context.config.tuning.clone());

@@ -673,9 +673,10 @@ impl<'a> Reader<'a> {
                 compress::inflate_bounded(&payload, max)
             };
             match inflated {
-                Ok(inflated) => {
+                Ok(mut inflated) => {
+                    inflated.shrink_to_fit();
                     if let Some(paid) = paid {
-                        paid.charge(payload.len().max(inflated.capacity()));
+                        paid.charge(inflated.len());
                     }
                     return Ok(Some(inflated.into()));
                 }

@@ -452,6 +452,36 @@ async fn hostile_08_ten_thousand_frames_in_one_packet_are_read_one_by_one() {
     arena.close().await;
 }
 
+/// An author that sets 10,000 keys in a transaction each waited 10 s for its rate, and its cursor with it.
+#[tokio::test]
+async fn ten_thousand_small_edits_at_once_are_not_slowed_down_and_presence_is_counted_apart() {
+    let arena = Arena::open(&[]).await;
+    let mut author = Peer::open(&arena.node, ROOM_WITH_ACKS).await;
+    for at in 0..9_990 {
+        author.feed(live(&forge::letters(9, at, 1))).await;
+    }
+    for at in 1..1_000 {
+        author.feed(forge::awareness(&[(9, at, "{}")])).await;
+    }
+    author.flush().await;
+    assert_eq!(author.statuses(9_990).await, (9_990, 0));
+    is_served(&mut author).await;
+    assert_eq!(arena.node.refusals("rate").await, 0.0);
+    arena.close().await;
+
+    let arena = Arena::open(&["--session-message-rate=1", "--session-message-burst=20"]).await;
+    let mut author = Peer::open(&arena.node, ROOM_WITH_ACKS).await;
+    for at in 0..10 {
+        author.send(live(&forge::letters(9, at, 1))).await;
+    }
+    for at in 1..20 {
+        author.send(forge::awareness(&[(9, at, "{}")])).await;
+    }
+    assert_eq!(author.statuses(10).await, (10, 0));
+    assert_eq!(arena.node.refusals("rate").await, 0.0);
+    arena.close().await;
+}
+
 #[tokio::test]
 async fn hostile_08_a_flood_of_pings_is_slowed_down_and_answered_by_the_newest() {
     let arena = Arena::open(&[]).await;
@@ -701,6 +731,37 @@ async fn hostile_10_a_document_at_its_bound_takes_no_more_and_others_are_not_aff
     assert!(arena.node.refusals("document_too_large").await >= 1.0);
     assert!(arena.node.state("default/full").await.len() <= 1 << 20);
     is_served(&mut attacker).await;
+    arena.close().await;
+}
+
+/// Thirty sockets with 1.3 MB each once filled the memory of all rooms: who came later could open no other dashboard.
+#[tokio::test]
+async fn hostile_11_rooms_over_their_share_take_no_more_and_newcomers_open_theirs() {
+    let arena = Arena::open(&["--memory-max=64MiB", "--room-memory=16MiB"]).await;
+    let mut hogs = Vec::new();
+    for room in 0..8 {
+        let mut hog = Peer::open(&arena.node, &format!("/hog-{room}?acks=1")).await;
+        let (mut saved, mut refused) = (0, 0);
+        for at in 0..4 {
+            hog.send(live(&forge::letters(9, at << 20, 1 << 20))).await;
+            let (one_saved, one_refused) = hog.statuses(1).await;
+            (saved, refused) = (saved + one_saved, refused + one_refused);
+        }
+        hogs.push((hog, saved, refused));
+    }
+    let (saved, refused): (usize, usize) =
+        hogs.iter().fold((0, 0), |(saved, refused), (_, more, less)| (saved + more, refused + less));
+    // Three quarters of 16 MiB are for one address.
+    assert!((6..=14).contains(&saved) && refused >= 16, "{saved} MiB saved, {refused} MiB refused");
+    assert!(arena.node.refusals("memory").await >= 1.0);
+    arena.node.until_metric("ydash_memory_bytes{kind=\"rooms\"}", |bytes| bytes <= f64::from(15 << 20)).await;
+    for newcomer in 0..10 {
+        let mut peer = Peer::open(&arena.node, &format!("/newcomer-{newcomer}?acks=1")).await;
+        is_served(&mut peer).await;
+    }
+    // Who is refused stays, and may delete.
+    let (hog, ..) = hogs.last_mut().unwrap();
+    is_served(hog).await;
     arena.close().await;
 }
 

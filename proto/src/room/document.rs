@@ -5,6 +5,7 @@
 //! else runs on a thread that may take its time.
 
 use crate::document::{Compacted, live_bytes};
+use crate::heap;
 use crate::id::ClientId;
 use crate::limits::Limits;
 use crate::update::{
@@ -24,6 +25,13 @@ const DIFFERENCES_MAX: usize = 4;
 const QUESTION_BYTES_MIN: usize = 4 << 10;
 /// Appended bytes below which a compaction is not worth its price.
 const COMPACT_BYTES_MIN: usize = 64 << 10;
+
+/// Smaller frames that were let go are not worth remembering.
+const LET_GO_BYTES_MIN: usize = 64 << 10;
+/// Room for so many stays.
+const LET_GO_KEPT: usize = 4;
+/// What `Bytes` keeps for those who share it.
+const BYTES_OVERHEAD: usize = heap::block(24);
 
 /// An update of the tail; its scan, too, if it is a run.
 #[derive(Clone, Debug)]
@@ -97,6 +105,8 @@ pub(super) struct Document {
     /// Bytes accepted since the document was opened.
     accepted: u64,
     orphans: Vec<Bytes>,
+    /// Frames and states that were replaced while somebody had them.
+    let_go: Vec<Bytes>,
     /// How many of the tail's updates a running compaction covers.
     compacting: Option<usize>,
     compact_at: usize,
@@ -122,6 +132,7 @@ impl Document {
             question: None,
             accepted: 0,
             orphans: Vec::new(),
+            let_go: Vec::new(),
             compacting: None,
             compact_at: COMPACT_BYTES_MIN,
         }
@@ -328,7 +339,8 @@ impl Document {
                 let state = encode::sync_payload(&cut.frame);
                 self.base_live = self.live_bytes().min(state.len());
                 self.base_scan = Arc::clone(&cut.scan);
-                self.base = state;
+                let before = core::mem::replace(&mut self.base, state);
+                self.let_go(before);
                 self.tail.clear();
                 self.tail_runs = 0;
                 self.tail_bytes = 0;
@@ -338,7 +350,8 @@ impl Document {
             return;
         }
         if self.differences.len() == DIFFERENCES_MAX {
-            self.differences.remove(0);
+            let (_, frame) = self.differences.remove(0);
+            self.let_go(frame);
         }
         self.differences.push((have.clone(), cut.frame.clone()));
     }
@@ -387,8 +400,7 @@ impl Document {
             self.tail_bytes = self.tail.iter().map(|part| part.bytes.len()).sum();
             self.tail_live = self.tail.iter().map(|part| part.live).sum();
             self.grown = self.tail_bytes;
-            self.full = None;
-            self.differences.clear();
+            self.let_go_encoded();
             self.compact_at = COMPACT_BYTES_MIN.max(self.base.len() / 2);
         } else {
             // The same content would fail again: wait until there is twice as much.
@@ -396,22 +408,58 @@ impl Document {
         }
     }
 
+    /// Bytes accepted since the base was made.
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
+        // The base mostly lies in the frame.
         let full = self.full.as_ref().filter(|frame| frame.len() < self.base.len()).map_or(0, Bytes::len);
-        self.bytes()
+        let tail = |part: &TailPart| {
+            let scan = part.scan.as_ref().map_or(0, |scan| heap::block(size_of::<Scan>()) + scan.memory());
+            BYTES_OVERHEAD + heap::block(part.bytes.len()) + scan
+        };
+        let difference = |(have, frame): &(StateVector, Bytes)| have.memory() + heap::block(frame.len());
+        heap::block(self.base.len())
+            + self.base_scan.memory()
             + full
-            + self.question.as_ref().map_or(0, |(frame, _)| frame.len())
-            + self.tail.len() * 32
-            + self.differences.iter().map(|(_, frame)| frame.len()).sum::<usize>()
+            + heap::vec::<TailPart>(self.tail.capacity())
+            + self.tail.iter().map(tail).sum::<usize>()
+            + self.question.as_ref().map_or(0, |(frame, _)| heap::block(frame.len()))
+            + self.differences.iter().map(difference).sum::<usize>()
             + self.orphans.iter().map(Bytes::len).sum::<usize>()
+            + self.let_go.iter().map(Bytes::len).sum::<usize>()
             + self.knowledge.memory()
+    }
+
+    /// Forgets what nobody has any more of that was let go.
+    pub(super) fn prune(&mut self) {
+        self.let_go.retain(|bytes| !bytes.is_unique());
+        self.let_go.shrink_to(LET_GO_KEPT);
+    }
+
+    /// Large frames that somebody has not written yet count until then.
+    fn let_go(&mut self, bytes: Bytes) {
+        if bytes.len() > LET_GO_BYTES_MIN && !bytes.is_unique() {
+            self.let_go.push(bytes);
+        }
+    }
+
+    /// Lets go of what was encoded: the document has changed.
+    fn let_go_encoded(&mut self) {
+        self.full = None; // It lies where the base does.
+        for (_, frame) in core::mem::take(&mut self.differences) {
+            self.let_go(frame);
+        }
     }
 
     fn rebase(&mut self, base: Bytes, live: usize) {
         self.base_scan = Arc::new(update::scan_admitted(&base));
         self.base_live = live;
-        self.base = base;
+        let base = core::mem::replace(&mut self.base, base);
+        self.let_go(base);
     }
 
     fn parts(&self) -> Vec<Bytes> {
@@ -424,8 +472,7 @@ impl Document {
     }
 
     fn keep(&mut self, accepted: &Accepted) {
-        self.full = None;
-        self.differences.clear();
+        self.let_go_encoded();
         self.accepted += accepted.bytes.len() as u64;
         self.tail_bytes += accepted.bytes.len();
         self.grown += accepted.bytes.len();

@@ -97,6 +97,11 @@ impl Room {
             self.refuse(sender, update, acks, limit, effects);
             return false;
         }
+        if held_since.is_none() {
+            let price = price(&update, &scan);
+            self.grown = self.grown.saturating_add(price);
+            self.allowance = self.allowance.saturating_sub(price);
+        }
         let is_update_frame = frame.is_some();
         let differs = self.differs(now, sender, &update, &scan, !is_update_frame, acks, effects);
         if differs && id.is_none() {
@@ -168,6 +173,10 @@ impl Room {
     fn is_too_much(&self, update: &Bytes, scan: &Scan) -> Option<LimitReached> {
         let limit = self.limits.document_bytes_max;
         let (live, dead) = (self.document.live_bytes(), self.document.dead_bytes());
+        let is_dear = price(update, scan) > self.allowance;
+        if is_dear && self.document.lacks_structs(scan) && !self.document.contains(update, scan) {
+            return Some(LimitReached::Memory);
+        }
         if live + scan.struct_bytes() <= limit && dead <= limit {
             return None;
         }
@@ -438,4 +447,11 @@ impl Room {
             self.retry_held(now, effects);
         }
     }
+}
+
+/// What an update may add to the memory of its room: its bytes, and what is known of each client and each parted deletion.
+fn price(update: &Bytes, scan: &Scan) -> usize {
+    const CLIENT: usize = 400;
+    const DELETION: usize = 24;
+    update.len() + scan.spans.len() * CLIENT + scan.delete_ranges as usize * DELETION
 }

@@ -33,6 +33,7 @@ pub use journal::FlushSeq;
 pub use member::MemberView;
 
 use crate::access::Identity;
+use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::LogPosition;
@@ -152,6 +153,9 @@ pub struct Room {
     checks: VecDeque<(Timestamp, MemberId)>,
     /// Updates that were set aside since the room was opened.
     set_aside: u32,
+    /// What it may still take, and what it took since it was weighed.
+    allowance: usize,
+    grown: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +214,8 @@ impl Room {
             withheld: 0,
             checks: VecDeque::new(),
             set_aside: 0,
+            allowance: usize::MAX,
+            grown: 0,
         })
     }
 
@@ -453,19 +459,38 @@ impl Room {
         }
     }
 
+    /// Counts the bytes that it holds, roughly; linear in the clients that the document knows.
+    pub fn weigh(&mut self) -> usize {
+        self.document.prune();
+        self.grown = 0;
+        self.memory()
+    }
+
+    /// What it took, by its price, since it was [weighed](Room::weigh).
+    #[must_use]
+    pub fn grown(&self) -> usize {
+        self.grown
+    }
+
+    /// From here on it takes edits of so many bytes in all. Beyond, it refuses what is not a deletion.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = bytes;
+    }
+
     /// Bytes held, roughly: for the memory budget.
     #[must_use]
     pub fn memory(&self) -> usize {
         let held: usize = self.members.values().map(|member| member.held_bytes + member.refused.bytes()).sum();
         size_of::<Room>()
-            + self.members.len() * size_of::<(MemberId, Member)>()
+            + self.members.len() * (heap::block(size_of::<Member>()) + 32)
             + held
             + self.document.memory()
             + self.presence.memory()
             + self.owners.memory()
             + self.journal.memory()
             + self.cutting.memory()
-            + self.saving.memory()
+            // What waits for the store lies in the document's tail, as far as that was not joined since.
+            + self.saving.memory().saturating_sub(self.document.tail_bytes())
             + self.company.memory()
     }
 

@@ -1825,3 +1825,57 @@ fn who_loses_edits_before_its_answer_is_cut_gets_everything() {
     room.join_as(CAROL, Access::ReadWrite);
     assert_eq!(step2(&room.sent(CAROL)).len(), 4);
 }
+
+/// What was open once filled the memory of all rooms, and only newcomers paid for it: no other dashboard could be opened.
+#[test]
+fn a_room_that_may_not_grow_refuses_edits_and_takes_deletions() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.edit(ALICE, &typed(1, 0, "some text"));
+    room.room.weigh();
+    room.skip();
+    room.room.allow(10);
+    room.edit(ALICE, &typed(1, 9, "more"));
+    let is_told = |effect: &Effect| matches!(effect, Effect::Report(Report::Limit(LimitReached::Memory)));
+    assert!(room.effects.iter().any(is_told));
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    room.edit(ALICE, &deleted(1, 3));
+    room.edit(ALICE, &typed(1, 0, "some text"));
+    assert!(!room.effects.iter().any(is_told), "a deletion, and what is known already");
+    let before = room.room.grown();
+    room.room.allow(usize::MAX);
+    room.edit(ALICE, &typed(1, 9, "more"));
+    assert!(room.room.grown() > before);
+}
+
+/// Whoever has what does not fit was asked for it at each later edit, and sent it again each time.
+#[test]
+fn what_is_too_large_is_refused_once_and_asked_for_ever_more_rarely() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.skip();
+    room.input(Input::TooLarge { member: ALICE, acks: 1 });
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    let mut denied = 0;
+    let mut asked = Vec::new();
+    for second in 0..600 {
+        let later = typed(1, 10_000_000 + second, "x");
+        room.edit(ALICE, &later);
+        for message in room.sent(ALICE) {
+            match message {
+                Message::SyncStep1(_) => {
+                    asked.push(second);
+                    room.input(Input::TooLarge { member: ALICE, acks: 1 });
+                }
+                Message::PermissionDenied(_) => denied += 1,
+                _ => {}
+            }
+        }
+        room.skip();
+        room.after(Duration::from_secs(1));
+        assert!(!room.effects.iter().any(|effect| matches!(effect, Effect::Close { .. })));
+        room.skip();
+    }
+    assert!(asked.len() <= 7, "asked at {asked:?}");
+    assert!(denied <= 1);
+}

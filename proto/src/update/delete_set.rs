@@ -168,6 +168,13 @@ impl DeleteSet {
         self.clients.values().map(Ranges::len).sum()
     }
 
+    /// Bytes held beside itself, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let ranges = self.clients.values().map(Ranges::memory).sum::<usize>();
+        crate::heap::tree::<ClientId, Ranges>(self.clients.len()) + ranges
+    }
+
     /// How many clocks are deleted.
     #[must_use]
     pub fn clock_count(&self) -> u64 {

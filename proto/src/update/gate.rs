@@ -13,6 +13,7 @@ use super::scan::{Scan, ScanError, Span, scan};
 use super::structs::{Id, Kind, Walk};
 use super::write::{DeletesToWrite, Piece, write_update};
 use super::{DeleteSet, StateVector, merge};
+use crate::heap;
 use crate::id::{ClientId, Clock};
 use crate::limits::Limits;
 
@@ -73,7 +74,7 @@ impl Held {
     /// Bytes held, roughly.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len() + self.missing.len() * size_of::<(ClientId, Clock)>()
+        heap::block(self.bytes.len()) + heap::vec::<(ClientId, Clock)>(self.missing.len())
     }
 }
 
@@ -164,7 +165,7 @@ impl Knowledge {
     /// Bytes held, roughly.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.clocks.len() * 32 + self.deletes.range_count() * 16 + self.nesting.memory()
+        self.clocks.memory() + self.deletes.memory() + self.nesting.memory()
     }
 
     /// Whether something that `held` waits for has come. One that is [`HeldWhy::Author`] waits for its author's word, too.

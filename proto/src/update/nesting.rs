@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use super::ranges::{ClockRange, Ranges};
 use super::structs::{Id, Item, Parent, Struct};
+use crate::heap;
 use crate::id::{ClientId, Clock};
 
 /// Where an item lies.
@@ -93,12 +94,8 @@ pub(super) struct Nesting {
 impl Nesting {
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        self.clients
-            .values()
-            .map(|levels| {
-                96 + levels.places.len() * size_of::<Level>() + levels.holders.len() * size_of::<ClockRange>()
-            })
-            .sum()
+        let levels = |levels: &Levels| heap::vec::<Level>(levels.places.capacity()) + levels.holders.memory();
+        heap::tree::<ClientId, Levels>(self.clients.len()) + self.clients.values().map(levels).sum::<usize>()
     }
 
     /// What is known of the items of `client`.

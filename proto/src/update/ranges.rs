@@ -31,6 +31,11 @@ impl ClockRange {
 pub(super) struct Ranges(BTreeMap<Clock, Clock>);
 
 impl Ranges {
+    /// Bytes held beside itself, roughly.
+    pub(super) fn memory(&self) -> usize {
+        crate::heap::full_tree::<Clock, Clock>(self.0.len())
+    }
+
     /// How many ranges they are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

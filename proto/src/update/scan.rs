@@ -31,6 +31,13 @@ pub struct Scan {
     pub(super) deletes_at: usize,
 }
 
+impl Scan {
+    /// Bytes held beside itself.
+    pub(crate) fn memory(&self) -> usize {
+        crate::heap::vec::<Span>(self.spans.capacity())
+    }
+}
+
 /// Consecutive structs of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {

@@ -17,6 +17,12 @@ pub struct StateVector {
 }
 
 impl StateVector {
+    /// Bytes held beside itself, roughly.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        crate::heap::tree::<ClientId, Clock>(self.clocks.len())
+    }
+
     /// Reads a state vector as it comes in a SyncStep1.
     ///
     /// # Errors
