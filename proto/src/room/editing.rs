@@ -97,7 +97,7 @@ impl Room {
             self.refuse(sender, update, acks, limit, effects);
             return false;
         }
-        if held_since.is_none() {
+        if matches!(attempt, Attempt::First) {
             let price = price(&update, &scan);
             self.grown = self.grown.saturating_add(price);
             self.allowance = self.allowance.saturating_sub(price);
