@@ -387,6 +387,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_dashboard_of_an_older_name_is_imported_to_where_it_belongs() {
+        let older = MemoryStore::new();
+        let dashboard = DashboardId::stored("default/team/sales").unwrap();
+        ok(&older, Append { dashboard, after: None, entries: vec![entry(1, "older")] }).await;
+        let mut archive = Vec::new();
+        export(&older, |_| true, &mut archive).await.unwrap();
+        let store = MemoryStore::new();
+        import(archive.as_slice(), &store, NOW).await.unwrap();
+        assert_eq!(store.list("", None, 9).await.unwrap(), [id("team/sales")]);
+        assert_eq!(store.load(&id("team/sales")).await.unwrap().tail.len(), 1);
+    }
+
+    #[tokio::test]
     async fn what_is_exported_imports_into_every_store() {
         let memory = filled().await;
         let mut archive = Vec::new();
