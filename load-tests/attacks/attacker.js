@@ -27,7 +27,8 @@ const a = {
   same: room,
   /** A room of the attacker's own. */
   own: hint => `${room}-${name}-${hint}`,
-  say: text => process.send({ said: text }),
+  /** What it found, and whether that is harm. */
+  say: (text, isHarm = false) => process.send({ said: isHarm ? `**${text}**` : text, isHarm }),
   /** Edits of an honest client that were said to be saved and are gone. */
   lose: (lost, of) => process.send({ lost, of }),
   get isOver () { return isOver },

@@ -39,6 +39,7 @@ const SETTLED = 3_000
 class Helper {
   said = []
   lost = 0
+  hasHarmed = false
   #waiting = []
   #ready
 
@@ -46,6 +47,7 @@ class Helper {
     this.process = fork(new URL(script, import.meta.url), [JSON.stringify(argument)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.process.on('message', message => {
       if (message.said) this.said.push(message.said)
+      if (message.isHarm) this.hasHarmed = true
       if (message.lost) this.lost += message.lost
       for (const wait of [...this.#waiting]) wait(message)
     })
@@ -146,6 +148,7 @@ async function play (binary, attack) {
       hasEnded,
       lost: attacker.lost,
       said: attacker.said,
+      hasHarmed: attacker.hasHarmed,
       tookMs: ended - began
     }
   } finally {

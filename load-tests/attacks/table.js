@@ -38,7 +38,7 @@ export const format = {
     `cores ${one.cores.toFixed(2)} / ${one.coresMax.toFixed(2)}, MiB ${one.memory.before.toFixed(0)} ${one.memory.max.toFixed(0)} ${one.memory.after.toFixed(0)}, files ${one.files.before} ${one.files.max} ${one.files.after}, disk +${one.disk.toFixed(0)} MiB, lost ${lost(one)}, refused ${refused(one)}, closes ${sum(one.endings, e => e.closes)}, witnesses late ${ms(one.late)}; amiss: ${amiss(one).join(', ') || 'nothing'}` +
     one.said.map(text => `\n   ${text}`).join(''),
 
-  isHarmless: one => !one.failed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
+  isHarmless: one => !one.failed && !one.hasHarmed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
     one.coresMax <= CORES_MAX && one.newcomers.refused + one.newcomers.missing + one.early.refused + one.early.missing === 0 && lost(one) === 0 && amiss(one).length === 0,
 
   /** `before`: figures of another binary, which stand first in each cell. */

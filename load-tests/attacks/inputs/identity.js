@@ -42,7 +42,7 @@ export const identity = [
         attacker.end()
         a.lose(gone, author.saved)
       }
-      a.say(`of ${acked} edits said to be saved ${lost} are gone; ${told} of ${count} authors were told`)
+      a.say(`of ${acked} edits said to be saved ${lost} are gone; ${told} of ${count} authors were told`, lost > 0)
     },
     isCounting: true
   },
@@ -72,7 +72,7 @@ export const identity = [
         told += author.refused > 0 ? 1 : 0
         author.disconnect()
       }
-      a.say(`of ${count * EDITS} edits after the return ${unseen} are not seen within 5 s, the slowest after ${slowest.toFixed(0)} ms; ${told} of ${count} authors were told`)
+      a.say(`of ${count * EDITS} edits after the return ${unseen} are not seen within 5 s, the slowest after ${slowest.toFixed(0)} ms; ${told} of ${count} authors were told`, unseen > 0 && told < count)
     },
     isCounting: true
   }

@@ -32,7 +32,8 @@ export const places = [
       const stateless = await a.ask('POST', a.dashboard(a.own('page'), '/stateless'), { headers: { Origin, 'Content-Type': 'text/plain' }, body: 'x' })
       const rebound = await a.ask('GET', a.dashboard(a.same), { headers: { Host: 'evil.example' } })
       const metrics = await a.ask('GET', '/metrics', { headers: { Host: 'evil.example' } })
-      a.say(`socket ${socket.isOpen ? 'opens' : socket.refusal}; POST updates ${post}, stateless ${stateless}; GET under another Host ${rebound}, /metrics ${metrics}; a developer's own page ${local.isOpen ? 'opens' : local.refusal}`)
+      a.say(`socket ${socket.isOpen ? 'opens' : socket.refusal}; POST updates ${post}, stateless ${stateless}; GET under another Host ${rebound}, /metrics ${metrics}; a developer's own page ${local.isOpen ? 'opens' : local.refusal}`,
+        socket.isOpen || !local.isOpen || [post, stateless, rebound, metrics].some(status => status < 400))
     }
   },
   {
@@ -43,7 +44,7 @@ export const places = [
     attack: async (a) => {
       await Promise.race([Promise.all(times(1_200, () => a.plain())), a.pause(3_000)])
       const ready = await Promise.race([fetch(`http://127.0.0.1:${a.port}/readyz`).then(answer => answer.status, () => 'refused'), a.pause(3_000).then(() => 'hangs')])
-      a.say(`/readyz ${ready}`)
+      a.say(`/readyz ${ready}`, ready !== 200)
     }
   },
   {
@@ -60,7 +61,7 @@ export const places = [
         if (stat.isDirectory()) readdirSync(path).forEach(name => look(join(path, name)))
       }
       look(join(a.folder, 'store'))
-      a.say(`${open.length} of ${count} files and folders may be read by others`)
+      a.say(`${open.length} of ${count} files and folders may be read by others`, open.length > 0)
     }
   }
 ]

@@ -24,7 +24,7 @@ async function check (a, ranges) {
   const deletion = await say(updateMessage(update([], ranges)))
   await a.sleep(2_500)
   const edit = await say(updateMessage(update([[owner.id, 0, 1, rootText('after')]])))
-  a.say(`the owner's deletion of everything is ${deletion}, an edit after it ${edit}`)
+  a.say(`the owner's deletion of everything is ${deletion}, an edit after it ${edit}`, deletion !== 'taken')
   owner.disconnect()
 }
 
