@@ -23,6 +23,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A document has at most so many ranges of what is deleted as its limit has bytes, divided by this: each takes some bytes itself.
 const BYTES_PER_DELETION: usize = 8;
 
+/// So many held updates are looked at in a microsecond, to find out which may get further.
+const HELD_LOOKED_AT: u32 = 4;
+/// How long a room may be busy with what is held: microseconds at once, and per second.
+pub(super) const RETRIES_BURST: u32 = 200_000;
+pub(super) const RETRIES_PER_SECOND: u32 = 100_000;
+
 /// How often an update was offered.
 #[derive(Debug)]
 pub(super) enum Attempt {
@@ -366,8 +372,13 @@ impl Room {
     }
 
     /// Offers again what is held and may get further: the document grew, or an author was heard or is gone.
+    ///
+    /// To look for it, and to go through it, takes time, which is bounded: what there is no time for waits until there is.
     pub(super) fn retry_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while self.held > 0 {
+            if !self.may_spend(now, self.held as u32 / HELD_LOOKED_AT) {
+                break;
+            }
             let mut progressed = false;
             let may_move = |held: &Held| self.document.resolves(&held.waiting) || self.is_released(now, held);
             let waiting: Vec<MemberId> =
@@ -375,8 +386,14 @@ impl Room {
             for id in waiting {
                 let Some(member) = self.members.get_mut(&id) else { continue };
                 for held in member.take_held() {
+                    let is_released = self.is_released(now, &held);
+                    let may_move = is_released || self.document.resolves(&held.waiting);
+                    if !may_move || !self.may_spend(now, held.price()) {
+                        self.keep_holding(id, held);
+                        continue;
+                    }
                     let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits) else { continue };
-                    let attempt = match self.is_released(now, &held) {
+                    let attempt = match is_released {
                         true => Attempt::Released,
                         false => {
                             let Held { since, authors, elsewhere_until, .. } = held;
@@ -394,6 +411,29 @@ impl Room {
             }
         }
         self.ask_authors(now, effects);
+    }
+
+    /// Puts back what was taken out and is not tried again.
+    fn keep_holding(&mut self, id: MemberId, held: Held) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.held_bytes += held.waiting.memory();
+            member.held.push_back(held);
+        }
+    }
+
+    /// Whether there are so many microseconds for what is held. If not, it is looked at again when there are.
+    fn may_spend(&mut self, now: Timestamp, price: u32) -> bool {
+        let Err(wait) = self.retries.take(now, price) else { return true };
+        let at = now + wait;
+        self.retry_held_at = Some(self.retry_held_at.map_or(at, |earlier| earlier.min(at)));
+        false
+    }
+
+    /// Tries again what there was no time for.
+    pub(super) fn retry_held_later(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.retry_held_at.take_if(|at| now >= *at).is_some() {
+            self.retry_held(now, effects);
+        }
     }
 
     pub(super) fn expire_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

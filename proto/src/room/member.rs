@@ -41,6 +41,13 @@ const STRANGERS_MAX: usize = 64;
 /// Ids that a session may write under beside the one that it announces: a client that hears of itself takes another one.
 const WRITES_AS_MAX: usize = 4;
 
+impl Held {
+    /// What trying it again costs, in microseconds.
+    pub(super) fn price(&self) -> u32 {
+        (3 + self.waiting.bytes.len() as u32 / 512).saturating_add(self.waiting.work)
+    }
+}
+
 /// Updates that a member was told are refused.
 ///
 /// A HocuspocusProvider takes a refusal for nothing: it goes on counting the update as unsaved until it hears that it is saved after

@@ -37,6 +37,7 @@ use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
 use crate::log::LogPosition;
+use crate::rate::TokenBucket;
 use crate::time::Timestamp;
 use crate::update::{ScanError, StateVector};
 use crate::wire::close::CloseCode;
@@ -149,6 +150,9 @@ pub struct Room {
     /// Updates that wait behind a hole or for an author, and those for an author.
     held: usize,
     withheld: usize,
+    /// How long the room may be busy with those, and when it looks at them next.
+    retries: TokenBucket,
+    retry_held_at: Option<Timestamp>,
     /// When the checks of members that came back end, oldest first.
     checks: VecDeque<(Timestamp, MemberId)>,
     /// Updates that were set aside since the room was opened.
@@ -212,6 +216,8 @@ impl Room {
             compacted_enough_until: now,
             held: 0,
             withheld: 0,
+            retries: TokenBucket::new(editing::RETRIES_BURST, editing::RETRIES_PER_SECOND, now),
+            retry_held_at: None,
             checks: VecDeque::new(),
             set_aside: 0,
             allowance: usize::MAX,
@@ -284,6 +290,7 @@ impl Room {
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.presence.expire(now);
         self.give_up_on_silent_authors(now, effects);
+        self.retry_held_later(now, effects);
         self.end_checks(now, effects);
         for (owner, client, clock) in self.presence.nudge_again(now) {
             self.nudge(owner, &[(client, clock)], effects);
@@ -330,6 +337,9 @@ impl Room {
         }
         if !self.unshown.is_empty() {
             earlier(self.show_at);
+        }
+        if let Some(due) = self.retry_held_at {
+            earlier(due);
         }
         if let Some(due) = self.withheld_until() {
             earlier(due);

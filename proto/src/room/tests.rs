@@ -519,6 +519,37 @@ fn what_lies_behind_a_hole_waits_and_its_sender_is_asked() {
     assert_eq!(room.acks(), [(ALICE, true, 3)]);
 }
 
+/// Whatever was held was gone through and written anew with each edit that it waited for: 117 ms of the room's time for one of 20 bytes.
+#[test]
+fn what_is_held_is_tried_again_for_a_bounded_time_and_gets_through_in_the_end() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.skip();
+    let deletes: Vec<_> = (0..editing::RETRIES_BURST).map(|at| (9, 2 * at, 1)).collect();
+    room.edit(ALICE, &update::build::update(&[], &deletes));
+    assert_eq!(room.room.held(), 1);
+    room.skip();
+    for clock in 0..100 {
+        room.edit(BOB, &typed(9, clock, "a"));
+    }
+    let accepted = |effect: &Effect| matches!(effect, Effect::Report(Report::Accepted { .. }));
+    let tries = room.effects.iter().filter(|effect| accepted(effect)).count() - 100;
+    assert!(tries <= 1, "{tries} tries");
+    let last = deleted(9, 98);
+    let is_known = |room: &TestRoom| {
+        room.room.document.contains(&last, &update::scan(&last, &Limits::default()).expect("an update"))
+    };
+    assert!(!is_known(&room));
+    room.after(Duration::from_secs(3));
+    assert!(is_known(&room), "held for good");
+    // Of others that are held, what is small is tried at once as before, when there is time again.
+    room.after(Duration::from_secs(3));
+    room.edit(BOB, &typed(10, 1, "b"));
+    room.edit(BOB, &typed(10, 0, "a"));
+    assert_eq!(room.room.clocks().get(10), 2);
+}
+
 /// The members were asked what they have before, and told what the log had: nobody else would tell them.
 #[test]
 fn what_waited_in_the_log_behind_a_hole_is_told_to_everybody_when_that_is_closed() {
