@@ -18,6 +18,8 @@ use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 
+/// What is said to whom waited too long for what its edits build on.
+const HELD_EXPIRED: &str = "edits that build on content which is not here are not saved";
 /// How long an answer to a question for missing content may take before the question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A document has at most so many ranges of what is deleted as its limit has bytes, divided by this: each takes some bytes itself.
@@ -449,6 +451,7 @@ impl Room {
         }
         for (id, update, acks) in expired {
             effects.push(Effect::Report(Report::HeldExpired));
+            self.tell_unsaved(id, HELD_EXPIRED, effects);
             self.reject(id, update, acks, effects);
         }
         self.count_held();

@@ -53,9 +53,15 @@ impl Room {
         if bytes > LARGE_BYTES {
             member.unfit.times = member.unfit.times.saturating_add(1).min(DOUBLINGS_MAX);
         }
-        // Clients print it. Providers of the other dialect would take it for their end, and count the update as unsaved anyway.
+        self.tell_unsaved(id, &why.to_string(), effects);
+    }
+
+    /// Says once why something of a member is not saved: its client prints it.
+    pub(super) fn tell_unsaved(&mut self, id: MemberId, why: &str, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        // Providers of the other dialect would take it for their end, and count the update as unsaved anyway.
         if member.dialect == Dialect::YWebsocket && !core::mem::replace(&mut member.unfit.is_told, true) {
-            let bytes = encode::permission_denied(&why.to_string());
+            let bytes = encode::permission_denied(why);
             effects.push(Effect::Send { to: id, frame: Frame { bytes, kind: FrameKind::Notice } });
         }
     }
