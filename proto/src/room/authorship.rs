@@ -138,15 +138,14 @@ impl Room {
     ///
     /// Content that came deleted may have been deleted by anybody who had heard of it, and anybody may. But nobody can have heard of
     /// clocks that their author does not have: if an `answerer`, who says what it has now, had fewer of its own id, that was forged.
-    pub(super) fn differences(&self, answerer: Option<MemberId>, update: &Bytes, scan: &Scan) -> Vec<Difference> {
+    pub(super) fn differences(&mut self, answerer: Option<MemberId>, update: &Bytes, scan: &Scan) -> Vec<Difference> {
         if !update::is_repeated(scan, self.document.clocks()) {
             return Vec::new();
         }
+        let (members, owners) = (&self.members, &self.owners);
         let never_seen = |client| {
-            let member = self.members.get(&answerer?)?;
-            (member.is(client) && member.was_behind(client))
-                .then(|| self.owners.never_seen(client, answerer?))
-                .flatten()
+            let member = members.get(&answerer?)?;
+            (member.is(client) && member.was_behind(client)).then(|| owners.never_seen(client, answerer?)).flatten()
         };
         self.document.differences(update, scan, never_seen)
     }

@@ -9,7 +9,8 @@ use crate::heap;
 use crate::id::ClientId;
 use crate::limits::Limits;
 use crate::update::{
-    self, Accepted, Admission, ClockRange, DeleteSet, Difference, Knowledge, Scan, ScanError, Source, StateVector,
+    self, Accepted, Admission, ClockRange, DeleteSet, Difference, Knowledge, Places, Scan, ScanError, Source,
+    StateVector,
 };
 use crate::wire::encode;
 use bytes::Bytes;
@@ -33,7 +34,10 @@ const LET_GO_KEPT: usize = 4;
 /// What `Bytes` keeps for those who share it.
 const BYTES_OVERHEAD: usize = heap::block(24);
 
-/// An update of the tail; its scan, too, if it is a run.
+/// Updates of the tail up to here are scanned when they are looked into.
+const SCAN_AGAIN_BYTES_MAX: usize = 4 << 10;
+
+/// An update of the tail; its scan, too, if it is a run or long.
 #[derive(Clone, Debug)]
 struct TailPart {
     bytes: Bytes,
@@ -89,6 +93,8 @@ pub(super) struct Document {
     base_live: usize,
     /// What was accepted since: runs that were joined, each much longer than the next, and the last updates one by one.
     tail: Vec<TailPart>,
+    /// Where structs stand in base and tail.
+    places: Places,
     /// How many of the tail are runs.
     tail_runs: usize,
     tail_bytes: usize,
@@ -121,6 +127,7 @@ impl Document {
             base_live: 0,
             tail: Vec::new(),
             tail_runs: 0,
+            places: Places::default(),
             tail_bytes: 0,
             tail_live: 0,
             #[cfg(test)]
@@ -188,7 +195,7 @@ impl Document {
 
     /// Where an update, of which something is known, differs from what is kept.
     pub(super) fn differences(
-        &self,
+        &mut self,
         update: &Bytes,
         scan: &Scan,
         never_seen: impl Fn(ClientId) -> Option<ClockRange>,
@@ -196,7 +203,7 @@ impl Document {
         let scanned = Scanned::of(&self.tail);
         let base = core::iter::once((&self.base, &*self.base_scan));
         let kept: Vec<(&Bytes, &Scan)> = base.chain(scanned.parts(&self.tail)).collect();
-        update::differences(&kept, update, scan, self.clocks(), never_seen)
+        update::differences(&kept, update, scan, self.knowledge.clocks(), &mut self.places, never_seen)
     }
 
     /// What is deleted of `client` within `range`.
@@ -339,6 +346,7 @@ impl Document {
                 let state = encode::sync_payload(&cut.frame);
                 self.base_live = self.live_bytes().min(state.len());
                 self.base_scan = Arc::clone(&cut.scan);
+                self.places.clear();
                 let before = core::mem::replace(&mut self.base, state);
                 self.let_go(before);
                 self.tail.clear();
@@ -458,6 +466,7 @@ impl Document {
     fn rebase(&mut self, base: Bytes, live: usize) {
         self.base_scan = Arc::new(update::scan_admitted(&base));
         self.base_live = live;
+        self.places.clear();
         let base = core::mem::replace(&mut self.base, base);
         self.let_go(base);
     }
@@ -478,7 +487,9 @@ impl Document {
         self.grown += accepted.bytes.len();
         let live = accepted.scan.struct_bytes();
         self.tail_live += live;
-        self.tail.push(TailPart { bytes: accepted.bytes.clone(), live, scan: None });
+        // A long one is not scanned again each time.
+        let scan = (accepted.bytes.len() > SCAN_AGAIN_BYTES_MAX).then(|| Arc::new(accepted.scan.clone()));
+        self.tail.push(TailPart { bytes: accepted.bytes.clone(), live, scan });
         if self.tail.len() - self.tail_runs > TAIL_UPDATES_MAX {
             self.join_tail();
         }
@@ -506,6 +517,7 @@ impl Document {
         {
             self.joined_bytes += joined.len();
         }
+        self.places.keep_only(&self.base);
         self.tail.truncate(from);
         self.tail.push(TailPart { bytes: joined, live, scan: Some(Arc::new(scan)) });
         self.tail_runs = self.tail.len();

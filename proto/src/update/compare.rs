@@ -4,8 +4,10 @@
 //! takes that client's next clocks, and its own edits under them vanish without a word. Here both are read side by side, clock by
 //! clock. How structs are cut and joined does not matter, nor how a value is encoded: peers cut, join and encode them anew.
 //!
-//! The cost is linear in the structs that are compared, on both sides, and in the kept structs of these clients before them.
+//! The cost is linear in the structs that are compared, on both sides, and in the runs that are kept. Where a struct stands within
+//! a long run is remembered in [`Places`].
 
+use core::ops::Range;
 use core::str::EncodeUtf16;
 use std::collections::BTreeMap;
 
@@ -34,6 +36,51 @@ pub(crate) fn is_repeated(scan: &Scan, known: &StateVector) -> bool {
     scan.spans.iter().any(|span| span.start < known.get(span.client))
 }
 
+/// Where structs stand within the long runs of what is kept, so that one of them is found without reading all before it.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Each update that was looked into, with the first struct of each stretch by client and first clock of a run.
+    updates: Vec<(Bytes, BTreeMap<(ClientId, Clock), Vec<(Clock, usize)>>)>,
+}
+
+/// So many structs are read to find one.
+const STRETCH: usize = 128;
+/// Updates whose runs are remembered; beyond, the oldest are found anew.
+const UPDATES_MAX: usize = 16;
+
+impl Places {
+    /// Forgets all: what is kept has been written anew.
+    pub(crate) fn clear(&mut self) {
+        self.updates.clear();
+    }
+
+    /// Forgets all but `update`.
+    pub(crate) fn keep_only(&mut self, update: &Bytes) {
+        self.updates.retain(|(known, _)| known.as_ptr() == update.as_ptr());
+    }
+
+    /// A struct of a run at or before `clock`, with the clock and the byte at which it begins.
+    fn before(&mut self, update: &Bytes, span: &Span, clock: Clock) -> (Clock, usize) {
+        if span.structs as usize <= STRETCH || clock <= span.start {
+            return (span.start, span.bytes.start);
+        }
+        let is_same = |(known, _): &(Bytes, _)| known.as_ptr() == update.as_ptr() && known.len() == update.len();
+        let at = self.updates.iter().position(is_same).unwrap_or_else(|| {
+            if self.updates.len() == UPDATES_MAX {
+                self.updates.remove(0);
+            }
+            self.updates.push((update.clone(), BTreeMap::new()));
+            self.updates.len() - 1
+        });
+        let stretches = self.updates[at].1.entry((span.client, span.start)).or_insert_with(|| {
+            let mut walk = Walk::over(update, span.client, span.start, span.bytes.clone());
+            core::iter::from_fn(|| walk.next()).step_by(STRETCH).map(|read| (read.start, read.bytes.start)).collect()
+        });
+        let after = stretches.partition_point(|(start, _)| *start <= clock);
+        stretches[after.max(1) - 1]
+    }
+}
+
 /// Where `update` differs from what is `kept` under the clocks that are `known`: the first place of each client.
 ///
 /// What is deleted on one side has no content to compare. It differs only where `never_seen` says that nobody here ever saw it
@@ -46,9 +93,10 @@ pub(crate) fn differences(
     update: &Bytes,
     scan: &Scan,
     known: &StateVector,
+    places: &mut Places,
     never_seen: impl Fn(ClientId) -> Option<ClockRange>,
 ) -> Vec<Difference> {
-    let mut repeated: BTreeMap<ClientId, (ClockRange, Vec<(&Bytes, &Span)>)> = BTreeMap::new();
+    let mut repeated: BTreeMap<ClientId, (ClockRange, Vec<Part<'_>>)> = BTreeMap::new();
     for span in &scan.spans {
         let end = span.end.min(known.get(span.client));
         if span.start < end {
@@ -63,14 +111,16 @@ pub(crate) fn differences(
                 && span.start < range.end
                 && range.start < span.end
             {
-                parts.push((bytes, span));
+                let (start, at) = places.before(bytes, span, range.start);
+                parts.push(Part { update: bytes, start, bytes: at..span.bytes.end });
             }
         }
     }
     let mut found = Vec::new();
     for (client, (range, mut parts)) in repeated {
-        parts.sort_by_key(|(_, span)| span.start);
-        let theirs = scan.spans.iter().filter(|span| span.client == client).map(|span| (update, span)).collect();
+        parts.sort_by_key(|part| part.start);
+        let theirs = scan.spans.iter().filter(|span| span.client == client);
+        let theirs = theirs.map(|span| Part { update, start: span.start, bytes: span.bytes.clone() }).collect();
         let (mut kept, mut theirs) = (Side::new(client, parts), Side::new(client, theirs));
         if let Some((clock, is_deleted)) = first_difference(&mut kept, &mut theirs, range, never_seen(client)) {
             found.push(Difference { client, clock, is_deleted });
@@ -114,10 +164,17 @@ fn first_difference(
     None
 }
 
+/// Consecutive structs of one client in an update.
+struct Part<'a> {
+    update: &'a Bytes,
+    start: Clock,
+    bytes: Range<usize>,
+}
+
 /// The structs of one client on one side, read from clock to clock.
 struct Side<'a> {
     client: ClientId,
-    parts: std::vec::IntoIter<(&'a Bytes, &'a Span)>,
+    parts: std::vec::IntoIter<Part<'a>>,
     walk: Option<(&'a Bytes, Walk<'a>)>,
     current: Option<Current<'a>>,
 }
@@ -134,7 +191,7 @@ struct Current<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(client: ClientId, parts: Vec<(&'a Bytes, &'a Span)>) -> Side<'a> {
+    fn new(client: ClientId, parts: Vec<Part<'a>>) -> Side<'a> {
         Side { client, parts: parts.into_iter(), walk: None, current: None }
     }
 
@@ -156,8 +213,8 @@ impl<'a> Side<'a> {
                 Some((_, read)) if read.end <= clock => {}
                 Some((update, read)) => self.current = Some(Current::new(self.client, update, read)),
                 None => {
-                    let (update, span) = self.parts.next()?;
-                    self.walk = Some((update, Walk::over(update, self.client, span.start, span.bytes.clone())));
+                    let Part { update, start, bytes } = self.parts.next()?;
+                    self.walk = Some((update, Walk::over(update, self.client, start, bytes)));
                 }
             }
         }
@@ -375,7 +432,9 @@ mod tests {
         let mut known = StateVector::default();
         scans.iter().flat_map(|scan| &scan.spans).for_each(|span| known.advance(span.client, span.end));
         let kept: Vec<(&Bytes, &Scan)> = kept.iter().zip(&scans).collect();
-        let found = differences(&kept, update, &scanned(update), &known, |_| never_seen);
+        let mut places = Places::default();
+        let found = differences(&kept, update, &scanned(update), &known, &mut places, |_| never_seen);
+        assert_eq!(differences(&kept, update, &scanned(update), &known, &mut places, |_| never_seen), found);
         found.iter().map(|found| (found.client, found.clock, found.is_deleted)).collect()
     }
 
@@ -445,6 +504,28 @@ mod tests {
             assert_eq!(compare(core::slice::from_ref(&kept), &kept, hidden), []);
             assert_eq!(compare(core::slice::from_ref(&kept), &shared, hidden), [], "it ends before");
         }
+    }
+
+    /// 20 bytes at the end of a long run cost reading all of it, each time.
+    #[test]
+    fn a_struct_is_found_in_a_long_run_without_reading_all_before_it() {
+        let letters: Vec<Vec<u8>> = core::iter::once(in_root(STRING, &string("x")))
+            .chain((1..10_000).map(|clock| after((1, clock - 1), STRING, &string("x"))))
+            .collect();
+        let long = update(&[(1, 0, &letters)], &[]);
+        let scan = scanned(&long);
+        let mut places = Places::default();
+        for clock in [0, 1, 127, 128, 129, 5_000, 9_999] {
+            let (start, at) = places.before(&long, &scan.spans[0], clock);
+            assert!(start <= clock && clock - start < STRETCH as Clock, "{start} for {clock}");
+            let mut walk = Walk::over(&long, 1, start, at..scan.spans[0].bytes.end);
+            assert_eq!(walk.next().map(|read| read.start), Some(start));
+        }
+        assert_eq!(places.updates.len(), 1);
+        assert_eq!(
+            compare(&[long], &update(&[(1, 9_999, &[after((1, 9_998), STRING, &string("y"))])], &[]), None),
+            [(1, 9_999, false)]
+        );
     }
 
     /// Each letter of a long text comes alone: what was read of the text is not read anew for each.

@@ -28,7 +28,7 @@ pub(crate) mod structs;
 mod write;
 
 pub use compare::Difference;
-pub(crate) use compare::{differences, is_repeated};
+pub(crate) use compare::{Places, differences, is_repeated};
 pub use delete_set::DeleteSet;
 pub(crate) use diff::diff_and_scan;
 pub use diff::{diff, diff_many, diff_scanned};
