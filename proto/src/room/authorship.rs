@@ -6,7 +6,7 @@
 use super::editing::Attempt;
 use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
 use super::input::{Dialect, Scanned};
-use super::member::{Check, Held};
+use super::member::{Check, Held, ToAsk};
 use super::ownership::ELSEWHERE_WAIT;
 use super::{Room, Sender};
 use crate::access::Identity;
@@ -150,26 +150,17 @@ impl Room {
         self.document.differences(update, scan, never_seen)
     }
 
-    /// Whether an update differs from what is kept under the same clocks. Then its sender is told that it is not saved, and it is set
-    /// aside; what is new in it can be taken all the same.
-    pub(super) fn differs(
+    /// Tells the sender of an update that differs from what is kept that it is not saved, and sets it aside. What is new in it can be
+    /// taken all the same.
+    pub(super) fn refuse_different(
         &mut self,
         now: Timestamp,
         sender: Sender<'_>,
         update: &Bytes,
-        scan: &Scan,
-        is_answer: bool,
         acks: u32,
+        differences: &[Difference],
         effects: &mut Vec<Effect>,
-    ) -> bool {
-        let answerer = match sender {
-            Sender::Member(id) if is_answer => Some(id),
-            _ => None,
-        };
-        let differences = self.differences(answerer, update, scan);
-        if differences.is_empty() {
-            return false;
-        }
+    ) {
         effects.push(Effect::Report(Report::Differs));
         let (author, session, source) = self.author_of(sender);
         if self.set_aside < SET_ASIDE_MAX {
@@ -181,9 +172,8 @@ impl Room {
             Sender::Request(request, _) => {
                 effects.push(Effect::Answer { request, result: Err(WriteRefusal::Differs) });
             }
-            Sender::Member(id) => self.tell_differs(id, acks, &differences, effects),
+            Sender::Member(id) => self.tell_differs(id, acks, differences, effects),
         }
-        true
     }
 
     fn tell_differs(&mut self, id: MemberId, acks: u32, differences: &[Difference], effects: &mut Vec<Effect>) {
@@ -236,8 +226,8 @@ impl Room {
         now: Timestamp,
         sender: MemberId,
         waiting: &update::Held,
-    ) -> (Timestamp, Vec<(MemberId, Option<u32>)>, Option<Timestamp>) {
-        let Ok(scan) = update::scan(&waiting.bytes, &self.limits) else { return (now, Vec::new(), None) };
+    ) -> (Vec<ToAsk>, Option<Timestamp>) {
+        let Ok(scan) = update::scan(&waiting.bytes, &self.limits) else { return (Vec::new(), None) };
         let mut authors = Vec::new();
         let mut is_elsewhere = false;
         for span in &scan.spans {
@@ -252,7 +242,7 @@ impl Room {
         if authors.len() > AUTHORS_MAX {
             authors.clear();
         }
-        (now, authors, is_elsewhere.then(|| now + ELSEWHERE_WAIT))
+        (authors, is_elsewhere.then(|| now + ELSEWHERE_WAIT))
     }
 
     /// Whether everybody who is to be asked about what is held has answered, or is gone.

@@ -5,7 +5,7 @@
 
 use super::effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 use super::input::{RequestId, Scanned};
-use super::member::Held;
+use super::member::{Held, ToAsk};
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
 use crate::access::{Access, Identity};
@@ -37,7 +37,7 @@ pub(super) enum Attempt {
     /// It has just come.
     First,
     /// It was held, and is not to be forgotten again.
-    Again { since: Timestamp, authors: Vec<(MemberId, Option<u32>)>, elsewhere_until: Option<Timestamp> },
+    Again { since: Timestamp, authors: Vec<ToAsk>, elsewhere_until: Option<Timestamp> },
     /// It was held until the authors were asked in whose name it was written.
     Released,
 }
@@ -111,9 +111,13 @@ impl Room {
             self.allowance = self.allowance.saturating_sub(price);
         }
         let is_update_frame = frame.is_some();
-        let differs = self.differs(now, sender, &update, &scan, !is_update_frame, acks, effects);
-        if differs && id.is_none() {
-            return false;
+        let differences = self.differences(id.filter(|_| !is_update_frame), &update, &scan);
+        let differs = !differences.is_empty();
+        if differs {
+            self.refuse_different(now, sender, &update, acks, &differences, effects);
+            if id.is_none() {
+                return false;
+            }
         }
         let acks = if differs { 0 } else { acks };
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
@@ -323,10 +327,13 @@ impl Room {
         }
         let is_fresh = !matches!(attempt, Attempt::Again { .. });
         let (since, authors, elsewhere_until) = match attempt {
-            Attempt::First if is_withheld => self.whom_to_ask(now, id, &waiting),
+            Attempt::First if is_withheld => {
+                let (authors, elsewhere_until) = self.whom_to_ask(now, id, &waiting);
+                (now, authors, elsewhere_until)
+            }
             Attempt::First | Attempt::Released => (now, Vec::new(), None),
             Attempt::Again { since, authors, .. } if is_withheld && authors.is_empty() => {
-                let (_, authors, elsewhere_until) = self.whom_to_ask(now, id, &waiting);
+                let (authors, elsewhere_until) = self.whom_to_ask(now, id, &waiting);
                 (since, authors, elsewhere_until)
             }
             Attempt::Again { since, authors, elsewhere_until } => (since, authors, elsewhere_until),

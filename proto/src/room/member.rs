@@ -11,6 +11,9 @@ use crate::update::{self, StateVector};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
+/// An author to be asked, and by which question it was.
+pub(super) type ToAsk = (MemberId, Option<u32>);
+
 /// An update that waits behind a hole, or for the word of the author in whose name it was written.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -19,7 +22,7 @@ pub(super) struct Held {
     /// Updates that wait for a SyncStatus until this one is settled.
     pub(super) acks: u32,
     /// The authors to be asked, each with the question that it was shown with.
-    pub(super) authors: Vec<(MemberId, Option<u32>)>,
+    pub(super) authors: Vec<ToAsk>,
     /// Another node shows an author of it, which may bring the same until then.
     pub(super) elsewhere_until: Option<Timestamp>,
 }

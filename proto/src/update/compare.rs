@@ -39,9 +39,12 @@ pub(crate) fn is_repeated(scan: &Scan, known: &StateVector) -> bool {
 /// Where structs stand within the long runs of what is kept, so that one of them is found without reading all before it.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// Each update that was looked into, with the first struct of each stretch by client and first clock of a run.
-    updates: Vec<(Bytes, BTreeMap<(ClientId, Clock), Vec<(Clock, usize)>>)>,
+    /// Each update that was looked into.
+    updates: Vec<(Bytes, Stretches)>,
 }
+
+/// Clock and first byte of the first struct of each stretch, by client and first clock of a run.
+type Stretches = BTreeMap<(ClientId, Clock), Vec<(Clock, usize)>>;
 
 /// So many structs are read to find one.
 const STRETCH: usize = 128;
