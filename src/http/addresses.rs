@@ -199,8 +199,8 @@ impl Addresses {
 
     /// Counts an accepted connection until the permit is dropped; `address` is none for a trusted proxy's, which stands for many.
     ///
-    /// One that finds no place is let in all the same, but hurried: it may become a session or ask for a probe and nothing else, and is cut when
-    /// the next one comes and there is no open file left. (A crowd that comes back is many connections before it is as many sessions.) So a probe gets its answer whatever else is connected. `None` when every
+    /// One that finds no place is let in all the same, but hurried: it may become a session or ask for a probe and nothing else, at once, and is cut
+    /// when the next one comes and there is no open file left. (A crowd that comes back is many connections before it is as many sessions.) So a probe gets its answer whatever else is connected. `None` when every
     /// connection is one that has its place.
     #[must_use]
     pub fn connect(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {

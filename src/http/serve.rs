@@ -70,6 +70,9 @@ const HEADERS_MAX: usize = 128;
 /// How long a closing connection is read on, so that a client still sending gets to read the answer that it was given.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a connection that found no place may say nothing. A handshake comes with the connection, even around the world.
+const HURRY: Duration = Duration::from_millis(750);
+
 /// How long to wait when accepting fails: descriptors come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -179,6 +182,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<I> {
                 biased;
                 outcome = speaking => outcome,
                 () = cut.cancelled() => {
+                    self.site.metrics.refusals.inc(Refusal::Connections);
+                    return None;
+                }
+                () = tokio::time::sleep(HURRY) => {
                     self.site.metrics.refusals.inc(Refusal::Connections);
                     return None;
                 }
