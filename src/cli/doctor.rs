@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::cli::{Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
 use crate::descriptors;
-use crate::store::{self, CheckReport, Store, StoreUrl, homes};
+use crate::store::{self, CheckReport, Store, StoreUrl, content, homes};
 
 /// How a check came out.
 enum Finding {
@@ -134,7 +134,14 @@ async fn keeping(config: &Config) -> Vec<Finding> {
         Err(panicked) => return vec![Broken(format!("opening it panicked: {panicked}"))],
     };
     let mut findings = match store.check().await {
-        Ok(report) => judge(&report),
+        Ok(mut report) => match content::check(&*store, &config.limits()).await {
+            Ok(found) => {
+                report.damaged_total += found.len() as u64;
+                report.damaged.extend(found);
+                judge(&report)
+            }
+            Err(error) => vec![Broken(chain(&error))],
+        },
         Err(error) => vec![Broken(chain(&error))],
     };
     match homes::away(&*store).await {

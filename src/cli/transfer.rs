@@ -20,7 +20,7 @@ use ydash_proto::time::Timestamp;
 use crate::cli::{Outcome, chain, runtime};
 use crate::config::{Config, Layers};
 use crate::store::archive::{self, ArchiveError, ArchiveReport};
-use crate::store::{self, Store, StoreError, StoreUrl, lines};
+use crate::store::{self, Store, StoreError, StoreUrl, content, lines};
 use crate::telemetry;
 
 /// The file that stands for standard output or input.
@@ -49,7 +49,7 @@ fn file(help: &'static str) -> Arg {
 }
 
 /// A name as clients say it, or as a store has it that no server of this version has opened yet.
-fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
+pub(super) fn parse_dashboard(text: &str) -> Result<DashboardId, String> {
     DashboardId::stored(text).or_else(|_| DashboardId::parse(text)).map_err(|error| error.to_string())
 }
 
@@ -142,7 +142,9 @@ pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
     }
     let report = runtime()?.block_on(async {
         let store = open(&config).await?;
-        let report = archive::import(from, &*store, now()).await.map_err(|error| match error {
+        let limits = config.limits().for_trusted();
+        let judge = |bytes: &[u8]| content::judge(bytes, &limits);
+        let report = archive::import(from, &*store, now(), judge).await.map_err(|error| match error {
             ArchiveError::Store(failure) => Box::from(failure),
             error => Box::<dyn Error>::from(format!("{}: {}", path.display(), chain(&error))),
         })?;
@@ -150,10 +152,13 @@ pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
         Ok::<_, Box<dyn Error>>(report)
     })?;
     tell("imported", &report);
-    Ok(ExitCode::SUCCESS)
+    for (dashboard, count) in &report.unusable {
+        warn!(dashboard, count, "records of the archive hold no updates; they are set aside, ydash export writes them");
+    }
+    Ok(if report.unusable.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
-fn prepare(layers: &Layers) -> Result<Config, Box<dyn Error>> {
+pub(super) fn prepare(layers: &Layers) -> Result<Config, Box<dyn Error>> {
     let (config, warnings) = Config::load(layers)?;
     telemetry::init(&config.log, config.log_format)?;
     for warning in warnings {
@@ -168,7 +173,7 @@ fn prepare(layers: &Layers) -> Result<Config, Box<dyn Error>> {
     Ok(config)
 }
 
-async fn open(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+pub(super) async fn open(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
     let (url, options) = (config.store.clone(), config.store_config());
     Ok(tokio::task::spawn_blocking(move || store::open(&url, &options)).await??)
 }
@@ -188,7 +193,7 @@ async fn write(
 }
 
 /// Writes beside the file and renames at the end: whoever finds the file finds all of it.
-async fn export_file(
+pub(super) async fn export_file(
     store: &dyn Store,
     only: &[DashboardId],
     limits: Option<&Limits>,
@@ -221,13 +226,13 @@ async fn export_file(
     written
 }
 
-fn tell(what: &str, report: &ArchiveReport) {
+pub(super) fn tell(what: &str, report: &ArchiveReport) {
     let ArchiveReport { dashboards, entries, snapshots, .. } = report;
     let refused = if report.refused > 0 { format!(", {} refused updates", report.refused) } else { String::new() };
     eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{refused}");
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -19,7 +19,7 @@ use ydash_proto::limits::Limits;
 use crate::ledger;
 use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
-use crate::store::{StoreConfig, StoreUrl};
+use crate::store::{HistoryLimits, StoreConfig, StoreUrl};
 
 pub use value::{BusUrl, HostName, LogFormat, Network, Origin};
 
@@ -102,6 +102,10 @@ knobs! {
         snapshot_interval: Duration = "60s", "TIME", value::duration;
         /// How long log entries stay that a snapshot covers.
         history: Duration = "7d", "TIME", value::duration;
+        /// Bytes of such entries that stay of one dashboard, however young they are; the newest stay.
+        history_bytes: usize = "64MiB", "SIZE", value::bytes;
+        /// The same of all dashboards in a directory; the longest logs give first.
+        history_bytes_total: usize = "4GiB", "SIZE", value::bytes;
         /// How long a user's private document (~user) stays in Redis after its last use; also REDIS_STATE_TTL.
         redis_private_ttl: Option<Duration> = "30d", "TIME", value::lifetime;
         /// How long any other dashboard stays in Redis after its last use.
@@ -393,7 +397,8 @@ impl Config {
             shared_ttl: self.redis_shared_ttl,
             wait_replicas: self.redis_wait_replicas,
         };
-        StoreConfig { redis }
+        let history = HistoryLimits { bytes: self.history_bytes as u64, bytes_total: self.history_bytes_total as u64 };
+        StoreConfig { history, redis }
     }
 
     /// Every knob with its value and origin, secrets masked.

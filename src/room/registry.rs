@@ -19,7 +19,7 @@ use core::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::FutureExt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span, warn};
 use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
-use ydash_proto::log::{LogEntry, LogPosition};
+use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::room::{Input, Loaded, Room, StoreRead, Tuning};
 use ydash_proto::time::Timestamp;
 
@@ -119,6 +119,8 @@ pub(super) struct Context {
     bus: Arc<dyn Bus>,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
+    /// Whose damage was told: somebody who asks again and again would fill the log with it.
+    told: Mutex<HashSet<DashboardId>>,
     is_draining: AtomicBool,
 }
 
@@ -154,6 +156,7 @@ impl Registry {
             bus,
             slots: DashMap::new(),
             failures: Mutex::default(),
+            told: Mutex::default(),
             is_draining: AtomicBool::new(false),
         };
         Registry { context: Arc::new(context) }
@@ -304,7 +307,9 @@ impl Registry {
             debug!(dashboard = %id, %failure, "load failed");
             OpenError::Store(Arc::new(failure))
         })?;
-        if stored.damaged > 0 {
+        let is_first = context.is_told_first(id);
+        if stored.damaged > 0 && is_first {
+            context.note_told(id);
             error!(dashboard = %id, damaged = stored.damaged, "damaged records were set aside; run `ydash doctor`");
         }
         let size = stored.bytes();
@@ -316,14 +321,34 @@ impl Registry {
         let loaded =
             Loaded { snapshot: stored.snapshot.map(|(_, state)| state), log: stored.tail, position: stored.position };
         let (now, limits, tuning) = (context.clock.now(), context.limits.clone(), context.config.tuning.clone());
-        let open = move || Room::open(now, loaded, limits, tuning);
+        let open = move || {
+            let trusted = limits.for_trusted();
+            let is_none = |update: &&bytes::Bytes| ydash_proto::update::scan(update, &trusted).is_err();
+            let unusable: Vec<bytes::Bytes> = loaded.log.iter().filter(is_none).cloned().collect();
+            Room::open(now, loaded, limits, tuning).map(|room| (room, unusable))
+        };
         /// Reading more than this takes over a millisecond.
         const LARGE: usize = 256 << 10;
         let opened = if size > LARGE { context.tracker.spawn_blocking(open).await.ok() } else { Some(open()) };
         let room = match opened {
-            Some(Ok(room)) => room,
+            Some(Ok((room, unusable))) => {
+                if !unusable.is_empty() && is_first {
+                    context.note_told(id);
+                    let entries = unusable.len();
+                    error!(dashboard = %id, entries, "log entries hold no updates; they are set aside, see `ydash doctor`");
+                    // The next snapshot trims them.
+                    for update in unusable.into_iter().take(SetAside::ENTRIES_MAX) {
+                        let entry = LogEntry { at: now, author: None, session: 0, source: Source::Recovery, update };
+                        context.set_aside(id, entry, "log entry holds no update");
+                    }
+                }
+                room
+            }
             Some(Err(failure)) => {
-                error!(dashboard = %id, %failure, "stored state is no document; it stays closed, its records stay as they are");
+                if is_first {
+                    context.note_told(id);
+                    error!(dashboard = %id, %failure, "stored state is no document; it stays closed, its records stay as they are");
+                }
                 return Err(OpenError::Damaged);
             }
             None => return Err(OpenError::Damaged),
@@ -467,6 +492,20 @@ impl Context {
         } else {
             error!(dashboard = %id, "room failed; the dashboard opens again from the store");
         }
+    }
+
+    /// Whether damage of a dashboard is to be told: it was not, since the start or for a long time.
+    fn is_told_first(&self, id: &DashboardId) -> bool {
+        !self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// Notes that it was told.
+    fn note_told(&self, id: &DashboardId) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= FAILURES_MAX {
+            told.clear();
+        }
+        told.insert(id.clone());
     }
 
     fn is_quarantined(&self, id: &DashboardId) -> bool {

@@ -15,6 +15,7 @@
 //!
 //! Exporting also saves what is readable of a damaged store.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use super::record::{
     RecordError, check_len, decode_entry, decode_refused, decode_snapshot, encode_entry, encode_refused,
     encode_snapshot,
 };
-use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, Source, Store, StoreError};
+use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, Store, StoreError};
 
 const MAGIC: &[u8; 14] = b"ydash archive\n";
 const VERSION: u8 = 2;
@@ -53,6 +54,14 @@ pub struct ArchiveReport {
     pub refused: u64,
     /// Records that were unreadable in the store and are not in the archive.
     pub damaged: u64,
+    /// Entries and snapshots of an archive that hold no content, by dashboard: they are set aside.
+    pub unusable: BTreeMap<String, u64>,
+}
+
+impl ArchiveReport {
+    fn unusable(&mut self, dashboard: &DashboardId) {
+        *self.unusable.entry(dashboard.to_string()).or_default() += 1;
+    }
 }
 
 /// Why an export or an import stopped. An import may be repeated: what was imported already does no harm.
@@ -150,11 +159,17 @@ async fn export_dashboard(
 /// Reads an archive into a store. Blocks its thread while `from` does: for the command line.
 ///
 /// A dashboard that the store does not know gets its snapshot and its log as they were. One that it knows is not replaced: the
-/// archive's entries and state are appended to it, and merge. `now` is when that is said to have been.
+/// archive's entries and state are appended to it, and merge. `now` is when that is said to have been. What `judge` says to be no
+/// content is set aside in the store with the reason, and named.
 ///
 /// # Errors
 /// [`ArchiveError`] – what came before the error is imported.
-pub async fn import(from: impl Read + Send, store: &dyn Store, now: Timestamp) -> Result<ArchiveReport, ArchiveError> {
+pub async fn import(
+    from: impl Read + Send,
+    store: &dyn Store,
+    now: Timestamp,
+    judge: impl Fn(&[u8]) -> Result<(), String> + Send,
+) -> Result<ArchiveReport, ArchiveError> {
     let mut from = Frames { inner: from };
     from.expect_magic()?;
     let mut report = ArchiveReport::default();
@@ -180,13 +195,28 @@ pub async fn import(from: impl Read + Send, store: &dyn Store, now: Timestamp) -
             (ENTRY, Some(importing)) => {
                 let (position, record) = payload.split_first_chunk().ok_or_else(|| damaged("short entry"))?;
                 let entry = decode_entry(record).map_err(|error| readable(error, report.dashboards))?;
-                importing.entry(store, LogPosition(u128::from_le_bytes(*position)), entry).await?;
+                // Counted as the archive counts them.
                 report.entries += 1;
+                if let Err(why) = judge(&entry.update) {
+                    let LogEntry { at, author, session, update, .. } = entry;
+                    let refused = SetAside { at, author, session, why: format!("in an archive: {why}"), update };
+                    report.unusable(&importing.dashboard);
+                    store.set_aside(&importing.dashboard, refused).await?;
+                    continue;
+                }
+                importing.entry(store, LogPosition(u128::from_le_bytes(*position)), entry).await?;
             }
             (SNAPSHOT, Some(importing)) => {
                 let (covers, state) = decode_snapshot(&payload).map_err(|error| readable(error, report.dashboards))?;
-                importing.snapshot(store, covers, state).await?;
                 report.snapshots += 1;
+                if let Err(why) = judge(&state) {
+                    let why = format!("snapshot in an archive: {why}");
+                    let refused = SetAside { at: now, author: None, session: 0, why, update: state };
+                    report.unusable(&importing.dashboard);
+                    store.set_aside(&importing.dashboard, refused).await?;
+                    continue;
+                }
+                importing.snapshot(store, covers, state).await?;
             }
             (REFUSED, Some(importing)) => {
                 let refused = decode_refused(&payload).map_err(|error| readable(error, report.dashboards))?;
@@ -331,10 +361,15 @@ mod tests {
     use super::super::contract::{entry, id, update};
     use super::super::embedded::EmbeddedStore;
     use super::super::memory::MemoryStore;
-    use super::super::{SetAside, SnapshotOutcome, Stored};
+    use super::super::{SnapshotOutcome, Stored};
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    /// Updates of these tests are texts.
+    async fn import(from: impl Read + Send, store: &dyn Store, now: Timestamp) -> Result<ArchiveReport, ArchiveError> {
+        super::import(from, store, now, |_| Ok(())).await
+    }
 
     /// Dashboards of every shape: only a log, history with a snapshot in its middle, a trimmed log, only a snapshot.
     async fn filled() -> MemoryStore {
@@ -487,6 +522,34 @@ mod tests {
         assert_eq!(archive, [MAGIC.as_slice(), &[2], &end].concat());
         let first = [MAGIC.as_slice(), &[1], &end].concat();
         assert_eq!(import(first.as_slice(), &MemoryStore::new(), NOW).await.unwrap(), ArchiveReport::default());
+    }
+
+    /// Sealed rightly, and no updates: import said ok, and a load dropped them without a word.
+    #[tokio::test]
+    async fn what_is_no_content_is_set_aside_and_named() {
+        let store = MemoryStore::new();
+        let covers = ok(&store, update("w/a", 1)).await;
+        ok(&store, update("w/a", 2)).await;
+        store.snapshot(&id("w/b"), LogPosition::START, Bytes::from_static(b"garbage"), Timestamp(0)).await.unwrap();
+        store.snapshot(&id("w/a"), covers, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+        let archive = exported(&store).await;
+        let target = MemoryStore::new();
+        let judge = |bytes: &[u8]| match bytes {
+            b"garbage" | b"update 2" => Err("is garbage".to_owned()),
+            _ => Ok(()),
+        };
+        let report = super::import(archive.as_slice(), &target, NOW, judge).await.unwrap();
+        let unusable: Vec<_> = report.unusable.into_iter().collect();
+        assert_eq!(unusable, [("w/a".to_owned(), 1), ("w/b".to_owned(), 1)]);
+        let stored = target.load(&id("w/a")).await.unwrap();
+        assert_eq!((stored.snapshot.unwrap().1.as_ref(), stored.tail.len()), (b"state".as_slice(), 0));
+        let kept = target.refused(&id("w/a")).await.unwrap().kept;
+        assert_eq!(
+            (kept[0].update.as_ref(), kept[0].why.as_str()),
+            (b"update 2".as_slice(), "in an archive: is garbage")
+        );
+        assert!(target.load(&id("w/b")).await.unwrap().is_empty());
+        assert_eq!(target.refused(&id("w/b")).await.unwrap().kept.len(), 1);
     }
 
     #[tokio::test]

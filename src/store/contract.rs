@@ -9,8 +9,8 @@ use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
 use super::{
-    Append, Appended, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored,
-    homes,
+    Append, Appended, HistoryLimits, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store,
+    StoreError, Stored, homes,
 };
 
 /// One empty store, and what a test may do to it from outside.
@@ -23,6 +23,9 @@ pub(crate) trait Bench: Sized {
 
     /// Closes the store and opens it as the next process would.
     async fn reopen(&mut self);
+
+    /// Opens the store with other bounds for history.
+    async fn bound_history(&mut self, history: HistoryLimits);
 
     /// Flips a bit in the `index`th log entry that is left.
     async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize);
@@ -50,6 +53,7 @@ macro_rules! suite {
             an_append_that_relies_on_what_is_gone_is_refused,
             a_snapshot_before_any_entry_is_kept,
             only_covered_entries_before_the_time_are_trimmed,
+            history_is_bounded_in_bytes,
             concurrent_snapshotters_lose_nothing,
             loads_beside_snapshots_are_whole,
             a_damaged_entry_is_left_out_and_reported,
@@ -358,6 +362,34 @@ pub(crate) async fn only_covered_entries_before_the_time_are_trimmed(bench: impl
     snapshot(store, "w/a", positions[19], "to 19", FOREVER).await;
     snapshot(store, "w/a", positions[15], "to 15", NOW).await;
     assert_eq!(log_updates(store, "w/a").await.len(), 7);
+}
+
+/// A document that is filled and emptied again and again stayed small, and its history took 500 MB in 15 s.
+pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
+    bench.bound_history(HistoryLimits { bytes: 20_000, ..HistoryLimits::default() }).await;
+    for round in 0..5 {
+        let mut covers = LogPosition::START;
+        for n in 0..30 {
+            let text = format!("{round}.{n} {}", "x".repeat(1000));
+            covers =
+                append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: vec![entry(n, &text)] })
+                    .await;
+        }
+        let tail = append(bench.store(), update("w/a", round)).await;
+        snapshot(bench.store(), "w/a", covers, &format!("state {round}"), FOREVER).await;
+        let log = log_updates(bench.store(), "w/a").await;
+        let bytes: usize = log.iter().map(String::len).sum();
+        assert!((15_000..21_000).contains(&bytes), "{bytes} bytes of history in round {round}");
+        assert!(log[log.len() - 2].starts_with(&format!("{round}.29 ")), "the newest stays");
+        let stored = load(bench.store(), "w/a").await;
+        assert_eq!((stored.position, stored.tail.len(), stored.damaged), (tail, 1, 0));
+        assert_eq!(text(&stored.snapshot.unwrap().1), format!("state {round}"));
+        append_after(bench.store(), "w/a", tail, Vec::new()).await.unwrap();
+        if round == 2 {
+            bench.reopen().await;
+            bench.bound_history(HistoryLimits { bytes: 20_000, ..HistoryLimits::default() }).await;
+        }
+    }
 }
 
 pub(crate) async fn concurrent_snapshotters_lose_nothing(bench: impl Bench) {

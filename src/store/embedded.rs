@@ -33,12 +33,12 @@ use self::committer::{Committer, Job, SWEEP_ENTRIES_MAX, Snapshot};
 use self::engine::{EngineError, Found, View};
 use self::slot::Slot;
 use super::record::{
-    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
+    Head, RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
     decode_snapshot_covers, encode_refused, encode_snapshot,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, Missing, OpenError, Refused, SetAside,
-    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Missing, OpenError, Refused,
+    SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 
 /// The layout of the directory.
@@ -53,6 +53,7 @@ pub struct EmbeddedStore {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Semaphore>,
     missing: Vec<Missing>,
+    history: HistoryLimits,
     /// Held from opening to closing, also while the engine is being reopened.
     lock: Mutex<Option<File>>,
 }
@@ -64,7 +65,15 @@ impl EmbeddedStore {
     /// [`OpenError::Locked`] – another process has it open. [`OpenError::Format`] – another version of ydash wrote it.
     /// [`OpenError::Damaged`] – files are missing or unreadable. [`OpenError::Directory`] – it cannot be created, read or written.
     pub fn open(directory: &Path) -> Result<EmbeddedStore, OpenError> {
-        let store = EmbeddedStore::open_with(directory, false)?;
+        EmbeddedStore::open_with_history(directory, HistoryLimits::default())
+    }
+
+    /// As [`EmbeddedStore::open`], with bounds for history.
+    ///
+    /// # Errors
+    /// As for [`EmbeddedStore::open`].
+    pub fn open_with_history(directory: &Path, history: HistoryLimits) -> Result<EmbeddedStore, OpenError> {
+        let store = EmbeddedStore::open_with(directory, history, false)?;
         for missing in store.missing.iter().take(CheckReport::DAMAGED_MAX) {
             tracing::error!(dashboard = missing.dashboard, entries = missing.entries, "lost: {}", missing.why);
         }
@@ -85,7 +94,7 @@ impl EmbeddedStore {
     /// # Errors
     /// As for [`EmbeddedStore::open`].
     pub fn salvage(directory: &Path) -> Result<(PathBuf, Vec<Missing>), OpenError> {
-        let store = EmbeddedStore::open_with(directory, true)?;
+        let store = EmbeddedStore::open_with(directory, HistoryLimits::default(), true)?;
         let failed = |error: io::Error| OpenError::Directory { directory: directory.to_owned(), cause: error.into() };
         let kept = recovery::acknowledge(directory).map_err(failed)?;
         let missing = store.missing.clone();
@@ -93,7 +102,7 @@ impl EmbeddedStore {
         Ok((kept, missing))
     }
 
-    fn open_with(directory: &Path, salvage: bool) -> Result<EmbeddedStore, OpenError> {
+    fn open_with(directory: &Path, history: HistoryLimits, salvage: bool) -> Result<EmbeddedStore, OpenError> {
         let failed = |cause: Box<dyn std::error::Error + Send + Sync>| OpenError::Directory {
             directory: directory.to_owned(),
             cause,
@@ -129,13 +138,13 @@ impl EmbeddedStore {
         let (slot, end, missing) = (Arc::new(recovered.slot), recovered.end, recovered.missing);
 
         let (jobs, todo) = mpsc::channel();
-        let committer = Committer::new(Arc::clone(&slot), todo, end);
+        let committer = Committer::new(Arc::clone(&slot), todo, end, history);
         std::thread::Builder::new()
             .name("ydash-store".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| failed(error.into()))?;
         let readers = Arc::new(Semaphore::new(READERS));
-        Ok(EmbeddedStore { slot, jobs, readers, missing, lock: Mutex::new(Some(lock)) })
+        Ok(EmbeddedStore { slot, jobs, readers, missing, history, lock: Mutex::new(Some(lock)) })
     }
 
     /// Runs `read` where blocking is allowed.
@@ -187,8 +196,9 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             check_len(state.len())?;
             let id = dashboard.clone();
+            let history = self.history.bytes;
             let preparing = self.read("prepare a snapshot", move |view| {
-                prepare_snapshot(view, id, covers, encode_snapshot(covers, &state), keep_log_since)
+                prepare_snapshot(view, id, covers, encode_snapshot(covers, &state), keep_log_since, history)
             });
             let snapshot = preparing.await?;
             self.ask(|answer| Job::Snapshot { snapshot, answer }).await
@@ -342,11 +352,22 @@ fn prepare_snapshot(
     covers: LogPosition,
     record: Vec<u8>,
     keep_log_since: Timestamp,
+    history_bytes: u64,
 ) -> Result<Snapshot, EngineError> {
-    let mut snapshot =
-        Snapshot { dashboard, covers, record, displaces: None, number: 0, trims: Vec::new(), aside: Vec::new() };
+    let mut snapshot = Snapshot {
+        dashboard,
+        covers,
+        record,
+        displaces: None,
+        number: 0,
+        read: Head::default(),
+        history: 0,
+        trims: Vec::new(),
+        aside: Vec::new(),
+    };
     let id = &snapshot.dashboard;
     let Some(head) = view.head(id)? else { return Ok(snapshot) };
+    snapshot.read = head;
     if head.covers.is_some() {
         match view.snapshot(id)? {
             Some(Ok(kept)) => match decode_snapshot_covers(&kept) {
@@ -362,15 +383,30 @@ fn prepare_snapshot(
     }
     let covers = u64::try_from(covers.0).unwrap_or(u64::MAX);
     snapshot.number = head.number;
+    // What the kept snapshot covers was counted when that was written.
+    let (mut history, counted_to) = match (head.history, head.covers) {
+        (Some(history), Some(covers)) => (history, covers),
+        _ => (0, head.swept_to),
+    };
+    view.log(head.number, counted_to, covers, |found| {
+        if let Found::Record(_, entry) = found {
+            history += entry.len() as u64;
+        }
+        Ok(ControlFlow::<()>::Continue(()))
+    })?;
+    snapshot.history = history;
     view.log(head.number, head.swept_to, covers, |found| {
         if let Found::Record(position, entry) = found {
             match decode_entry_at(&entry) {
-                Ok(at) if at >= keep_log_since && position > head.trimmed_to => return Ok(ControlFlow::Break(())),
+                Ok(at) if at >= keep_log_since && position > head.trimmed_to && history <= history_bytes => {
+                    return Ok(ControlFlow::Break(()));
+                }
                 Ok(_) => {}
                 Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
                 Err(RecordError::Damaged(_)) => snapshot.aside.push((Some(position), entry.to_vec())),
             }
-            snapshot.trims.push(position);
+            history = history.saturating_sub(entry.len() as u64);
+            snapshot.trims.push((position, entry.len() as u64));
         }
         let is_enough = snapshot.trims.len() >= SWEEP_ENTRIES_MAX;
         Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -623,6 +659,11 @@ mod tests {
             self.store = Some(EmbeddedStore::open(self.directory.path()).unwrap());
         }
 
+        async fn bound_history(&mut self, history: HistoryLimits) {
+            self.store.take().unwrap().close().await.unwrap();
+            self.store = Some(EmbeddedStore::open_with_history(self.directory.path(), history).unwrap());
+        }
+
         async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize) {
             self.edit(|view, batch| {
                 let mut entries = Vec::new();
@@ -732,6 +773,46 @@ mod tests {
             assert_eq!((stored.tail.len(), stored.snapshot), (1, None));
             assert_eq!(bench.store().log(&id("w/a"), LogPosition::START, 10).await.unwrap().len(), 1);
             bench.reopen().await;
+        }
+    }
+
+    /// Each dashboard keeps within its own bound, and all together did not.
+    #[tokio::test]
+    async fn the_history_of_all_dashboards_is_bounded_and_the_longest_goes_first() {
+        let mut bench = EmbeddedBench::new().await;
+        let limits = HistoryLimits { bytes: 100_000, bytes_total: 120_000 };
+        bench.bound_history(limits).await;
+        let history = async |bench: &EmbeddedBench, name: &str| {
+            let log = bench.store().log(&id(name), LogPosition::START, usize::MAX).await.unwrap();
+            log.iter().map(|(_, entry)| entry.update.len()).sum::<usize>()
+        };
+        let names: Vec<String> = (0..8).map(|n| format!("w/{n}")).collect();
+        for (n, name) in names.iter().enumerate() {
+            let entries: Vec<_> = (0..if n == 3 { 5 } else { 60 }).map(|n| entry(n, &"x".repeat(1000))).collect();
+            let covers = append(bench.store(), Append { dashboard: id(name), after: None, entries }).await;
+            bench.store().snapshot(&id(name), covers, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+        }
+        for is_reopened in [false, true] {
+            // Each answer comes between two steps of what is done when nothing else is.
+            let mut pings = 0;
+            let total = loop {
+                let mut total = 0;
+                for name in &names {
+                    total += history(&bench, name).await;
+                }
+                if total <= 120_000 {
+                    break total;
+                }
+                pings += 1;
+                assert!(pings < 10_000, "{total} bytes stay");
+                bench.store().ping().await.unwrap();
+            };
+            assert!(total > 30_000, "{total}: not more goes than has to");
+            assert_eq!(history(&bench, "w/3").await, 5000, "the short one stays");
+            assert_eq!(bench.store().load(&id("w/0")).await.unwrap().snapshot.unwrap().1, "state");
+            if !is_reopened {
+                bench.bound_history(limits).await;
+            }
         }
     }
 

@@ -17,8 +17,8 @@ use ydash_proto::time::Timestamp;
 use super::record::encode_refused;
 use super::refused::displaced;
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, RECORD_BYTES_MAX, Refused, SetAside,
-    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, RECORD_BYTES_MAX, Refused,
+    SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 
 /// Dashboards in memory. Clones share them.
@@ -26,6 +26,7 @@ use super::{
 pub struct MemoryStore {
     shared: Arc<Mutex<Shared>>,
     faults: Faults,
+    history: HistoryLimits,
 }
 
 #[derive(Default)]
@@ -76,7 +77,13 @@ impl MemoryStore {
     /// An empty store without faults.
     #[must_use]
     pub fn new() -> MemoryStore {
-        MemoryStore { shared: Arc::default(), faults: Faults::default() }
+        MemoryStore { shared: Arc::default(), faults: Faults::default(), history: HistoryLimits::default() }
+    }
+
+    /// Keeps so much history.
+    #[must_use]
+    pub fn with_history(self, history: HistoryLimits) -> MemoryStore {
+        MemoryStore { history, ..self }
     }
 
     /// The switches by which a test makes it fail.
@@ -89,7 +96,7 @@ impl MemoryStore {
     #[must_use]
     pub fn reopened(&self) -> MemoryStore {
         self.lock().closed = false;
-        MemoryStore { shared: Arc::clone(&self.shared), faults: Faults::default() }
+        MemoryStore { shared: Arc::clone(&self.shared), faults: Faults::default(), history: self.history }
     }
 
     /// Damages the `index`th entry that is left in a log; `false` if there is none.
@@ -178,7 +185,7 @@ impl Store for MemoryStore {
             let outcome = self.open()?.snapshot(dashboard, covers, state)?;
             self.faults.pass(Step::SnapshotKept, Some(dashboard)).await?;
             if outcome == SnapshotOutcome::Kept {
-                self.open()?.trim(dashboard, covers, keep_log_since);
+                self.open()?.trim(dashboard, covers, keep_log_since, self.history);
                 self.faults.pass(Step::Trimmed, Some(dashboard)).await?;
             }
             Ok(outcome)
@@ -308,7 +315,13 @@ impl Shared {
         Ok(SnapshotOutcome::Kept)
     }
 
-    fn trim(&mut self, id: &DashboardId, covers: LogPosition, keep_log_since: Timestamp) {
+    fn trim(
+        &mut self,
+        id: &DashboardId,
+        covers: LogPosition,
+        keep_log_since: Timestamp,
+        HistoryLimits { bytes, bytes_total }: HistoryLimits,
+    ) {
         let Some(dashboard) = self.dashboards.get_mut(id) else { return };
         let mut set_aside = 0;
         dashboard.log.retain(|at, logged| {
@@ -316,7 +329,13 @@ impl Shared {
             set_aside += u64::from(!stays && logged.damaged);
             stays
         });
-        self.set_aside += set_aside;
+        let mut gone = dashboard.shorten(bytes);
+        let mut allowed = bytes;
+        while allowed > 0 && self.dashboards.values().map(Dashboard::history_bytes).sum::<u64>() > bytes_total {
+            allowed /= 2;
+            gone += self.dashboards.values_mut().map(|dashboard| dashboard.shorten(allowed)).sum::<u64>();
+        }
+        self.set_aside += set_aside + gone;
     }
 
     fn check(&self) -> CheckReport {
@@ -384,6 +403,30 @@ impl Dashboard {
         stored
     }
 
+    /// The entries that the snapshot stands for.
+    fn history(&self) -> impl Iterator<Item = (&LogPosition, &Logged)> {
+        let covers = self.snapshot.as_ref().map_or(LogPosition::START, |snapshot| snapshot.covers);
+        self.log.range(..=covers)
+    }
+
+    fn history_bytes(&self) -> u64 {
+        self.history().map(|(_, logged)| logged.len()).sum()
+    }
+
+    /// Removes the oldest of its history beyond so many bytes, and says how many of what it removed was damaged.
+    fn shorten(&mut self, bytes: u64) -> u64 {
+        let mut left = self.history_bytes();
+        let mut going = Vec::new();
+        for (at, logged) in self.history() {
+            if left <= bytes {
+                break;
+            }
+            left -= logged.len();
+            going.push(*at);
+        }
+        going.iter().filter(|at| self.log.remove(at).is_some_and(|logged| logged.damaged)).count() as u64
+    }
+
     /// Whether an entry is in the log, or in the snapshot.
     fn holds(&self, position: LogPosition) -> bool {
         self.log.contains_key(&position) || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covers >= position)
@@ -392,6 +435,12 @@ impl Dashboard {
     fn after(&self, position: LogPosition) -> impl Iterator<Item = (&LogPosition, &Logged)> {
         // Half-open from the next position, because a range that starts after its end would panic.
         self.log.range(LogPosition(position.0.saturating_add(1))..)
+    }
+}
+
+impl Logged {
+    fn len(&self) -> u64 {
+        self.entry.update.len() as u64
     }
 }
 
@@ -656,6 +705,10 @@ mod tests {
         async fn reopen(&mut self) {
             self.0.close().await.unwrap();
             self.0 = self.0.reopened();
+        }
+
+        async fn bound_history(&mut self, history: HistoryLimits) {
+            self.0 = self.0.clone().with_history(history);
         }
 
         async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize) {

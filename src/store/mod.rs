@@ -15,6 +15,7 @@
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
 pub mod archive;
+pub mod content;
 pub mod embedded;
 pub mod homes;
 pub mod lines;
@@ -69,8 +70,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps `state` as the snapshot that stands for the log up to and including `covers`.
     ///
-    /// Then removes log entries that are covered *and* were made before `keep_log_since`; a store may leave some of them to
-    /// the next snapshot. [`Timestamp::default`] keeps the whole log as history.
+    /// Then removes log entries that are covered *and* were made before `keep_log_since`, or are beyond the store's
+    /// [`HistoryLimits`]; a store may leave some of them to the next snapshot. [`Timestamp::default`] keeps as much of the log
+    /// as history as fits.
     ///
     /// # Errors
     /// [`StoreError::Lost`] – the store does not have what stood at `covers`, or never had it: as for [`Store::append`].
@@ -387,9 +389,26 @@ pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), O
     embedded::EmbeddedStore::salvage(directory)
 }
 
+/// How much of the log stays that snapshots stand for, however young it is. The newest stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryLimits {
+    /// Of one dashboard, in bytes of records.
+    pub bytes: u64,
+    /// Of all dashboards; beyond it those go first that have most. A Redis has its own bound for all that it holds.
+    pub bytes_total: u64,
+}
+
+impl Default for HistoryLimits {
+    fn default() -> Self {
+        HistoryLimits { bytes: 64 << 20, bytes_total: 4 << 30 }
+    }
+}
+
 /// What a store is opened with besides its URL.
 #[derive(Clone, Debug, Default)]
 pub struct StoreConfig {
+    /// How much history is kept.
+    pub history: HistoryLimits,
     /// How dashboards are kept in Redis.
     pub redis: self::redis::RedisStoreConfig,
 }
@@ -401,8 +420,13 @@ pub struct StoreConfig {
 /// [`OpenError`] – names the directory and what is wrong with it; the server cannot start.
 pub fn open(url: &StoreUrl, config: &StoreConfig) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match url {
-        StoreUrl::Memory => Arc::new(memory::MemoryStore::new()),
-        StoreUrl::Directory(directory) => Arc::new(embedded::EmbeddedStore::open(directory)?),
-        StoreUrl::Redis(url) => Arc::new(self::redis::RedisStore::new(url.clone(), config.redis.clone())),
+        StoreUrl::Memory => Arc::new(memory::MemoryStore::new().with_history(config.history)),
+        StoreUrl::Directory(directory) => {
+            Arc::new(embedded::EmbeddedStore::open_with_history(directory, config.history)?)
+        }
+        StoreUrl::Redis(url) => {
+            let store = self::redis::RedisStore::new(url.clone(), config.redis.clone());
+            Arc::new(store.with_history(config.history))
+        }
     })
 }

@@ -69,6 +69,18 @@ pub(super) struct Head {
     pub(super) swept_to: u64,
     /// Whether the dashboard was removed and only waits for its log to be swept.
     pub(super) is_removed: bool,
+    /// Bytes of the log entries that the snapshot covers; `None` if they have to be counted.
+    pub(super) history: Option<u64>,
+}
+
+/// A head as it was when nobody counted history.
+#[derive(Encode, BorrowDecode)]
+struct UncountedHead {
+    number: u64,
+    covers: Option<u64>,
+    trimmed_to: u64,
+    swept_to: u64,
+    is_removed: bool,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -183,7 +195,11 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
 
 /// Decodes a head.
 pub(super) fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
-    open(Kind::Head, record)
+    open(Kind::Head, record).or_else(|error| {
+        let UncountedHead { number, covers, trimmed_to, swept_to, is_removed } =
+            open(Kind::Head, record).map_err(|_| error)?;
+        Ok(Head { number, covers, trimmed_to, swept_to, is_removed, history: None })
+    })
 }
 
 /// Encodes the name that belongs to a log.
@@ -326,8 +342,10 @@ mod tests {
 
     #[test]
     fn golden_head() {
-        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false };
-        assert_eq!(encode_head(&head), [1, 3, 0xfc, 0x46, 0x32, 0xf3, 2, 1, 5, 4, 3, 0]);
+        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false, history: Some(7) };
+        assert_eq!(encode_head(&head)[HEADER_LEN..], [2, 1, 5, 4, 3, 0, 1, 7]);
+        let uncounted = [1, 3, 0xfc, 0x46, 0x32, 0xf3, 2, 1, 5, 4, 3, 0];
+        assert_eq!(decode_head(&uncounted), Ok(Head { history: None, ..head }));
         assert_eq!(decode_head(&encode_head(&head)), Ok(head));
     }
 

@@ -29,8 +29,8 @@ use super::record::{
     decode_snapshot_covers, encode_entry, encode_refused, encode_snapshot,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Store,
-    StoreError, StoreLife, Stored,
+    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Refused, SetAside,
+    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 use crate::redis::{Command, Redis, RedisError, RedisUrl, Script, Value};
 
@@ -89,6 +89,7 @@ pub struct RedisStore {
     /// Where appends go; connections of their own if they wait for replicas.
     appends: Redis,
     config: RedisStoreConfig,
+    history: HistoryLimits,
     is_looked_at: AtomicBool,
 }
 
@@ -106,7 +107,13 @@ impl RedisStore {
     pub fn new(url: RedisUrl, config: RedisStoreConfig) -> RedisStore {
         let redis = Redis::new(url.clone());
         let appends = if config.wait_replicas > 0 { Redis::new(url) } else { redis.clone() };
-        RedisStore { redis, appends, config, is_looked_at: AtomicBool::new(false) }
+        RedisStore { redis, appends, config, history: HistoryLimits::default(), is_looked_at: AtomicBool::new(false) }
+    }
+
+    /// Keeps so much history of each dashboard.
+    #[must_use]
+    pub fn with_history(self, history: HistoryLimits) -> RedisStore {
+        RedisStore { history, ..self }
     }
 
     fn keys(&self, dashboard: &DashboardId) -> Keys {
@@ -283,19 +290,27 @@ impl RedisStore {
     /// Removes covered entries from the log's start up to the first that has to stay. What is left is for the next snapshot.
     async fn trim(&self, dashboard: &DashboardId, keys: &Keys, covers: LogPosition, keep_log_since: Timestamp) {
         let mut after = LogPosition::START;
+        let counted = self.run("trim a log", Command::new("HGET").key(&keys.state).arg("bytes")).await;
+        // Logs of an earlier ydash are counted from when they were next written to.
+        let mut bytes = counted.ok().and_then(|counted| text(&counted).ok()?.parse::<u64>().ok()).unwrap_or(0);
         for n in 0..TRIM_PAGES_MAX {
             // With all of the history kept, the first entry says so already.
             let limit = if n == 0 { 1 } else { PAGE_ENTRIES };
             let Ok(page) = self.page(&keys.log, after, limit).await else { return };
             let may_go = |(position, record): &&(LogPosition, Bytes)| {
-                *position <= covers && decode_entry_at(record).map_or_else(is_damage, |at| at < keep_log_since)
+                let is_old = decode_entry_at(record).map_or_else(is_damage, |at| at < keep_log_since);
+                let goes = *position <= covers && (is_old || bytes > self.history.bytes);
+                bytes = bytes.saturating_sub(if goes { record.len() as u64 } else { 0 });
+                goes
             };
             let going: Vec<_> = page.iter().take_while(may_go).collect();
             let Some((last, _)) = going.last() else { return };
+            let going_bytes: usize = going.iter().map(|(_, record)| record.len()).sum();
             let damaged = going.iter().filter(|(_, record)| decode_entry_at(record).is_err());
             let trim = Command::script(&TRIM, &[&keys.log, &keys.state, &keys.aside])
                 .arg(Id(*last).to_string())
-                .arg(Id(LogPosition(last.0.saturating_add(1))).to_string());
+                .arg(Id(LogPosition(last.0.saturating_add(1))).to_string())
+                .arg(going_bytes);
             let trim = damaged.fold(trim, |trim, (position, _)| trim.arg(Id(*position).to_string()));
             if let Err(error) = self.run("trim a log", trim).await {
                 warn!(%dashboard, %error, "log not trimmed; the next snapshot does");

@@ -82,7 +82,7 @@ fn flags_and_variables_in_documents_exist() {
         for line in text.lines().filter(|line| line.starts_with("ydash ") || line.contains("run ydash -")) {
             for flag in words(line, "--", |c| c.is_ascii_lowercase() || c == '-') {
                 let name = flag.trim_start_matches('-');
-                let others = ["", "yjs", "dashboard", "config", "help", "version"];
+                let others = ["", "yjs", "dashboard", "salvage", "backup", "lossy", "config", "help", "version"];
                 let is_known = others.contains(&name) || Knob::all().iter().any(|knob| knob.name == name);
                 assert!(is_known, "{file}: there is no --{name}: {line}");
             }

@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 
-use super::super::record::{Head, encode_entry};
+use super::super::record::{Head, RecordError, decode_entry_at, encode_entry};
 use super::super::refused::displaced;
-use super::super::{Append, Appended, LogPosition, SnapshotOutcome, StoreError};
+use super::super::{Append, Appended, HistoryLimits, LogPosition, SnapshotOutcome, StoreError};
 use super::engine::{Batch, EngineError, Found, View};
 use super::slot::Slot;
 
@@ -73,8 +73,12 @@ pub(super) struct Snapshot {
     pub(super) displaces: Option<u64>,
     /// The number of the log that `trims` is about.
     pub(super) number: u64,
-    /// Positions of log entries to remove, in their order.
-    pub(super) trims: Vec<u64>,
+    /// The head that this was found out by.
+    pub(super) read: Head,
+    /// Bytes of the log entries that it will cover, before any are removed.
+    pub(super) history: u64,
+    /// Positions of log entries to remove, in their order, and their sizes.
+    pub(super) trims: Vec<(u64, u64)>,
     /// Damaged records among what is displaced and trimmed.
     pub(super) aside: Vec<(Option<u64>, Vec<u8>)>,
 }
@@ -88,27 +92,60 @@ pub(super) struct Committer {
     reserved: u64,
     dashboards: HashMap<DashboardId, Live>,
     sweeps: VecDeque<DashboardId>,
+    limits: HistoryLimits,
+    relief: Relief,
 }
 
+/// Shortening the history of all dashboards while there is too much of it: whoever has most gives first.
+#[derive(Default)]
+struct Relief {
+    /// Bytes of history of all dashboards.
+    total: u64,
+    /// What each may keep in this round; it halves from round to round.
+    allowed: Option<u64>,
+    /// The dashboard that was looked at last.
+    after: Option<DashboardId>,
+    /// Nothing more can go until there is another snapshot.
+    is_exhausted: bool,
+}
+
+/// How many heads are looked at between two jobs.
+const RELIEF_HEADS: usize = 1024;
+
 impl Committer {
-    pub(super) fn new(slot: Arc<Slot>, jobs: Receiver<Job>, end: u64) -> Committer {
-        Committer { slot, jobs, end, reserved: end, dashboards: HashMap::new(), sweeps: VecDeque::new() }
+    pub(super) fn new(slot: Arc<Slot>, jobs: Receiver<Job>, end: u64, limits: HistoryLimits) -> Committer {
+        let (dashboards, sweeps, relief) = (HashMap::new(), VecDeque::new(), Relief::default());
+        Committer { slot, jobs, end, reserved: end, dashboards, sweeps, limits, relief }
     }
 
     /// Works until it is told to close or everybody who could ask is gone.
     pub(super) fn run(mut self) {
         let mut next = None;
+        let counted = self.slot.read("count history", |view| {
+            let mut total = 0;
+            view.heads("", None, |found| {
+                total += found.head.history.unwrap_or(0);
+                Ok(ControlFlow::<()>::Continue(()))
+            })?;
+            Ok(total)
+        });
+        // What cannot be counted grows from here on.
+        self.relief.total = counted.unwrap_or(0);
         loop {
             let job = match next.take() {
                 Some(job) => job,
-                None if self.sweeps.is_empty() => match self.jobs.recv() {
+                None if self.sweeps.is_empty() && !self.is_over() => match self.jobs.recv() {
                     Ok(job) => job,
                     Err(_) => return,
                 },
                 None => match self.jobs.try_recv() {
                     Ok(job) => job,
                     Err(TryRecvError::Empty) => {
-                        self.sweep_next();
+                        if self.sweeps.is_empty() {
+                            self.relieve()
+                        } else {
+                            self.sweep_next()
+                        }
                         continue;
                     }
                     Err(TryRecvError::Disconnected) => return,
@@ -296,15 +333,25 @@ impl Committer {
             self.end = end;
             return Ok(Ok(SnapshotOutcome::Superseded));
         }
+        let history_before = head.history;
+        let is_as_read = (head.covers, head.swept_to) == (snapshot.read.covers, snapshot.read.swept_to);
         head.covers = Some(covers);
+        head.history = None;
         if head.number == snapshot.number {
             let swept_before = head.swept_to;
-            for position in snapshot.trims.iter().filter(|position| **position > swept_before) {
+            let mut trimmed = 0;
+            for (position, len) in snapshot.trims.iter().filter(|(position, _)| *position > swept_before) {
                 batch.remove_entry(head.number, *position);
+                trimmed += len;
             }
-            head.swept_to = swept_before.max(snapshot.trims.last().copied().unwrap_or(0));
+            head.swept_to = swept_before.max(snapshot.trims.last().map_or(0, |(position, _)| *position));
             head.trimmed_to = head.trimmed_to.max(head.swept_to);
+            // If somebody was faster, the next snapshot counts anew.
+            head.history = is_as_read.then(|| snapshot.history.saturating_sub(trimmed));
         }
+        let history = head.history.unwrap_or(0);
+        self.relief.total = self.relief.total.saturating_sub(history_before.unwrap_or(0)) + history;
+        self.relief.is_exhausted = false;
         changed.heads.insert(dashboard.clone());
         changed.snapshots.insert(dashboard.clone(), (covers, std::mem::take(&mut snapshot.record)));
         for (position, record) in &snapshot.aside {
@@ -352,16 +399,24 @@ impl Committer {
         self.dashboards.remove(dashboard);
         let end = self.end;
         let slot = Arc::clone(&self.slot);
+        let mut history = 0;
         let is_swept = slot.commit("remove a dashboard", |view, batch| {
             let Some(head) = view.head(dashboard)? else {
                 remove_refused(view, batch, dashboard)?;
                 return Ok(true);
             };
             batch.remove_snapshot(dashboard);
+            history = head.history.unwrap_or(0);
             view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
             remove_refused(view, batch, dashboard)?;
-            sweep(view, batch, dashboard, Head { covers: None, trimmed_to: end, is_removed: true, ..head })
+            sweep(
+                view,
+                batch,
+                dashboard,
+                Head { covers: None, trimmed_to: end, is_removed: true, history: None, ..head },
+            )
         })?;
+        self.relief.total = self.relief.total.saturating_sub(history);
         if !is_swept {
             self.sweeps.push_back(dashboard.clone());
         }
@@ -400,6 +455,77 @@ impl Committer {
         // After a failure it is left to the next snapshot or list, rather than tried in a loop.
         if let Ok(false) = is_swept {
             self.sweeps.push_back(dashboard);
+        }
+    }
+
+    /// Whether there is more history than there may be, and some of it can go.
+    fn is_over(&self) -> bool {
+        // Once begun, it goes on for a while, so that not every snapshot begins it anew.
+        let bound = self.limits.bytes_total;
+        let bound = if self.relief.allowed.is_some() { bound - bound / 8 } else { bound };
+        self.relief.total > bound && !self.relief.is_exhausted
+    }
+
+    /// Shortens the history of the next dashboard that has more than is allowed in this round.
+    fn relieve(&mut self) {
+        let allowed = self.relief.allowed.unwrap_or(self.limits.bytes / 2);
+        let after = self.relief.after.take();
+        let slot = Arc::clone(&self.slot);
+        let relieved = slot.commit("shorten history", |view, batch| {
+            let (mut looked, mut last) = (0, None);
+            let found = view.heads("", after.as_ref(), |found| {
+                looked += 1;
+                last = found.id.ok().or(last.take());
+                let is_long = found.head.history.is_some_and(|history| history > allowed) && !found.head.is_removed;
+                Ok(if is_long || looked == RELIEF_HEADS {
+                    ControlFlow::Break(is_long.then_some(found.head))
+                } else {
+                    ControlFlow::Continue(())
+                })
+            })?;
+            let is_end = found.is_none();
+            let mut gone = 0;
+            if let (Some(Some(mut head)), Some(id)) = (found, &last) {
+                let mut history = head.history.unwrap_or(0);
+                let mut trims = 0;
+                view.log(head.number, head.swept_to, head.covers.unwrap_or(0), |found| {
+                    if let Found::Record(position, entry) = found {
+                        if history <= allowed || trims == SWEEP_ENTRIES_MAX {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                        if let Err(RecordError::Damaged(_)) = decode_entry_at(&entry) {
+                            batch.put_aside(id, Some(position), &entry);
+                        }
+                        batch.remove_entry(head.number, position);
+                        trims += 1;
+                        history = history.saturating_sub(entry.len() as u64);
+                        gone += entry.len() as u64;
+                        head.swept_to = position;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                head.trimmed_to = head.trimmed_to.max(head.swept_to);
+                // Nothing was left of it that could go.
+                head.history = Some(if trims == 0 { 0 } else { history });
+                batch.put_head(id, &head);
+                gone = gone.max(if trims == 0 { allowed } else { 0 });
+            }
+            Ok((last, is_end, gone))
+        });
+        let Ok((last, is_end, gone)) = relieved else {
+            self.relief.is_exhausted = true;
+            return;
+        };
+        if let Some(id) = &last {
+            self.dashboards.remove(id);
+        }
+        self.relief.total = self.relief.total.saturating_sub(gone);
+        self.relief.allowed = Some(if is_end { allowed / 2 } else { allowed });
+        self.relief.after = last.filter(|_| !is_end);
+        self.relief.is_exhausted = is_end && allowed == 0;
+        if self.relief.is_exhausted || !self.is_over() {
+            self.relief.allowed = None;
+            self.relief.after = None;
         }
     }
 

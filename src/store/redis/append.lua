@@ -39,10 +39,13 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bytes = 0
 for n = 4, #ARGV do
+  bytes = bytes + #ARGV[n]
   last = string.format('%.0f-%.0f', next_position(now))
   redis.call('XADD', KEYS[1], last, 'e', ARGV[n])
 end
 redis.call('HSET', KEYS[2], 'end', last)
+redis.call('HINCRBY', KEYS[2], 'bytes', bytes)
 renew(ttl)
 return {'ok', last, before, listed or '0'}

@@ -84,6 +84,10 @@ macro_rules! bench {
                 self.0.reopen().await;
             }
 
+            async fn bound_history(&mut self, history: HistoryLimits) {
+                self.0.store = open(&self.0.url).with_history(history);
+            }
+
             async fn damage_entry(&mut self, dashboard: &DashboardId, index: usize) {
                 self.0.damage_entry(dashboard, index).await;
             }
