@@ -1,9 +1,10 @@
-//! The command line: `ydash serve`, `export`, `import`, `doctor`. `ydash` alone serves.
+//! The command line: `ydash serve`, `export`, `import`, `reset`, `doctor`. `ydash` alone serves.
 //!
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod doctor;
 mod private;
+mod reset;
 mod transfer;
 
 use std::error::Error;
@@ -38,6 +39,7 @@ pub fn run() -> ExitCode {
         Some(("import", options)) => {
             layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
         }
+        Some(("reset", options)) => layers(&matches, Some(options)).and_then(|layers| reset::run(&layers, options)),
         Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
         None => layers(&matches, None).and_then(|layers| serve(&layers)),
     };
@@ -90,6 +92,7 @@ fn command() -> Command {
         .subcommand(with_knobs(Command::new("serve").about("Serves (the default)"), &[]))
         .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(reset::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(doctor::command(), &["Serving", "Keeping"]))
 }
 

@@ -55,7 +55,7 @@ pub async fn export(
 }
 
 /// All that is readable of a dashboard; `None` if there is nothing.
-pub(super) fn state(stored: Stored, limits: &Limits, report: &mut ArchiveReport) -> Option<Bytes> {
+pub fn state(stored: Stored, limits: &Limits, report: &mut ArchiveReport) -> Option<Bytes> {
     report.snapshots += u64::from(stored.snapshot.is_some());
     report.entries += stored.tail.len() as u64;
     let snapshot = stored.snapshot.map(|(_, state)| state);

@@ -44,8 +44,7 @@ pub enum CreateError {
 /// # Errors
 /// [`CreateError`] – a sentence for whoever wrote it.
 pub fn from_json(json: &[u8], client: u32) -> Result<Vec<u8>, CreateError> {
-    let mut writer =
-        Writer { client: client.into(), clock: 0, structs: 0, out: Vec::new(), mistake: CreateError::NotAnObject };
+    let mut writer = Writer::new(client.into());
     let mut reader = serde_json::Deserializer::from_slice(json);
     reader
         .deserialize_map(Roots(&mut writer))
@@ -55,24 +54,24 @@ pub fn from_json(json: &[u8], client: u32) -> Result<Vec<u8>, CreateError> {
 }
 
 /// Structs of one client, from clock 0 on.
-struct Writer {
+pub(super) struct Writer {
     client: ClientId,
-    clock: Clock,
-    structs: u32,
-    out: Vec<u8>,
+    pub(super) clock: Clock,
+    pub(super) structs: u32,
+    pub(super) out: Vec<u8>,
     /// What it is when JSON is not as it should be at this place.
     mistake: CreateError,
 }
 
 /// The shared type that an item belongs to.
 #[derive(Clone, Copy)]
-enum Parent<'a> {
+pub(super) enum Parent<'a> {
     Root(&'a str),
     Item(Clock),
 }
 
 /// Items one behind the other: those of a list, or the single one of a key.
-struct Sequence<'a> {
+pub(super) struct Sequence<'a> {
     parent: Parent<'a>,
     key: Option<&'a str>,
     /// The last clock of what is written.
@@ -83,7 +82,7 @@ struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    fn new(parent: Parent<'a>, key: Option<&'a str>) -> Sequence<'a> {
+    pub(super) fn new(parent: Parent<'a>, key: Option<&'a str>) -> Sequence<'a> {
         Sequence { parent, key, left: None, run: Vec::new(), values: 0 }
     }
 }
@@ -93,6 +92,10 @@ const ARRAY: u8 = 0;
 const MAP: u8 = 1;
 
 impl Writer {
+    pub(super) fn new(client: ClientId) -> Writer {
+        Writer { client, clock: 0, structs: 0, out: Vec::new(), mistake: CreateError::NotAnObject }
+    }
+
     fn into_update(self) -> Vec<u8> {
         let mut update = Vec::with_capacity(self.out.len() + 16);
         if self.structs > 0 {
@@ -108,7 +111,7 @@ impl Writer {
     }
 
     /// What comes before the content of the next item of `sequence`, which takes `clocks`.
-    fn header(&mut self, sequence: &mut Sequence<'_>, content: u8, clocks: Clock) {
+    pub(super) fn header(&mut self, sequence: &mut Sequence<'_>, content: u8, clocks: Clock) {
         match (sequence.left, sequence.parent) {
             (Some(clock), _) => {
                 self.out.push(content | HAS_ORIGIN);

@@ -6,9 +6,11 @@
 mod compact;
 mod create;
 mod json;
+mod renew;
 mod tree;
 
 pub use compact::{Compacted, Kept, compact, live_bytes};
 pub use create::{CreateError, from_json};
 pub use json::{ReadError, to_json, to_json_within};
+pub use renew::{RenewError, renew};
 pub use tree::TreeError;

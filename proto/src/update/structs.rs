@@ -20,15 +20,15 @@ pub(crate) const HAS_ORIGIN: u8 = 0x80;
 
 pub(crate) const CONTENT_DELETED: u8 = 1;
 pub(crate) const CONTENT_JSON: u8 = 2;
-pub(super) const CONTENT_BINARY: u8 = 3;
+pub(crate) const CONTENT_BINARY: u8 = 3;
 pub(crate) const CONTENT_STRING: u8 = 4;
-pub(super) const CONTENT_EMBED: u8 = 5;
-pub(super) const CONTENT_FORMAT: u8 = 6;
+pub(crate) const CONTENT_EMBED: u8 = 5;
+pub(crate) const CONTENT_FORMAT: u8 = 6;
 pub(crate) const CONTENT_TYPE: u8 = 7;
 pub(crate) const CONTENT_ANY: u8 = 8;
-pub(super) const CONTENT_DOC: u8 = 9;
+pub(crate) const CONTENT_DOC: u8 = 9;
 
-pub(super) const TYPE_XML_ELEMENT: u64 = 3;
+pub(crate) const TYPE_XML_ELEMENT: u64 = 3;
 pub(super) const TYPE_XML_HOOK: u64 = 5;
 const TYPE_MAX: u64 = 6;
 
