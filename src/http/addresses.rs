@@ -89,6 +89,9 @@ fn in_time(paid_at: Instant, allowed: Instant) -> Result<Instant, Duration> {
 /// Connections that are no sessions, of one address: pages, REST calls, refused upgrades. Beyond, one may become a session, or ask for a probe.
 pub(super) const PLAIN_CONNECTIONS_MAX: usize = 256;
 
+/// Up to so many connections of one address that found no place are not cut for its next ones.
+const HURRIED_FEW: usize = 8;
+
 /// Entries at which addresses that hold nothing are looked for and forgotten.
 const TABLE_SWEEP_AT: usize = 4096;
 
@@ -97,6 +100,8 @@ const TABLE_SWEEP_AT: usize = 4096;
 pub struct Addresses {
     limits: AddressLimits,
     sessions: AtomicUsize,
+    /// Connections that were cut and have not ended yet: they are counted no more, and still hold their files.
+    leaving: AtomicUsize,
     table: Mutex<Table>,
 }
 
@@ -123,6 +128,8 @@ struct Entry {
     connections: usize,
     /// Those that are no sessions.
     plain: usize,
+    /// Those of them that found no place.
+    hurried: usize,
     sessions: usize,
     /// When the joins so far will be paid for at the average rate (GCRA): one instant is the whole bucket.
     joins_paid_at: Instant,
@@ -194,7 +201,7 @@ impl Addresses {
     #[must_use]
     pub fn new(limits: AddressLimits) -> Arc<Addresses> {
         let table = Mutex::new(Table { sweep_at: TABLE_SWEEP_AT, ..Table::default() });
-        Arc::new(Addresses { limits, sessions: AtomicUsize::new(0), table })
+        Arc::new(Addresses { limits, sessions: AtomicUsize::new(0), leaving: AtomicUsize::new(0), table })
     }
 
     /// Counts an accepted connection until the permit is dropped; `address` is none for a trusted proxy's, which stands for many.
@@ -213,10 +220,12 @@ impl Addresses {
             let entry = table.entry(address, now);
             (entry.plain, entry.connections)
         });
+        // Those that are hurried give way to those that find a place.
+        let placed = table.connections - table.hurried.len();
         let has_place = plain < PLAIN_CONNECTIONS_MAX
             && connections < limits.share()
-            && table.connections < limits.connections_max.saturating_sub(limits.kept());
-        if !has_place && table.connections >= limits.connections_max && !table.cut_oldest(address) {
+            && placed < limits.connections_max.saturating_sub(limits.kept());
+        if table.connections >= limits.connections_max && !self.cut_oldest(&mut table, address) {
             return None;
         }
         let hurried = (!has_place).then(|| table.hurry(address));
@@ -232,7 +241,19 @@ impl Addresses {
 
     /// Cuts the connection that has been hurried for longest, because there is no open file for another one.
     pub fn make_room(&self) {
-        self.table().cut_oldest(None);
+        self.cut_oldest(&mut self.table(), None);
+    }
+
+    /// Whether so many were cut that no more are to be accepted before some have ended. They do so at once.
+    #[must_use]
+    pub fn waits_for_files(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) > self.limits.kept()
+    }
+
+    fn cut_oldest(&self, table: &mut Table, address: Option<IpAddr>) -> bool {
+        let is_cut = table.cut_oldest(address);
+        self.leaving.fetch_add(usize::from(is_cut), Ordering::Relaxed);
+        is_cut
     }
 
     /// Counts a session until the permit is dropped.
@@ -328,6 +349,7 @@ impl Table {
         self.entries.entry(address).or_insert(Entry {
             connections: 0,
             plain: 0,
+            hurried: 0,
             sessions: 0,
             joins_paid_at: now,
             requests_paid_at: now,
@@ -341,17 +363,32 @@ impl Table {
         let id = self.next;
         self.next += 1;
         self.hurried.insert(id, Hurried { address, cut: cut.clone() });
+        if let Some(entry) = address.and_then(|address| self.entries.get_mut(&address)) {
+            entry.hurried += 1;
+        }
         (id, cut)
     }
 
-    /// Cuts the oldest hurried connection of `address` or, if it has none, of all. Says whether there was one.
-    fn cut_oldest(&mut self, address: Option<IpAddr>) -> bool {
-        let own = address.and_then(|_| self.hurried.iter().find(|(_, one)| one.address == address));
-        let Some(id) = own.or_else(|| self.hurried.iter().next()).map(|(id, _)| *id) else { return false };
-        if let Some(one) = self.hurried.remove(&id) {
-            one.cut.cancel();
-            self.disconnected(one.address, true);
+    /// Takes one out of those that are hurried. Says whether it was still among them.
+    fn settle(&mut self, id: u64) -> bool {
+        let Some(one) = self.hurried.remove(&id) else { return false };
+        one.cut.cancel();
+        if let Some(entry) = one.address.and_then(|address| self.entries.get_mut(&address)) {
+            entry.hurried -= 1;
         }
+        true
+    }
+
+    /// Cuts the oldest hurried connection of `address`, if it has more than a few, or of all. Says whether there was one.
+    fn cut_oldest(&mut self, address: Option<IpAddr>) -> bool {
+        // Who has a few is not who takes the places: its probe stays, while its other connections come.
+        let has_many =
+            address.and_then(|address| self.entries.get(&address)).is_some_and(|one| one.hurried > HURRIED_FEW);
+        let own = has_many.then(|| self.hurried.iter().find(|(_, one)| one.address == address)).flatten();
+        let Some(id) = own.or_else(|| self.hurried.iter().next()).map(|(id, _)| *id) else { return false };
+        let address = self.hurried.get(&id).and_then(|one| one.address);
+        self.settle(id);
+        self.disconnected(address, true);
         true
     }
 
@@ -392,9 +429,10 @@ impl ConnectionPermit {
     pub fn became_session(&mut self) {
         let mut table = self.addresses.table();
         // One that was cut a moment ago is counted as gone; it ends with what it was to become.
-        let was_cut = self.hurried.as_ref().is_some_and(|(id, _)| table.hurried.remove(id).is_none());
+        let was_cut = self.hurried.as_ref().is_some_and(|(id, _)| !table.settle(*id));
         if was_cut {
             table.connections += 1;
+            self.addresses.leaving.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(entry) = self.address.and_then(|address| table.entries.get_mut(&address)) {
             if was_cut {
@@ -411,8 +449,10 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.addresses.table();
-        if self.hurried.as_ref().is_some_and(|(id, _)| table.hurried.remove(id).is_none()) {
-            return; // It was cut, and counted as gone then.
+        if self.hurried.as_ref().is_some_and(|(id, _)| !table.settle(*id)) {
+            // It was cut, and counted as gone then.
+            self.addresses.leaving.fetch_sub(1, Ordering::Relaxed);
+            return;
         }
         table.disconnected(self.address, self.is_plain);
         drop(table);
@@ -537,14 +577,34 @@ mod tests {
         assert_eq!(flood.iter().filter(|permit| !permit.hurried().unwrap().is_cancelled()).count(), 25);
         // Whoever comes last is not cut: a probe that asks at once is answered, also from the address of the flood.
         let (probe, other) = (connect(HOME), connect(AWAY));
-        assert!(!probe.hurried().unwrap().is_cancelled() && !other.hurried().unwrap().is_cancelled());
-        // The flood pushes out its own, not others.
+        assert!(!probe.hurried().unwrap().is_cancelled() && other.hurried().is_none(), "others have their places");
         let more: Vec<_> = (0..1000).map(|_| connect(HOME)).collect();
-        assert!(probe.hurried().unwrap().is_cancelled() && !other.hurried().unwrap().is_cancelled());
+        assert!(probe.hurried().unwrap().is_cancelled());
+        assert_eq!(addresses.table().connections, 100);
         drop((flood, probe, more));
         assert!((0..18).map(|_| connect(AWAY)).all(|permit| permit.hurried().is_none()));
         drop((own, other));
         assert_eq!(addresses.table().connections, 0);
+    }
+
+    #[test]
+    fn when_every_place_is_taken_a_flood_pushes_out_its_own_and_not_others() {
+        let addresses = Addresses::new(AddressLimits { connections_max: 320, ..LIMITS });
+        let connect = |address: IpAddr| addresses.connect(Some(address)).unwrap();
+        let crowd = |n: u32| IpAddr::V4((0x0a00_0000 + n).into());
+        let placed: Vec<_> = (0..300).map(|n| connect(crowd(n))).collect();
+        assert_eq!(are_hurried(&placed), 0);
+        let flood: Vec<_> = (0..1000).map(|_| connect(HOME)).collect();
+        // Not even its own next ones push out who has a few.
+        let probes: Vec<_> = (0..HURRIED_FEW).map(|_| connect(AWAY)).collect();
+        let more: Vec<_> = (0..1000).map(|_| connect(HOME)).collect();
+        assert!(probes.iter().all(|probe| !probe.hurried().unwrap().is_cancelled()));
+        assert_eq!(addresses.table().connections, 320);
+        assert!(addresses.waits_for_files(), "those that were cut hold their files until they are dropped");
+        drop((placed, flood, probes, more));
+        assert!(!addresses.waits_for_files() && addresses.leaving.load(Ordering::Relaxed) == 0);
+        assert_eq!(addresses.table().connections, 0);
+        assert!(addresses.table().entries.is_empty());
     }
 
     #[test]

@@ -76,6 +76,9 @@ const HURRY: Duration = Duration::from_millis(750);
 /// How long to wait when accepting fails: descriptors come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long to wait for connections that were cut to end.
+const FILES_PAUSE: Duration = Duration::from_millis(1);
+
 /// Serves `listener` until `stop`; connections live on in `tasks`.
 ///
 /// `stop` closes the listener, lets requests in flight finish, and ends idle HTTP connections. Sockets are the session's to end.
@@ -108,6 +111,9 @@ pub async fn serve<L: Listener>(
             Ok((io, peer)) => {
                 failing = false;
                 server.clone().welcome(io, peer, &tasks, &stop);
+                while server.site.addresses.waits_for_files() {
+                    tokio::time::sleep(FILES_PAUSE).await;
+                }
             }
             Err(error) => {
                 // Once per outage: this can happen thousands of times a second.
@@ -209,7 +215,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Server<I> {
                 None
             }
             _ => {
-                linger(&mut io).await;
+                let cut = permit.hurried().cloned().unwrap_or_default();
+                tokio::select! {
+                    () = linger(&mut io) => {}
+                    () = cut.cancelled() => {}
+                }
                 None
             }
         }
