@@ -6,22 +6,30 @@
 use super::editing::Attempt;
 use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
 use super::input::{Dialect, Scanned};
-use super::member::{Check, Held, ToAsk};
+use super::member::{Held, ToAsk};
 use super::ownership::ELSEWHERE_WAIT;
 use super::{Room, Sender};
 use crate::access::Identity;
-use crate::id::{ClientId, MemberId};
+use crate::id::{ClientId, Clock, MemberId};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
-use crate::update::{self, Accepted, Difference, Scan};
+use crate::update::{self, Accepted, Difference, Scan, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 
 /// Authors that are asked about one update. One that is written in the names of more waits for none of them.
 const AUTHORS_MAX: usize = 16;
-/// How long a client may take to answer what it is asked about its own id.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a client may take to answer what it is asked about its own id. Slow readers take long to come to the question.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// Ids in the name of which others wrote that a session which knows them is asked about.
+const SUSPECTS_MAX: usize = 16;
+/// Clocks of ids of which nobody knows who wrote them that it is asked about beside: comparing reads as many at most.
+const UNKNOWN_CLOCKS_MAX: Clock = 16 << 10;
+/// Such ids at most.
+const UNKNOWN_MAX: usize = 64;
+/// Ids of which a session had something else that it is remembered for.
+const DIFFERED_MAX: usize = 16;
 /// Updates set aside in one life of a room. Beyond, they are refused and counted only.
 const SET_ASIDE_MAX: u32 = 64;
 
@@ -42,21 +50,73 @@ impl Room {
         // The last clock tells: one who takes somebody's next clocks cannot know what that one writes under them. A client that had
         // less of its own id than the document has been given the rest by now, so it is asked for all.
         let from = if member.was_behind(client) { 0 } else { start - 1 };
-        let until = now + ANSWERS_WITHIN;
-        member.check = Some(Check { client, from, question: member.asks + 1, until });
-        self.checks.push_back((until, id));
+        self.check(now, id, &[(client, from)]);
         self.ask(id, effects);
+    }
+
+    /// With its next question a member is asked for what it has of these ids from these clocks on, to be compared.
+    fn check(&mut self, now: Timestamp, id: MemberId, clients: &[(ClientId, Clock)]) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let until = now + ANSWERS_WITHIN;
+        let check = member.check.get_or_insert_default();
+        for &(client, from) in clients {
+            match check.clients.iter_mut().find(|(other, _)| *other == client) {
+                Some((_, asked)) => *asked = from.min(*asked),
+                None => check.clients.push((client, from)),
+            }
+        }
+        (check.question, check.until) = (member.asks + 1, until);
+        self.checks.push_back((until, id));
+    }
+
+    /// A member says what it has. An id under which it writes need not be the one that it announces: a client that has heard of itself
+    /// takes another one, and some announce none. So it is asked for the last that it has of those under which somebody else
+    /// may have written what is kept. Says whether there are any.
+    pub(super) fn check_what_it_has(&mut self, now: Timestamp, id: MemberId, have: &StateVector) -> bool {
+        let Some(member) = self.members.get(&id).filter(|member| member.access.may_edit()) else { return false };
+        let known = self.document.clocks();
+        let (mut suspects, mut unknown) = (Vec::new(), Vec::new());
+        for (client, clock) in have.iter() {
+            let kept = known.get(client);
+            let is_own = member.brought.iter().any(|(brought, _)| *brought == client);
+            if kept == 0 || clock == 0 || is_own {
+                continue;
+            }
+            match self.owners.came_from_author(client) {
+                // Unless its user has two devices with one id.
+                Some(true) if clock == kept => {}
+                Some(true) => unknown.push((true, kept, client, clock.min(kept) - 1)),
+                Some(false) => suspects.push((client, clock.min(kept) - 1)),
+                None => unknown.push((clock == kept, kept, client, clock.min(kept) - 1)),
+            }
+        }
+        suspects.truncate(SUSPECTS_MAX);
+        // Where the two differ comes first, and what is read fast.
+        unknown.sort_unstable();
+        let mut clocks: Clock = 0;
+        for (_, kept, client, from) in unknown.into_iter().take(UNKNOWN_MAX) {
+            clocks = clocks.saturating_add(kept);
+            if clocks > UNKNOWN_CLOCKS_MAX {
+                break;
+            }
+            suspects.push((client, from));
+        }
+        if suspects.is_empty() {
+            return false;
+        }
+        self.check(now, id, &suspects);
+        true
     }
 
     /// A member answered; `is_checked`: with what it was asked for again, which was compared.
     pub(super) fn check_answered(&mut self, now: Timestamp, id: MemberId, is_checked: bool, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(check) = member.check.filter(|check| is_checked || member.answers >= check.question) else { return };
-        if !is_checked && check.from > 0 {
+        let answers = member.answers;
+        let Some(check) = member.check.as_mut().filter(|check| is_checked || answers >= check.question) else { return };
+        if !is_checked && check.clients.iter().any(|(_, from)| *from > 0) {
             // It has nothing at that clock: less than is kept in its name.
-            let until = now + ANSWERS_WITHIN;
-            member.check = Some(Check { from: 0, question: member.asks + 1, until, ..check });
-            self.checks.push_back((until, id));
+            let clients: Vec<(ClientId, Clock)> = check.clients.iter().map(|(client, _)| (*client, 0)).collect();
+            self.check(now, id, &clients);
             self.ask(id, effects);
             return;
         }
@@ -76,7 +136,7 @@ impl Room {
             && now >= until
         {
             self.checks.pop_front();
-            let check = self.members.get(&id).and_then(|member| member.check);
+            let check = self.members.get(&id).and_then(|member| member.check.as_ref());
             if check.is_some_and(|check| now >= check.until) {
                 self.end_check(id, effects);
             }
@@ -115,6 +175,7 @@ impl Room {
             claimed = member.takes(span.client).then_some(span.client);
         }
         for span in spans {
+            self.owners.came(span.client, span.start, member.is(span.client));
             if member.is(span.client) {
                 let is_sure = member.announced == Some(span.client) || self.owners.author(span.client).is_none();
                 if is_sure {
@@ -150,6 +211,15 @@ impl Room {
         self.document.differences(update, scan, never_seen)
     }
 
+    /// Whether an update repeats clocks under an id of which its sender had something else before: what is deleted there by now is
+    /// not what it wrote.
+    pub(super) fn differed_before(&self, id: MemberId, scan: &Scan) -> bool {
+        let clocks = self.document.clocks();
+        self.members.get(&id).is_some_and(|member| {
+            scan.spans.iter().any(|span| member.differed.contains(&span.client) && span.start < clocks.get(span.client))
+        })
+    }
+
     /// Tells the sender of an update that differs from what is kept that it is not saved, and sets it aside. What is new in it can be
     /// taken all the same.
     pub(super) fn refuse_different(
@@ -183,8 +253,13 @@ impl Room {
         if member.dialect != Dialect::YWebsocket {
             // Its provider does not count how many it gets.
             acks = acks.max(1);
-        } else if !core::mem::replace(&mut member.is_warned, true) {
-            self.warn(id, effects);
+        }
+        self.warn_once(id, REASON_DIFFERS, effects);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        for difference in differences {
+            if member.differed.len() < DIFFERED_MAX && !member.differed.contains(&difference.client) {
+                member.differed.push(difference.client);
+            }
         }
         self.ack(id, false, acks, effects);
         // What came deleted is gone for all others: its author sees that, too.
@@ -203,10 +278,14 @@ impl Room {
         }
     }
 
-    /// Tells a member of the y-websocket dialect, once in its session, that something of it is not saved.
-    pub(super) fn warn(&self, id: MemberId, effects: &mut Vec<Effect>) {
-        let frame = Frame { bytes: encode::permission_denied(REASON_DIFFERS), kind: FrameKind::Notice };
-        effects.push(Effect::Send { to: id, frame });
+    /// Tells a session of the dialect that counts nothing that something of it is not saved.
+    pub(super) fn warn_once(&mut self, id: MemberId, why: &str, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id).filter(|member| member.dialect == Dialect::YWebsocket) else {
+            return;
+        };
+        if !core::mem::replace(&mut member.is_warned, true) {
+            warn(id, why, effects);
+        }
     }
 
     /// Who wrote an update, for the log.
@@ -287,12 +366,17 @@ impl Room {
                 for (of, question) in &mut held.authors {
                     if *of == author && question.is_none() {
                         *question = Some(number);
-                        shown.push(held.waiting.bytes.clone());
+                        // What is no sound continuation is nothing to show: it may be refused later, or end a client.
+                        if self.document.would_admit(&held.waiting.bytes, &self.limits) {
+                            shown.push(held.waiting.bytes.clone());
+                        }
                     }
                 }
             }
-            let bytes = encode::update(&update::merge(&shown));
-            effects.push(Effect::Send { to: author, frame: Frame { bytes, kind: FrameKind::Notice } });
+            if !shown.is_empty() {
+                let bytes = encode::update(&update::merge(&shown));
+                effects.push(Effect::Send { to: author, frame: Frame { bytes, kind: FrameKind::Notice } });
+            }
             self.ask(author, effects);
             self.owners.asked(now, author, number);
         }
@@ -341,4 +425,10 @@ impl Room {
             self.retry_held(now, effects);
         }
     }
+}
+
+/// Tells a session without a message for it that something of it is not saved.
+pub(super) fn warn(to: MemberId, why: &str, effects: &mut Vec<Effect>) {
+    let frame = Frame { bytes: encode::permission_denied(why), kind: FrameKind::Notice };
+    effects.push(Effect::Send { to, frame });
 }

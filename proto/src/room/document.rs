@@ -188,6 +188,11 @@ impl Document {
         admission
     }
 
+    /// Whether a small update is new as a whole and could be added as it is.
+    pub(super) fn would_admit(&self, update: &Bytes, limits: &Limits) -> bool {
+        update::scan(update, limits).is_ok_and(|scan| self.knowledge.would_admit(update, &scan, limits))
+    }
+
     /// Whether all of an update is known already.
     pub(super) fn contains(&self, update: &[u8], scan: &Scan) -> bool {
         self.knowledge.contains(update, scan)

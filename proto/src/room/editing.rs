@@ -71,10 +71,10 @@ impl Room {
         if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
             member.wants_echo = true;
         }
-        let check = member.check;
+        let spans = &scanned.scan.spans;
         let reaches_back =
-            |client, from| scanned.scan.spans.iter().any(|span| span.client == client && span.start <= from);
-        let is_checked = check.is_some_and(|check| reaches_back(check.client, check.from));
+            |&(client, from): &(_, _)| spans.iter().any(|span| span.client == client && span.start <= from);
+        let is_checked = member.check.as_ref().is_some_and(|check| check.clients.iter().all(reaches_back));
         let progressed = self.offer(now, Sender::Member(id), scanned, acks, Attempt::First, effects);
         if is_answer {
             self.settle_refused(id, effects);
@@ -119,7 +119,11 @@ impl Room {
                 return false;
             }
         }
-        let acks = if differs { 0 } else { acks };
+        let mut acks = if differs { 0 } else { acks };
+        if let Some(id) = id.filter(|id| !differs && self.differed_before(*id, &scan)) {
+            self.reject(id, update.clone(), acks, effects);
+            acks = 0;
+        }
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
         let (owners, presence) = (&self.owners, &self.presence);
         let is_withheld = |client| {
@@ -214,6 +218,9 @@ impl Room {
             Sender::Member(id) => {
                 if matches!(limit, LimitReached::DocumentBytes | LimitReached::DeletedBytes | LimitReached::Memory) {
                     self.does_not_fit(id, limit, update.len(), effects);
+                }
+                if limit == LimitReached::Content {
+                    self.warn_once(id, &limit.to_string(), effects);
                 }
                 self.reject(id, update, acks, effects);
             }
@@ -474,10 +481,10 @@ impl Room {
     pub(super) fn ask(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&to) else { return };
         member.asks += 1;
-        let bytes = match member.check {
+        let bytes = match &member.check {
             Some(check) => {
                 let mut clocks = self.document.clocks().clone();
-                clocks.lower(check.client, check.from);
+                check.clients.iter().for_each(|(client, from)| clocks.lower(*client, *from));
                 encode::sync_step1(&clocks.encode())
             }
             None => self.document.question(),

@@ -28,11 +28,10 @@ pub(super) struct Held {
 }
 
 /// A returning author is asked for what it has under its id anew: what is kept there may not be what it wrote.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Check {
-    pub(super) client: ClientId,
-    /// From which clock on.
-    pub(super) from: Clock,
+    /// Ids that it may write under, and from which clock on it is asked.
+    pub(super) clients: Vec<(ClientId, Clock)>,
     /// By which of the questions put to it.
     pub(super) question: u32,
     /// A client that has not answered by then never does.
@@ -191,6 +190,8 @@ pub(super) struct Member {
     pub(super) heard_of_itself: bool,
     /// It was told that content of its own differs from what is kept.
     pub(super) is_warned: bool,
+    /// Ids of which it had something else than what is kept.
+    pub(super) differed: Vec<ClientId>,
     /// Whether it has sent a SyncStep2. What it sends before that, it sends without having read anything.
     pub(super) has_answered: bool,
     /// Set while its outbox drains after an overflow.
@@ -257,6 +258,7 @@ impl Member {
             answers: 0,
             heard_of_itself: false,
             is_warned: false,
+            differed: Vec::new(),
             has_answered: false,
             lag: None,
             refused: Refused::default(),

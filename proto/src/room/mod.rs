@@ -229,7 +229,7 @@ impl Room {
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Joined(joining) => self.joined(joining, effects),
-            Input::SyncStep1 { member, have } => self.sync_step1(member, have, effects),
+            Input::SyncStep1 { member, have } => self.sync_step1(now, member, have, effects),
             Input::Cut { cut } => self.cut(cut, effects),
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
@@ -535,15 +535,21 @@ impl Room {
         }
     }
 
-    fn sync_step1(&mut self, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
+    fn sync_step1(&mut self, now: Timestamp, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.refused = Refused::default(); // A provider that asks begins to count anew.
         member.has(&have, self.document.clocks());
+        let has_suspects = self.check_what_it_has(now, id, &have);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let takes_turns = member.dialect != Dialect::YWebsocket;
         if let Some(lag) = &mut member.lag {
             lag.has_at_most(&have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
         }
         self.send_difference(id, have, Wants::Answer, effects);
+        if has_suspects && !takes_turns {
+            self.ask(id, effects);
+        }
     }
 
     fn stateless(&self, from: Option<MemberId>, payload: &[u8], effects: &mut Vec<Effect>) {
@@ -577,9 +583,6 @@ impl Room {
         let is_warned = member.is_warned;
         let is_shown = member.announced.is_some();
         let nudges = self.presence.unanswered(&member.owns());
-        if is_warned {
-            self.warn(id, effects);
-        }
         self.make_aware(id);
         // Among what it missed may be somebody's goodbye.
         let bytes = self.presence.everything();
@@ -588,6 +591,9 @@ impl Room {
             self.ask_presence(id, effects); // For its own goodbye may be among them.
         }
         self.nudge(id, &nudges, effects);
+        if is_warned {
+            authorship::warn(id, effect::REASON_DIFFERS, effects); // It may have been dropped with the rest.
+        }
         // The question may have been dropped with the rest; a second one costs one small answer.
         self.ask(id, effects);
     }

@@ -26,6 +26,8 @@ pub(super) struct Owners {
     displaced: BTreeMap<ClientId, Vec<Displaced>>,
     questions: BTreeMap<MemberId, Question>,
     never_seen: BTreeMap<ClientId, NeverSeen>,
+    /// Ids of which something came in this life of the room: whether all of it came from a session that writes under them.
+    came_from_author: BTreeMap<ClientId, bool>,
 }
 
 /// A session that announced an id, but another one has changed its state since.
@@ -203,6 +205,20 @@ impl Owners {
         *known = known.filter(|known| *known == by);
     }
 
+    /// Structs of `client` came from `start` on, from a session that writes under it or from somebody else.
+    pub(super) fn came(&mut self, client: ClientId, start: Clock, is_author: bool) {
+        if !is_author {
+            self.came_from_author.insert(client, false);
+        } else if start == 0 {
+            self.came_from_author.entry(client).or_insert(true);
+        }
+    }
+
+    /// Whether all that is known of `client` came from a session that writes under it; `None` when it was there before the room was.
+    pub(super) fn came_from_author(&self, client: ClientId) -> Option<bool> {
+        self.came_from_author.get(&client).copied()
+    }
+
     /// Where content of `client` may have come deleted from others than `member`, so that nobody here ever saw it.
     pub(super) fn never_seen(&self, client: ClientId, member: MemberId) -> Option<ClockRange> {
         let seen = self.never_seen.get(&client)?;
@@ -211,7 +227,7 @@ impl Owners {
 
     /// Bytes held, roughly.
     pub(super) fn memory(&self) -> usize {
-        (self.speakers.len() + self.authors.len() + self.never_seen.len()) * 32
+        (self.speakers.len() + self.authors.len() + self.never_seen.len() + self.came_from_author.len()) * 32
     }
 }
 

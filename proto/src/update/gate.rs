@@ -207,20 +207,41 @@ impl Knowledge {
         is_withheld: &impl Fn(ClientId) -> bool,
         limits: &Limits,
     ) -> bool {
+        let Some(News { levels, deleted }) = self.weigh_whole(update, scan, is_withheld, limits) else { return false };
+        scan.spans.iter().for_each(|span| self.clocks.advance(span.client, span.end));
+        scan.deletes(update).chain(deleted).for_each(|(client, range)| self.deletes.insert_range(client, range));
+        levels.into_iter().for_each(|(client, levels)| self.nesting.append(client, levels));
+        self.lossy |= scan.lossy;
+        true
+    }
+
+    /// Whether a small update is new as a whole and could be added as it is.
+    #[must_use]
+    pub fn would_admit(&self, update: &Bytes, scan: &Scan, limits: &Limits) -> bool {
+        self.weigh_whole(update, scan, &|_| false, limits).is_some()
+    }
+
+    fn weigh_whole(
+        &self,
+        update: &Bytes,
+        scan: &Scan,
+        is_withheld: &impl Fn(ClientId) -> bool,
+        limits: &Limits,
+    ) -> Option<News> {
         /// Beyond this, ordering pays: a struct here is looked up in a list.
         const SMALL: u32 = 16;
         if scan.structs > SMALL || scan.delete_ranges > SMALL || !scan.is_canonical || scan.has_skip || scan.is_empty()
         {
-            return false;
+            return None;
         }
         let follows = |span: &Span| self.clocks.get(span.client) == span.start && !is_withheld(span.client);
         if !scan.spans.iter().all(follows) || self.clocks.len() + scan.spans.len() > limits.document_clients_max {
-            return false;
+            return None;
         }
         for (client, range) in scan.deletes(update) {
             let known_to = scan.spans.iter().find(|span| span.client == client).map(|span| span.end);
             if range.end > known_to.unwrap_or_else(|| self.clocks.get(client)) || self.deletes.overlaps(client, range) {
-                return false;
+                return None;
             }
         }
         let mut levels: Vec<(ClientId, Levels)> = Vec::new();
@@ -238,16 +259,16 @@ impl Knowledge {
                 };
                 // Causes in the own client precede by the scan, and what precedes is known or part of this span.
                 if item.causes().any(|id| id.client != span.client && id.clock >= self.clocks.get(id.client)) {
-                    return false;
+                    return None;
                 }
                 let levels = |id: Id| {
                     let is_new = id.client == span.client && id.clock >= span.start;
                     if is_new { Some(&of_client) } else { self.nesting.of(id.client) }
                 };
-                let Ok(place) = place_of(item, levels) else { return false };
+                let Ok(place) = place_of(item, levels) else { return None };
                 let is_one = next.end - next.start == 1;
                 if (item.is_type && place.depth >= limits.nesting_max) || (place.is_keyed && !is_one) {
-                    return false;
+                    return None;
                 }
                 of_client.push(&next, ClockRange { start: next.start, end: next.end }, place);
             }
@@ -255,13 +276,14 @@ impl Knowledge {
                 levels.push((span.client, of_client));
             }
         }
-
-        scan.spans.iter().for_each(|span| self.clocks.advance(span.client, span.end));
-        scan.deletes(update).chain(deleted).for_each(|(client, range)| self.deletes.insert_range(client, range));
-        levels.into_iter().for_each(|(client, levels)| self.nesting.append(client, levels));
-        self.lossy |= scan.lossy;
-        true
+        Some(News { levels, deleted })
     }
+}
+
+/// What a small update adds beside clocks.
+struct News {
+    levels: Vec<(ClientId, Levels)>,
+    deleted: Vec<(ClientId, ClockRange)>,
 }
 
 impl Accepted {
@@ -556,6 +578,19 @@ mod tests {
         let trusted = knowledge.admit(&forged, &scan, Source::Trusted, is_withheld, &Limits::default());
         assert!(trusted.accepted.is_some());
         assert_eq!(admit_as(&mut knowledge, &forged, is_withheld, &Limits::default()), Admission::default());
+    }
+
+    /// Somebody who is shown what another one wrote in its name must be able to take it.
+    #[test]
+    fn what_would_be_admitted_follows_on_what_is_known_and_lies_in_types() {
+        let knowledge = knowing(&[update(&[(7, 0, &[in_root(STRING, &string("a"))])], &[])]);
+        let would = |bytes: Bytes| {
+            let scan = scan(&bytes, &Limits::default()).expect("a plausible update");
+            knowledge.would_admit(&bytes, &scan, &Limits::default())
+        };
+        assert!(would(update(&[(7, 1, &[after((7, 0), STRING, &string("b"))])], &[])));
+        assert!(!would(update(&[(7, 2, &[in_root(STRING, &string("behind a hole"))])], &[])));
+        assert!(!would(update(&[(7, 1, &[inside((7, 0), STRING, &string("in a letter"))])], &[])));
     }
 
     #[test]
