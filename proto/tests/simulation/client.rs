@@ -1,5 +1,6 @@
 //! A stock client: a real document, y-protocols' awareness, and what y-websocket's provider does with both.
 
+use crate::account::Contents;
 use crate::replica::Replica;
 use crate::rng::Rng;
 use bytes::Bytes;
@@ -52,10 +53,20 @@ struct Known {
 }
 
 pub(crate) struct Client {
+    /// Under which it is shown.
     pub(crate) id: ClientId,
+    /// Under which it edits: another one once it has received structs in its own name.
+    pub(crate) writes_as: ClientId,
+    spare: ClientId,
     pub(crate) manners: Manners,
     doc: Doc,
     replica: Replica,
+    /// What its document came to know at each clock.
+    pub(crate) contents: Contents,
+    /// Its document holds content that stands nowhere else, where others hold something else: nothing more can be applied to it.
+    pub(crate) is_stranded: bool,
+    /// When it last heard that something of its own was refused.
+    pub(crate) told_at: Option<u64>,
     made: Arc<Mutex<Vec<Bytes>>>,
     awareness: BTreeMap<ClientId, Known>,
     count: u64,
@@ -66,19 +77,19 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ClientId, manners: Manners, now: u64) -> Client {
-        let doc = document(id);
-        let made = Arc::new(Mutex::new(Vec::new()));
-        let observed = Arc::clone(&made);
-        doc.observe_update_v1("provider", move |_, event| {
-            observed.lock().expect("one thread").push(Bytes::copy_from_slice(&event.update));
-        })
-        .expect("nobody else has the document");
+    /// Ids that it may come to write under begin at `spare`.
+    pub(crate) fn new(id: ClientId, spare: ClientId, manners: Manners, now: u64) -> Client {
+        let made = Arc::default();
         let mut client = Client {
             id,
+            writes_as: id,
+            spare,
             manners,
-            doc,
+            doc: observed(id, &made),
             replica: Replica::default(),
+            contents: Contents::default(),
+            is_stranded: false,
+            told_at: None,
             made,
             awareness: BTreeMap::new(),
             count: 0,
@@ -90,6 +101,11 @@ impl Client {
             client.change_state(now);
         }
         client
+    }
+
+    /// The document as it is, to be carried elsewhere.
+    pub(crate) fn image(&self) -> Bytes {
+        self.doc.transact().encode_state_as_update_v1(&yrs::StateVector::default()).into()
     }
 
     /// What goes out when the socket opens, before anything is read.
@@ -108,48 +124,78 @@ impl Client {
         self.awareness.iter_mut().filter(|(id, _)| **id != own).for_each(|(_, known)| known.state = None);
     }
 
-    /// Answers to one frame.
-    pub(crate) fn receive(&mut self, now: u64, frame: &Bytes) -> Vec<Bytes> {
+    /// What one frame leads to.
+    pub(crate) fn receive(&mut self, now: u64, frame: &Bytes) -> Received {
+        let mut received = Received::default();
         match wire::decode_from_server(frame).expect("the server speaks the dialect") {
-            Message::SyncStep1(have) => {
-                let have = yrs::StateVector::decode_v1(&have).expect("a state vector");
-                let update = self.doc.transact().encode_state_as_update_v1(&have);
-                vec![encode::sync_step2(&update)]
-            }
-            Message::SyncStep2(update) | Message::Update(update) => {
-                for ready in self.replica.receive(&update) {
-                    let update = Update::decode_v1(&ready).expect("an update");
-                    self.doc.transact_mut().apply_update(update).expect("applies");
-                }
-                self.made.lock().expect("one thread").clear();
-                Vec::new()
-            }
-            Message::Awareness(body) if self.manners.is_aware => self.hear(now, &body),
-            Message::SyncStatus { saved: true } => {
-                self.unsynced = self.unsynced.saturating_sub(1);
-                Vec::new()
-            }
+            Message::SyncStep1(have) => received.answers.push(encode::sync_step2(&self.difference(&have))),
+            Message::SyncStep2(update) | Message::Update(update) => received.changes = self.apply(&update),
+            Message::Awareness(body) if self.manners.is_aware => received.answers = self.hear(now, &body),
+            Message::SyncStatus { saved: true } => self.unsynced = self.unsynced.saturating_sub(1),
+            Message::SyncStatus { saved: false } | Message::PermissionDenied(_) => self.told_at = Some(now),
             Message::QueryAwareness if self.manners.is_aware => {
                 let shown = self.awareness.iter().filter(|(_, known)| known.state.is_some()).map(|(&id, _)| id);
-                vec![self.entries(&shown.collect::<Vec<_>>())]
+                received.answers.push(self.entries(&shown.collect::<Vec<_>>()));
             }
-            Message::Awareness(_)
-            | Message::SyncStatus { .. }
-            | Message::PermissionDenied(_)
-            | Message::Authenticated { .. }
-            | Message::QueryAwareness => Vec::new(),
+            Message::Awareness(_) | Message::Authenticated { .. } | Message::QueryAwareness => {}
             other => panic!("{other:?} is nothing to send to a client"),
         }
+        received
     }
 
-    /// Makes some edit as one transaction; the frame that tells of it.
-    pub(crate) fn edit(&mut self, rng: &mut Rng) -> Option<Bytes> {
-        edit(&self.doc, rng);
-        let made = core::mem::take(&mut *self.made.lock().expect("one thread"));
-        let update = made.into_iter().next()?;
-        assert_eq!(self.replica.receive(&update).len(), 1, "an own edit follows on what is known");
-        self.unsynced += 1;
-        Some(encode::update(&update))
+    /// What somebody lacks who has `have`.
+    pub(crate) fn difference(&self, have: &[u8]) -> Bytes {
+        let have = yrs::StateVector::decode_v1(have).expect("a state vector");
+        self.doc.transact().encode_state_as_update_v1(&have).into()
+    }
+
+    /// Applies what somebody else wrote; what providers are told of it.
+    ///
+    /// As in Yjs (`cleanupTransactions` in utils/Transaction.js), whoever receives structs in its own name takes another id.
+    pub(crate) fn apply(&mut self, update: &Bytes) -> Vec<Bytes> {
+        if self.is_stranded {
+            return Vec::new();
+        }
+        let before = self.clocks().get(self.writes_as);
+        for ready in self.replica.receive(update) {
+            self.contents.add(&ready);
+            let update = Update::decode_v1(&ready).expect("an update");
+            self.doc.transact_mut().apply_update(update).expect("applies");
+        }
+        let changes = self.take_made();
+        if self.clocks().get(self.writes_as) != before {
+            self.spare += 1;
+            self.write_as(self.spare);
+        }
+        changes
+    }
+
+    /// Begins with the image of a document.
+    pub(crate) fn restore(&mut self, image: &Bytes) {
+        let writes_as = self.writes_as;
+        self.apply(image);
+        self.write_as(writes_as);
+    }
+
+    /// Yjs has the id in a field; here it takes a new document.
+    fn write_as(&mut self, id: ClientId) {
+        let state = self.image();
+        self.writes_as = id;
+        self.doc = observed(id, &self.made);
+        self.doc.transact_mut().apply_update(Update::decode_v1(&state).expect("an update")).expect("applies");
+        self.take_made();
+    }
+
+    fn take_made(&mut self) -> Vec<Bytes> {
+        core::mem::take(&mut *self.made.lock().expect("one thread"))
+    }
+
+    /// Makes some edit as one transaction. `mark` tells its content from that of all others.
+    pub(crate) fn edit(&mut self, rng: &mut Rng, mark: i32) -> Option<Bytes> {
+        edit(&self.doc, rng, mark);
+        let update = self.take_made().into_iter().next()?;
+        assert!(!self.replica.receive(&update).is_empty(), "an own edit follows on what is known");
+        Some(update)
     }
 
     /// y-protocols' timer, every 3 s.
@@ -261,6 +307,15 @@ impl Client {
     }
 }
 
+/// What a frame led to.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// Frames for the server.
+    pub(crate) answers: Vec<Bytes>,
+    /// What changed in the document.
+    pub(crate) changes: Vec<Bytes>,
+}
+
 /// All that two documents must agree on.
 #[derive(Clone, Debug)]
 pub(crate) struct Portrait {
@@ -271,12 +326,16 @@ pub(crate) struct Portrait {
 }
 
 impl Portrait {
-    /// Fails with what differs alone.
+    /// Fails with what differs alone. What is `contested` may have been put together in several ways: Yjs decides by the neighbours
+    /// of an item in which list it is.
     #[track_caller]
-    pub(crate) fn assert_is(&self, expected: &Portrait, whose: &str) {
+    pub(crate) fn assert_is(&self, expected: &Portrait, is_contested: bool, whose: &str) {
         assert_eq!(self.clocks, expected.clocks, "the clocks of {whose}");
         let (more, less) = (self.deletes.subtract(&expected.deletes), expected.deletes.subtract(&self.deletes));
         assert!(more.is_empty() && less.is_empty(), "{whose} has deletions {more:?} and lacks {less:?}");
+        if is_contested {
+            return;
+        }
         assert_eq!(self.values, expected.values, "the values of {whose}");
         assert_eq!(self.text, expected.text, "the text of {whose}");
     }
@@ -319,33 +378,61 @@ fn document(client: ClientId) -> Doc {
     })
 }
 
+/// A document that puts what changes it into `made`.
+fn observed(client: ClientId, made: &Arc<Mutex<Vec<Bytes>>>) -> Doc {
+    let doc = document(client);
+    let made = Arc::clone(made);
+    doc.observe_update_v1("provider", move |_, event| {
+        made.lock().expect("one thread").push(Bytes::copy_from_slice(&event.update));
+    })
+    .expect("nobody else has the document");
+    doc
+}
+
+/// A template: always the same structs under client id 0, of which a longer one has more.
+pub(crate) fn template(len: usize) -> Bytes {
+    let doc = document(0);
+    {
+        let mut txn = doc.transact_mut();
+        let (map, array, text) =
+            (txn.get_or_insert_map("map"), txn.get_or_insert_array("array"), txn.get_or_insert_text("text"));
+        map.insert(&mut txn, "k0", "title");
+        text.insert(&mut txn, 0, "Welcome");
+        for part in 0..len as i32 {
+            array.push_back(&mut txn, 100 + part);
+            map.insert(&mut txn, format!("n{part}"), MapPrelim::from([("part", part)]));
+        }
+    }
+    doc.transact().encode_state_as_update_v1(&yrs::StateVector::default()).into()
+}
+
 fn clocks(doc: &Doc) -> StateVector {
     doc.transact().state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect()
 }
 
 /// The update of some edit on top of `state`, by a client of its own.
-pub(crate) fn edited(state: &Bytes, client: ClientId, rng: &mut Rng) -> Bytes {
+pub(crate) fn edited(state: &Bytes, client: ClientId, rng: &mut Rng, mark: i32) -> Bytes {
     let doc = document(client);
     doc.transact_mut().apply_update(Update::decode_v1(state).expect("an update")).expect("applies");
     let before = doc.transact().state_vector();
-    (0..=rng.below(2)).for_each(|_| edit(&doc, rng));
+    (0..=rng.below(2)).for_each(|_| edit(&doc, rng, mark));
     doc.transact().encode_state_as_update_v1(&before).into()
 }
 
-fn edit(doc: &Doc, rng: &mut Rng) {
+fn edit(doc: &Doc, rng: &mut Rng, mark: i32) {
     let mut txn = doc.transact_mut();
     for _ in 0..if rng.chance(10) { 1 + rng.below(4) } else { 1 } {
-        edit_in(&mut txn, rng);
+        edit_in(&mut txn, rng, mark);
     }
 }
 
-fn edit_in(txn: &mut TransactionMut<'_>, rng: &mut Rng) {
+fn edit_in(txn: &mut TransactionMut<'_>, rng: &mut Rng, mark: i32) {
     let map = txn.get_or_insert_map("map");
     let array = txn.get_or_insert_array("array");
     let text = txn.get_or_insert_text("text");
     let key = format!("k{}", rng.below(4));
     let nested = format!("n{}", rng.below(4));
-    let value = rng.below(1000) as i32;
+    let value = mark;
     match rng.below(13) {
         0 | 1 => _ = map.insert(txn, key, value),
         2 => _ = map.remove(txn, &key),
@@ -362,7 +449,7 @@ fn edit_in(txn: &mut TransactionMut<'_>, rng: &mut Rng) {
             let at = rng.below(u64::from(text.len(txn)) + 1);
             let at = characters(&text.get_string(txn), at as usize);
             let typed = ["a", "bcd", "ü€", "lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam"];
-            text.insert(txn, at, typed[rng.index(typed.len())]);
+            text.insert(txn, at, &format!("{}{mark}", typed[rng.index(typed.len())]));
         }
         8 => {
             let content = text.get_string(txn);
@@ -379,14 +466,14 @@ fn edit_in(txn: &mut TransactionMut<'_>, rng: &mut Rng) {
         10 => match rng.below(3) {
             0 => _ = map.insert(txn, nested, MapPrelim::from([("born", value)])),
             1 => _ = map.insert(txn, nested, ArrayPrelim::from([1, 2, value])),
-            _ => _ = map.insert(txn, nested, TextPrelim::new("nested")),
+            _ => _ = map.insert(txn, nested, TextPrelim::new(format!("nested{mark}"))),
         },
         11 => match map.get(txn, &nested) {
             Some(Out::YMap(nested)) => {
                 nested.insert(txn, "deeper", MapPrelim::from([("value", value)]));
             }
             Some(Out::YArray(nested)) => _ = nested.push_back(txn, value),
-            Some(Out::YText(nested)) => nested.push(txn, "more"),
+            Some(Out::YText(nested)) => nested.push(txn, &format!("more{mark}")),
             _ => {}
         },
         _ => _ = map.remove(txn, &nested),

@@ -1,10 +1,12 @@
-//! `src/session/outbox.rs` without locks and wakers: the same bounds, the same answers, in the same order.
+//! `src/outbox/mod.rs` without locks and wakers, for a socket with one session: the same bounds, the same answers, in the same order.
 
 use std::collections::VecDeque;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{FlushSeq, Frame, FrameKind};
 
 const BATCH_FRAMES: usize = 64;
+/// What follows an overflow must fit into an empty outbox.
+const FRAMES_ALWAYS: usize = 5;
 
 #[derive(Debug)]
 pub(crate) enum Item {
@@ -36,9 +38,15 @@ impl Outbox {
         if self.is_closing || self.lags {
             return None;
         }
+        if frame.kind == FrameKind::Stateless {
+            return None; // The y-websocket dialect has no message for it.
+        }
         let weight = weight(frame);
-        let fits = self.bytes + weight <= limits.outbox_bytes_max && self.frames.len() < limits.outbox_frames_max;
-        if fits || self.frames.is_empty() {
+        let has_state = || self.frames.iter().any(|waiting| waiting.kind == FrameKind::State);
+        let fits = (self.bytes + weight <= limits.outbox_bytes_max || self.frames.len() < FRAMES_ALWAYS)
+            && self.frames.len() < limits.outbox_frames_max
+            && (frame.kind != FrameKind::State || !has_state());
+        if fits {
             self.bytes += weight;
             self.frames.push_back(frame.clone());
             return None;

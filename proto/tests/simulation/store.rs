@@ -1,5 +1,6 @@
 //! A store that survives every process: what it holds is what a restarted one finds. It may be emptied itself.
 
+use crate::account::Contents;
 use crate::replica::Replica;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -8,6 +9,13 @@ use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::room::Loaded;
 use ydash_proto::update::{self, Knowledge};
+
+/// What a store held at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct Durable {
+    pub(crate) knowledge: Knowledge,
+    pub(crate) contents: Contents,
+}
 
 /// Clocks of one client that one session wrote.
 pub(crate) type Written = (ClientId, Clock, Clock);
@@ -23,6 +31,7 @@ pub(crate) struct Store {
     /// What stood up to here is lost.
     lost_up_to: LogPosition,
     durable: Replica,
+    contents: Contents,
     /// Whether somebody has to come back before everything in the log has its place.
     pub(crate) has_holes: bool,
     /// Who wrote what, as the log says.
@@ -44,9 +53,15 @@ impl Store {
             self.given += 1;
             self.end = LogPosition(self.given);
             self.log.push((self.end, entry.update.clone()));
-            self.durable.receive(&entry.update);
+            self.receive(&entry.update);
         }
         self.end
+    }
+
+    fn receive(&mut self, update: &Bytes) {
+        for ready in self.durable.receive(update) {
+            self.contents.add(&ready);
+        }
     }
 
     /// Where the log ends.
@@ -72,7 +87,7 @@ impl Store {
         }
         assert!(covers <= self.end, "a snapshot of what was never appended");
         // Collecting garbage also deletes what was put into a deleted type elsewhere.
-        self.durable.receive(&state);
+        self.receive(&state);
         self.snapshot = Some((covers, state));
         self.log.retain(|(position, _)| *position > covers);
     }
@@ -92,6 +107,15 @@ impl Store {
     /// All that was ever appended.
     pub(crate) fn durable(&self) -> &Knowledge {
         self.durable.knowledge()
+    }
+
+    /// Likewise, with what stands there.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    pub(crate) fn picture(&self) -> Durable {
+        Durable { knowledge: self.durable().clone(), contents: self.contents.clone() }
     }
 
     /// Loads what is there as a new process would, and makes sure that nothing durable is missing.

@@ -3,16 +3,20 @@
 //! The driver does what `src/room/driver.rs` does, in the same order. Links keep the order of their frames and delay them;
 //! everything that takes time in the server may take any time, fail, or be lost with the process.
 
-use crate::client::{Client, Manners, edited, portrait_of};
+use crate::account::{Contents, Edit, Fate};
+use crate::cast::{self, Cast, Part, Play, Template};
+use crate::client::{Client, edited, portrait_of};
 use crate::hostile;
+use crate::mesh::{Link, Origin};
 use crate::outbox::{Item, Next, Outbox};
+use crate::replica::Replica;
 use crate::rng::Rng;
-use crate::store::{Store, Written};
+use crate::store::{Durable, Store, Written};
 use bytes::Bytes;
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::Identity;
 use ydash_proto::document::compact;
 use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
@@ -21,7 +25,7 @@ use ydash_proto::room::{
     Content, Dialect, Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning,
 };
 use ydash_proto::time::Timestamp;
-use ydash_proto::update::{self, Knowledge, StateVector};
+use ydash_proto::update::{self, Knowledge, Source as Trust, StateVector};
 use ydash_proto::wire::hocuspocus::Turns;
 use ydash_proto::wire::{self, Message, encode};
 
@@ -30,14 +34,19 @@ const PROBE_TIMEOUT: u64 = 5_000;
 const IDLE_TIMEOUT: u64 = 60_000;
 /// Whoever is here has shown itself again after so long.
 const RENEWED: u64 = 30_000;
+/// An update that follows on what is known is taken or refused within so long, whoever brings it: its author may have a second to answer an
+/// earlier question, and a second for this one.
+const SETTLED: u64 = 2_200;
 /// In calm weather everybody has heard everything after so long.
 const CALM: u64 = 9_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(crate) enum Event {
     Act(usize),
     Tick(usize),
     Connect(usize),
+    Mesh(usize),
+    Whisper(usize, usize),
     Up(MemberId),
     Down(MemberId),
     Write(MemberId),
@@ -76,6 +85,10 @@ struct Session {
     durable: u32,
     /// Updates that were not found in the store yet.
     unsaved: Vec<Bytes>,
+    /// All of them, and whether an ack is expected for it.
+    sent: Vec<(Bytes, bool)>,
+    /// Whether it heard that it was refused, without a number.
+    is_warned: bool,
     /// What flushes told it.
     told: Vec<Written>,
 }
@@ -95,6 +108,14 @@ struct Host {
     answers: BTreeMap<RequestId, Bytes>,
 }
 
+/// An update that the room has heard and neither taken nor refused.
+struct Unsettled {
+    member: MemberId,
+    update: Bytes,
+    refusals: u32,
+    until: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StoreMood {
     Well,
@@ -103,7 +124,8 @@ enum StoreMood {
 }
 
 pub(crate) struct World {
-    rng: Rng,
+    play: Play,
+    pub(crate) rng: Rng,
     pub(crate) now: u64,
     seq: u64,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
@@ -113,20 +135,45 @@ pub(crate) struct World {
     mood: StoreMood,
     host: Option<Host>,
     sessions: BTreeMap<MemberId, Session>,
-    clients: Vec<Client>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) templates: [Bytes; 2],
     connected: Vec<Option<MemberId>>,
     next_member: u64,
     next_request: u64,
-    is_calm: bool,
+    next_mark: i32,
+    pub(crate) next_life: u64,
+    pub(crate) is_calm: bool,
+    /// Several sessions may write under one id: then one of them may have to hear that its edits are not kept.
+    shares_ids: bool,
+    /// It has not begun yet.
+    pub(crate) is_dormant: Vec<bool>,
+    pub(crate) is_meshed: Vec<bool>,
+    /// What is on its way within meshes, by sender and receiver.
+    pub(crate) links: BTreeMap<(usize, usize), Link>,
+    /// A document as it was at some time.
+    pub(crate) images: Vec<Option<Bytes>>,
+    /// Every edit of honest clients.
+    pub(crate) account: Vec<Edit>,
+    /// What came first to the room at each clock, as far as the room knows it.
+    pub(crate) came: Contents,
+    shadow: Replica,
+    unsettled: Vec<Unsettled>,
     /// Whom a liar set clocks for. Peers remember those; a room that opens later does not, and cannot make the victim pass them.
     lied_about: BTreeSet<ClientId>,
     silenced: BTreeSet<ClientId>,
+    /// Somebody wrote where somebody else had written: what it wrote further builds on something that nobody else has.
+    pub(crate) is_contested: bool,
+    /// When the room was opened.
+    opened_at: u64,
+    /// What the room held when it was let go.
+    left_with: Option<Bytes>,
     /// Nobody comes back any more.
     is_finished: bool,
     /// The store has lost what the room went with: who edits brings it back, viewers alone cannot.
     is_bereaved: bool,
     /// What the store held before losses of which the room has not heard.
-    lost_unnoticed: Vec<Knowledge>,
+    lost_unnoticed: Vec<Durable>,
     /// The store loses everything now and then.
     loses: bool,
     /// Authors per flush stay within what gets frames of their own.
@@ -135,7 +182,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> World {
+    pub(crate) fn new(play: Play, seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let tight = rng.chance(70);
         let holds_little = rng.chance(30);
@@ -156,43 +203,14 @@ impl World {
             cut_aside_bytes: rng.spread(1, 10_000) as usize,
             ..Tuning::default()
         };
-        let mut clients = Vec::new();
-        let many = rng.chance(10);
-        let count = if many { 12 } else { 2 + rng.index(5) };
-        // What a forger does to whose clocks is for histories of their own.
-        let has_hostile = false;
-        for n in 0..count {
-            let id = match rng.below(3) {
-                0 => 1 + rng.below(200),
-                1 => rng.next() & 0xffff_ffff,
-                _ => rng.next() & ((1 << 53) - 1),
-            };
-            if clients.iter().any(|other: &Client| other.id == id) {
-                continue;
-            }
-            let is_hostile = n == 1 && has_hostile;
-            let access = if n > 1 && rng.chance(20) { Access::ReadOnly } else { Access::ReadWrite };
-            let is_aware = is_hostile || rng.chance(85);
-            // Not drawn from the stream that everything else is drawn from: seeds that once found something stay what they were.
-            let dialect = match (seed + n as u64) % 5 {
-                0 => Dialect::Hocuspocus { echoes: true },
-                1 => Dialect::Hocuspocus { echoes: false },
-                _ => Dialect::YWebsocket,
-            };
-            let manners = Manners {
-                access,
-                dialect,
-                wants_acks: rng.chance(60) || dialect != Dialect::YWebsocket,
-                echoes: rng.chance(80) && dialect != Dialect::Hocuspocus { echoes: false },
-                is_aware,
-                is_shown: is_aware && (is_hostile || rng.chance(80)),
-                edits: access.may_edit() || rng.chance(50),
-                is_hostile,
-            };
-            clients.push(Client::new(id, manners, 0));
-        }
-        let connected = vec![None; clients.len()];
+        let cast = match play {
+            Play::Weather => cast::weather(seed, &mut rng),
+            Play::Honest | Play::Hostile => cast::identities(play, &mut rng),
+        };
+        let Cast { clients, parts, templates, shares_ids, few_authors } = cast;
+        let count = clients.len();
         World {
+            play,
             rng,
             now: 1_000_000,
             seq: 0,
@@ -203,18 +221,34 @@ impl World {
             mood: StoreMood::Well,
             host: None,
             sessions: BTreeMap::new(),
+            is_dormant: parts.iter().map(|part| part.copy_of.is_some()).collect(),
             clients,
-            connected,
+            parts,
+            templates,
+            connected: vec![None; count],
             next_member: 1,
             next_request: 1,
+            next_mark: 1000,
+            next_life: count as u64,
             is_calm: false,
+            shares_ids,
+            is_meshed: vec![false; count],
+            links: BTreeMap::new(),
+            images: vec![None; count],
+            account: Vec::new(),
+            came: Contents::default(),
+            shadow: Replica::default(),
+            unsettled: Vec::new(),
             lied_about: BTreeSet::new(),
             silenced: BTreeSet::new(),
+            is_contested: false,
+            opened_at: 0,
+            left_with: None,
             is_finished: false,
             is_bereaved: false,
             lost_unnoticed: Vec::new(),
             loses: seed.is_multiple_of(3),
-            few_authors: count <= 8,
+            few_authors,
             trace: false,
         }
     }
@@ -223,7 +257,10 @@ impl World {
     pub(crate) fn play(&mut self) {
         for client in 0..self.clients.len() {
             let now = self.now;
-            self.at(now + client as u64 * 100, Event::Connect(client));
+            if !self.is_dormant[client] {
+                self.at(now + client as u64 * 100, Event::Connect(client));
+                self.at(now + client as u64 * 50, Event::Mesh(client));
+            }
             let first = self.rng.below(3_000);
             self.at(now + first, Event::Tick(client));
         }
@@ -256,12 +293,12 @@ impl World {
         self.now = until;
     }
 
-    fn at(&mut self, at: u64, event: Event) {
+    pub(crate) fn at(&mut self, at: u64, event: Event) {
         self.seq += 1;
         self.events.push(Reverse((at.max(self.now), self.seq, event)));
     }
 
-    fn after(&mut self, delay: u64, event: Event) {
+    pub(crate) fn after(&mut self, delay: u64, event: Event) {
         self.at(self.now + delay, event);
     }
 
@@ -279,6 +316,8 @@ impl World {
                 }
             }
             Event::Connect(client) => self.connect(client),
+            Event::Mesh(client) => self.join_mesh(client),
+            Event::Whisper(from, to) => self.whispered(from, to),
             Event::Up(member) => self.up(member),
             Event::Down(member) => self.down(member),
             Event::Write(member) => self.write(member),
@@ -306,13 +345,23 @@ impl World {
         let pause = self.rng.spread(1, 4_000);
         self.after(pause, Event::Act(client));
         let now = self.now;
+        if self.is_dormant[client] {
+            if self.rng.chance(20) {
+                self.wake_copy(client);
+            }
+            return;
+        }
         let manners = self.clients[client].manners;
+        if self.play != Play::Weather {
+            self.act_beside(client);
+        }
         match self.rng.below(20) {
             0..=12 if manners.edits => {
                 let burst = if self.rng.chance(10) { 1 + self.rng.below(12) } else { 1 };
                 for _ in 0..burst {
-                    if let Some(frame) = self.clients[client].edit(&mut self.rng) {
-                        self.say(client, frame);
+                    self.next_mark += 1;
+                    if let Some(update) = self.clients[client].edit(&mut self.rng, self.next_mark) {
+                        self.changed(client, &update, Origin::Own);
                     }
                 }
             }
@@ -337,45 +386,51 @@ impl World {
             }
             _ => {}
         }
-        if manners.is_hostile && self.rng.chance(70) {
+        if manners.is_hostile && self.rng.chance(if self.play == Play::Weather { 70 } else { 30 }) {
             self.attack(client);
         }
     }
 
-    fn attack(&mut self, client: usize) {
-        // Whoever is shown right now owns its id; in the names of others anybody may speak. And one that has no id of its own, since
-        // its last session still has it, might be any of them come back.
-        let Some(host) = &self.host else { return };
-        if self.sessions.values().filter(|session| session.client == client && !session.is_over).count() > 1 {
-            return;
+    /// What clients do beside the server.
+    fn act_beside(&mut self, client: usize) {
+        if self.rng.chance(10) {
+            self.images[client] = Some(self.clients[client].image());
         }
+        if self.parts[client].mesh.is_some() && self.is_meshed[client] && self.rng.chance(6) {
+            self.leave_mesh(client);
+            let back = self.rng.spread(50, 10_000);
+            self.after(back, Event::Mesh(client));
+        }
+        if self.rng.chance(3) && self.clients[client].manners.edits && !self.clients[client].manners.is_hostile {
+            // A newer page with a longer template.
+            let template = self.templates[1].clone();
+            self.apply(client, &template, Origin::Own);
+        }
+    }
+
+    fn attack(&mut self, client: usize) {
+        let Some(host) = &self.host else { return };
         let victims: Vec<ClientId> = self
             .clients
             .iter()
-            .zip(&self.connected)
-            .filter(|(victim, member)| {
-                victim.id != self.clients[client].id
-                    && victim.manners.access.may_edit()
-                    && victim.state().is_some()
-                    && member.is_some_and(|member| {
-                        let session = &self.sessions[&member];
-                        host.seats.contains(&member) && session.is_joined && session.frames > 0
-                    })
-            })
-            .map(|(victim, _)| victim.id)
+            .filter(|victim| !victim.manners.is_hostile && victim.manners.access.may_edit())
+            .flat_map(|victim| [victim.id, victim.writes_as])
             .collect();
         let own = self.clients[client].id;
         let known = host.room.clocks().clone();
         if let Some(frame) = hostile::frame(&mut self.rng, own, &victims, &known) {
-            if let Ok(Message::Awareness(body)) = wire::decode(&frame) {
-                let entries = wire::awareness::entries(&body).expect("entries");
-                self.lied_about.extend(entries.map(|entry| entry.client));
+            match wire::decode(&frame) {
+                Ok(Message::Awareness(body)) => {
+                    let entries = wire::awareness::entries(&body).expect("entries");
+                    self.lied_about.extend(entries.map(|entry| entry.client));
+                }
+                _ => {}
             }
             self.say(client, frame);
         }
     }
 
-    fn drop_socket(&mut self, client: usize) {
+    pub(crate) fn drop_socket(&mut self, client: usize) {
         let Some(member) = self.connected[client].take() else { return };
         self.clients[client].closed();
         let half_open = self.rng.chance(30);
@@ -399,9 +454,10 @@ impl World {
     }
 
     fn connect(&mut self, client: usize) {
-        if self.connected[client].is_some() || self.is_finished {
+        if self.connected[client].is_some() || self.is_finished || self.is_dormant[client] {
             return;
         }
+        self.fill_in(client, Template::Before);
         if self.host.as_ref().is_some_and(|host| host.is_closing) {
             self.after(100, Event::Connect(client));
             return;
@@ -434,6 +490,8 @@ impl World {
                 refused: 0,
                 durable: 0,
                 unsaved: Vec::new(),
+                sent: Vec::new(),
+                is_warned: false,
                 told: Vec::new(),
             },
         );
@@ -455,10 +513,29 @@ impl World {
         for frame in self.clients[client].open() {
             self.say(client, frame);
         }
+        if self.parts[client].squats {
+            self.squat(client);
+        }
+    }
+
+    /// Announces the id of somebody, here or not, as its own.
+    fn squat(&mut self, client: usize) {
+        let victims: Vec<ClientId> = self
+            .clients
+            .iter()
+            .filter(|victim| !victim.manners.is_hostile)
+            .flat_map(|victim| [victim.id, victim.writes_as])
+            .collect();
+        if !victims.is_empty() {
+            let victim = victims[self.rng.index(victims.len())];
+            self.lied_about.insert(victim);
+            let clock = self.rng.spread(1, 1 << 20) as u32;
+            self.say(client, encode::awareness([(victim, clock, &b"{\"name\":\"Mallory\"}"[..])]));
+        }
     }
 
     /// Sends a client's frame, if its socket is open.
-    fn say(&mut self, client: usize, frame: Bytes) {
+    pub(crate) fn say(&mut self, client: usize, frame: Bytes) {
         let Some(member) = self.connected[client] else { return };
         let jitter = self.rng.below(5);
         let now = self.now;
@@ -504,6 +581,7 @@ impl World {
                 session.frames += 1;
                 session.unsaved.push(update.clone());
             }
+            session.sent.push((update.clone(), counts));
             let update = Box::new(Scanned { update, scan, frame });
             self.tell(if counts { Input::Update { member, update } } else { Input::Answer { member, update } });
         }
@@ -527,25 +605,45 @@ impl World {
                 self.after(back, Event::Connect(client));
                 return;
             }
-            for answer in self.clients[client].receive(now, &frame) {
-                self.say(client, answer);
+            let received = self.clients[client].receive(now, &frame);
+            received.answers.into_iter().for_each(|answer| self.say(client, answer));
+            for change in received.changes {
+                self.changed(client, &change, Origin::Server);
+            }
+            if frame.starts_with(&[wire::tag::SYNC, wire::tag::SYNC_STEP_2]) {
+                self.fill_in(client, Template::Synced);
+            }
+            if self.clients[client].told_at == Some(now) {
+                self.told(client);
             }
             self.check_unsynced(client, &frame);
         }
     }
 
+    /// A client heard that something of it was refused: it shows that to its user, who loads the page anew if it does not go on.
+    fn told(&mut self, client: usize) {
+        for edit in self.account.iter_mut().filter(|edit| edit.author == client) {
+            edit.is_told = true;
+        }
+        if self.clients[client].is_stranded {
+            self.reload(client);
+        }
+    }
+
     /// A Hocuspocus client that has no unsynced changes has none that could still be lost, but by a store that loses what it had.
     fn check_unsynced(&self, client: usize, frame: &Bytes) {
-        let client = &self.clients[client];
-        if client.manners.dialect != Dialect::YWebsocket
-            && client.manners.converges()
+        let Client { manners, unsynced, .. } = &self.clients[client];
+        if manners.dialect != Dialect::YWebsocket
+            && manners.converges()
             && frame.starts_with(&[wire::tag::SYNC_STATUS])
-            && client.unsynced == 0
+            && *unsynced == 0
             && !self.store.has_lost(LogPosition(1))
         {
-            let durable = self.store.durable().clocks().get(client.id);
-            let own = client.clocks().get(client.id);
-            assert!(durable >= own, "client {} thinks {own} of its edits are saved, {durable} are", client.id);
+            let found = self.store.contents();
+            for edit in self.account.iter().filter(|edit| edit.author == client && !edit.is_told) {
+                let fate = edit.fate(found, found);
+                assert_eq!(fate, Fate::Kept, "client {client} thinks {edit:?} is saved");
+            }
         }
     }
 
@@ -612,10 +710,17 @@ impl World {
 
     fn open(&mut self) {
         self.silenced.append(&mut self.lied_about);
+        self.opened_at = self.now;
         self.store.check();
         let now = Timestamp(self.now);
         let room = Room::open(now, self.store.load(), self.limits.clone(), self.tuning.clone()).expect("opens");
         assert!(room.clocks().covers(self.store.durable().clocks()), "something durable is missing after a restart");
+        let mut room = room;
+        let state = room.state();
+        self.came.restart(&Contents::of(&state));
+        self.shadow = Replica::default();
+        self.shadow.receive(&state);
+        self.unsettled.clear();
         self.host = Some(Host {
             room,
             inbox: VecDeque::new(),
@@ -691,7 +796,9 @@ impl World {
         let now = Timestamp(self.now);
         let host = host_mut(&mut self.host);
         host.room.handle_timeout(now, &mut host.effects);
+        self.listen();
         self.perform();
+        self.check_settled();
         let host = host_mut(&mut self.host);
         let held_max = host.room.members() * self.limits.held_updates_max;
         assert!(host.room.held() <= held_max, "{} updates are held by {}", host.room.held(), host.room.members());
@@ -721,6 +828,7 @@ impl World {
     fn evict(&mut self) {
         let is_hurt = self.is_hurt();
         self.lost_unnoticed.clear();
+        self.unsettled.clear();
         let Some(mut host) = self.host.take() else { return };
         assert!(host.append.is_none() && host.compaction.is_none() && host.snapshot.is_none());
         if is_hurt {
@@ -734,13 +842,73 @@ impl World {
         let known = Knowledge::of(&host.room.state(), &[], &self.limits).expect("a state").knowledge;
         assert!(known.deletes().subtract(self.store.durable().deletes()).is_empty(), "deletions were not saved");
         self.store.check();
+        self.left_with = Some(host.room.state());
     }
 
     fn handle(&mut self, input: Input) {
         let now = Timestamp(self.now);
+        let update = match &input {
+            Input::Update { member, update } | Input::Answer { member, update } => {
+                Some((*member, update.update.clone(), self.refusals(*member)))
+            }
+            _ => None,
+        };
         let host = host_mut(&mut self.host);
         host.room.handle(now, input, &mut host.effects);
+        self.listen();
         self.perform();
+        if let Some((member, update, refusals)) = update {
+            self.expect_settled(member, update, refusals);
+        }
+    }
+
+    /// Looks at what is new in the room.
+    fn listen(&mut self) {
+        let host = host_mut(&mut self.host);
+        if host.room.clocks() == self.shadow.knowledge().clocks() {
+            return;
+        }
+        let news = host.room.difference(self.shadow.knowledge().clocks());
+        self.shadow.receive(&news);
+        for piece in self.came.add(&news) {
+            for client in 0..self.clients.len() {
+                let Client { is_stranded, manners, contents, .. } = &self.clients[client];
+                if !is_stranded && !manners.is_hostile && contents.differs_from(&piece) {
+                    self.stranded(client);
+                }
+            }
+        }
+    }
+
+    fn refusals(&self, member: MemberId) -> u32 {
+        self.sessions.get(&member).map_or(0, |session| session.refused)
+    }
+
+    /// What follows on what is known may wait for a moment, and not longer.
+    fn expect_settled(&mut self, member: MemberId, update: Bytes, refusals: u32) {
+        let scan = update::scan(&update, &Limits::default()).expect("an update");
+        let may_edit =
+            self.sessions.get(&member).is_some_and(|session| self.clients[session.client].manners.access.may_edit());
+        let known = self.shadow.knowledge();
+        if !may_edit || scan.spans.iter().all(|span| known.clocks().get(span.client) >= span.end) {
+            return;
+        }
+        let admission = known.clone().admit(&update, &scan, Trust::SyncStep2, |_| false, &Limits::default());
+        if admission.held.is_none() && admission.refused.is_none() {
+            self.unsettled.push(Unsettled { member, update, refusals, until: self.now + SETTLED });
+        }
+    }
+
+    fn check_settled(&mut self) {
+        let now = self.now;
+        for Unsettled { member, update, refusals, .. } in self.unsettled.extract_if(.., |wait| wait.until <= now) {
+            let scan = update::scan(&update, &Limits::default()).expect("an update");
+            let known = self.shadow.knowledge().clocks();
+            let is_known = scan.spans.iter().all(|span| known.get(span.client) >= span.end);
+            let session = self.sessions.get(&member).filter(|session| !session.is_over);
+            let is_refused = session.is_none_or(|session| session.is_warned || session.refused > refusals);
+            assert!(is_known || is_refused, "what {member} wrote waits for longer than a second: {:?}", scan.spans);
+        }
     }
 
     fn perform(&mut self) {
@@ -786,7 +954,11 @@ impl World {
                 let update = host_mut(&mut self.host).answers.remove(&request).expect("answered once");
                 if result.is_ok() {
                     let scan = update::scan(&update, &self.limits).expect("an update");
-                    assert!(self.store.durable().contains(&update, &scan), "a write is called saved before it is");
+                    // As with acks: what was durable before a loss that nobody has noticed counts.
+                    let mut durable = self.lost_unnoticed.iter().map(|lost| &lost.knowledge);
+                    let is_durable = durable.any(|durable| durable.contains(&update, &scan))
+                        || self.store.durable().contains(&update, &scan);
+                    assert!(is_durable, "a write is called saved before it is");
                 }
             }
             Effect::Append { entries, after } => {
@@ -847,6 +1019,9 @@ impl World {
             let scan = update::scan(&update, &Limits::default()).expect("an update");
             session.told.extend(scan.spans.iter().map(|span| (span.client, span.start, span.end)));
         }
+        if frame.bytes.starts_with(&[wire::tag::AUTH, wire::tag::PERMISSION_DENIED]) {
+            session.is_warned = true;
+        }
         if let Some(first_missed) = session.outbox.push(frame, &self.limits) {
             if self.trace {
                 eprintln!("    {member} overflows at {first_missed}");
@@ -862,15 +1037,21 @@ impl World {
         assert!(self.clients[session.client].manners.wants_acks, "an ack that nobody asked for");
         *(if saved { &mut session.saved } else { &mut session.refused }) += count;
         let speaks_hocuspocus = self.clients[session.client].manners.dialect != Dialect::YWebsocket;
-        // There what was refused is told of once more when it has become durable all the same.
-        let told = if speaks_hocuspocus { session.saved.max(session.refused) } else { session.saved + session.refused };
+        // There what was refused is told of once more when it has become durable all the same, and refusals are not counted.
+        let told = if speaks_hocuspocus { session.saved } else { session.saved + session.refused };
         assert!(told <= session.frames, "more acks than frames");
         // Nothing that the room could know of: what was durable before the loss counts until it has noticed.
-        for durable in self.lost_unnoticed.iter().chain([self.store.durable()]) {
-            count_durable(session, durable);
-        }
         let manners = self.clients[session.client].manners;
-        assert!(session.saved <= session.durable, "{member} was told too early: {manners:?}");
+        let is_hostile = manners.is_hostile;
+        for Durable { knowledge, contents } in &self.lost_unnoticed {
+            count_durable(session, is_hostile, knowledge, contents);
+        }
+        count_durable(session, is_hostile, self.store.durable(), self.store.contents());
+        assert!(
+            session.saved <= session.durable,
+            "{member} was told too early: {manners:?}, {:?}",
+            self.store.contents().differences(session.unsaved.iter())
+        );
         session.outbox.ack(saved, count);
         self.wake_writer(member);
     }
@@ -915,7 +1096,7 @@ impl World {
 
     /// The store is emptied. Whoever looks after it tells the room, now or a little later.
     fn lose(&mut self) {
-        self.lost_unnoticed.push(self.store.durable().clone());
+        self.lost_unnoticed.push(self.store.picture());
         self.store.lose();
         let delay = if self.rng.chance(50) { 0 } else { self.rng.spread(1, 4_000) };
         self.after(delay, Event::Check);
@@ -923,8 +1104,11 @@ impl World {
 
     /// From now on the room knows what is gone. Acks that were on their way are of before.
     fn noticed(&mut self) {
-        for durable in core::mem::take(&mut self.lost_unnoticed) {
-            self.sessions.values_mut().for_each(|session| count_durable(session, &durable));
+        for Durable { knowledge, contents } in core::mem::take(&mut self.lost_unnoticed) {
+            for session in self.sessions.values_mut() {
+                let is_hostile = self.clients[session.client].manners.is_hostile;
+                count_durable(session, is_hostile, &knowledge, &contents);
+            }
         }
     }
 
@@ -1007,7 +1191,8 @@ impl World {
 
     fn rest_write(&mut self) {
         let Some(host) = &mut self.host else { return };
-        let update = edited(&host.room.state(), 1 << 40 | self.next_request, &mut self.rng);
+        self.next_mark += 1;
+        let update = edited(&host.room.state(), 1 << 40 | self.next_request, &mut self.rng, self.next_mark);
         let scan = update::scan(&update, &self.limits).expect("an update");
         let request = RequestId(self.next_request);
         self.next_request += 1;
@@ -1029,7 +1214,8 @@ impl World {
         {
             // Where several nodes append, one may die before it has, and leave out what the entries of others rely on. Its client
             // brings it back.
-            let author = self.sessions.get(&MemberId(entries[0].session)).map(|session| &self.clients[session.client]);
+            let first = entries.first().and_then(|first| self.sessions.get(&MemberId(first.session)));
+            let author = first.map(|session| &self.clients[session.client]);
             let comes_back =
                 author.is_some_and(|author| author.manners.converges() && author.manners.access.may_edit());
             if entries.len() > 1 && entries[0].source == Source::Socket && comes_back && self.rng.chance(50) {
@@ -1039,6 +1225,7 @@ impl World {
             self.store.append(&entries);
         }
         self.check_authors();
+        self.unsettled.clear();
         self.sessions.clear();
         for client in 0..self.clients.len() {
             if self.connected[client].take().is_some() {
@@ -1069,6 +1256,9 @@ impl World {
         }
         for client in 0..self.clients.len() {
             self.after(0, Event::Connect(client));
+            if !self.is_dormant[client] {
+                self.after(0, Event::Mesh(client));
+            }
         }
     }
 
@@ -1078,72 +1268,137 @@ impl World {
         let Some(host) = &mut self.host else { return assert!(self.connected.iter().all(Option::is_none)) };
         let state = host.room.state();
         let expected = portrait_of(&state);
-        let shown: BTreeMap<ClientId, &str> = (self.clients.iter().zip(&self.connected))
-            .filter(|(_, member)| member.is_some())
-            .filter_map(|(client, _)| client.state().map(|state| (client.id, state)))
-            .collect();
-        let hostile = self.clients.iter().find(|client| client.manners.is_hostile).map(|client| client.id);
-        for (client, member) in self.clients.iter().zip(&self.connected) {
-            let Some(member) = *member else { continue };
-            if client.manners.is_hostile {
+        self.check_account(&Contents::of(&state));
+        for (at, client) in self.clients.iter().enumerate() {
+            let Some(member) = self.connected[at] else { continue };
+            if client.manners.is_hostile || client.is_stranded {
                 continue;
             }
             let session = &self.sessions[&member];
             assert!(!session.outbox.lags(), "{member} is told nothing");
             let has_more = self.is_bereaved && !client.manners.access.may_edit();
             if client.manners.converges() && !has_more {
-                client.portrait().assert_is(&expected, &format!("client {} ({member})", client.id));
+                let whose = format!("client {} ({member})", client.id);
+                client.portrait().assert_is(&expected, self.is_contested, &whose);
             }
-            if client.manners.wants_acks {
-                let speaks_hocuspocus = client.manners.dialect != Dialect::YWebsocket;
-                let may_edit = client.manners.access.may_edit();
-                if speaks_hocuspocus && may_edit {
-                    assert_eq!(session.saved, session.frames, "acks of {member}, {:?}", client.manners);
-                    assert_eq!(client.unsynced, 0, "unsynced changes of {member} {:?}", client.manners);
-                } else {
-                    assert_eq!(
-                        session.saved + session.refused,
-                        session.frames,
-                        "acks of {member}, {:?}",
-                        client.manners
-                    );
-                }
-                // Of who comes back while its old session is thought to live, more may wait than may be held.
-                if may_edit && self.limits.held_updates_max > 8 {
-                    assert_eq!(session.refused, 0, "refused {member} {:?}", client.manners);
-                }
-            }
-            if client.manners.is_aware {
-                let mut expected = shown.clone();
-                expected.remove(&client.id);
-                let mut sees = client.sees();
-                // A liar may be seen as whoever is not here.
-                sees.retain(|id, _| self.clients.iter().any(|client| client.id == *id));
-                for id in self.silenced.iter().chain(&hostile) {
-                    (_, _) = (sees.remove(id), expected.remove(id));
-                }
-                if client.state().is_none() || self.now - client.gave_up_at < RENEWED {
-                    // Without a state it says nothing when it comes back, so others show themselves when they renew; so they do
-                    // to one that read so slowly that its own timer gave them up.
-                    expected.retain(|id, _| sees.contains_key(id));
-                }
-                assert_eq!(
-                    sees,
-                    expected,
-                    "whom client {} ({member}) sees of {:?}",
-                    client.id,
-                    (self.clients.iter().zip(&self.connected))
-                        .map(|(client, member)| (client.id, *member, client.manners))
-                        .collect::<Vec<_>>()
-                );
-            }
+            self.check_acks(at, session);
         }
+        self.check_presence();
+        let Some(host) = &self.host else { return };
         for client in self.clients.iter().filter(|client| !client.manners.access.may_edit()) {
             assert_eq!(host.room.clocks().get(client.id), 0, "a viewer's edit was taken");
         }
         self.store.check();
         assert!(host.room.is_settled() || self.tuning.snapshot_interval > Duration::from_secs(1));
         assert!(self.store.durable().clocks() == host.room.clocks(), "not all of it was saved");
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_stranded {
+                self.reload(client);
+            }
+        }
+    }
+
+    /// Every edit is there, as its author wrote it, or its author was told.
+    fn check_account(&self, found: &Contents) {
+        let is_honest = self.play == Play::Honest && !self.shares_ids;
+        for edit in &self.account {
+            let fate = edit.fate(found, &self.came);
+            let author = &self.clients[edit.author];
+            assert!(
+                fate == Fate::Kept || edit.is_told && !is_honest,
+                "client {} ({}, {:?}): {fate:?} since {}, told: {}: {edit:?}",
+                edit.author,
+                author.id,
+                author.manners,
+                edit.made_at,
+                edit.is_told
+            );
+        }
+        let stranded = self.clients.iter().position(|client| client.is_stranded);
+        assert!(!is_honest || stranded.is_none(), "client {stranded:?} is stranded");
+    }
+
+    fn check_acks(&self, client: usize, session: &Session) {
+        let Client { manners, unsynced, .. } = &self.clients[client];
+        if !manners.wants_acks {
+            return;
+        }
+        // What came deleted first, and from its author later, may have been deleted by somebody who cannot have heard of it.
+        let differs = |sent: &Bytes| self.came.differs(sent) || self.came.came_gone(sent);
+        let differing: Vec<bool> =
+            session.sent.iter().filter(|(sent, _)| differs(sent)).map(|(_, counts)| *counts).collect();
+        let unjust = session.refused.saturating_sub(differing.len() as u32);
+        let differing = differing.into_iter().filter(|counts| *counts).count() as u32;
+        let what = format!("{} saved, {} refused of {}", session.saved, session.refused, session.frames);
+        let may_edit = manners.access.may_edit();
+        if manners.dialect != Dialect::YWebsocket && may_edit {
+            assert!(session.saved + differing >= session.frames, "client {client}: {what} {manners:?}");
+            assert!(*unsynced <= differing, "client {client}: {unsynced} unsynced changes, {what} {manners:?}");
+        } else {
+            assert_eq!(session.saved + session.refused, session.frames, "client {client}: {what} {manners:?}");
+        }
+        // Of who comes back while its old session is thought to live, more may wait than may be held.
+        if may_edit && self.limits.held_updates_max > 8 {
+            assert_eq!(unjust, 0, "client {client}: {what}, {differing} differ {manners:?}");
+        }
+    }
+
+    /// Everybody sees who is there, and nobody else.
+    fn check_presence(&self) {
+        let mut shown: BTreeMap<ClientId, Vec<&str>> = BTreeMap::new();
+        for (client, _) in self.clients.iter().zip(&self.connected).filter(|(_, member)| member.is_some()) {
+            if let Some(state) = client.state() {
+                shown.entry(client.id).or_default().push(state);
+            }
+        }
+        let hidden: BTreeSet<ClientId> = (self.clients.iter().zip(&self.connected))
+            .filter(|(client, member)| member.is_some() && client.manners.is_shown && client.state().is_none())
+            .map(|(client, _)| client.id)
+            .collect();
+        let hostile: BTreeSet<ClientId> =
+            self.clients.iter().filter(|client| client.manners.is_hostile).map(|client| client.id).collect();
+        let states_of = |id: &ClientId| self.clients.iter().filter(|client| client.id == *id).count();
+        let mut agreed: BTreeMap<ClientId, &str> = BTreeMap::new();
+        for (client, member) in self.clients.iter().zip(&self.connected) {
+            let Some(member) = *member else { continue };
+            if client.manners.is_hostile || !client.manners.is_aware {
+                continue;
+            }
+            let who = || {
+                let clients = self.clients.iter().zip(&self.connected);
+                let clients = clients.map(|(client, member)| (client.id, *member, client.state(), client.manners));
+                format!("client {} ({member}) of {:?}", client.id, clients.collect::<Vec<_>>())
+            };
+            // Without a state it says nothing when it comes back, so others show themselves when they renew; so they do to
+            // one that read so slowly that its own timer gave them up.
+            let sees_late = client.state().is_none() || self.now - client.gave_up_at < RENEWED;
+            let sees = client.sees();
+            for (id, states) in &shown {
+                let is_known = !hostile.contains(id) && !self.silenced.contains(id) && *id != client.id;
+                match sees.get(id) {
+                    _ if !is_known => {}
+                    // Of two connections that show one id the other one may have said goodbye for both.
+                    // And a room that was opened a moment ago does not know how far others have heard of them.
+                    None => {
+                        let is_new = self.now - self.opened_at < RENEWED && states_of(id) > 1;
+                        assert!(sees_late || hidden.contains(id) || is_new, "{id} is not seen by {}", who());
+                    }
+                    // A liar may be seen as whoever it pretends to be.
+                    Some(_) if self.lied_about.contains(id) => {}
+                    Some(state) => {
+                        assert!(states.contains(state), "{id} is seen as {state}, not as {states:?} by {}", who());
+                        let agreed = agreed.entry(*id).or_insert(state);
+                        assert_eq!(agreed, state, "{id} is seen in two ways, one of them by {}", who());
+                    }
+                }
+            }
+            let gone = sees.keys().find(|id| {
+                let is_somebodys = self.clients.iter().any(|client| client.id == **id) && **id != client.id;
+                let is_lie = self.lied_about.contains(id) || self.silenced.contains(id) || hostile.contains(id);
+                is_somebodys && !is_lie && !shown.contains_key(id)
+            });
+            assert_eq!(gone, None, "who is not there is seen by {}", who());
+        }
     }
 
     /// Nobody gets back by a flush what the log says it wrote.
@@ -1164,7 +1419,7 @@ impl World {
 
     /// Everybody goes, the room is let go, and a newcomer finds what all had.
     fn finish(&mut self) {
-        let expected = self.host.as_mut().map(|host| portrait_of(&host.room.state()));
+        let is_live = self.host.is_some();
         self.is_finished = true;
         self.tell(Input::Close);
         for client in 0..self.clients.len() {
@@ -1176,19 +1431,21 @@ impl World {
         }
         self.run(self.now + 30_000);
         assert!(self.host.is_none(), "the room does not end");
-        let Some(expected) = expected else { return };
+        let Some(left) = self.left_with.take().filter(|_| is_live) else { return };
+        let expected = portrait_of(&left);
         self.open();
         let state = host_mut(&mut self.host).room.state();
-        portrait_of(&state).assert_is(&expected, "the store");
+        portrait_of(&state).assert_is(&expected, false, "the store");
     }
 }
 
-/// Counts what of a session's updates is durable by now.
-fn count_durable(session: &mut Session, durable: &Knowledge) {
+/// Counts what of a session's updates is durable by now: as it was sent, unless it was invented.
+fn count_durable(session: &mut Session, is_hostile: bool, durable: &Knowledge, contents: &Contents) {
     let before = session.unsaved.len();
-    session
-        .unsaved
-        .retain(|update| !durable.contains(update, &update::scan(update, &Limits::default()).expect("an update")));
+    session.unsaved.retain(|update| {
+        let scan = update::scan(update, &Limits::default()).expect("an update");
+        !durable.contains(update, &scan) || !is_hostile && contents.differs(update)
+    });
     session.durable += (before - session.unsaved.len()) as u32;
 }
 
