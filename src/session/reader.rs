@@ -664,7 +664,7 @@ impl<'a> Reader<'a> {
         let limit = self.config.limits.message_bytes_max();
         let mut max = limit.min(INFLATED_FIRST.max(payload.len()));
         loop {
-            let inflated = if payload.len() > LARGE_MESSAGE / 8 {
+            let inflated = if payload.len() > LARGE_MESSAGE / 8 || max > LARGE_MESSAGE {
                 let payload = payload.clone();
                 tokio::task::spawn_blocking(move || compress::inflate_bounded(&payload, max))
                     .await
@@ -688,6 +688,7 @@ impl<'a> Reader<'a> {
                 Err(failure) => {
                     debug!(%failure, "message does not inflate");
                     if let compress::InflateError::TooLarge { .. } = failure {
+                        self.throttle_bytes(max, talk, calls).await?;
                         let head = payload.slice(..payload.len().min(HEAD_BYTES));
                         self.pass_over(&head, true, talk).await?;
                         return Ok(None);

@@ -90,10 +90,10 @@ impl Owners {
         self.displaced_of(client, member).is_some_and(|displaced| displaced.is_nudged)
     }
 
-    /// A session that announced `said` is made to take the next clock.
-    pub(super) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
+    /// A session that announced `said` is not the one that speaks; perhaps it is made to take the next clock.
+    pub(super) fn waits(&mut self, client: ClientId, member: MemberId, said: u64, is_nudged: bool) {
         self.forget_displaced(client, member);
-        self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged: true });
+        self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged });
     }
 
     /// Of which of `clients` other sessions than the one that speaks are here, and which those are.

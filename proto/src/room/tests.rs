@@ -978,7 +978,7 @@ fn the_newer_of_two_sessions_with_one_id_is_shown() {
     room.announce(ALICE, &[(7, 3, "{}")]);
     room.join(BOB);
     room.skip();
-    room.announce(BOB, &[(7, 3, "{}")]);
+    room.announce(BOB, &[(7, 3, "{\"b\":0}")]);
     let effects = room.take();
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Probe { member: ALICE })), "{effects:?}");
     let nudged = |effect: &Effect| match effect {
