@@ -17,6 +17,7 @@ use crate::update::{self, Accepted, Difference, Scan, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 /// Authors that are asked about one update. One that is written in the names of more waits for none of them.
 const AUTHORS_MAX: usize = 16;
@@ -198,15 +199,19 @@ impl Room {
     /// Where an update differs from what is kept under the same clocks.
     ///
     /// Content that came deleted may have been deleted by anybody who had heard of it, and anybody may. But nobody can have heard of
-    /// clocks that their author does not have: if an `answerer`, who says what it has now, had fewer of its own id, that was forged.
+    /// clocks that their author does not have: if an `answerer`, who says what it has now, has or had fewer of its own id, that was
+    /// forged.
     pub(super) fn differences(&mut self, answerer: Option<MemberId>, update: &Bytes, scan: &Scan) -> Vec<Difference> {
         if !update::is_repeated(scan, self.document.clocks()) {
             return Vec::new();
         }
+        let ends_before = |span: &&update::Span| span.end < self.document.clocks().get(span.client);
+        let fewer: BTreeSet<ClientId> = scan.spans.iter().filter(ends_before).map(|span| span.client).collect();
         let (members, owners) = (&self.members, &self.owners);
         let never_seen = |client| {
             let member = members.get(&answerer?)?;
-            (member.is(client) && member.was_behind(client)).then(|| owners.never_seen(client, answerer?)).flatten()
+            let is_behind = member.was_behind(client) || fewer.contains(&client);
+            (member.is(client) && is_behind).then(|| owners.never_seen(client, answerer?)).flatten()
         };
         self.document.differences(update, scan, never_seen)
     }
