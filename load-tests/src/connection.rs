@@ -239,6 +239,9 @@ fn take(connection: &Rc<Connection>, decoder: &mut Decoder, mut input: &[u8], re
             Ok(Some(Event::Message { payload, .. })) => receiver.message(connection, &payload, at),
             Ok(Some(Event::Ping(payload))) => connection.send_frame(Opcode::Pong, &payload),
             Ok(Some(Event::Pong(_))) => {}
+            Ok(Some(Event::Oversized { bytes, .. })) => {
+                return Some(Some((None, format!("the server sent a message of {bytes} bytes"))));
+            }
             Ok(Some(Event::Close { code, reason })) => {
                 connection.close();
                 return Some(Some((code, reason)));
