@@ -161,18 +161,6 @@ pub fn write_var_uint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// Appends a signed integer of a magnitude of at most 2^53 - 1.
-pub fn write_var_int(out: &mut Vec<u8>, n: i64) {
-    let magnitude = n.unsigned_abs();
-    let sign = if n < 0 { 0x40 } else { 0 };
-    if magnitude < 0x40 {
-        out.push(magnitude as u8 | sign);
-    } else {
-        out.push((magnitude & 0x3f) as u8 | sign | 0x80);
-        write_var_uint(out, magnitude >> 6);
-    }
-}
-
 /// Appends the length of `bytes` and the bytes.
 #[inline]
 pub fn write_var_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -236,16 +224,6 @@ mod tests {
     fn signed_integers_carry_their_sign_in_the_first_byte() {
         for (bytes, n) in [(&[0x01][..], 1), (&[0x41], -1), (&[0x40], 0), (&[0x80, 1], 64), (&[0xc0, 1], -64)] {
             assert_eq!(Reader::new(bytes).var_int(), Ok(n), "{bytes:?}");
-            let mut out = Vec::new();
-            write_var_int(&mut out, n);
-            assert!(n == 0 || out == bytes, "{out:?}");
-        }
-        for n in [0, 63, 64, 8191, 8192, i64::from(i32::MAX), INTEGER_MAX as i64] {
-            for n in [n, -n] {
-                let mut out = Vec::new();
-                write_var_int(&mut out, n);
-                assert_eq!(Reader::new(&out).var_int(), Ok(n), "{out:?}");
-            }
         }
     }
 

@@ -4,6 +4,10 @@
 
 use core::time::Duration;
 
+/// What a document that is created from JSON may consist of: shared types, entries with plain values, and runs of plain values in lists.
+/// Each takes up to 460 bytes for yrs, which writes them. Beyond: it is refused, before it is written.
+pub const CREATED_ITEMS_MAX: usize = 200_000;
+
 /// The bounds of one room and of the sessions in it.
 #[derive(Clone, Debug)]
 pub struct Limits {

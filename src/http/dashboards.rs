@@ -133,12 +133,15 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Problem {
         match error {
             WriteError::Malformed => Problem::MalformedUpdate,
-            WriteError::Json(why) => Problem::BadRequest(match why {
-                CreateError::NotJson => "the body is not JSON",
-                CreateError::NotAnObject => "a document is an object of root types",
-                CreateError::NotAType => "a root is an object, a list or a text",
-                CreateError::KeyTwice => "an object has the same key twice",
-            }),
+            WriteError::Json(why) => match why {
+                CreateError::NotJson => Problem::BadRequest("the body is not JSON"),
+                CreateError::NotAnObject => Problem::BadRequest("a document is an object of root types"),
+                CreateError::NotAType => Problem::BadRequest("a root is an object, a list or a text"),
+                CreateError::KeyTwice => Problem::BadRequest("an object has the same key twice"),
+                CreateError::TooManyItems => Problem::DocumentLimit(
+                    "a dashboard is created from at most 200000 (create-items-max) objects, lists, texts, entries and runs of plain values",
+                ),
+            },
             WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
             WriteError::Differs => Problem::ConflictingUpdate,

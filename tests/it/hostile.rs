@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use ydash_proto::limits::CREATED_ITEMS_MAX;
 
 use crate::support::client::Client;
 use crate::support::forge::{self, ANY, DELETED, STRING, TYPE, live, update, var_bytes, var_uint};
@@ -1001,17 +1002,25 @@ async fn hostile_09_letters_typed_one_by_one_cost_a_compaction_their_bytes() {
     arena.close().await;
 }
 
-/// Forty KB of it, written by yrs 0.28.1 number by number, took 19 s and 7.4 GB.
+/// Forty KB of it, written by yrs 0.28.1 number by number, took 19 s and 7.4 GB; its runs, from the last to the first, take their bytes.
 #[tokio::test]
 async fn hostile_09_a_dashboard_created_from_long_lists_costs_its_bytes() {
     let arena = Arena::open(&[]).await;
     for (at, element) in ["1", "{}", "[1]"].into_iter().enumerate() {
-        let json = format!("{{\"a\":[{}null]}}", format!("{element},").repeat(100_000));
+        let json = format!("{{\"a\":[{}null]}}", format!("{element},").repeat(99_000));
         let url = arena.node.http(&format!("/api/dashboards/default/listed-{at}"));
         let created = reqwest::Client::new().put(&url).body(json.clone()).send().await.unwrap();
         assert_eq!(created.status(), 201, "{element}");
         assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), json);
     }
+    let json = format!("{{\"a\":[{}null]}}", "[1],".repeat(CREATED_ITEMS_MAX / 2));
+    let url = arena.node.http("/api/dashboards/default/too-many");
+    let refused = reqwest::Client::new().put(&url).body(json).send().await.unwrap();
+    assert_eq!(refused.status(), 422);
+    let why: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(why["error"], "document_limit");
+    let named = format!("at most {CREATED_ITEMS_MAX} (create-items-max)");
+    assert!(why["message"].as_str().unwrap().contains(&named), "{why}");
     arena.assert_grown_at_most(200);
     arena.close().await;
 }

@@ -2,10 +2,11 @@
 //!
 //! It is a later state of the same document, as if somebody had deleted everything and put a copy in its place. So clients that
 //! hold the old one understand: what they have is deleted, what they bring is known. All types and formats stay what they were.
+//!
+//! It copies content byte by byte, as a merge does: none of what peers sent is put into yrs.
 
 use bytes::Bytes;
 
-use super::create::{Parent, Sequence, Writer};
 use super::tree::{BranchId, Tree, TreeError, Value};
 use crate::id::{ClientId, Clock};
 use crate::lib0::{write_var_bytes, write_var_uint};
@@ -13,7 +14,7 @@ use crate::update::content::Shared;
 use crate::update::scan_admitted;
 use crate::update::structs::{
     CONTENT_ANY, CONTENT_BINARY, CONTENT_DOC, CONTENT_EMBED, CONTENT_FORMAT, CONTENT_JSON, CONTENT_STRING,
-    CONTENT_TYPE, Id, TYPE_XML_ELEMENT, utf16_len, write_gc, write_id,
+    CONTENT_TYPE, HAS_ORIGIN, HAS_PARENT_SUB, Id, TYPE_XML_ELEMENT, utf16_len, write_gc, write_id,
 };
 
 /// Why a document gets no new life.
@@ -91,6 +92,70 @@ pub fn renew(state: &[u8], client: ClientId, lossy: bool) -> Result<Bytes, Renew
         }
     }
     Ok(update.into())
+}
+
+/// Structs of one client, from clock 0 on.
+struct Writer {
+    client: ClientId,
+    clock: Clock,
+    structs: u32,
+    out: Vec<u8>,
+}
+
+/// The shared type that an item belongs to.
+#[derive(Clone, Copy)]
+enum Parent<'a> {
+    Root(&'a str),
+    Item(Clock),
+}
+
+/// Items one behind the other: those of a list, or the single one of a key.
+struct Sequence<'a> {
+    parent: Parent<'a>,
+    key: Option<&'a str>,
+    /// The last clock of what is written.
+    left: Option<Clock>,
+}
+
+impl<'a> Sequence<'a> {
+    fn new(parent: Parent<'a>, key: Option<&'a str>) -> Sequence<'a> {
+        Sequence { parent, key, left: None }
+    }
+}
+
+impl Writer {
+    fn new(client: ClientId) -> Writer {
+        Writer { client, clock: 0, structs: 0, out: Vec::new() }
+    }
+
+    /// What comes before the content of the next item of `sequence`, which takes `clocks`.
+    fn header(&mut self, sequence: &mut Sequence<'_>, content: u8, clocks: Clock) {
+        match (sequence.left, sequence.parent) {
+            (Some(clock), _) => {
+                self.out.push(content | HAS_ORIGIN);
+                write_id(&mut self.out, Id { client: self.client, clock });
+            }
+            (None, parent) => {
+                self.out.push(content | if sequence.key.is_some() { HAS_PARENT_SUB } else { 0 });
+                match parent {
+                    Parent::Root(name) => {
+                        write_var_uint(&mut self.out, 1);
+                        write_var_bytes(&mut self.out, name.as_bytes());
+                    }
+                    Parent::Item(clock) => {
+                        write_var_uint(&mut self.out, 0);
+                        write_id(&mut self.out, Id { client: self.client, clock });
+                    }
+                }
+                if let Some(key) = sequence.key {
+                    write_var_bytes(&mut self.out, key.as_bytes());
+                }
+            }
+        }
+        self.structs += 1;
+        self.clock += clocks;
+        sequence.left = Some(self.clock - 1);
+    }
 }
 
 struct Copy<'t, 'a> {
