@@ -172,12 +172,11 @@ fn read(reader: &mut Reader<'_>) -> Result<Vec<Piece>, Lib0Error> {
 type Place<'a> =
     (Option<(ClientId, u64)>, Option<(ClientId, u64)>, Option<&'a str>, Option<(u64, u64)>, Option<&'a str>);
 
+/// What is read of a struct: nothing, that its content is gone, or the numbers in it.
+type Read = Option<Option<Vec<u64>>>;
+
 /// Its length, and unless it is a hole what it holds.
-fn read_struct(
-    reader: &mut Reader<'_>,
-    client: ClientId,
-    clock: Clock,
-) -> Result<(Clock, Option<Option<Vec<u64>>>), Lib0Error> {
+fn read_struct(reader: &mut Reader<'_>, client: ClientId, clock: Clock) -> Result<(Clock, Read), Lib0Error> {
     let info = reader.u8()?;
     if info == 0 || info == 10 {
         let len = reader.var_uint()? as Clock;

@@ -419,12 +419,9 @@ impl World {
         let own = self.clients[client].id;
         let known = host.room.clocks().clone();
         if let Some(frame) = hostile::frame(&mut self.rng, own, &victims, &known) {
-            match wire::decode(&frame) {
-                Ok(Message::Awareness(body)) => {
-                    let entries = wire::awareness::entries(&body).expect("entries");
-                    self.lied_about.extend(entries.map(|entry| entry.client));
-                }
-                _ => {}
+            if let Ok(Message::Awareness(body)) = wire::decode(&frame) {
+                let entries = wire::awareness::entries(&body).expect("entries");
+                self.lied_about.extend(entries.map(|entry| entry.client));
             }
             self.say(client, frame);
         }
