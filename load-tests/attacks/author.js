@@ -2,7 +2,7 @@
 // comes back when its socket ends, and counts what was said to be saved and what was refused.
 
 import { randomInt } from 'node:crypto'
-import { awareness, Bytes, Cursor, EMPTY, entry, syncStep1, syncStep2, update, updateMessage } from './bytes.js'
+import { awareness, Bytes, Cursor, EMPTY, entry, stateVector, syncStep1, syncStep2, update, updateMessage } from './bytes.js'
 import { Socket } from './socket.js'
 
 /** Stock clients wait for 100 ms to 2.5 s. */
@@ -68,7 +68,7 @@ export class Author {
     this.#sent = this.#answered = 0
     session.onMessage = message => this.#hear(message)
     session.onClose = () => this.#comeBack()
-    session.send(syncStep1(EMPTY))
+    session.send(syncStep1(stateVector(this.written > 0 ? [[this.id, this.written]] : [])))
     this.show()
   }
 

@@ -21,14 +21,16 @@ export const identity = [
   {
     number: 3,
     name: 'clocks-taken',
-    what: "an update of 20 bytes takes an absent author's next 100,000 clocks",
+    what: "an update of 20 bytes takes an absent author's next clocks, 5 or 100,000",
     attack: async (a) => {
       let [acked, lost, told, count] = [0, 0, 0, 0]
       while (!a.isOver) {
         const author = await victim(a, count++)
         const attacker = await a.join(a.same)
         const { id } = author
-        attacker.send(updateMessage(update([[id, EDITS, 1, out => out.byte(0x81).uint(id, EDITS - 1, 100_000)]])))
+        // More clocks than the author has edits, and just as many.
+        const taken = count % 2 === 0 ? 100_000 : EDITS
+        attacker.send(updateMessage(update([[id, EDITS, 1, out => out.byte(0x81).uint(id, EDITS - 1, taken)]])))
         await a.sleep(300)
         for (let n = 0; n < EDITS; n++) author.write()
         await author.connect()
