@@ -52,6 +52,7 @@ export class Author {
   session = null
   #sent = 0
   #answered = 0
+  #refusedHere = 0
   #clock = 0
   #wanted = true
 
@@ -65,7 +66,7 @@ export class Author {
     const session = await Session.open(this.port, this.dialect, this.room)
     if (!session.isOpen) return this.#comeBack()
     this.session = session
-    this.#sent = this.#answered = 0
+    this.#sent = this.#answered = this.#refusedHere = 0
     session.onMessage = message => this.#hear(message)
     session.onClose = () => this.#comeBack()
     session.send(syncStep1(stateVector(this.written > 0 ? [[this.id, this.written]] : [])))
@@ -104,9 +105,12 @@ export class Author {
   #hear (message) {
     if (message[0] === 8) {
       this.#answered++
-      if (message[1] !== 1) this.refused++
-      // Answers may come in another order: when all have come, all that was written is saved, unless one was refused.
-      if (this.#answered === this.#sent && this.refused === 0) this.saved = this.written
+      if (message[1] !== 1) {
+        this.refused++
+        this.#refusedHere++
+      }
+      // Answers may come in another order: when all of a session have come, all that was written is saved, unless one was refused.
+      if (this.#answered === this.#sent && this.#refusedHere === 0) this.saved = this.written
     } else if (message[0] === 0 && message[1] === 0) {
       const asked = new Cursor(new Cursor(message, 2).bytes())
       let known = 0

@@ -43,7 +43,7 @@ export const places = [
     files: 1_000,
     attack: async (a) => {
       await Promise.race([Promise.all(times(1_200, () => a.plain())), a.pause(3_000)])
-      const ready = await Promise.race([fetch(`http://127.0.0.1:${a.port}/readyz`).then(answer => answer.status, () => 'refused'), a.pause(3_000).then(() => 'hangs')])
+      const ready = await Promise.race([fetch(`http://127.0.0.1:${a.port}/readyz`).then(answer => answer.status, () => 'refused'), a.sleep(4_000).then(() => 'hangs')])
       a.say(`/readyz ${ready}`, ready !== 200)
     }
   },
