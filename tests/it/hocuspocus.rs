@@ -801,6 +801,9 @@ async fn rule_2_7_6_entries_that_clients_send_back_go_no_further() {
         let mut sockets = [house.socket().await, house.socket().await, house.socket().await];
         for socket in &mut sockets {
             socket.join(version, &name, "token").await;
+            // Providers answer before they read what others announce.
+            socket.send(&name, &sync_step2(&[0, 0])).await;
+            socket.reads(&name, &[SAVED]).await;
         }
         let [author, first, second] = &mut sockets;
         let entry = forge::awareness(&[(7, 0, "{}")]);

@@ -92,6 +92,7 @@ impl Room {
             }
         }
         suspects.truncate(SUSPECTS_MAX);
+        let brought_by_others: Vec<ClientId> = suspects.iter().map(|(client, _)| *client).collect();
         // Where the two differ comes first, and what is read fast.
         unknown.sort_unstable();
         let mut clocks: Clock = 0;
@@ -106,6 +107,9 @@ impl Room {
             return false;
         }
         self.check(now, id, &suspects);
+        if let Some(check) = self.members.get_mut(&id).and_then(|member| member.check.as_mut()) {
+            check.suspects = brought_by_others;
+        }
         true
     }
 
@@ -198,9 +202,8 @@ impl Room {
 
     /// Where an update differs from what is kept under the same clocks.
     ///
-    /// Content that came deleted may have been deleted by anybody who had heard of it, and anybody may. But nobody can have heard of
-    /// clocks that their author does not have: if an `answerer`, who says what it has now, has or had fewer of its own id, that was
-    /// forged.
+    /// Content that came deleted, and not from its author, may have been deleted by somebody who had heard of it, or it was forged. An
+    /// author that comes back with that content is told that it is not kept, and so is one that has fewer clocks than are kept.
     pub(super) fn differences(&mut self, answerer: Option<MemberId>, update: &Bytes, scan: &Scan) -> Vec<Difference> {
         if !update::is_repeated(scan, self.document.clocks()) {
             return Vec::new();
@@ -210,8 +213,10 @@ impl Room {
         let (members, owners) = (&self.members, &self.owners);
         let never_seen = |client| {
             let member = members.get(&answerer?)?;
-            let is_behind = member.was_behind(client) || fewer.contains(&client);
-            (member.is(client) && is_behind).then(|| owners.never_seen(client, answerer?)).flatten()
+            let is_forged = member.is(client) && (member.was_behind(client) || fewer.contains(&client));
+            let may_be_own = member.announced.is_none_or(|own| own == client);
+            let is_suspect = member.check.as_ref().is_some_and(|check| check.suspects.contains(&client));
+            (is_forged || is_suspect && may_be_own).then(|| owners.never_seen(client, answerer?)).flatten()
         };
         self.document.differences(update, scan, never_seen)
     }
@@ -254,10 +259,13 @@ impl Room {
     fn tell_differs(&mut self, id: MemberId, acks: u32, differences: &[Difference], effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.check = None;
-        let mut acks = acks + core::mem::take(&mut member.unchecked_acks);
-        if member.dialect != Dialect::YWebsocket {
-            // Its provider does not count how many it gets.
-            acks = acks.max(1);
+        let unchecked = core::mem::take(&mut member.unchecked_acks);
+        // Its provider does not count how many refusals it gets, and takes nothing for saved that it was not told of. If this answers out
+        // of turn, what it counts on is among what waits.
+        let is_out_of_turn = member.dialect != Dialect::YWebsocket && acks == 0;
+        let acks = if is_out_of_turn { unchecked.max(1) } else { acks };
+        if !is_out_of_turn {
+            self.wait_for_durable(Sender::Member(id), unchecked, effects);
         }
         self.warn_once(id, REASON_DIFFERS, effects);
         let Some(member) = self.members.get_mut(&id) else { return };

@@ -140,8 +140,9 @@ impl Room {
         wants: Wants,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(member) = self.members.get(&id) else { return };
-        let takes_turns = member.dialect != Dialect::YWebsocket;
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let is_asked = core::mem::take(&mut member.is_asked);
+        let takes_turns = member.dialect != Dialect::YWebsocket && !is_asked;
         if wants == Wants::Resync {
             effects.push(Effect::Report(Report::Resynced));
         }

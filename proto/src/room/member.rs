@@ -32,6 +32,8 @@ pub(super) struct Held {
 pub(super) struct Check {
     /// Ids that it may write under, and from which clock on it is asked.
     pub(super) clients: Vec<(ClientId, Clock)>,
+    /// Those of which others brought content, and that it is asked about before it hears of that.
+    pub(super) suspects: Vec<ClientId>,
     /// By which of the questions put to it.
     pub(super) question: u32,
     /// A client that has not answered by then never does.
@@ -183,6 +185,8 @@ pub(super) struct Member {
     pub(super) check: Option<Check>,
     /// Updates that wait for a SyncStatus until the check is done.
     pub(super) unchecked_acks: u32,
+    /// Its question was answered with one before the state that it waits for.
+    pub(super) is_asked: bool,
     /// SyncStep1 that were put to it, and SyncStep2 that came.
     pub(super) asks: u32,
     pub(super) answers: u32,
@@ -254,6 +258,7 @@ impl Member {
             behind: Vec::new(),
             check: None,
             unchecked_acks: 0,
+            is_asked: false,
             asks: 0,
             answers: 0,
             heard_of_itself: false,

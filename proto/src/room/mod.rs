@@ -541,15 +541,16 @@ impl Room {
         member.has(&have, self.document.clocks());
         let has_suspects = self.check_what_it_has(now, id, &have);
         let Some(member) = self.members.get_mut(&id) else { return };
-        let takes_turns = member.dialect != Dialect::YWebsocket;
         if let Some(lag) = &mut member.lag {
             lag.has_at_most(&have); // It gets one difference when its outbox is empty; `Drained` sends it, and asks.
             return;
         }
-        self.send_difference(id, have, Wants::Answer, effects);
-        if has_suspects && !takes_turns {
+        if has_suspects {
+            // Before it gets what others deleted under its ids: after that it has nothing there to compare.
+            member.is_asked = true;
             self.ask(id, effects);
         }
+        self.send_difference(id, have, Wants::Answer, effects);
     }
 
     fn stateless(&self, from: Option<MemberId>, payload: &[u8], effects: &mut Vec<Effect>) {

@@ -38,8 +38,6 @@ struct Displaced {
     said: u64,
     /// It was made to take the next clock: what it says at that counts.
     is_nudged: bool,
-    /// It has said something else than what is shown: no echo.
-    is_sure: bool,
 }
 
 /// Clocks that came with their content deleted, from the first to the last of them.
@@ -76,7 +74,7 @@ impl Owners {
         let before = self.speakers.insert(client, member);
         self.forget_displaced(client, member);
         if let Some(before) = before.filter(|before| *before != member) {
-            let displaced = Displaced { member: before, said, is_nudged: false, is_sure: true };
+            let displaced = Displaced { member: before, said, is_nudged: false };
             self.displaced.entry(client).or_default().push(displaced);
         }
     }
@@ -92,10 +90,10 @@ impl Owners {
         self.displaced_of(client, member).is_some_and(|displaced| displaced.is_nudged)
     }
 
-    /// A session that announced `said` is not the one that speaks; perhaps it is made to take the next clock.
-    pub(super) fn waits(&mut self, client: ClientId, member: MemberId, said: u64, is_nudged: bool) {
+    /// A session that announced `said` is made to take the next clock.
+    pub(super) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
         self.forget_displaced(client, member);
-        self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged, is_sure: is_nudged });
+        self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged: true });
     }
 
     /// Of which of `clients` other sessions than the one that speaks are here, and which those are.
@@ -106,7 +104,7 @@ impl Owners {
         let is_calm = self.displaced.is_empty();
         clients.take_while(move |_| !is_calm).filter_map(|client| {
             let displaced = self.displaced.get(&client)?;
-            Some((client, displaced.iter().filter(|other| other.is_sure).map(|other| other.member)))
+            Some((client, displaced.iter().map(|displaced| displaced.member)))
         })
     }
 

@@ -167,6 +167,7 @@ impl Presence {
                 (_, Some(other)) => {
                     outcome.contested = Some(other);
                     outcome.claimed = Some(entry.client);
+                    outcome.returned = true;
                 }
             }
         }
@@ -190,18 +191,10 @@ impl Presence {
                     }
                     let before = known.and_then(|known| known.state.as_ref()).map_or(0, |state| digest(state));
                     owners.displace(entry.client, member, before);
-                    outcome.returned |= introduction != Introduction::Done;
                     owner = Some(member);
                 } else {
-                    // An echo, or a client whose old session is half open: that is looked after.
-                    let says_the_same = known.is_some_and(|known| {
-                        known.clock == entry.clock && known.state.as_ref().is_some_and(|shown| entry.is(shown))
-                    });
-                    if !says_the_same {
-                        outcome.returned |= introduction != Introduction::Done;
-                        outcome.nudges.push((entry.client, clock));
-                    }
-                    owners.waits(entry.client, member, said, !says_the_same);
+                    outcome.nudges.push((entry.client, clock));
+                    owners.nudged(entry.client, member, said);
                     continue;
                 }
             }
