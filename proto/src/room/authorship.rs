@@ -125,6 +125,10 @@ impl Room {
             self.ask(id, effects);
             return;
         }
+        if is_checked {
+            let checked = core::mem::take(&mut check.clients);
+            checked.iter().for_each(|(client, _)| member.proves(*client));
+        }
         self.end_check(id, effects);
     }
 
@@ -180,7 +184,10 @@ impl Room {
             claimed = member.takes(span.client).then_some(span.client);
         }
         for span in spans {
-            self.owners.came(span.client, span.start, member.is(span.client));
+            if span.start == 0 {
+                member.proves(span.client);
+            }
+            self.owners.came(span.client, span.start, member.proven.contains(&span.client));
             if member.is(span.client) {
                 let is_sure = member.announced == Some(span.client) || self.owners.author(span.client).is_none();
                 if is_sure {

@@ -179,6 +179,8 @@ pub(super) struct Member {
     pub(super) writes_as: Vec<ClientId>,
     /// From which clock on it brought what the document has of an id, before it took that for its own.
     pub(super) brought: Vec<(ClientId, Clock)>,
+    /// Ids of its own that it wrote from the first clock on, or of which it has shown that it has what is kept.
+    pub(super) proven: Vec<ClientId>,
     /// Ids of which it had something, but less than the document, when it asked last.
     pub(super) behind: Vec<ClientId>,
     /// Under way.
@@ -255,6 +257,7 @@ impl Member {
             announced_at: 0,
             writes_as: Vec::new(),
             brought: Vec::new(),
+            proven: Vec::new(),
             behind: Vec::new(),
             check: None,
             unchecked_acks: 0,
@@ -294,6 +297,14 @@ impl Member {
             self.writes_as.push(client);
         }
         has_room
+    }
+
+    /// An id is its own as far as can be told: anybody can say so, but only its author wrote it from the first clock on, or knows what is
+    /// kept under it last.
+    pub(super) fn proves(&mut self, client: ClientId) {
+        if self.is(client) && !self.proven.contains(&client) {
+            self.proven.push(client);
+        }
     }
 
     /// It brought what the document has of an id from `start` on.
