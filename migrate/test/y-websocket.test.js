@@ -92,8 +92,8 @@ test('everything that ydash keeps goes back by an export', async t => {
   const store = `file:${await temporary(t)}`
   const ydash = await startYdash(t, { store })
   const expected = {}
-  // An encoded slash is a slash in ydash, and comes back as one.
-  const rooms = [...ROOMS.filter(room => !room.includes('%2F')), 'made in ydash']
+  // An encoded slash is a slash in ydash, and `ws/` in front belongs to the address: both come back as the dashboard is called.
+  const rooms = [...ROOMS.filter(room => !room.includes('%2F') && !room.startsWith('ws/')), 'made in ydash']
   for (const room of rooms) {
     const writer = join13(t, ydash.origin, room)
     await writer.synced()
