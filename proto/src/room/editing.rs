@@ -121,7 +121,8 @@ impl Room {
         }
         let mut acks = if differs { 0 } else { acks };
         if let Some(id) = id.filter(|id| !differs && self.differed_before(*id, &scan)) {
-            self.reject(id, update.clone(), acks, effects);
+            // Not to be remembered as refused: its clocks are known, and it is not saved all the same.
+            self.ack(id, false, acks, effects);
             acks = 0;
         }
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
