@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use ydash_proto::ledger::Ledger;
 
+/// A room up to this part of the budget opens and grows whatever others hold: what is small never pays for what is large.
+const ALWAYS: usize = 2048;
+
 /// Who pays for a room; `None` while nobody is in it.
 pub(super) type Payer = Option<IpAddr>;
 
@@ -33,7 +36,7 @@ impl RoomMemory {
     /// Whether another dashboard may be opened, of so many bytes.
     pub(super) fn has_place_for(&self, bytes: usize) -> bool {
         let ledger = self.ledger();
-        ledger.used().saturating_add(bytes) <= ledger.budget()
+        bytes <= ledger.budget() / ALWAYS || ledger.used().saturating_add(bytes) <= ledger.budget()
     }
 
     /// Takes a room's new weight in the place of its old one. Returns how much it may grow.
@@ -41,7 +44,7 @@ impl RoomMemory {
         let mut ledger = self.ledger();
         ledger.give_back(was, before);
         ledger.charge(payer, bytes);
-        ledger.headroom_of_one(payer, bytes)
+        ledger.headroom_of_one(payer, bytes).max((ledger.budget() / ALWAYS).saturating_sub(bytes))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger<Payer>> {

@@ -790,7 +790,8 @@ async fn hostile_10_messages_that_do_not_end_leave_memory_for_others() {
         let refused = format!("ydash_refusals_total{{reason=\"{reason}\"}}");
         arena.node.until_metric(&refused, |refused| refused >= 1.0).await;
     }
-    arena.node.until_metric(messages, |bytes| bytes < f64::from(1 << 20)).await;
+    // But for one that may have come last.
+    arena.node.until_metric(messages, |bytes| bytes < f64::from(4 << 20)).await;
     hogs.iter().for_each(JoinHandle::abort);
     arena.close().await;
 }
