@@ -275,12 +275,17 @@ impl Documents {
                 let Admitted { identity, access, .. } = live.admitted.clone();
                 let (member, room) = (live.member, live.room.clone());
                 let answer = hocuspocus::authenticated(&document.address, access);
+                self.reschedule();
+                // Who may write is told before the room asks for what it wrote; who may not any more, when the room takes nothing.
+                let is_told_first = access.may_edit();
+                if is_told_first {
+                    self.tell(answer.clone())?;
+                }
                 if is_other {
                     let readmitted = Input::Readmitted { member, identity, access };
                     room.input(readmitted).await.map_err(|_| End::with(CloseCode::Internal))?;
                 }
-                self.reschedule();
-                self.tell(answer)
+                if is_told_first { Ok(()) } else { self.tell(answer) }
             }
             Phase::Opening { admitted: before, .. } | Phase::Admitted { admitted: before, .. } => {
                 *before = admitted;
