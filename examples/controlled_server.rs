@@ -13,19 +13,19 @@ use ydash::auth::{Admission, Authenticator, Caller, Denied};
 use ydash::config::{Config, Layers};
 use ydash::server::Server;
 use ydash::store::memory::MemoryStore;
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 
 struct Tokens;
 
 impl Authenticator for Tokens {
     fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
         let (access, valid_for) = match caller.token.ok_or(Denied)? {
-            "editor" => (Access::ReadWrite, None),
-            "viewer" => (Access::ReadOnly, None),
-            "short" => (Access::ReadWrite, Some(Duration::from_secs(3))),
+            "editor" => (Access::EDITOR, None),
+            "viewer" => (Access::VIEWER, None),
+            "short" => (Access::EDITOR, Some(Duration::from_secs(3))),
             _ => return Err(Denied),
         };
-        Ok(Admission { identity: Identity::Anonymous, access, valid_for })
+        Ok(Admission { identity: Principal::Anonymous, access, valid_for })
     }
 }
 

@@ -7,7 +7,6 @@ use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::time::timeout;
-use ydash_proto::access::Identity;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
@@ -130,10 +129,7 @@ impl Inspector for Inspect {
                 .map(|(member, waiting_bytes, waiting_frames)| {
                     json!({
                         "session": member.id.0.to_string(),
-                        "user": match &member.identity {
-                            Identity::Anonymous => None,
-                            Identity::User(name) => Some(name),
-                        },
+                        "user": member.identity.author().as_deref(),
                         "may_edit": member.access.may_edit(),
                         "clients": member.clients,
                         "held": member.held,

@@ -18,7 +18,7 @@ use std::thread;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
-use ydash_proto::access::Identity;
+use ydash_proto::access::Principal;
 use ydash_proto::document::{self, TreeError};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
@@ -156,7 +156,7 @@ impl Dashboards for Rest {
     fn write_update(
         &self,
         dashboard: DashboardId,
-        author: Identity,
+        author: Principal,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
         Box::pin(self.clone().put(dashboard, author, update, false))
@@ -165,7 +165,7 @@ impl Dashboards for Rest {
     fn create(
         &self,
         dashboard: DashboardId,
-        author: Identity,
+        author: Principal,
         caller: IpAddr,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
@@ -193,7 +193,7 @@ impl Rest {
     async fn put(
         self,
         dashboard: DashboardId,
-        author: Identity,
+        author: Principal,
         update: Bytes,
         creates: bool,
     ) -> Result<(), WriteError> {

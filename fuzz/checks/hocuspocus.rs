@@ -87,7 +87,7 @@ fn said(address: &Address, message: &ClientMessage) {
 fn answers(address: &Address) {
     use ydash_proto::access::Access;
     for answer in [
-        authenticated(address, Access::ReadOnly),
+        authenticated(address, Access::VIEWER),
         permission_denied(address, CloseCode::BadName.reason()),
         close(address, "Reset Connection"),
     ] {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::VecDeque;
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::MemberId;
 use ydash_proto::limits::Limits;
@@ -228,7 +228,7 @@ impl Play {
                     self.next_request += 1;
                     self.unanswered.push((request, update.clone()));
                     let update = Box::new(Scanned { update, scan, frame: None });
-                    self.handle(Input::Write { request, identity: Identity::Anonymous, update });
+                    self.handle(Input::Write { request, identity: Principal::Anonymous, update });
                 }
             }
             15 => match script.below(4) {
@@ -247,7 +247,7 @@ impl Play {
         }
         let id = MemberId(self.next_member);
         self.next_member += 1;
-        let access = if is_viewer { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if is_viewer { Access::VIEWER } else { Access::EDITOR };
         let is_full = self.room.members() == self.limits.members_max;
         self.seats[at] = Some(Seat {
             id,
@@ -264,7 +264,7 @@ impl Play {
         });
         let joining = Joining {
             member: id,
-            identity: Identity::Anonymous,
+            identity: Principal::Anonymous,
             access,
             wants_acks: true,
             wants_echo: false,

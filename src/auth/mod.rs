@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::DashboardId;
 
 /// What an authenticator may look at.
@@ -24,7 +24,7 @@ pub struct Caller<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// As far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// For this dashboard.
     pub access: Access,
     /// How long it holds; a client that can is then asked for another token. `None` for the life of the socket.
@@ -45,7 +45,7 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied>;
 }
 
-/// Asks nobody for anything: everybody is [`Identity::Anonymous`], whatever token they show.
+/// Asks nobody for anything: everybody is [`Principal::Anonymous`], whatever token they show.
 ///
 /// Private documents (`~user`) and channels (`@channel`) belong to identities, so nobody enters them here.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Authenticator for Anonymous {
     fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
         match self.access {
             Some(access) if !caller.dashboard.is_reserved() => {
-                Ok(Admission { identity: Identity::Anonymous, access, valid_for: None })
+                Ok(Admission { identity: Principal::Anonymous, access, valid_for: None })
             }
             _ => Err(Denied),
         }
@@ -84,15 +84,15 @@ mod tests {
 
     #[test]
     fn everybody_gets_the_configured_access() {
-        assert_eq!(ask(Anonymous::new(Some(Access::ReadWrite)), "a"), Ok(Access::ReadWrite));
-        assert_eq!(ask(Anonymous::new(Some(Access::ReadOnly)), "a"), Ok(Access::ReadOnly));
+        assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), "a"), Ok(Access::EDITOR));
+        assert_eq!(ask(Anonymous::new(Some(Access::VIEWER)), "a"), Ok(Access::VIEWER));
         assert_eq!(ask(Anonymous::new(None), "a"), Err(Denied));
     }
 
     #[test]
     fn reserved_names_need_an_identity() {
         for name in ["~alice", "@approvals"] {
-            assert_eq!(ask(Anonymous::new(Some(Access::ReadWrite)), name), Err(Denied));
+            assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), name), Err(Denied));
         }
     }
 }

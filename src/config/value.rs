@@ -123,8 +123,8 @@ pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Str
 /// `read-write`, `read-only` or `none`.
 pub(super) fn access(text: &str) -> Result<Option<Access>, String> {
     match text {
-        "read-write" => Ok(Some(Access::ReadWrite)),
-        "read-only" => Ok(Some(Access::ReadOnly)),
+        "read-write" => Ok(Some(Access::EDITOR)),
+        "read-only" => Ok(Some(Access::VIEWER)),
         "none" => Ok(None),
         _ => Err("expected read-write, read-only or none".into()),
     }

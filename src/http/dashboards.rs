@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::{self as clock, timeout_at};
 use warp::http::StatusCode;
 use warp::reply::Response;
-use ydash_proto::access::Identity;
+use ydash_proto::access::Principal;
 use ydash_proto::document::CreateError;
 use ydash_proto::id::DashboardId;
 
@@ -37,7 +37,7 @@ pub trait Dashboards: Send + Sync + 'static {
     fn write_update(
         &self,
         dashboard: DashboardId,
-        author: Identity,
+        author: Principal,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
@@ -45,7 +45,7 @@ pub trait Dashboards: Send + Sync + 'static {
     fn create(
         &self,
         dashboard: DashboardId,
-        author: Identity,
+        author: Principal,
         caller: IpAddr,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, Request, StatusCode, Version};
 use warp::reply::Response;
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::DashboardId;
 
 use crate::http::Site;
@@ -70,7 +70,7 @@ pub struct Target {
     /// The dashboard.
     pub dashboard: DashboardId,
     /// As far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// For this dashboard.
     pub access: Access,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use ydash_proto::access::Identity;
+use ydash_proto::access::Principal;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
 use ydash_proto::room::{Input, Joining, MemberView, Scanned, WriteRefusal};
@@ -26,7 +26,7 @@ pub(super) enum ToRoom {
         answer: oneshot::Sender<Bytes>,
     },
     Write {
-        identity: Identity,
+        identity: Principal,
         update: Box<Scanned>,
         /// Refuse it if there is anything already.
         creates: bool,
@@ -211,7 +211,7 @@ impl RoomHandle {
     ///
     /// # Errors
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
-    pub async fn write(&self, identity: Identity, update: Scanned) -> Result<(), WriteError> {
+    pub async fn write(&self, identity: Principal, update: Scanned) -> Result<(), WriteError> {
         self.put(identity, update, false).await
     }
 
@@ -219,11 +219,11 @@ impl RoomHandle {
     ///
     /// # Errors
     /// [`WriteError`] – likewise; [`WriteRefusal::Exists`] when there is anything.
-    pub async fn create(&self, identity: Identity, update: Scanned) -> Result<(), WriteError> {
+    pub async fn create(&self, identity: Principal, update: Scanned) -> Result<(), WriteError> {
         self.put(identity, update, true).await
     }
 
-    async fn put(&self, identity: Identity, update: Scanned, creates: bool) -> Result<(), WriteError> {
+    async fn put(&self, identity: Principal, update: Scanned, creates: bool) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
         self.send(ToRoom::Write { identity, update: Box::new(update), creates, answer }).await?;
         Ok(answered.await.map_err(|_| Ended)??)

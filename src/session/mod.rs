@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 use workload::Workloads;
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Dialect, Joining};
@@ -104,7 +104,7 @@ pub enum Crowded {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     /// As far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// For the dashboard.
     pub access: Access,
     /// When another token is needed.
@@ -117,7 +117,7 @@ pub struct Entry {
     /// Where it goes.
     pub dashboard: DashboardId,
     /// Who it is, as far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// What it may do.
     pub access: Access,
 }

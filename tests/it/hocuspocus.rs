@@ -25,7 +25,7 @@ use ydash::server::Server;
 use ydash::shutdown::Shutdown;
 use ydash::store::memory::{MemoryStore, Step, Verdict};
 use ydash::store::{Append, LogEntry, Source, Store};
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
@@ -1836,12 +1836,12 @@ impl Authenticator for Tokens {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let token = caller.token.ok_or(Denied)?;
         let (access, valid_for) = match token {
-            "editor" => (Access::ReadWrite, None),
-            "viewer" => (Access::ReadOnly, None),
-            "short" => (Access::ReadWrite, Some(Duration::from_secs(2))),
+            "editor" => (Access::EDITOR, None),
+            "viewer" => (Access::VIEWER, None),
+            "short" => (Access::EDITOR, Some(Duration::from_secs(2))),
             _ => return Err(Denied),
         };
-        Ok(Admission { identity: Identity::User(token.into()), access, valid_for })
+        Ok(Admission { identity: Principal::user(token), access, valid_for })
     }
 }
 

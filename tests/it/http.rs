@@ -23,7 +23,7 @@ use ydash::ledger::Ledger;
 use ydash::metrics::{Memory, Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
-use ydash_proto::access::{Access, Identity};
+use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::DashboardId;
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_stock_client_opens_a_socket() {
     let (handshake, leftover) = site.session().await;
     let target = target(handshake.destination).unwrap();
     assert_eq!(target.dashboard.as_str(), "acme/sales/2026");
-    assert_eq!((target.identity, target.access), (Identity::Anonymous, Access::ReadWrite));
+    assert_eq!((target.identity, target.access), (Principal::Anonymous, Access::EDITOR));
     assert_eq!(handshake.options, SocketOptions { acks: true, echo: false });
     assert!(!handshake.deflate && leftover.is_empty());
     // What the session writes is what the client reads, with nothing between.
@@ -130,7 +130,7 @@ async fn without_anonymous_access_nobody_enters() {
 async fn read_only_access_reaches_sessions_and_writes() {
     let mut site = Site::start(&["--anonymous-access=read-only"]).await;
     let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
-    assert_eq!(target(site.session().await.0.destination).unwrap().access, Access::ReadOnly);
+    assert_eq!(target(site.session().await.0.destination).unwrap().access, Access::VIEWER);
     assert_eq!(site.get("/api/dashboards/default/room").await.0, 200);
     assert_eq!(site.post("/api/dashboards/default/room/updates", b"update").await.0, 403);
 }
@@ -842,7 +842,7 @@ impl Dashboards for Recorded {
     fn create(
         &self,
         id: DashboardId,
-        _: Identity,
+        _: Principal,
         _: IpAddr,
         json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
@@ -852,7 +852,7 @@ impl Dashboards for Recorded {
         Box::pin(async move { outcome })
     }
 
-    fn write_update(&self, id: DashboardId, _: Identity, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+    fn write_update(&self, id: DashboardId, _: Principal, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
         let may_end = self.slow_may_end.clone();
         let outcome = match update.as_ref() {
             b"garbage" => Err(WriteError::Malformed),

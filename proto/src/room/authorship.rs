@@ -9,7 +9,7 @@ use super::input::{Dialect, Scanned};
 use super::member::{Held, ToAsk};
 use super::ownership::ELSEWHERE_WAIT;
 use super::{Room, Sender};
-use crate::access::Identity;
+use crate::access::Principal;
 use crate::id::{ClientId, Clock, MemberId};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
@@ -313,9 +313,9 @@ impl Room {
         match sender {
             Sender::Member(id) => {
                 let author = self.members.get(&id).map(|member| &member.identity);
-                (author.and_then(Identity::author).map(Into::into), id.0, Source::Socket)
+                (author.and_then(Principal::author), id.0, Source::Socket)
             }
-            Sender::Request(_, identity) => (identity.author().map(Into::into), 0, Source::Rest),
+            Sender::Request(_, identity) => (identity.author(), 0, Source::Rest),
         }
     }
 

@@ -8,7 +8,7 @@ use super::input::{RequestId, Scanned};
 use super::member::{Held, ToAsk};
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
-use crate::access::{Access, Identity};
+use crate::access::{Access, Principal};
 use crate::id::MemberId;
 use crate::log::LogEntry;
 use crate::time::Timestamp;
@@ -296,7 +296,7 @@ impl Room {
         &mut self,
         now: Timestamp,
         id: MemberId,
-        identity: Identity,
+        identity: Principal,
         access: Access,
         effects: &mut Vec<Effect>,
     ) {
@@ -497,7 +497,7 @@ impl Room {
         &mut self,
         now: Timestamp,
         request: RequestId,
-        identity: &Identity,
+        identity: &Principal,
         scanned: Scanned,
         effects: &mut Vec<Effect>,
     ) {

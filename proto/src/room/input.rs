@@ -1,7 +1,7 @@
 //! What a room is told.
 
 use super::{Cut, FlushSeq};
-use crate::access::{Access, Identity};
+use crate::access::{Access, Principal};
 use crate::document::Compacted;
 use crate::id::{MemberId, NodeId};
 use crate::log::LogPosition;
@@ -28,7 +28,7 @@ pub struct Joining {
     /// Unique on this node.
     pub member: MemberId,
     /// Who it is, as far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// What it may do.
     pub access: Access,
     /// Whether it asked for a message of type 8 per update.
@@ -125,7 +125,7 @@ pub enum Input {
         /// Who.
         member: MemberId,
         /// Who it is, as far as verified.
-        identity: Identity,
+        identity: Principal,
         /// What it may do from here on.
         access: Access,
     },
@@ -170,7 +170,7 @@ pub enum Input {
         /// To be answered by [`super::Effect::Answer`].
         request: RequestId,
         /// Who.
-        identity: Identity,
+        identity: Principal,
         /// What.
         update: Box<Scanned>,
     },

@@ -4,7 +4,7 @@ use super::flush::Flush;
 use super::input::{Dialect, Joining};
 use super::journal::{FlushSeq, Journal};
 use super::unfit::Unfit;
-use crate::access::{Access, Identity};
+use crate::access::{Access, Principal};
 use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
@@ -165,7 +165,7 @@ impl Lag {
 /// What the room knows about one session.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) identity: Identity,
+    pub(super) identity: Principal,
     pub(super) access: Access,
     pub(super) wants_acks: bool,
     /// Yjs 14 counts an edit as saved when it comes back; only its ids are longer than 32 bits.
@@ -223,7 +223,7 @@ pub struct MemberView {
     /// Which session.
     pub id: MemberId,
     /// Who, as far as verified.
-    pub identity: Identity,
+    pub identity: Principal,
     /// What it may do.
     pub access: Access,
     /// The Yjs client ids that it owns.

@@ -32,7 +32,7 @@ pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use journal::FlushSeq;
 pub use member::MemberView;
 
-use crate::access::Identity;
+use crate::access::Principal;
 use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
@@ -173,7 +173,7 @@ struct SnapshotBegun {
 #[derive(Clone, Copy)]
 enum Sender<'a> {
     Member(MemberId),
-    Request(RequestId, &'a Identity),
+    Request(RequestId, &'a Principal),
 }
 
 impl Room {

@@ -761,7 +761,7 @@ mod tests {
     }
 
     fn write(update: Scanned) -> Input {
-        let identity = crate::access::Identity::Anonymous;
+        let identity = crate::access::Principal::Anonymous;
         Input::Write { request: super::super::RequestId(1), identity, update: Box::new(update) }
     }
 
@@ -954,8 +954,8 @@ mod tests {
         let (mut here, mut there) = (linked_room(), linked_room());
         let joining = super::super::Joining {
             member: MEMBER,
-            identity: crate::access::Identity::Anonymous,
-            access: crate::access::Access::ReadWrite,
+            identity: crate::access::Principal::Anonymous,
+            access: crate::access::Access::EDITOR,
             wants_acks: false,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -1011,8 +1011,8 @@ mod tests {
         let (mut here, mut there) = (linked_room(), linked_room());
         let joining = |member| super::super::Joining {
             member,
-            identity: crate::access::Identity::Anonymous,
-            access: crate::access::Access::ReadWrite,
+            identity: crate::access::Principal::Anonymous,
+            access: crate::access::Access::EDITOR,
             wants_acks: false,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -1063,8 +1063,8 @@ mod tests {
         let mut room = linked_room();
         let joining = super::super::Joining {
             member: CLAIMANT,
-            identity: crate::access::Identity::Anonymous,
-            access: crate::access::Access::ReadWrite,
+            identity: crate::access::Principal::Anonymous,
+            access: crate::access::Access::EDITOR,
             wants_acks: false,
             wants_echo: false,
             dialect: super::super::Dialect::default(),

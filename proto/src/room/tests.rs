@@ -37,7 +37,7 @@ impl TestRoom {
     }
 
     fn join(&mut self, member: MemberId) {
-        self.join_as(member, Access::ReadWrite);
+        self.join_as(member, Access::EDITOR);
     }
 
     /// Joins, wants acks, and says what stock clients say at first.
@@ -47,7 +47,7 @@ impl TestRoom {
     }
 
     fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
-        let identity = Identity::Anonymous;
+        let identity = Principal::Anonymous;
         self.input(Input::Joined(Joining { member, identity, access, wants_acks: true, wants_echo: false, dialect }));
     }
 
@@ -279,7 +279,7 @@ fn who_left_gets_nothing() {
 #[test]
 fn a_viewers_edits_reach_nobody_and_are_refused() {
     let mut room = TestRoom::new();
-    room.join_as(ALICE, Access::ReadOnly);
+    room.join_as(ALICE, Access::VIEWER);
     room.join(BOB);
     room.skip();
     room.edit(ALICE, &typed(7, 0, "hi"));
@@ -291,7 +291,7 @@ fn a_viewers_edits_reach_nobody_and_are_refused() {
 #[test]
 fn a_viewer_is_told_so_before_anything_else() {
     let mut room = TestRoom::new();
-    room.join_as(ALICE, Access::ReadOnly);
+    room.join_as(ALICE, Access::VIEWER);
     assert_eq!(room.sent(ALICE).first(), Some(&Message::Authenticated { may_edit: false }));
     room.join(BOB);
     let sent = room.sent(BOB);
@@ -302,7 +302,7 @@ fn a_viewer_is_told_so_before_anything_else() {
 #[test]
 fn what_a_viewer_repeats_is_acked_when_it_is_durable() {
     let mut room = TestRoom::new();
-    room.join_as(ALICE, Access::ReadOnly);
+    room.join_as(ALICE, Access::VIEWER);
     room.join(BOB);
     room.edit(BOB, &typed(8, 0, "hi"));
     room.answer(ALICE, &typed(8, 0, "hi"));
@@ -379,8 +379,8 @@ fn a_question_during_the_lag_is_answered_by_the_difference() {
     room.timeout();
     let joining = Joining {
         member: BOB,
-        identity: Identity::Anonymous,
-        access: Access::ReadWrite,
+        identity: Principal::Anonymous,
+        access: Access::EDITOR,
         wants_acks: false,
         wants_echo: false,
         dialect: Dialect::YWebsocket,
@@ -749,8 +749,8 @@ fn who_comes_back_to_taken_clocks_is_told_that_its_edits_are_not_saved() {
         room.skip();
         room.input(Input::Joined(Joining {
             member: CAROL,
-            identity: Identity::Anonymous,
-            access: Access::ReadWrite,
+            identity: Principal::Anonymous,
+            access: Access::EDITOR,
             wants_acks: true,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -788,7 +788,7 @@ fn who_comes_back_to_what_it_wrote_itself_is_asked_for_one_clock_and_hears_that_
     let mut room = room_with_an_author();
     room.input(Input::Left { member: ALICE });
     room.skip();
-    room.join_in(Dialect::YWebsocket, CAROL, Access::ReadWrite);
+    room.join_in(Dialect::YWebsocket, CAROL, Access::EDITOR);
     room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
     room.announce(CAROL, &[(7, 1, "{}")]);
     assert!(room.sent(CAROL).contains(&Message::SyncStep1(vec![1, 7, 1].into())));
@@ -822,7 +822,7 @@ fn who_comes_back_to_clocks_that_came_deleted_is_told() {
     room.input(Input::Left { member: ALICE });
     room.edit(BOB, &collected(7, 2, 100));
     room.skip();
-    room.join_in(Dialect::Hocuspocus { echoes: true }, CAROL, Access::ReadWrite);
+    room.join_in(Dialect::Hocuspocus { echoes: true }, CAROL, Access::EDITOR);
     room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
     room.announce(CAROL, &[(7, 2, "{}")]);
     room.answer(CAROL, &Bytes::from_static(&update::EMPTY_UPDATE));
@@ -1552,7 +1552,7 @@ fn question(clocks: &[u8]) -> Message {
 #[test]
 fn hocuspocus_clients_are_asked_in_turn_with_each_question_of_theirs() {
     let mut room = TestRoom::new();
-    room.join_in(HOCUSPOCUS, ALICE, Access::ReadWrite);
+    room.join_in(HOCUSPOCUS, ALICE, Access::EDITOR);
     assert_eq!(room.sent(ALICE), []);
     for _ in 0..2 {
         room.input(Input::SyncStep1 { member: ALICE, have: StateVector::default() });
@@ -1566,10 +1566,10 @@ fn a_hocuspocus_client_that_joins_sees_who_is_there_before_it_asks() {
     room.join(ALICE);
     room.announce(ALICE, &[(7, 1, "{}")]);
     room.skip();
-    room.join_in(QUIET, BOB, Access::ReadWrite);
+    room.join_in(QUIET, BOB, Access::EDITOR);
     assert_eq!(room.sent(BOB), [Message::Awareness(body(&[(7, 1, "{}")]))]);
     // One that would echo it is asked before, and hears of no change until then.
-    room.join_in(HOCUSPOCUS, CAROL, Access::ReadWrite);
+    room.join_in(HOCUSPOCUS, CAROL, Access::EDITOR);
     room.announce(ALICE, &[(7, 2, "{}")]);
     room.after(Duration::from_secs(1));
     assert_eq!(room.fanned_out(), [(Message::Awareness(body(&[(7, 2, "{}")])), vec![ALICE, CAROL])]);
@@ -1590,7 +1590,7 @@ fn an_echo_does_not_replace_the_claim_to_an_own_id() {
         room.join(member);
         room.announce(member, &[(id, 3, "{}")]);
     }
-    room.join_in(HOCUSPOCUS, CAROL, Access::ReadWrite);
+    room.join_in(HOCUSPOCUS, CAROL, Access::EDITOR);
     room.announce(CAROL, &[(7, 3, "{}")]);
     room.announce(CAROL, &[(8, 3, "{}")]);
     room.skip();
@@ -1603,7 +1603,7 @@ fn an_echo_does_not_replace_the_claim_to_an_own_id() {
 fn an_answer_out_of_turn_is_taken_without_an_ack() {
     let mut room = TestRoom::new();
     room.join(BOB);
-    room.join_in(HOCUSPOCUS, ALICE, Access::ReadWrite);
+    room.join_in(HOCUSPOCUS, ALICE, Access::EDITOR);
     room.skip();
     let update = typed(7, 0, "abc");
     let scan = update::scan(&update, &Limits::default()).expect("an update");
@@ -1624,12 +1624,12 @@ fn who_tells_a_new_clock_only_when_asked_is_asked() {
     for (dialect, asks) in [(HOCUSPOCUS, false), (QUIET, true)] {
         let mut room = TestRoom::new();
         room.join(BOB);
-        room.join_in(dialect, ALICE, Access::ReadWrite);
+        room.join_in(dialect, ALICE, Access::EDITOR);
         room.announce(ALICE, &[(7, 4, "{}")]);
         room.input(Input::Left { member: ALICE });
         room.skip();
         // It comes back with the clock at which everybody has seen it go.
-        room.join_in(dialect, ALICE, Access::ReadWrite);
+        room.join_in(dialect, ALICE, Access::EDITOR);
         room.announce(ALICE, &[(7, 4, "{}")]);
         let mut expected = vec![Message::Awareness(body(&[(7, 4, "null")]))];
         expected.extend(asks.then_some(Message::QueryAwareness));
@@ -1640,11 +1640,11 @@ fn who_tells_a_new_clock_only_when_asked_is_asked() {
 #[test]
 fn access_changes_in_a_live_session() {
     let mut room = TestRoom::new();
-    room.join_in(HOCUSPOCUS, ALICE, Access::ReadOnly);
+    room.join_in(HOCUSPOCUS, ALICE, Access::VIEWER);
     room.edit(ALICE, &typed(7, 0, "abc"));
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
-    let readmitted = |access| Input::Readmitted { member: ALICE, identity: Identity::User("alice".into()), access };
-    room.input(readmitted(Access::ReadWrite));
+    let readmitted = |access| Input::Readmitted { member: ALICE, identity: Principal::user("alice"), access };
+    room.input(readmitted(Access::EDITOR));
     assert_eq!(room.sent(ALICE), [question(&[0])], "it is asked for what was refused");
     room.answer(ALICE, &typed(7, 0, "abc"));
     room.timeout();
@@ -1653,7 +1653,7 @@ fn access_changes_in_a_live_session() {
         _ => None,
     });
     assert_eq!(author.as_deref(), Some("alice"));
-    room.input(readmitted(Access::ReadOnly));
+    room.input(readmitted(Access::VIEWER));
     room.edit(ALICE, &typed(7, 3, "d"));
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
 }
@@ -1662,7 +1662,7 @@ fn access_changes_in_a_live_session() {
 fn a_stateless_message_goes_to_all_but_its_sender() {
     let mut room = TestRoom::new();
     room.join(ALICE);
-    room.join_in(HOCUSPOCUS, BOB, Access::ReadOnly);
+    room.join_in(HOCUSPOCUS, BOB, Access::VIEWER);
     room.skip();
     for from in [Some(BOB), None] {
         room.input(Input::Stateless { from, payload: Bytes::from_static(b"hi") });
@@ -1676,7 +1676,7 @@ fn a_stateless_message_goes_to_all_but_its_sender() {
 fn one_message_brings_a_bounded_number_of_awareness_entries() {
     let mut room = TestRoom::with_limits(Limits { awareness_entries_max: 2, ..Limits::default() });
     room.join(ALICE);
-    room.join_as(BOB, Access::ReadOnly);
+    room.join_as(BOB, Access::VIEWER);
     room.skip();
     room.announce(BOB, &[(1, 1, "1"), (1, 2, "null"), (3, 1, "3")]);
     let dropped = |effect: &Effect| matches!(effect, Effect::Report(Report::AwarenessDropped));
@@ -1735,7 +1735,7 @@ fn who_joins_a_dashboard_of_many_clients_is_asked_with_a_question_that_was_made_
     room.edit(ALICE, &update::build::update(&sections, &[]));
     let question = |room: &mut TestRoom, member| {
         room.skip();
-        room.join_in(Dialect::YWebsocket, member, Access::ReadWrite);
+        room.join_in(Dialect::YWebsocket, member, Access::EDITOR);
         let effects = room.take();
         let Some(Effect::Send { frame, .. }) = effects.first() else { panic!("no question") };
         frame.bytes.clone()
@@ -1796,7 +1796,7 @@ fn answers_about_a_large_document_are_cut_beside_the_room_one_at_a_time_and_once
         room.input(Input::SyncStep1 { member, have: [(7, clock)].into_iter().collect() });
     };
     for member in [BOB, CAROL, MemberId(4)] {
-        room.join_in(Dialect::YWebsocket, member, Access::ReadWrite);
+        room.join_in(Dialect::YWebsocket, member, Access::EDITOR);
     }
     room.skip();
     ask(&mut room, BOB, 1);
@@ -1828,7 +1828,7 @@ fn answers_about_a_large_document_are_cut_beside_the_room_one_at_a_time_and_once
 #[test]
 fn who_loses_edits_before_its_answer_is_cut_gets_everything() {
     let mut room = large_room();
-    room.join_in(Dialect::YWebsocket, BOB, Access::ReadWrite);
+    room.join_in(Dialect::YWebsocket, BOB, Access::EDITOR);
     room.skip();
     room.input(Input::SyncStep1 { member: BOB, have: [(7, 5)].into_iter().collect() });
     let cut = cut_of(&room.take()).expect("it takes a while");
@@ -1843,7 +1843,7 @@ fn who_loses_edits_before_its_answer_is_cut_gets_everything() {
     assert_eq!(step2(&room.sent(BOB)), [(11, 0, 4), (9, 0, 100_000), (8, 0, 100_000), (7, 0, 100_000)]);
     // A question that waits when the outbox overflows and drains is answered with all that was dropped, goodbyes as well.
     room.edit(ALICE, &typed(11, 4, "more"));
-    room.join_in(Dialect::YWebsocket, MemberId(4), Access::ReadWrite);
+    room.join_in(Dialect::YWebsocket, MemberId(4), Access::EDITOR);
     room.input(Input::SyncStep1 { member: MemberId(4), have: [(8, 1)].into_iter().collect() });
     let first = cut_of(&room.take()).expect("it takes a while");
     room.input(Input::SyncStep1 { member: BOB, have: [(7, 5)].into_iter().collect() });
@@ -1857,7 +1857,7 @@ fn who_loses_edits_before_its_answer_is_cut_gets_everything() {
     assert!(room.effects.iter().any(|effect| matches!(effect, Effect::Report(Report::Resynced))));
     assert!(room.sent(BOB).iter().any(|message| matches!(message, Message::Awareness(_))));
     // One that is known is sent at once, until anything changes.
-    room.join_as(CAROL, Access::ReadWrite);
+    room.join_as(CAROL, Access::EDITOR);
     assert_eq!(step2(&room.sent(CAROL)).len(), 4);
 }
 

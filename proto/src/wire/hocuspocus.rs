@@ -310,8 +310,8 @@ pub fn decode_from_server(frame: &Bytes) -> Result<Outgoing<'_>, FrameError> {
             0 => ServerMessage::TokenRequest,
             1 => ServerMessage::PermissionDenied(reader.var_str()?.to_owned()),
             2 => match reader.var_str()? {
-                READ_WRITE => ServerMessage::Authenticated(Access::ReadWrite),
-                READ_ONLY => ServerMessage::Authenticated(Access::ReadOnly),
+                READ_WRITE => ServerMessage::Authenticated(Access::EDITOR),
+                READ_ONLY => ServerMessage::Authenticated(Access::VIEWER),
                 _ => return Err(FrameError::UnknownStatus(2)),
             },
             unknown => return Err(FrameError::UnknownStatus(unknown)),
@@ -498,13 +498,13 @@ mod tests {
         let golden = [
             (
                 "03 64 6f 63 02 02 0a 72 65 61 64 2d 77 72 69 74 65",
-                authenticated(&doc, Access::ReadWrite),
-                ServerMessage::Authenticated(Access::ReadWrite),
+                authenticated(&doc, Access::EDITOR),
+                ServerMessage::Authenticated(Access::EDITOR),
             ),
             (
                 "03 64 6f 63 02 02 08 72 65 61 64 6f 6e 6c 79",
-                authenticated(&doc, Access::ReadOnly),
-                ServerMessage::Authenticated(Access::ReadOnly),
+                authenticated(&doc, Access::VIEWER),
+                ServerMessage::Authenticated(Access::VIEWER),
             ),
             (
                 "03 64 6f 63 02 01 09 62 61 64 2d 74 6f 6b 65 6e",

@@ -78,7 +78,7 @@ pub(crate) fn weather(seed: u64, rng: &mut Rng) -> Cast {
             continue;
         }
         let is_hostile = n == 1 && has_hostile;
-        let access = if n > 1 && rng.chance(20) { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if n > 1 && rng.chance(20) { Access::VIEWER } else { Access::EDITOR };
         let is_aware = is_hostile || rng.chance(85);
         // Not drawn from the stream that everything else is drawn from: seeds that once found something stay what they were.
         let dialect = dialect(seed + n as u64);
@@ -165,7 +165,7 @@ impl Cast {
         let dialect = dialect(rng.next());
         let is_aware = rng.chance(90);
         let manners = Manners {
-            access: Access::ReadWrite,
+            access: Access::EDITOR,
             dialect,
             wants_acks: rng.chance(60) || dialect != Dialect::YWebsocket,
             echoes: rng.chance(80) && dialect != Dialect::Hocuspocus { echoes: false },

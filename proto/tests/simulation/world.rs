@@ -16,7 +16,7 @@ use bytes::Bytes;
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use ydash_proto::access::Identity;
+use ydash_proto::access::Principal;
 use ydash_proto::document::compact;
 use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
@@ -496,7 +496,7 @@ impl World {
         let manners = self.clients[client].manners;
         let joining = Joining {
             member,
-            identity: Identity::User(format!("user{client}").into()),
+            identity: Principal::user(&format!("user{client}")),
             access: manners.access,
             wants_acks: manners.wants_acks,
             wants_echo: false,
@@ -1195,7 +1195,7 @@ impl World {
         self.next_request += 1;
         host.answers.insert(request, update.clone());
         let update = Box::new(Scanned { update, scan, frame: None });
-        self.tell(Input::Write { request, identity: Identity::Anonymous, update });
+        self.tell(Input::Write { request, identity: Principal::Anonymous, update });
     }
 
     /// The process is lost, with everything in it.
