@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../fuzz/checks/edit.rs"]
+mod edit;
 #[path = "../../fuzz/checks/guard.rs"]
 mod guard;
 #[path = "../../fuzz/checks/hocuspocus.rs"]
@@ -16,6 +18,22 @@ fn the_guard_holds_against_its_corpus() {
 }
 
 #[test]
+fn the_editor_holds_against_its_corpus() {
+    replay("edit", edit::check);
+}
+
+/// Documents that were found to be hard for the guard are so for the editor.
+#[test]
+fn the_editor_holds_against_the_corpus_of_the_guard() {
+    replay("guard", |update| {
+        let mut input = Vec::new();
+        ydash_proto::lib0::write_var_bytes(&mut input, update);
+        input.extend_from_slice(br#"{"r":{"k":[1,{"a":null}]},"a":["x"],"t":"text"}"#);
+        edit::check(&input);
+    });
+}
+
+#[test]
 fn the_hocuspocus_codec_holds_against_its_corpus() {
     replay("hocuspocus", hocuspocus::check);
 }
@@ -25,7 +43,7 @@ fn rooms_hold_against_their_corpus() {
     replay("room", room::check);
 }
 
-fn replay(target: &str, check: fn(&[u8])) {
+fn replay(target: &str, check: impl Fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut count = 0;
     for entry in fs::read_dir(corpus).expect("the corpus is part of the repository") {

@@ -3,69 +3,14 @@
 mod history;
 
 use bytes::Bytes;
+use history::shown::shown_by_yrs;
 use history::{CLIENTS, clocks, full_state, play, portrait, reader_of, step};
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use ydash_proto::document::{Compacted, Kept, compact, from_json, to_json};
 use ydash_proto::limits::Limits;
 use ydash_proto::update::{DeleteSet, Knowledge, StateVector, diff, merge};
-use yrs::types::{AsPrelim, ToJson};
-use yrs::{Any, Array, Doc, GetString, In, Out, ReadTxn, Transact};
-
-/// The document as yrs shows it, the types of its roots inferred by the rules of `to_json`.
-fn shown_by_yrs(state: &Bytes) -> Value {
-    let doc = reader_of(std::slice::from_ref(state));
-    let names: Vec<String> = doc.transact().root_refs().map(|(name, _)| name.to_string()).collect();
-    Value::Object(names.into_iter().map(|name| (name.clone(), root(&doc, &name))).collect::<Map<_, _>>())
-}
-
-fn root(doc: &Doc, name: &str) -> Value {
-    let shape = {
-        let txn = doc.transact();
-        txn.get(name).map(|root: Out| root.as_prelim(&txn))
-    };
-    let is_xml = |items: &[In]| items.iter().all(|item| matches!(item, In::XmlElement(_) | In::XmlText(_)));
-    match shape {
-        Some(In::Text(_)) => {
-            let text = doc.get_or_insert_text(name);
-            text.get_string(&doc.transact()).into()
-        }
-        Some(In::Array(items)) if items.is_empty() || !is_xml(&items) => {
-            let array = doc.get_or_insert_array(name);
-            value(&array.to_json(&doc.transact()))
-        }
-        Some(In::Map(_)) => {
-            let map = doc.get_or_insert_map(name);
-            value(&map.to_json(&doc.transact()))
-        }
-        _ => {
-            let xml = doc.get_or_insert_xml_fragment(name);
-            xml.get_string(&doc.transact()).into()
-        }
-    }
-}
-
-fn value(any: &Any) -> Value {
-    let mut text = String::new();
-    any.to_json(&mut text);
-    let mut value: Value = serde_json::from_str(&text).expect("yrs writes JSON");
-    whole_numbers(&mut value);
-    value
-}
-
-/// Numbers as JavaScript shows them.
-fn whole_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            if let Some(whole) = number.as_f64().filter(|float| float.fract() == 0.0) {
-                *value = Value::from(whole as i64);
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
-        Value::Object(values) => values.values_mut().for_each(whole_numbers),
-        _ => {}
-    }
-}
+use yrs::{Array, Transact};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::tree::{BranchId, Tree, TreeError, Value};
+use super::tree::{BranchId, RootKind, Tree, TreeError, Value};
 use crate::lib0::Reader;
 use crate::update::content::Shared;
 use crate::update::structs::skip_value;
@@ -59,9 +59,22 @@ pub fn to_json(state: &[u8]) -> Result<String, ReadError> {
 pub fn to_json_within(state: &[u8], steps_max: u64) -> Result<String, ReadError> {
     let tree = Tree::of(state, steps_max.min(STEPS_MAX))?;
     let bytes_max = state.len().saturating_mul(GROWTH_MAX).saturating_add(BYTES_FREE);
-    let mut writer = Writer { tree: &tree, out: String::new(), bytes_max, depth: 0 };
+    render(&tree, bytes_max, Foreign::AsItIs)
+}
+
+/// Renders a tree into at most so many bytes.
+pub(super) fn render(tree: &Tree<'_>, bytes_max: usize, foreign: Foreign) -> Result<String, ReadError> {
+    let mut writer = Writer { tree, out: String::new(), bytes_max, depth: 0, foreign };
     writer.roots()?;
     Ok(writer.out)
+}
+
+/// What becomes of JSON that peers sent as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreign {
+    AsItIs,
+    /// What serde_json does not read (half a surrogate pair, a number beyond all bounds) becomes `null`.
+    Readable,
 }
 
 struct Writer<'t, 'a> {
@@ -69,6 +82,7 @@ struct Writer<'t, 'a> {
     out: String,
     bytes_max: usize,
     depth: u16,
+    foreign: Foreign,
 }
 
 impl<'a> Writer<'_, 'a> {
@@ -85,19 +99,12 @@ impl<'a> Writer<'_, 'a> {
     }
 
     fn root(&mut self, branch: BranchId) -> Result<(), ReadError> {
-        let tree = self.tree;
-        let has_keys = tree.entries(branch).next().is_some();
-        let is_text = matches!(tree.items(branch).next(), Some(Value::Text(_) | Value::Format(..) | Value::Embed(_)));
-        let is_xml = |value| matches!(value, Value::Type(Shared::XmlElement(_) | Shared::XmlText | Shared::XmlHook, _));
-        match (has_keys, tree.is_list(branch)) {
-            (true, false) => self.map(branch),
-            (true, true) => self.xml(|writer, out| writer.children(branch, out)),
-            (false, true) if is_text => self.text(branch),
-            (false, true) if tree.items(branch).next().is_some() && tree.items(branch).all(is_xml) => {
-                self.xml(|writer, out| writer.children(branch, out))
-            }
-            (false, true) => self.array(branch),
-            (false, false) => {
+        match self.tree.root_kind(branch) {
+            RootKind::Map => self.map(branch),
+            RootKind::Xml => self.xml(|writer, out| writer.children(branch, out)),
+            RootKind::Text => self.text(branch),
+            RootKind::Array => self.array(branch),
+            RootKind::Nothing => {
                 self.out.push_str("{}");
                 Ok(())
             }
@@ -177,7 +184,7 @@ impl<'a> Writer<'_, 'a> {
                     next(self);
                     match reader.var_str().expect("scanned as a text") {
                         "undefined" => self.out.push_str("null"),
-                        json => self.out.push_str(json),
+                        json => self.foreign(json),
                     }
                     self.check()?;
                 }
@@ -204,7 +211,7 @@ impl<'a> Writer<'_, 'a> {
             }
             Value::Embed(json) => {
                 next(self);
-                self.out.push_str(json);
+                self.foreign(json);
             }
             Value::Type(shared, branch) => {
                 next(self);
@@ -283,6 +290,12 @@ impl<'a> Writer<'_, 'a> {
         self.out.push('}');
         self.depth -= 1;
         Ok(())
+    }
+
+    /// JSON that a peer sent as text.
+    fn foreign(&mut self, json: &str) {
+        let is_read = self.foreign == Foreign::AsItIs || serde_json::from_str::<Json>(json).is_ok();
+        self.out.push_str(if is_read { json } else { "null" });
     }
 
     /// Whole numbers without a fraction, as JavaScript prints them.

@@ -5,6 +5,7 @@
 
 mod compact;
 mod create;
+pub mod edit;
 mod json;
 mod renew;
 mod tree;

@@ -127,6 +127,35 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BranchId(u32);
 
+/// A part in its place, deleted or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'a> {
+    /// Its first clock.
+    pub(super) id: Id,
+    /// How many clocks it takes.
+    pub(super) clocks: Clock,
+    pub(super) is_deleted: bool,
+    pub(super) value: Value<'a>,
+}
+
+impl Placed<'_> {
+    /// Its last clock: what an item to its right names as origin.
+    pub(super) fn last_id(&self) -> Id {
+        Id { clock: self.id.clock + self.clocks - 1, ..self.id }
+    }
+}
+
+/// What a root is shown as. Its bytes do not say: clients do, by asking for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RootKind {
+    Map,
+    Array,
+    Text,
+    Xml,
+    /// Nothing was ever in it.
+    Nothing,
+}
+
 /// Items one after the other: those of a list, or all values that a key has had, the last of which counts.
 struct List {
     is_keyed: bool,
@@ -163,6 +192,57 @@ impl<'a> Tree<'a> {
     /// The roots by name.
     pub(super) fn roots(&self) -> impl Iterator<Item = (&'a str, BranchId)> {
         self.roots.iter().map(|(name, branch)| (*name, BranchId(*branch)))
+    }
+
+    /// The root of this name, if anything was ever in it.
+    pub(super) fn root(&self, name: &str) -> Option<BranchId> {
+        self.roots.get(name).map(|branch| BranchId(*branch))
+    }
+
+    /// What a root is shown as: keys make a map, characters a text, XML a fragment, anything else an array.
+    pub(super) fn root_kind(&self, branch: BranchId) -> RootKind {
+        let has_keys = self.entries(branch).next().is_some();
+        let first = self.items(branch).next();
+        let is_text = matches!(first, Some(Value::Text(_) | Value::Format(..) | Value::Embed(_)));
+        let is_xml = |value| matches!(value, Value::Type(Shared::XmlElement(_) | Shared::XmlText | Shared::XmlHook, _));
+        match (has_keys, self.is_list(branch)) {
+            (true, false) => RootKind::Map,
+            (true, true) => RootKind::Xml,
+            (false, true) if is_text => RootKind::Text,
+            (false, true) if first.is_some() && self.items(branch).all(is_xml) => RootKind::Xml,
+            (false, true) => RootKind::Array,
+            (false, false) => RootKind::Nothing,
+        }
+    }
+
+    /// How many clocks the document has of a client.
+    pub(super) fn clocks_of(&self, client: ClientId) -> Clock {
+        let at = self.clients.binary_search_by_key(&client, |client| client.id);
+        at.map_or(0, |at| self.clients[at].clocks)
+    }
+
+    /// All parts of a branch as a list, deleted ones, too.
+    pub(super) fn sequence(&self, BranchId(branch): BranchId) -> impl Iterator<Item = Placed<'a>> {
+        let list = self.branches[branch as usize].list;
+        let mut at = if list == NONE { NONE } else { self.lists[list as usize].first };
+        core::iter::from_fn(move || {
+            let placed = self.placed(at)?;
+            at = self.parts[at as usize].right;
+            Some(placed)
+        })
+    }
+
+    /// What counts of the values that a key has had.
+    pub(super) fn slot(&self, BranchId(branch): BranchId, key: &str) -> Option<Placed<'a>> {
+        self.keys.get(&(branch, key)).and_then(|list| self.placed(self.lists[*list as usize].last))
+    }
+
+    fn placed(&self, at: u32) -> Option<Placed<'a>> {
+        let part = self.parts.get(at as usize)?;
+        let client = &self.clients[part.client as usize];
+        let end = if at + 1 < client.end { self.parts[at as usize + 1].start } else { client.clocks };
+        let id = Id { client: client.id, clock: part.start };
+        Some(Placed { id, clocks: end - part.start, is_deleted: part.is_deleted, value: part.value })
     }
 
     /// What a branch shows as a list.

@@ -15,7 +15,7 @@ const INFO_GC: u8 = 0;
 pub(super) const INFO_SKIP: u8 = 10;
 pub(crate) const CONTENT_MASK: u8 = 0x1f;
 pub(crate) const HAS_PARENT_SUB: u8 = 0x20;
-const HAS_RIGHT_ORIGIN: u8 = 0x40;
+pub(crate) const HAS_RIGHT_ORIGIN: u8 = 0x40;
 pub(crate) const HAS_ORIGIN: u8 = 0x80;
 
 pub(crate) const CONTENT_DELETED: u8 = 1;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod shown;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
