@@ -8,7 +8,8 @@
 //! 1. [`wire`] turns bytes into messages and back: WebSocket frames, the y-websocket dialect, close codes.
 //! 2. [`update`] is the guard in front of the CRDT: is it plausible, what does it add, does it leave a hole, whose is it?
 //! 3. [`room`] is a dashboard that is live on one node: a state machine from [`room::Input`] to [`room::Effect`].
-//! 4. [`document`] reads and compacts Yjs documents, away from the hot path.
+//! 4. [`session`] is what is decided about one socket: which documents it has, and how often its client is answered.
+//! 5. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
 //! [`ledger`] (who may have how much memory), [`limits`] (every bound a client can reach) and [`time`].
@@ -23,6 +24,7 @@ pub mod limits;
 pub mod log;
 pub mod rate;
 pub mod room;
+pub mod session;
 pub mod time;
 pub mod update;
 pub mod wire;

@@ -27,20 +27,6 @@ use ydash_proto::update::StateVector;
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::{encode, tag};
 
-/// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
-/// (y-websocket <= 3.0); holding slows them down.
-pub(crate) const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
-
-/// How long to hold a socket that ends with `code`.
-pub(crate) fn hold(code: CloseCode) -> Duration {
-    match code {
-        // Coming back at once would change nothing.
-        CloseCode::RoomFull | CloseCode::TextFrame => REFUSAL_HOLD,
-        code if code.is_permanent() => REFUSAL_HOLD,
-        _ => Duration::ZERO,
-    }
-}
-
 /// The bounds of one outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
@@ -515,7 +501,7 @@ impl Outbox {
             }
         }
         drop(queue);
-        self.close(code, hold(code));
+        self.close(code, code.hold());
     }
 
     /// Drops everything: the socket is gone.

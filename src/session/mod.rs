@@ -9,7 +9,6 @@
 
 mod deflate;
 mod documents;
-mod questions;
 mod reader;
 mod rooms;
 mod workload;
@@ -17,7 +16,7 @@ mod writer;
 
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Outbox, OutboxLimits, REFUSAL_HOLD};
+use crate::outbox::{Outbox, OutboxLimits};
 use crate::room::{OpenError, Registry, RoomHandle};
 use bytes::Bytes;
 use core::time::Duration;
@@ -37,7 +36,10 @@ use ydash_proto::access::{Access, Principal};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Dialect, Joining};
-use ydash_proto::wire::close::CloseCode;
+use ydash_proto::session::Unopened;
+use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
+
+pub use ydash_proto::session::{Admitted, Crowded};
 
 /// A client that has shaken hands.
 pub struct Arrival {
@@ -90,26 +92,6 @@ pub trait Doorkeeper: Send + Sync + 'static {
 
 /// What a session takes up; dropping it gives it back.
 pub type Place = Box<dyn Send + Sync>;
-
-/// Why there is no place for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
-    /// Its address joins too often: the next join is taken after so long.
-    Joins(Duration),
-    /// A limit is reached; its name, for the client.
-    Full(&'static str),
-}
-
-/// Who may enter, as what and for how long.
-#[derive(Clone, Debug)]
-pub struct Admitted {
-    /// As far as verified.
-    pub identity: Principal,
-    /// For the dashboard.
-    pub access: Access,
-    /// When another token is needed.
-    pub valid_for: Option<Duration>,
-}
 
 /// A dashboard and what the session may do there.
 #[derive(Clone, Debug)]
@@ -250,7 +232,7 @@ impl Sessions {
             let io = &mut read_half;
             let greeting = match entered {
                 Ok(Some(room)) => {
-                    let mut talk = OneDocument::new(&room, member);
+                    let mut talk = OneDocument::new(&room, member, &reader);
                     let greeting = Box::pin(reader.run(io, leftover, None, &mut talk)).await;
                     rooms.remove(member);
                     greeting.map(|greeting| (Bytes::new(), Some(greeting)))
@@ -264,7 +246,7 @@ impl Sessions {
                 }
             };
             if let Some((leftover, greeting)) = greeting {
-                let mut talk = Box::new(Documents::new(Arc::clone(&self), rooms, outbox, address));
+                let mut talk = Box::new(Documents::new(Arc::clone(&self), rooms, outbox, address, &reader));
                 Box::pin(reader.run(io, leftover, greeting, &mut *talk)).await;
             }
             // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.
@@ -289,19 +271,20 @@ impl Sessions {
 
     fn refuse_open(&self, failure: &OpenError) -> CloseCode {
         debug!(%failure, "dashboard not opened");
-        match failure {
-            OpenError::Draining => {
-                self.metrics.refusals.inc(Refusal::Draining);
-                CloseCode::Restart
-            }
-            OpenError::Memory => {
-                self.metrics.refusals.inc(Refusal::Unavailable);
-                CloseCode::Overloaded
-            }
-            OpenError::Store(_) | OpenError::Damaged | OpenError::Quarantined => {
-                self.metrics.refusals.inc(Refusal::Unavailable);
-                CloseCode::LoadFailed
-            }
-        }
+        let unopened = unopened(failure);
+        self.metrics.refusals.inc(match unopened {
+            Unopened::Draining => Refusal::Draining,
+            Unopened::Away | Unopened::Memory | Unopened::Broken => Refusal::Unavailable,
+        });
+        unopened.close_code()
+    }
+}
+
+fn unopened(failure: &OpenError) -> Unopened {
+    match failure {
+        OpenError::Draining => Unopened::Draining,
+        OpenError::Memory => Unopened::Memory,
+        OpenError::Store(_) => Unopened::Away,
+        OpenError::Damaged | OpenError::Quarantined => Unopened::Broken,
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
-use super::questions::Questions;
 use super::workload::{self, Workload};
 use super::{Sessions, SessionsConfig};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
-use crate::outbox::{Call, Calls, Outbox, Question, REFUSAL_HOLD, hold};
+use crate::outbox::{Call, Calls, Outbox, Question};
 use crate::room::RoomHandle;
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -26,9 +25,10 @@ use tracing::debug;
 use ydash_proto::id::MemberId;
 use ydash_proto::rate::{Pace, TokenBucket};
 use ydash_proto::room::{Input, Scanned};
+use ydash_proto::session::Questions;
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, StateVector};
-use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
 use ydash_proto::wire::websocket::{Decoder, Event, MessageKind, Options, Role};
 use ydash_proto::wire::{self, FrameError, Message, hocuspocus};
 
@@ -67,7 +67,7 @@ pub(super) enum End {
 impl End {
     /// For this reason, held as long as it takes.
     pub(super) fn with(code: CloseCode) -> End {
-        End::Close(code, hold(code))
+        End::Close(code, code.hold())
     }
 }
 
@@ -108,12 +108,15 @@ pub(super) struct OneDocument<'a> {
     room: &'a RoomHandle,
     member: MemberId,
     questions: Questions,
+    /// When the reader's time began.
+    started: Instant,
     is_first: bool,
 }
 
 impl<'a> OneDocument<'a> {
-    pub(super) fn new(room: &'a RoomHandle, member: MemberId) -> OneDocument<'a> {
-        OneDocument { room, member, questions: Questions::new(Timestamp(0)), is_first: true }
+    pub(super) fn new(room: &'a RoomHandle, member: MemberId, reader: &Reader<'_>) -> OneDocument<'a> {
+        let questions = Questions::new(Timestamp(0));
+        OneDocument { room, member, questions, started: reader.started, is_first: true }
     }
 }
 
@@ -139,13 +142,13 @@ impl Talk for OneDocument<'_> {
     async fn wait(&mut self) {
         match self.questions.due_at() {
             // Boxed, so that a session which has none waiting is no larger for it.
-            Some(due_at) => Box::pin(sleep_until(due_at)).await,
+            Some(due_at) => Box::pin(sleep_until(instant(self.started, due_at))).await,
             None => core::future::pending().await,
         }
     }
 
     async fn attend(&mut self, reader: &mut Reader<'_>, (): ()) -> Result<(), End> {
-        let Some(have) = self.questions.due(reader.now(), self.room) else { return Ok(()) };
+        let Some(have) = self.questions.due(reader.now(), self.room.document_bytes()) else { return Ok(()) };
         let have = reader.read_question(have).await?;
         let Some(question) = reader.put_question(self.member, have) else { return Ok(()) };
         self.room.input(question).await.map_err(|_| End::with(CloseCode::Internal))
@@ -446,7 +449,7 @@ impl<'a> Reader<'a> {
     /// When the next part of a large message has to be there.
     fn arrival_due_at(&self) -> Option<Instant> {
         let due_at = self.arriving.as_ref()?.pace.due_at();
-        Some(self.started + Duration::from_millis(due_at.0))
+        Some(self.instant(due_at))
     }
 
     /// What the message at hand takes up: whoever takes the message keeps this with it.
@@ -710,10 +713,11 @@ impl<'a> Reader<'a> {
         match wire::decode(&frame) {
             Ok(Message::SyncStep1(have)) => {
                 let asked = self.read_question(have.clone()).await?;
-                match self.may_ask(questions, room, &have) {
-                    true => Ok(self.put_question(member, asked)),
-                    false => Ok(None),
+                if !questions.ask(self.now(), room.document_bytes(), &have) {
+                    self.count(Refusal::Rate);
+                    return Ok(None);
                 }
+                Ok(self.put_question(member, asked))
             }
             Ok(Message::SyncStep2(update)) => {
                 let update = self.scan(update, None).await?;
@@ -754,17 +758,8 @@ impl<'a> Reader<'a> {
         self.metrics.refusals.inc(Refusal::UnknownMessage);
     }
 
-    /// Whether a SyncStep1 that was read is to be answered at once.
-    pub(super) fn may_ask(&self, questions: &mut Questions, room: &RoomHandle, have: &Bytes) -> bool {
-        let may = questions.ask(self.now(), room, have);
-        if !may {
-            self.count(Refusal::Rate);
-        }
-        may
-    }
-
     /// What a room is asked, unless that has to wait for the socket.
-    fn put_question(&self, member: MemberId, have: StateVector) -> Option<Input> {
+    pub(super) fn put_question(&self, member: MemberId, have: StateVector) -> Option<Input> {
         match self.outbox.postpone(member, Question::State(have)) {
             Some(Question::State(have)) => Some(Input::SyncStep1 { member, have }),
             _ => None,
@@ -828,6 +823,11 @@ impl<'a> Reader<'a> {
         elapsed(self.started)
     }
 
+    /// When that time comes.
+    pub(super) fn instant(&self, at: Timestamp) -> Instant {
+        instant(self.started, at)
+    }
+
     pub(super) fn refuse(&self, refusal: Refusal, code: CloseCode) -> End {
         self.count(refusal);
         End::with(code)
@@ -852,6 +852,10 @@ fn is_presence(message: &[u8]) -> bool {
 
 fn elapsed(started: Instant) -> Timestamp {
     Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn instant(started: Instant, at: Timestamp) -> Instant {
+    started + Duration::from_millis(at.0)
 }
 
 /// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.

@@ -11,6 +11,11 @@
 //! dashboard deaf for ever.
 
 use core::fmt;
+use core::time::Duration;
+
+/// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
+/// (y-websocket <= 3.0); holding slows them down.
+pub const REFUSAL_HOLD: Duration = Duration::from_millis(2_100);
 
 /// The reasons for which the server closes a connection.
 ///
@@ -81,6 +86,17 @@ impl CloseCode {
         CloseCode::Slow,
         CloseCode::Idle,
     ];
+
+    /// How long to hold a socket that ends so.
+    #[must_use]
+    pub fn hold(self) -> Duration {
+        match self {
+            // Coming back at once would change nothing.
+            CloseCode::RoomFull | CloseCode::TextFrame => REFUSAL_HOLD,
+            code if code.is_permanent() => REFUSAL_HOLD,
+            _ => Duration::ZERO,
+        }
+    }
 
     /// The number in the close frame.
     #[must_use]
