@@ -1,3 +1,5 @@
+//! Documents on a socket: what a client sees, with everything outside answered by hand, and in random order.
+
 use super::*;
 use crate::access::{Access, Principal};
 use crate::id::MemberId;
