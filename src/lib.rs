@@ -2,6 +2,7 @@
 
 mod allocator;
 pub mod auth;
+pub mod catalog;
 pub mod cli;
 pub mod cluster;
 pub mod compress;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::catalog;
 use crate::cli::{Outcome, chain, runtime};
 use crate::config::{Config, Layers, Source};
 use crate::descriptors;
@@ -144,6 +145,12 @@ async fn keeping(config: &Config) -> Vec<Finding> {
         },
         Err(error) => vec![Broken(chain(&error))],
     };
+    findings.extend(match catalog::check(&*store.catalog()).await {
+        Ok((whole, damaged)) => core::iter::once(Fine(format!("{whole} records of access")))
+            .chain(damaged.iter().map(|error| Broken(format!("{error}; PUT …/access without If-Match replaces it"))))
+            .collect(),
+        Err(error) => vec![Broken(chain(&error))],
+    });
     match homes::away(&*store).await {
         Ok(away) => findings.extend(away.first().and_then(|first| {
             let home = first.home()?;

@@ -152,6 +152,12 @@ pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
         Ok::<_, Box<dyn Error>>(report)
     })?;
     tell("imported", &report);
+    if report.records_differing > 0 {
+        warn!(
+            records = report.records_differing,
+            "the store has other records of who may do what, and keeps them; those of the archive are not taken"
+        );
+    }
     for (dashboard, count) in &report.unusable {
         warn!(dashboard, count, "records of the archive hold no updates; they are set aside, ydash export writes them");
     }
@@ -227,9 +233,10 @@ pub(super) async fn export_file(
 }
 
 pub(super) fn tell(what: &str, report: &ArchiveReport) {
-    let ArchiveReport { dashboards, entries, snapshots, .. } = report;
+    let ArchiveReport { dashboards, entries, snapshots, records, .. } = report;
     let refused = if report.refused > 0 { format!(", {} refused updates", report.refused) } else { String::new() };
-    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{refused}");
+    let records = if *records > 0 { format!(", {records} records of access") } else { String::new() };
+    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{refused}{records}");
 }
 
 pub(super) fn now() -> Timestamp {

@@ -106,14 +106,19 @@ impl RedisUrl {
     }
 
     /// The key of `what` that belongs to a dashboard: all of a dashboard's keys are on one server.
-    ///
-    /// The name is the hash tag. Braces in it are percent-encoded, and so is the percent sign, because a brace would end the tag.
     #[must_use]
     pub fn dashboard_key(&self, dashboard: &DashboardId, what: &str) -> String {
-        let mut key = String::with_capacity(self.prefix.len() + dashboard.as_str().len() + what.len() + 4);
+        self.tagged_key(dashboard.as_str(), what)
+    }
+
+    /// A key with any text as its hash tag. Braces in it are percent-encoded, and so is the percent sign, because a brace would end the
+    /// tag.
+    #[must_use]
+    pub fn tagged_key(&self, tag: &str, what: &str) -> String {
+        let mut key = String::with_capacity(self.prefix.len() + tag.len() + what.len() + 4);
         key.push_str(&self.prefix);
         key.push_str(":{");
-        for c in dashboard.as_str().chars() {
+        for c in tag.chars() {
             match c {
                 '{' => key.push_str("%7B"),
                 '}' => key.push_str("%7D"),

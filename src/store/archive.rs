@@ -1,12 +1,13 @@
 //! Carrying dashboards from one store to another: one file, in a format that no store uses itself.
 //!
 //! ```text
-//! "ydash archive" 0x0a 0x02                     magic and format version
+//! "ydash archive" 0x0a 0x04                     magic and format version
 //! then frames:  kind (1 byte)  length (u32 LE)  payload  CRC-32 of kind, length and payload (u32 LE)
 //!   'D'  a dashboard begins: its name
 //!   'E'  a log entry: its position (u128 LE), entry record    in their order
 //!   'S'  its snapshot: snapshot record                        at most one, after its entries
 //!   'R'  an update that its rooms refused: refused record   after its snapshot; not in version 1
+//!   'C'  a record of the catalog: length of its key (u16 LE), key, content   after all dashboards; not before version 4
 //!   'Z'  the archive ends: dashboards (u64 LE), entries (u64 LE)
 //! ```
 //!
@@ -27,14 +28,19 @@ use super::record::{
     encode_snapshot,
 };
 use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, Store, StoreError};
+use crate::catalog::{self, Catalog, CatalogError, Expected, Key, Record};
 
 const MAGIC: &[u8; 14] = b"ydash archive\n";
-const VERSION: u8 = 2;
+const VERSION: u8 = 4;
+
+/// Those that are read. There is no 3, because one wrong bit would make one of the others of it.
+const VERSIONS: [u8; 3] = [1, 2, VERSION];
 
 const DASHBOARD: u8 = b'D';
 const ENTRY: u8 = b'E';
 const SNAPSHOT: u8 = b'S';
 const REFUSED: u8 = b'R';
+const CATALOGUED: u8 = b'C';
 const END: u8 = b'Z';
 
 /// How much is read and written at once.
@@ -52,6 +58,10 @@ pub struct ArchiveReport {
     pub snapshots: u64,
     /// Updates that rooms refused, kept for the operator.
     pub refused: u64,
+    /// Records of the catalog: who may do what.
+    pub records: u64,
+    /// Of these, how many were not imported, because the store has other ones: what it says about access stays as it is.
+    pub records_differing: u64,
     /// Records that were unreadable in the store and are not in the archive.
     pub damaged: u64,
     /// Entries and snapshots of an archive that hold no content, by dashboard: they are set aside.
@@ -73,6 +83,9 @@ pub enum ArchiveError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The catalog failed.
+    #[error("{0}")]
+    Catalog(#[from] CatalogError),
     /// The file does not begin as an archive does.
     #[error("not a ydash archive")]
     NotAnArchive,
@@ -119,9 +132,47 @@ pub async fn export(
             break;
         }
     }
+    export_catalog(&*store.catalog(), wanted, &mut to, &mut report).await?;
     to.write(END, &[&report.dashboards.to_le_bytes(), &report.entries.to_le_bytes()])?;
     to.inner.flush()?;
     Ok(report)
+}
+
+/// Writes the records of the dashboards that are wanted, and those that are of none.
+async fn export_catalog(
+    catalog: &dyn Catalog,
+    wanted: impl Fn(&DashboardId) -> bool + Send,
+    to: &mut Frames<impl Write + Send>,
+    report: &mut ArchiveReport,
+) -> Result<(), ArchiveError> {
+    for key in catalog::list_all(catalog, "").await? {
+        if catalog::dashboard_of(&key).is_some_and(|dashboard| !wanted(&dashboard)) {
+            continue;
+        }
+        match catalog.get(&key).await {
+            Ok(Some(Record { content, .. })) => {
+                // Keys are far shorter.
+                let len = key.as_str().len() as u16;
+                to.write(CATALOGUED, &[&len.to_le_bytes(), key.as_str().as_bytes(), &content])?;
+                report.records += 1;
+            }
+            Ok(None) => {}
+            Err(CatalogError::Damaged { .. }) => report.damaged += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes a record, unless there is one.
+async fn import_record(catalog: &dyn Catalog, key: &Key, content: Bytes) -> Result<bool, CatalogError> {
+    match catalog.put(key, Expected::Absent, content.clone()).await {
+        Ok(_) => Ok(true),
+        Err(CatalogError::Conflict { .. }) => {
+            Ok(catalog.get(key).await?.is_some_and(|record| record.content == content))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn export_dashboard(
@@ -223,6 +274,17 @@ pub async fn import(
                 store.set_aside(&importing.dashboard, refused).await?;
                 report.refused += 1;
             }
+            (CATALOGUED, _) => {
+                let malformed = || damaged("not a record of the catalog");
+                let (len, rest) = payload.split_first_chunk().ok_or_else(malformed)?;
+                let split = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)));
+                let (key, content) = split.ok_or_else(malformed)?;
+                let key = str::from_utf8(key).ok().and_then(Key::new).ok_or_else(malformed)?;
+                report.records += 1;
+                if !import_record(&*store.catalog(), &key, Bytes::copy_from_slice(content)).await? {
+                    report.records_differing += 1;
+                }
+            }
             (ENTRY | SNAPSHOT | REFUSED, None) => return Err(damaged("record before the first dashboard")),
             _ => return Err(damaged("unknown frame")),
         }
@@ -319,7 +381,7 @@ impl<R: Read> Frames<R> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::NotAnArchive),
             Err(error) => Err(error.into()),
             Ok(()) if start[..MAGIC.len()] != *MAGIC => Err(ArchiveError::NotAnArchive),
-            Ok(()) if !(1..=VERSION).contains(&start[MAGIC.len()]) => {
+            Ok(()) if !VERSIONS.contains(&start[MAGIC.len()]) => {
                 Err(ArchiveError::LaterFormat(start[MAGIC.len()]))
             }
             Ok(()) => Ok(()),
@@ -519,9 +581,11 @@ mod tests {
     async fn golden_archive() {
         let archive = exported(&MemoryStore::new()).await;
         let end = [vec![END, 16, 0, 0, 0], vec![0; 16], vec![0xb8, 0x39, 0xf1, 0xdf]].concat();
-        assert_eq!(archive, [MAGIC.as_slice(), &[2], &end].concat());
-        let first = [MAGIC.as_slice(), &[1], &end].concat();
-        assert_eq!(import(first.as_slice(), &MemoryStore::new(), NOW).await.unwrap(), ArchiveReport::default());
+        assert_eq!(archive, [MAGIC.as_slice(), &[4], &end].concat());
+        for version in [1, 2] {
+            let earlier = [MAGIC.as_slice(), &[version], &end].concat();
+            assert_eq!(import(earlier.as_slice(), &MemoryStore::new(), NOW).await.unwrap(), ArchiveReport::default());
+        }
     }
 
     /// Sealed rightly, and no updates: import said ok, and a load dropped them without a word.
@@ -553,10 +617,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn records_of_the_catalog_come_along_and_replace_nothing() {
+        let (store, target) = (filled().await, MemoryStore::new());
+        let key = |text: &str| Key::new(text).unwrap();
+        let put = async |store: &MemoryStore, at: &str, content: &'static [u8]| {
+            let content = Bytes::from_static(content);
+            store.catalog().put(&key(at), Expected::Absent, content).await.unwrap();
+        };
+        put(&store, "acl/w/log", b"{1}").await;
+        put(&store, "acl/w/history", b"{2}").await;
+        put(&store, "acl/w", b"{3}").await;
+        put(&target, "acl/w/history", b"{restricted}").await;
+        let report = import(exported(&store).await.as_slice(), &target, NOW).await.unwrap();
+        assert_eq!((report.records, report.records_differing), (3, 1));
+        let content = async |at: &str| target.catalog().get(&key(at)).await.unwrap().unwrap().content;
+        assert_eq!(content("acl/w/log").await, "{1}");
+        assert_eq!(content("acl/w/history").await, "{restricted}");
+        assert_eq!(content("acl/w").await, "{3}");
+        // Once more, and what is the same is no difference.
+        let report = import(exported(&store).await.as_slice(), &target, NOW).await.unwrap();
+        assert_eq!((report.records, report.records_differing), (3, 1));
+
+        let mut one = Vec::new();
+        export(&store, |dashboard| dashboard.name() == "log", &mut one).await.unwrap();
+        let target = MemoryStore::new();
+        import(one.as_slice(), &target, NOW).await.unwrap();
+        assert_eq!(catalog::list_all(&*target.catalog(), "").await.unwrap(), [key("acl/w"), key("acl/w/log")]);
+    }
+
+    #[tokio::test]
     async fn another_version_is_named() {
         let mut archive = exported(&MemoryStore::new()).await;
-        archive[MAGIC.len()] = 3;
+        archive[MAGIC.len()] = 5;
         let error = import(archive.as_slice(), &MemoryStore::new(), NOW).await.unwrap_err();
-        assert!(matches!(error, ArchiveError::LaterFormat(3)), "{error:?}");
+        assert!(matches!(error, ArchiveError::LaterFormat(5)), "{error:?}");
     }
 }

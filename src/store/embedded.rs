@@ -4,6 +4,7 @@
 //! answers. Reads go to few blocking threads. After a full disk or another IO error the `slot` reopens the engine without a
 //! restart. See docs/STORAGE.md for the layout.
 
+mod catalog;
 mod committer;
 mod engine;
 mod files;
@@ -29,6 +30,7 @@ use tokio::sync::{Semaphore, oneshot};
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
+use self::catalog::EmbeddedCatalog;
 use self::committer::{Committer, Job, SWEEP_ENTRIES_MAX, Snapshot};
 use self::engine::{EngineError, Found, View};
 use self::slot::Slot;
@@ -40,6 +42,7 @@ use super::{
     Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Missing, OpenError, Refused,
     SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
+use crate::catalog::Catalog;
 
 /// The layout of the directory.
 const FORMAT: u8 = 1;
@@ -153,22 +156,35 @@ impl EmbeddedStore {
         doing: &'static str,
         read: impl FnOnce(&View<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let slot = Arc::clone(&self.slot);
-        let reading = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            slot.read(doing, read)
-        });
-        reading.await.unwrap_or_else(|panicked| Err(StoreError::unavailable(doing, panicked)))
+        read_aside(&self.slot, &self.readers, doing, read).await
     }
 
     /// Hands a job to the committer and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(committer::Answer<T>) -> Job) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        // A committer that is gone drops the answer.
-        let _ = self.jobs.send(job(answer));
-        answered.await.unwrap_or(Err(StoreError::Closed))
+        ask(&self.jobs, job).await
     }
+}
+
+async fn read_aside<T: Send + 'static>(
+    slot: &Arc<Slot>,
+    readers: &Arc<Semaphore>,
+    doing: &'static str,
+    read: impl FnOnce(&View<'_>) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let permit = Arc::clone(readers).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+    let slot = Arc::clone(slot);
+    let reading = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        slot.read(doing, read)
+    });
+    reading.await.unwrap_or_else(|panicked| Err(StoreError::unavailable(doing, panicked)))
+}
+
+async fn ask<T>(jobs: &mpsc::Sender<Job>, job: impl FnOnce(committer::Answer<T>) -> Job) -> Result<T, StoreError> {
+    let (answer, answered) = oneshot::channel();
+    // A committer that is gone drops the answer.
+    let _ = jobs.send(job(answer));
+    answered.await.unwrap_or(Err(StoreError::Closed))
 }
 
 impl Store for EmbeddedStore {
@@ -244,6 +260,11 @@ impl Store for EmbeddedStore {
     fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>> {
         let dashboard = dashboard.clone();
         Box::pin(self.read("read what was refused", move |view| read_refused(view, &dashboard)))
+    }
+
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        let (slot, jobs, readers) = (Arc::clone(&self.slot), self.jobs.clone(), Arc::clone(&self.readers));
+        Arc::new(EmbeddedCatalog { slot, jobs, readers })
     }
 
     fn missing(&self) -> Vec<Missing> {

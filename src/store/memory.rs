@@ -20,11 +20,14 @@ use super::{
     Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, RECORD_BYTES_MAX, Refused,
     SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
+use crate::catalog::Catalog;
+use crate::catalog::memory::MemoryCatalog;
 
 /// Dashboards in memory. Clones share them.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Mutex<Shared>>,
+    catalog: MemoryCatalog,
     faults: Faults,
     history: HistoryLimits,
 }
@@ -77,7 +80,12 @@ impl MemoryStore {
     /// An empty store without faults.
     #[must_use]
     pub fn new() -> MemoryStore {
-        MemoryStore { shared: Arc::default(), faults: Faults::default(), history: HistoryLimits::default() }
+        MemoryStore {
+            shared: Arc::default(),
+            catalog: MemoryCatalog::new(),
+            faults: Faults::default(),
+            history: HistoryLimits::default(),
+        }
     }
 
     /// Keeps so much history.
@@ -96,7 +104,15 @@ impl MemoryStore {
     #[must_use]
     pub fn reopened(&self) -> MemoryStore {
         self.lock().closed = false;
-        MemoryStore { shared: Arc::clone(&self.shared), faults: Faults::default(), history: self.history }
+        self.catalog.set_closed(false);
+        let (shared, catalog) = (Arc::clone(&self.shared), self.catalog.clone());
+        MemoryStore { shared, catalog, faults: Faults::default(), history: self.history }
+    }
+
+    /// Its catalog, for tests that make it fail.
+    #[must_use]
+    pub fn memory_catalog(&self) -> &MemoryCatalog {
+        &self.catalog
     }
 
     /// Damages the `index`th entry that is left in a log; `false` if there is none.
@@ -251,6 +267,10 @@ impl Store for MemoryStore {
         })
     }
 
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::new(self.catalog.clone())
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<CheckReport, StoreError>> {
         Box::pin(async move {
             self.faults.pass(Step::Check, None).await?;
@@ -269,6 +289,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.faults.pass(Step::Close, None).await?;
             self.lock().closed = true;
+            self.catalog.set_closed(true);
             Ok(())
         })
     }

@@ -40,6 +40,8 @@ use ydash_proto::id::DashboardId;
 pub use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::time::Timestamp;
 
+use crate::catalog::Catalog;
+
 pub use self::refused::{Refused, SetAside};
 pub use self::url::{StoreUrl, StoreUrlError};
 
@@ -113,6 +115,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads what rooms of a dashboard refused, oldest first.
     fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>>;
+
+    /// Where records are kept that never merge: who may do what. In the same place, and open as long as the store is.
+    fn catalog(&self) -> Arc<dyn Catalog>;
 
     /// What is known to be missing: found out when the store was opened, and not acknowledged by an operator yet.
     fn missing(&self) -> Vec<Missing> {

@@ -13,8 +13,8 @@ mod entry;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -32,6 +32,8 @@ use super::{
     Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Refused, SetAside,
     SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
+use crate::catalog::Catalog;
+use crate::catalog::redis::RedisCatalog;
 use crate::redis::{Command, Redis, RedisError, RedisUrl, Script, Value};
 
 macro_rules! script {
@@ -667,6 +669,10 @@ impl Store for RedisStore {
 
     fn refused<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Refused, StoreError>> {
         Box::pin(self.read_refused(dashboard))
+    }
+
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::new(RedisCatalog::new(self.redis.clone(), self.appends.clone(), self.config.wait_replicas))
     }
 
     /// Also lists what the list lacks.

@@ -22,7 +22,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sfa", &["src/store/embedded/"]),
     ("xxhash_rust", &["src/store/embedded/"]),
     ("bincode", &["src/store/record.rs", "src/cluster/envelope.rs"]),
-    ("crc32fast", &["src/store/", "src/cluster/"]),
+    ("crc32fast", &["src/store/", "src/catalog/", "src/cluster/"]),
     ("dashmap", &["src/room/registry.rs"]),
     ("prometheus_client", &["src/metrics.rs"]),
     ("flate2", &["src/compress.rs"]),
@@ -69,7 +69,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("redis", &[]),
     ("cluster", &["redis"]),
-    ("store", &["redis"]),
+    ("catalog", &["redis"]),
+    ("store", &["catalog", "redis"]),
     ("config", &["redis", "store"]),
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
@@ -98,7 +99,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["config", "descriptors", "server", "store", "telemetry"]),
+    ("cli", &["catalog", "config", "descriptors", "server", "store", "telemetry"]),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];

@@ -8,14 +8,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 
 use super::super::record::{Head, RecordError, decode_entry_at, encode_entry};
 use super::super::refused::displaced;
 use super::super::{Append, Appended, HistoryLimits, LogPosition, SnapshotOutcome, StoreError};
-use super::engine::{Batch, EngineError, Found, View};
+use super::catalog;
+use super::engine::{Batch, EngineError, Found, Unreadable, View};
 use super::slot::Slot;
+use crate::catalog::{CatalogError, Expected, Key, Version};
 
 /// How many log entries one batch removes: some 50 ms of work.
 pub(super) const SWEEP_ENTRIES_MAX: usize = 16 << 10;
@@ -51,6 +54,13 @@ pub(super) enum Job {
         dashboard: DashboardId,
         record: Vec<u8>,
         answer: Answer<()>,
+    },
+    /// Writes a record of the catalog, or removes it.
+    Catalogue {
+        key: Key,
+        expected: Expected,
+        content: Option<Bytes>,
+        answer: Answer<Result<Version, CatalogError>>,
     },
     /// Finishes a removal that a crash has interrupted.
     Sweep {
@@ -156,6 +166,9 @@ impl Committer {
                 Job::Append { .. } | Job::Snapshot { .. } => next = self.commit_group(job),
                 Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
                 Job::SetAside { dashboard, record, answer } => drop(answer.send(self.set_aside(&dashboard, record))),
+                Job::Catalogue { key, expected, content, answer } => {
+                    drop(answer.send(self.catalogue(&key, expected, content.as_ref())));
+                }
                 Job::Sweep { dashboard } => self.sweeps.push_back(dashboard),
                 Job::Ping { answer } => drop(answer.send(self.slot.ping())),
                 Job::Close { answer } => {
@@ -441,6 +454,39 @@ impl Committer {
                 batch.put_dropped(dashboard, dropped);
             }
             Ok(())
+        })
+    }
+
+    fn catalogue(
+        &mut self,
+        key: &Key,
+        expected: Expected,
+        content: Option<&Bytes>,
+    ) -> Result<Result<Version, CatalogError>, StoreError> {
+        let slot = Arc::clone(&self.slot);
+        slot.commit("write a record of the catalog", |view, batch| {
+            let kept = match view.catalogued(key.as_str())? {
+                None => None,
+                Some(Ok(record)) => Some(catalog::decode(key, &record).map(|record| record.version)),
+                Some(Err(Unreadable)) => Some(Err(catalog::unreadable(key))),
+            };
+            let last = view.catalog_version()?;
+            let actual = match kept {
+                None if content.is_none() => return Ok(Ok(Version(last))),
+                None => None,
+                Some(Ok(version)) => Some(version),
+                Some(Err(_)) if expected == Expected::Anything => None,
+                Some(Err(damaged)) => return Ok(Err(damaged)),
+            };
+            if !expected.is_met_by(actual) {
+                return Ok(Err(CatalogError::Conflict { actual }));
+            }
+            let version = last + 1;
+            match content {
+                Some(content) => batch.put_catalogued(key.as_str(), version, catalog::encode(version, content)),
+                None => batch.remove_catalogued(key.as_str()),
+            }
+            Ok(Ok(Version(version)))
         })
     }
 

@@ -8,7 +8,9 @@
 //! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
 //! refused    name 0x00 [number (BE64)]     -> refused content; without a number how many were dropped (BE64)
+//! catalog    key                            -> record of the catalog, its version (BE64) first
 //! meta       "positions"                    -> BE64                 no position or number above it was ever given out
+//!            "catalog"                      -> BE64                 the last version that a record of the catalog got
 //!            "batch"                        -> the store's number and the batch's, BE64 each; in every batch
 //! ```
 //!
@@ -65,9 +67,14 @@ const NAME_END: u8 = 0;
 const NAME_POSITION: u64 = 0;
 
 /// The engine's own keyspace and ours, by the numbers that they have in every store.
-pub(super) const KEYSPACES: [&str; 7] = ["keyspaces", "heads", "snapshots", "log", "aside", "meta", "refused"];
+pub(super) const KEYSPACES: [&str; 8] =
+    ["keyspaces", "heads", "snapshots", "log", "aside", "meta", "refused", "catalog"];
+
+/// Those from this number on were added later: a store of an earlier ydash does not have them yet.
+pub(super) const KEYSPACES_AT_FIRST: usize = 6;
 
 const POSITIONS_KEY: &str = "positions";
+const CATALOG_KEY: &str = "catalog";
 
 /// In every batch, and nowhere else a key.
 pub(super) const STAMP_KEY: &str = "batch";
@@ -81,6 +88,7 @@ pub(super) struct Engine {
     aside: Keyspace,
     refused: Keyspace,
     meta: Keyspace,
+    catalog: Keyspace,
 }
 
 /// What a value is read as: cheap to clone, shared with the engine's memory.
@@ -108,6 +116,7 @@ impl Engine {
             aside: database.keyspace("aside", scanned)?,
             meta: database.keyspace("meta", looked_up)?,
             refused: database.keyspace("refused", scanned)?,
+            catalog: database.keyspace("catalog", looked_up)?,
             database,
         })
     }
@@ -487,6 +496,45 @@ impl View<'_> {
         Ok(counts)
     }
 
+    /// A record of the catalog, not yet verified.
+    pub(super) fn catalogued(&self, key: &str) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        match self.at.get(&self.engine.catalog, key).map_err(EngineError::from) {
+            Ok(value) => Ok(value.map(Ok)),
+            Err(error) if error.is_damage() => Ok(Some(Err(Unreadable))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// At most `limit` keys of the catalog that start with `prefix`, those after `after` only.
+    pub(super) fn catalog_keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Value>, EngineError> {
+        let from = match after {
+            Some(after) if after >= prefix => next_key(after.as_bytes()),
+            _ => prefix.as_bytes().to_vec(),
+        };
+        let mut keys = Vec::new();
+        for item in self.at.range(&self.engine.catalog, from..).take(limit) {
+            let key = item.key()?;
+            if !key.starts_with(prefix.as_bytes()) {
+                break;
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// The last version that a record of the catalog got.
+    pub(super) fn catalog_version(&self) -> Result<u64, EngineError> {
+        match self.at.get(&self.engine.meta, CATALOG_KEY)? {
+            None => Ok(0),
+            Some(value) => value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(EngineError::Key),
+        }
+    }
+
     /// How many damaged records were set aside.
     pub(super) fn aside_len(&self) -> Result<u64, EngineError> {
         self.at.iter(&self.engine.aside).try_fold(0, |len, item| Ok(item.key().map(|_| len + 1)?))
@@ -579,6 +627,17 @@ impl Batch<'_> {
     /// Removes refused content by its number, or the count of what was dropped.
     pub(super) fn remove_refused(&mut self, id: &DashboardId, number: Option<u64>) {
         self.writes.remove(&self.engine.refused, refused_key(id, number));
+    }
+
+    /// Keeps a record of the catalog under a version.
+    pub(super) fn put_catalogued(&mut self, key: &str, version: u64, record: Vec<u8>) {
+        self.writes.insert(&self.engine.meta, CATALOG_KEY, version.to_be_bytes());
+        self.writes.insert(&self.engine.catalog, key, record);
+    }
+
+    /// Removes a record of the catalog.
+    pub(super) fn remove_catalogued(&mut self, key: &str) {
+        self.writes.remove(&self.engine.catalog, key);
     }
 
     /// Removes a record that was set aside, by its key.

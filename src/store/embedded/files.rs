@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::engine::{Engine, KEYSPACES};
+use super::engine::{Engine, KEYSPACES, KEYSPACES_AT_FIRST};
 use super::journal::keep_aside;
 
 const VERSION: &[u8; 4] = b"FJL\x03";
@@ -40,8 +40,7 @@ pub(super) fn check(directory: &Path, is_known: bool) -> io::Result<Vec<String>>
     for (number, name) in KEYSPACES.iter().enumerate() {
         let keyspace = keyspace_in(directory, number);
         if !keyspace.try_exists()? {
-            // The last was added later; it may be that this store does not have it yet.
-            if is_known && number + 1 < KEYSPACES.len() {
+            if is_known && number < KEYSPACES_AT_FIRST {
                 wrong.push(format!("the keyspace of the {name} is missing ({})", keyspace.display()));
             }
             continue;
@@ -92,7 +91,7 @@ pub(super) fn salvage(directory: &Path, aside: &Path) -> io::Result<Vec<String>>
             None => {
                 if keyspace.try_exists()? && !tables.is_empty() {
                     lost.push(format!("the list of tables of the {name} was made up from the tables that are there"));
-                } else if number + 1 < KEYSPACES.len() {
+                } else if number < KEYSPACES_AT_FIRST {
                     lost.push(format!("the keyspace of the {name} was missing, and begins empty"));
                 }
                 (Manifest::of(&keyspace, &tables)?, true)
