@@ -381,9 +381,7 @@ impl<R: Read> Frames<R> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::NotAnArchive),
             Err(error) => Err(error.into()),
             Ok(()) if start[..MAGIC.len()] != *MAGIC => Err(ArchiveError::NotAnArchive),
-            Ok(()) if !VERSIONS.contains(&start[MAGIC.len()]) => {
-                Err(ArchiveError::LaterFormat(start[MAGIC.len()]))
-            }
+            Ok(()) if !VERSIONS.contains(&start[MAGIC.len()]) => Err(ArchiveError::LaterFormat(start[MAGIC.len()])),
             Ok(()) => Ok(()),
         }
     }

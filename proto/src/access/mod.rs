@@ -4,10 +4,26 @@
 //! a set of [`Capabilities`]. An [`Access`] is what all grants together allow one principal to do with one dashboard. Nothing here ever takes
 //! a capability away: what is not given is not there.
 
+mod address;
+mod condition;
+mod decide;
+mod explain;
+mod grant;
+mod moment;
 mod principal;
+mod record;
 mod role;
 
+pub use address::{Address, Network};
+pub use condition::{CONDITIONS_MAX, ConditionError, Conditions, Unmet, Weekly};
+pub use decide::{Asking, Decision, Known, Records, decide};
+pub use explain::{Explanation, explain, shown};
+pub use grant::{Grant, GrantError, SUBJECT_BYTES_MAX, Subject, is_name};
 pub use principal::{GRANTS_MAX, Link, Pattern, PatternError, Principal, TokenGrant, User};
+pub use record::{
+    BLOCKED_MAX, Blocked, Entry, Invitation, LABEL_CHARS_MAX, LINK_ORIGINS_MAX, RECORD_GRANTS_MAX, RECORD_LINKS_MAX,
+    Record, RecordError, ShareLink,
+};
 pub use role::{Capabilities, Role, UnknownRole};
 
 /// What a principal may do with one dashboard.
