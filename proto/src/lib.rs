@@ -9,12 +9,14 @@
 //! 2. [`update`] is the guard in front of the CRDT: is it plausible, what does it add, does it leave a hole, whose is it?
 //! 3. [`room`] is a dashboard that is live on one node: a state machine from [`room::Input`] to [`room::Effect`].
 //! 4. [`session`] is what is decided about one socket: which documents it has, and how often its client is answered.
-//! 5. [`document`] reads and compacts Yjs documents, away from the hot path.
+//! 5. [`cluster`] is what is decided about the bus between nodes: who lives, who else has a dashboard open.
+//! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
 //! [`ledger`] (who may have how much memory), [`limits`] (every bound a client can reach) and [`time`].
 
 pub mod access;
+pub mod cluster;
 pub mod document;
 mod heap;
 pub mod id;

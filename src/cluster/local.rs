@@ -2,7 +2,7 @@
 //!
 //! Whoever is alone on it pays one look at a flag per turn of a room; nothing is encoded or queued.
 
-use super::{Bus, Inbox, Subscription, Wire};
+use super::{Bus, Heard, Inbox, Subscription, Wire};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -82,7 +82,7 @@ impl Wire for LocalWire {
     fn publish(&self, envelope: Bytes) {
         let lines = self.bus.lock();
         let others = lines.get(&self.dashboard).into_iter().flatten().filter(|other| other.node != self.node);
-        others.for_each(|other| other.inbox.put(envelope.clone()));
+        others.for_each(|other| other.inbox.put(Heard::Envelope(envelope.clone())));
     }
 
     fn has_others(&self) -> bool {
@@ -100,7 +100,7 @@ impl Drop for LocalWire {
         let Some(line) = lines.get_mut(&self.dashboard) else { return };
         line.retain(|listener| !Arc::ptr_eq(&listener.company, &self.company));
         tell_company(line);
-        line.iter().filter(|other| other.node != self.node).for_each(|other| other.inbox.gone(self.node));
+        line.iter().filter(|other| other.node != self.node).for_each(|other| other.inbox.put(Heard::Gone(self.node)));
         if line.is_empty() {
             lines.remove(&self.dashboard);
         }

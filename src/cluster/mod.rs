@@ -26,6 +26,7 @@ use ydash_proto::id::{DashboardId, NodeId};
 
 pub use inbox::Inbox;
 use nodes::NodeStatus;
+pub use ydash_proto::cluster::Heard;
 
 /// One node's way to the others. Cheap to share.
 pub trait Bus: Send + Sync + 'static {
@@ -58,19 +59,6 @@ pub trait Wire: Send + Sync + 'static {
 
     /// Whether another node has listened at any time since the subscription began; `true` when in doubt.
     fn has_had_others(&self) -> bool;
-}
-
-/// What a node hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// What another node has published.
-    Envelope(Bytes),
-    /// Something may be missing: the bus was away, or it went faster than this node took it.
-    Lost,
-    /// Another node has closed the dashboard, or is no more.
-    Gone(NodeId),
-    /// Others took this node for gone, and have removed its members' presence. Something may be missing as well.
-    Forgotten,
 }
 
 /// One dashboard's ear and voice on the bus.

@@ -6,14 +6,11 @@
 //! waits for it: while it is away messages are dropped and counted, and rooms hear [`Heard::Lost`](super::Heard::Lost) when it
 //! is back.
 
-mod assembly;
-mod company;
 mod frame;
 mod heart;
 mod hub;
 mod line;
 mod link;
-mod membership;
 mod outgoing;
 #[cfg(test)]
 mod tests;
@@ -23,7 +20,6 @@ use super::{Bus, Subscription, Wire};
 use crate::metrics::Metrics;
 use crate::redis::{Command, Redis, RedisUrl};
 use bytes::Bytes;
-use frame::Frame;
 use futures_util::future::BoxFuture;
 use hub::Hub;
 use line::Line;
@@ -33,6 +29,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
+use ydash_proto::cluster::BusFrame;
 use ydash_proto::id::{DashboardId, NodeId};
 
 /// How long a subscription waits to be confirmed before its room opens without.
@@ -105,7 +102,7 @@ impl Bus for RedisBus {
         Box::pin(async move {
             // Or the others would hear of it again.
             self.heart.cancel();
-            self.hub.tell_nodes(&Frame::Bye);
+            self.hub.tell_nodes(&BusFrame::Bye);
             let last_words = async {
                 while !self.hub.is_done() {
                     sleep(CLOSING_LOOK).await;

@@ -12,6 +12,7 @@
 //! to whoever reaches the server, so what does not decode is counted and skipped.
 
 use bytes::Bytes;
+use ydash_proto::cluster::{BODY_BYTES_MAX, BusFrame, PARTS_MAX, Part};
 use ydash_proto::id::NodeId;
 
 const VERSION: u8 = 1;
@@ -25,46 +26,8 @@ const BYE: u8 = 5;
 const FORGOTTEN: u8 = 6;
 const HEARTBEAT: u8 = 7;
 
-/// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit
-/// pubsub`), so what is larger goes in parts of this size.
-pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// Parts that one envelope may have: 256 MiB, what [`crate::cluster::envelope`] takes.
-pub(super) const PARTS_MAX: u32 = 256;
-
 /// A heartbeat says what `/api/nodes` shows of a node, which is a few hundred bytes.
 const HEARTBEAT_BYTES_MAX: usize = 4096;
-
-/// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
-    /// A room's envelope.
-    Envelope(Bytes),
-    /// A piece of an envelope that is too large for one message.
-    Part(Part),
-    /// "I have this dashboard open; who else has?" On the nodes' channel: "I am here; who else is?"
-    Hello,
-    /// "I have", to whoever asked.
-    Here,
-    /// "I have it no more." On the nodes' channel: "I am leaving."
-    Bye,
-    /// "I took you for gone, and have removed your members' presence."
-    Forgotten(NodeId),
-    /// "I live, and this is what I am": JSON, on the nodes' channel.
-    Heartbeat(Bytes),
-}
-
-/// A piece of an envelope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    /// Differs between the envelopes of one node.
-    pub(super) message: u64,
-    /// Which piece, from 0.
-    pub(super) index: u32,
-    /// How many there are.
-    pub(super) count: u32,
-    pub(super) bytes: Bytes,
-}
 
 /// Why bytes are no frame: count it and go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,95 +40,77 @@ pub(super) enum FrameError {
     Garbage(&'static str),
 }
 
-impl Frame {
-    /// The bytes for the channel.
-    pub(super) fn encode(&self, node: NodeId) -> Vec<u8> {
-        let mut head = [0; 16];
-        let (kind, head_len, body): (u8, usize, &[u8]) = match self {
-            Frame::Envelope(envelope) => (ENVELOPE, 0, envelope),
-            Frame::Part(Part { message, index, count, bytes }) => {
-                head[..8].copy_from_slice(&message.to_le_bytes());
-                head[8..12].copy_from_slice(&index.to_le_bytes());
-                head[12..].copy_from_slice(&count.to_le_bytes());
-                (PART, 16, bytes)
-            }
-            Frame::Hello => (HELLO, 0, &[]),
-            Frame::Here => (HERE, 0, &[]),
-            Frame::Bye => (BYE, 0, &[]),
-            Frame::Forgotten(target) => {
-                head[..8].copy_from_slice(&target.0.to_le_bytes());
-                (FORGOTTEN, 8, &[])
-            }
-            Frame::Heartbeat(said) => (HEARTBEAT, 0, said),
-        };
-        let mut bytes = Vec::with_capacity(HEADER_LEN + head_len + body.len());
-        bytes.extend_from_slice(&[VERSION, kind, 0, 0, 0, 0]);
-        bytes.extend_from_slice(&node.0.to_le_bytes());
-        bytes.extend_from_slice(&head[..head_len]);
-        bytes.extend_from_slice(body);
-        let crc = checksum(&bytes);
-        bytes[2..6].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    /// Reads a message, and who says it. Bodies share the buffer of `bytes`.
-    ///
-    /// # Errors
-    /// Any [`FrameError`]: skip it.
-    pub(super) fn decode(bytes: &Bytes) -> Result<(NodeId, Frame), FrameError> {
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(&version) if version > VERSION => return Err(FrameError::LaterVersion(version)),
-            _ => return Err(FrameError::Garbage("no version")),
+/// The bytes for the channel.
+pub(super) fn encode(frame: &BusFrame, node: NodeId) -> Vec<u8> {
+    let mut head = [0; 16];
+    let (kind, head_len, body): (u8, usize, &[u8]) = match frame {
+        BusFrame::Envelope(envelope) => (ENVELOPE, 0, envelope),
+        BusFrame::Part(Part { message, index, count, bytes }) => {
+            head[..8].copy_from_slice(&message.to_le_bytes());
+            head[8..12].copy_from_slice(&index.to_le_bytes());
+            head[12..].copy_from_slice(&count.to_le_bytes());
+            (PART, 16, bytes)
         }
-        let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Garbage("cut"))?;
-        if header[2..6] != checksum(bytes).to_le_bytes() {
-            return Err(FrameError::Garbage("checksum does not match"));
+        BusFrame::Hello => (HELLO, 0, &[]),
+        BusFrame::Here => (HERE, 0, &[]),
+        BusFrame::Bye => (BYE, 0, &[]),
+        BusFrame::Forgotten(target) => {
+            head[..8].copy_from_slice(&target.0.to_le_bytes());
+            (FORGOTTEN, 8, &[])
         }
-        let node = NodeId(u64_at(header, 6).ok_or(FrameError::Garbage("cut"))?);
-        let body = bytes.slice(HEADER_LEN..);
-        let frame = match header[1] {
-            ENVELOPE => Frame::Envelope(body),
-            PART => Frame::Part(Part::decode(&body).ok_or(FrameError::Garbage("not a part"))?),
-            HELLO if body.is_empty() => Frame::Hello,
-            HERE if body.is_empty() => Frame::Here,
-            BYE if body.is_empty() => Frame::Bye,
-            FORGOTTEN if body.len() == 8 => {
-                Frame::Forgotten(NodeId(u64_at(&body, 0).ok_or(FrameError::Garbage("cut"))?))
-            }
-            HEARTBEAT if body.len() <= HEARTBEAT_BYTES_MAX => Frame::Heartbeat(body),
-            _ => return Err(FrameError::Garbage("unknown kind")),
-        };
-        Ok((node, frame))
-    }
-
-    /// An envelope as the frames that carry it: one, unless it is too large for one. `message` is a number of its own.
-    pub(super) fn carry(envelope: Bytes, message: u64) -> Vec<Frame> {
-        if envelope.len() <= BODY_BYTES_MAX {
-            return vec![Frame::Envelope(envelope)];
-        }
-        let count = u32::try_from(envelope.len().div_ceil(BODY_BYTES_MAX)).unwrap_or(u32::MAX);
-        let part = |index: u32| {
-            let from = index as usize * BODY_BYTES_MAX;
-            let bytes = envelope.slice(from..envelope.len().min(from + BODY_BYTES_MAX));
-            Frame::Part(Part { message, index, count, bytes })
-        };
-        (0..count).map(part).collect()
-    }
+        BusFrame::Heartbeat(said) => (HEARTBEAT, 0, said),
+    };
+    let mut bytes = Vec::with_capacity(HEADER_LEN + head_len + body.len());
+    bytes.extend_from_slice(&[VERSION, kind, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&node.0.to_le_bytes());
+    bytes.extend_from_slice(&head[..head_len]);
+    bytes.extend_from_slice(body);
+    let crc = checksum(&bytes);
+    bytes[2..6].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
-impl Part {
-    fn decode(body: &Bytes) -> Option<Part> {
-        let (message, index) = (u64_at(body, 0)?, u32_at(body, 8)?);
-        let count = u32_at(body, 12)?;
-        let bytes = body.slice(16..);
-        if count > PARTS_MAX || index >= count || bytes.len() > BODY_BYTES_MAX {
-            return None;
-        }
-        // Only the last one may be short.
-        let is_whole = index + 1 == count || bytes.len() == BODY_BYTES_MAX;
-        is_whole.then_some(Part { message, index, count, bytes })
+/// Reads a message, and who says it. Bodies share the buffer of `bytes`.
+///
+/// # Errors
+/// Any [`FrameError`]: skip it.
+pub(super) fn decode(bytes: &Bytes) -> Result<(NodeId, BusFrame), FrameError> {
+    match bytes.first() {
+        Some(&VERSION) => {}
+        Some(&version) if version > VERSION => return Err(FrameError::LaterVersion(version)),
+        _ => return Err(FrameError::Garbage("no version")),
     }
+    let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Garbage("cut"))?;
+    if header[2..6] != checksum(bytes).to_le_bytes() {
+        return Err(FrameError::Garbage("checksum does not match"));
+    }
+    let node = NodeId(u64_at(header, 6).ok_or(FrameError::Garbage("cut"))?);
+    let body = bytes.slice(HEADER_LEN..);
+    let frame = match header[1] {
+        ENVELOPE => BusFrame::Envelope(body),
+        PART => BusFrame::Part(decode_part(&body).ok_or(FrameError::Garbage("not a part"))?),
+        HELLO if body.is_empty() => BusFrame::Hello,
+        HERE if body.is_empty() => BusFrame::Here,
+        BYE if body.is_empty() => BusFrame::Bye,
+        FORGOTTEN if body.len() == 8 => {
+            BusFrame::Forgotten(NodeId(u64_at(&body, 0).ok_or(FrameError::Garbage("cut"))?))
+        }
+        HEARTBEAT if body.len() <= HEARTBEAT_BYTES_MAX => BusFrame::Heartbeat(body),
+        _ => return Err(FrameError::Garbage("unknown kind")),
+    };
+    Ok((node, frame))
+}
+
+fn decode_part(body: &Bytes) -> Option<Part> {
+    let (message, index) = (u64_at(body, 0)?, u32_at(body, 8)?);
+    let count = u32_at(body, 12)?;
+    let bytes = body.slice(16..);
+    if count > PARTS_MAX || index >= count || bytes.len() > BODY_BYTES_MAX {
+        return None;
+    }
+    // Only the last one may be short.
+    let is_whole = index + 1 == count || bytes.len() == BODY_BYTES_MAX;
+    is_whole.then_some(Part { message, index, count, bytes })
 }
 
 /// The checksum of what stands around it; envelopes bring their own.
@@ -195,16 +140,16 @@ mod tests {
 
     const NODE: NodeId = NodeId(0x0102_0304_0506_0708);
 
-    fn every_kind() -> [Frame; 7] {
+    fn every_kind() -> [BusFrame; 7] {
         let part = Part { message: 5, index: 1, count: 2, bytes: Bytes::from_static(b"end") };
         [
-            Frame::Envelope(Bytes::from_static(b"words")),
-            Frame::Part(part),
-            Frame::Hello,
-            Frame::Here,
-            Frame::Bye,
-            Frame::Forgotten(NodeId(9)),
-            Frame::Heartbeat(Bytes::from_static(b"{}")),
+            BusFrame::Envelope(Bytes::from_static(b"words")),
+            BusFrame::Part(part),
+            BusFrame::Hello,
+            BusFrame::Here,
+            BusFrame::Bye,
+            BusFrame::Forgotten(NodeId(9)),
+            BusFrame::Heartbeat(Bytes::from_static(b"{}")),
         ]
     }
 
@@ -212,8 +157,8 @@ mod tests {
     #[test]
     fn golden_frames() {
         let hello = [1, 3, 193, 13, 43, 245, 8, 7, 6, 5, 4, 3, 2, 1];
-        assert_eq!(Frame::Hello.encode(NODE), hello);
-        let envelope = Frame::Envelope(Bytes::from_static(b"ab")).encode(NODE);
+        assert_eq!(encode(&BusFrame::Hello, NODE), hello);
+        let envelope = encode(&BusFrame::Envelope(Bytes::from_static(b"ab")), NODE);
         assert_eq!(envelope[..2], [1, ENVELOPE]);
         assert_eq!(envelope[6..], [8, 7, 6, 5, 4, 3, 2, 1, b'a', b'b']);
     }
@@ -221,39 +166,39 @@ mod tests {
     #[test]
     fn frames_decode_to_what_they_were() {
         for frame in every_kind() {
-            assert_eq!(Frame::decode(&frame.encode(NODE).into()), Ok((NODE, frame)));
+            assert_eq!(decode(&encode(&frame, NODE).into()), Ok((NODE, frame)));
         }
     }
 
     #[test]
     fn garbage_is_noticed() {
         for frame in every_kind() {
-            let bytes = frame.encode(NODE);
+            let bytes = encode(&frame, NODE);
             // Bodies of envelopes are theirs to check.
             let checked = match &frame {
-                Frame::Envelope(_) => HEADER_LEN,
-                Frame::Part(_) => HEADER_LEN + 16,
+                BusFrame::Envelope(_) => HEADER_LEN,
+                BusFrame::Part(_) => HEADER_LEN + 16,
                 _ => bytes.len(),
             };
             for bit in 0..checked * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                assert!(Frame::decode(&flipped.into()).is_err(), "bit {bit} of {frame:?}");
+                assert!(decode(&flipped.into()).is_err(), "bit {bit} of {frame:?}");
             }
             for len in 0..HEADER_LEN {
-                assert!(Frame::decode(&Bytes::copy_from_slice(&bytes[..len])).is_err());
+                assert!(decode(&Bytes::copy_from_slice(&bytes[..len])).is_err());
             }
         }
-        let mut later = Frame::Hello.encode(NODE);
+        let mut later = encode(&BusFrame::Hello, NODE);
         later[0] = 7;
-        assert_eq!(Frame::decode(&later.into()), Err(FrameError::LaterVersion(7)));
+        assert_eq!(decode(&later.into()), Err(FrameError::LaterVersion(7)));
     }
 
     #[test]
     fn parts_that_cannot_be_are_garbage() {
         let part = |index, count, len| {
             let part = Part { message: 1, index, count, bytes: Bytes::from(vec![0; len]) };
-            Frame::decode(&Frame::Part(part).encode(NODE).into())
+            decode(&encode(&BusFrame::Part(part), NODE).into())
         };
         assert!(part(0, 2, BODY_BYTES_MAX).is_ok());
         assert!(part(0, 2, 1).is_err(), "only the last one is short");
@@ -268,25 +213,11 @@ mod tests {
         for index in [0, 1, u32::MAX - 1, u32::MAX] {
             for count in [0, 1, u32::MAX - 1, u32::MAX] {
                 let part = Part { message: u64::MAX, index, count, bytes: Bytes::new() };
-                let bytes = Frame::Part(part).encode(NODE);
+                let bytes = encode(&BusFrame::Part(part), NODE);
                 assert_eq!(bytes.len(), 30);
-                let is_part = matches!(Frame::decode(&bytes.into()), Ok((NODE, Frame::Part(_))));
+                let is_part = matches!(decode(&bytes.into()), Ok((NODE, BusFrame::Part(_))));
                 assert_eq!(is_part, (index, count) == (0, 1), "part {index} of {count}");
             }
         }
-    }
-
-    #[test]
-    fn only_large_envelopes_are_parted() {
-        assert_eq!(Frame::carry(Bytes::from(vec![1; BODY_BYTES_MAX]), 1).len(), 1);
-        let parts = Frame::carry(Bytes::from(vec![1; BODY_BYTES_MAX + 1]), 1);
-        let lens: Vec<usize> = parts
-            .iter()
-            .map(|part| match part {
-                Frame::Part(part) => part.bytes.len(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(lens, [BODY_BYTES_MAX, 1]);
     }
 }

@@ -1,8 +1,6 @@
 //! The beat of a node: says every second that it lives, renews its lease, and looks who else does.
 
-use super::frame::Frame;
 use super::hub::Hub;
-use super::membership::{HEARTBEAT, LEASE};
 use crate::redis::{Command, Value};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -10,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use ydash_proto::cluster::{BusFrame, HEARTBEAT, LEASE};
 
 /// How often a silent node is looked for.
 const LOOK: Duration = Duration::from_millis(250);
@@ -50,14 +49,14 @@ pub(super) async fn beat(hub: Arc<Hub>, stop: CancellationToken) {
             },
         }
         let now = Instant::now();
-        for node in hub.tick(now) {
+        for node in hub.tick() {
             questions.push(look_up(Arc::clone(&hub), node).boxed());
         }
         let since = beaten_at.map_or(HEARTBEAT, |at| now.saturating_duration_since(at));
         if since >= HEARTBEAT || is_asked && since >= ANSWER_PAUSE {
             (beaten_at, is_asked) = (Some(now), false);
             let said = serde_json::to_vec(&hub.own_info()).expect("plain fields become JSON");
-            hub.tell_nodes(&Frame::Heartbeat(said.clone().into()));
+            hub.tell_nodes(&BusFrame::Heartbeat(said.clone().into()));
             if !core::mem::replace(&mut is_renewing, true) {
                 questions.push(renew(Arc::clone(&hub), said).boxed());
             }

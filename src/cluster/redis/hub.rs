@@ -2,11 +2,9 @@
 //!
 //! Locks are taken in this order and never held across an await: lines, servers, then one line or one queue.
 
-use super::assembly::Budget;
-use super::frame::Frame;
-use super::line::{Line, Reply};
+use super::frame;
+use super::line::Line;
 use super::link::Link;
-use super::membership::{Heard, Known, LEASE, Membership};
 use super::outgoing::Outgoing;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
 use crate::metrics::Metrics;
@@ -18,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, info};
+use ydash_proto::cluster::{AssemblyBudget, BusFrame, KnownNode, LEASE, Membership, NodeNews, Reply};
 use ydash_proto::id::{DashboardId, NodeId};
+use ydash_proto::time::Timestamp;
 
 /// Longer than own heartbeats may stay away before the connection counts as broken.
 const DEAF_AFTER: Duration = Duration::from_secs(4);
@@ -33,10 +33,10 @@ pub(super) struct Hub {
     own: NodeInfo,
     lines: Mutex<HashMap<Arc<str>, Arc<Line>>>,
     servers: Mutex<Servers>,
-    membership: Mutex<Membership>,
-    budget: Budget,
+    membership: Mutex<Membership<NodeInfo>>,
+    budget: AssemblyBudget,
     /// Lines that do not know yet who is there, by when that ends.
-    doubtful: Mutex<VecDeque<(Instant, Weak<Line>)>>,
+    doubtful: Mutex<VecDeque<(Timestamp, Weak<Line>)>>,
     began: Instant,
     /// When an own heartbeat came back last, in milliseconds since `began`.
     echoed_at: AtomicU64,
@@ -69,8 +69,8 @@ impl Hub {
             own,
             lines: Mutex::default(),
             servers: Mutex::default(),
-            membership: Mutex::new(Membership::new(now)),
-            budget: Budget::default(),
+            membership: Mutex::new(Membership::new(Timestamp(0))),
+            budget: AssemblyBudget::default(),
             doubtful: Mutex::default(),
             began: now,
             echoed_at: AtomicU64::new(0),
@@ -79,6 +79,11 @@ impl Hub {
             changed: Notify::new(),
             messages: AtomicU64::new(0),
         }
+    }
+
+    /// The time that is told to what decides.
+    fn now(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Begins to listen to a dashboard. What is returned second resolves when it is confirmed, or fails when it will not be soon.
@@ -110,7 +115,8 @@ impl Hub {
     /// Publishes an envelope, or drops and counts it.
     pub(super) fn publish(&self, line: &Line, envelope: Bytes) {
         let message = self.messages.fetch_add(1, Ordering::Relaxed);
-        let frames: Vec<_> = Frame::carry(envelope, message).iter().map(|frame| frame.encode(self.node)).collect();
+        let frames: Vec<_> =
+            BusFrame::carry(envelope, message).iter().map(|one| frame::encode(one, self.node)).collect();
         let count = frames.len() as u64;
         let is_taken = self.link_of(line.slot).is_some_and(|link| link.queue.publish(&line.channel, frames));
         if !is_taken {
@@ -121,7 +127,7 @@ impl Hub {
     /// Takes what came on a channel.
     pub(super) fn heard(&self, channel: &str, payload: Bytes) {
         self.metrics.bus_bytes_heard.inc_by(payload.len() as u64);
-        let (from, frame) = match Frame::decode(&payload) {
+        let (from, frame) = match frame::decode(&payload) {
             Ok(said) => said,
             Err(why) => {
                 debug!(%why, "message on the bus skipped");
@@ -142,7 +148,7 @@ impl Hub {
         }
     }
 
-    fn heard_on_line(&self, channel: &str, from: NodeId, frame: Frame) -> bool {
+    fn heard_on_line(&self, channel: &str, from: NodeId, frame: BusFrame) -> bool {
         // What comes after a subscription has ended is nobody's.
         let Some(line) = self.lines().get(channel).cloned() else { return true };
         if !self.meet(from, None) {
@@ -161,24 +167,23 @@ impl Hub {
         true
     }
 
-    fn heard_of_nodes(&self, from: NodeId, frame: &Frame) -> bool {
+    fn heard_of_nodes(&self, from: NodeId, frame: &BusFrame) -> bool {
         let is_own = from == self.node;
         match frame {
-            Frame::Heartbeat(_) if is_own => {
-                let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                self.echoed_at.store(millis, Ordering::Release);
+            BusFrame::Heartbeat(_) if is_own => {
+                self.echoed_at.store(self.now().0, Ordering::Release);
                 self.membership().echoed();
                 true
             }
-            Frame::Heartbeat(said) => {
+            BusFrame::Heartbeat(said) => {
                 serde_json::from_slice(said).is_ok_and(|info: NodeInfo| self.meet(from, Some(info)))
             }
-            Frame::Hello => {
+            BusFrame::Hello => {
                 self.asked.notify_one();
                 true
             }
-            Frame::Bye if is_own => true,
-            Frame::Bye => {
+            BusFrame::Bye if is_own => true,
+            BusFrame::Bye => {
                 if self.membership().left(from) {
                     info!(node = %from, "node left");
                     self.count_nodes();
@@ -192,15 +197,15 @@ impl Hub {
 
     /// A node speaks. Says whether it is listened to.
     fn meet(&self, node: NodeId, info: Option<NodeInfo>) -> bool {
-        let heard = self.membership().heard(Instant::now(), node, info);
+        let heard = self.membership().heard(self.now(), node, info);
         match heard {
-            Heard::Known => {}
-            Heard::TooMany => return false,
-            Heard::New => {
+            NodeNews::Known => {}
+            NodeNews::TooMany => return false,
+            NodeNews::New => {
                 debug!(%node, "node met");
                 self.count_nodes();
             }
-            Heard::Again => {
+            NodeNews::Again => {
                 info!(%node, "node is back that was taken for gone");
                 self.count_nodes();
                 // Where it is still, it answers; then it is told.
@@ -211,7 +216,8 @@ impl Hub {
     }
 
     /// Looks who is silent, and ends doubts. Says whom to look up.
-    pub(super) fn tick(&self, now: Instant) -> Vec<NodeId> {
+    pub(super) fn tick(&self) -> Vec<NodeId> {
+        let now = self.now();
         let ticked = self.membership().tick(now);
         if ticked.has_stalled {
             info!("this node was held up: what it missed is asked for");
@@ -255,7 +261,7 @@ impl Hub {
     /// A connection is up: these are its lines.
     pub(super) fn connected(&self, link: &Link) -> Vec<Arc<Line>> {
         if self.carries_nodes(link) {
-            self.membership().connected(Instant::now(), true);
+            self.membership().connected(self.now(), true);
             self.asked.notify_one();
         }
         self.show_up();
@@ -265,7 +271,7 @@ impl Hub {
     /// A connection is gone, and nothing is heard over it.
     pub(super) fn disconnected(&self, link: &Link) {
         if self.carries_nodes(link) {
-            self.membership().connected(Instant::now(), false);
+            self.membership().connected(self.now(), false);
         }
         self.metrics.bus_reconnects.inc();
         self.show_up();
@@ -273,8 +279,8 @@ impl Hub {
     }
 
     /// A line is heard.
-    pub(super) fn subscribed(&self, line: &Arc<Line>, now: Instant, listeners: Option<usize>) {
-        if let Some(until) = line.subscribed(now, listeners) {
+    pub(super) fn subscribed(&self, line: &Arc<Line>, listeners: Option<usize>) {
+        if let Some(until) = line.subscribed(self.now(), listeners) {
             self.doubtful().push_back((until, Arc::downgrade(line)));
         }
     }
@@ -346,9 +352,9 @@ impl Hub {
     }
 
     /// Says something to all nodes.
-    pub(super) fn tell_nodes(&self, frame: &Frame) {
+    pub(super) fn tell_nodes(&self, frame: &BusFrame) {
         if let Some(link) = self.link_of(self.nodes_slot) {
-            let _ = link.queue.publish(&self.nodes_channel, vec![frame.encode(self.node)]); // The next one will do.
+            let _ = link.queue.publish(&self.nodes_channel, vec![frame::encode(frame, self.node)]); // The next one will do.
         }
     }
 
@@ -367,9 +373,9 @@ impl Hub {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let lease = Some(millis(LEASE));
         let own = NodeStatus { id: self.node, is_own: true, info: Some(self.own_info()), silent_for: 0, lease };
-        let now = Instant::now();
-        let status = |Known { node, heard_at, info }| {
-            let silence = now.saturating_duration_since(heard_at);
+        let now = self.now();
+        let status = |KnownNode { node, heard_at, info }| {
+            let silence = now.since(heard_at);
             let lease = Some(millis(LEASE.saturating_sub(silence)));
             NodeStatus { id: node, is_own: false, info, silent_for: millis(silence), lease }
         };
@@ -393,7 +399,7 @@ impl Hub {
     }
 
     fn count_nodes(&self) {
-        self.metrics.nodes.set(1 + i64::try_from(self.membership().len()).unwrap_or(0));
+        self.metrics.nodes.set(1 + i64::try_from(self.membership().count()).unwrap_or(0));
     }
 
     fn show_up(&self) {
@@ -409,11 +415,11 @@ impl Hub {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn membership(&self) -> MutexGuard<'_, Membership> {
+    fn membership(&self) -> MutexGuard<'_, Membership<NodeInfo>> {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn doubtful(&self) -> MutexGuard<'_, VecDeque<(Instant, Weak<Line>)>> {
+    fn doubtful(&self) -> MutexGuard<'_, VecDeque<(Timestamp, Weak<Line>)>> {
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

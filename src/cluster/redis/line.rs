@@ -1,13 +1,11 @@
-//! One subscription: its channel, who else is on it, and the room's inbox.
+//! One subscription: its channel, what is decided about it, and the room's inbox.
 
 use super::super::Inbox;
-use super::assembly::{Assembled, Assembly, Budget};
-use super::company::Company;
-use super::frame::Frame;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use ydash_proto::cluster::{AssemblyBudget, BusFrame, Channel, Heard, Reply};
 use ydash_proto::id::NodeId;
+use ydash_proto::time::Timestamp;
 
 /// A dashboard that is open on this node.
 #[derive(Debug)]
@@ -17,26 +15,9 @@ pub(super) struct Line {
     /// A *here* waits to be said: one answers all who asked.
     pub(super) is_answering: AtomicBool,
     inbox: Arc<Inbox>,
-    state: Mutex<State>,
+    state: Mutex<Channel>,
     has_others: AtomicBool,
     has_had_others: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    company: Company,
-    assembly: Assembly,
-    /// Whoever subscribed did not wait for the confirmation, or what came before it was not heard.
-    has_missed: bool,
-}
-
-/// What is to be said because something was heard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reply {
-    /// That this node is here.
-    pub(super) here: bool,
-    /// That the node was taken for gone.
-    pub(super) forgotten: bool,
 }
 
 impl Line {
@@ -66,118 +47,60 @@ impl Line {
         self.has_had_others.load(Ordering::Acquire)
     }
 
-    /// Takes what another node says. `None`: it is nothing that belongs on a dashboard's channel.
-    pub(super) fn hear(&self, own: NodeId, from: NodeId, frame: Frame, budget: &Budget) -> Option<Reply> {
-        let mut state = self.lock();
-        if frame == Frame::Bye {
-            state.assembly.forget(from);
-            let was_here = state.company.left(from);
-            self.show(&state);
-            if was_here {
-                self.inbox.gone(from);
-            }
-            return Some(Reply::default());
-        }
-        if matches!(frame, Frame::Heartbeat(_)) {
-            return None;
-        }
-        // Before the room hears of it: it looks whether it has company when it does.
-        let met = state.company.met(from);
-        self.show(&state);
-        match &frame {
-            Frame::Envelope(envelope) => self.inbox.put(envelope.clone()),
-            Frame::Part(part) => match state.assembly.take(from, part, budget) {
-                Assembled::Waiting => {}
-                Assembled::Whole(envelope) => self.inbox.put(envelope),
-                Assembled::Lost => self.inbox.lost(),
-            },
-            Frame::Forgotten(target) if *target == own => self.inbox.forgotten(),
-            _ => {}
-        }
-        Some(Reply { here: frame == Frame::Hello, forgotten: met.was_dropped })
+    /// As [`Channel::hear`].
+    pub(super) fn hear(&self, own: NodeId, from: NodeId, frame: BusFrame, budget: &AssemblyBudget) -> Option<Reply> {
+        self.change(|channel, heard| channel.hear(own, from, frame, budget, heard))
     }
 
-    /// It is heard from here on, and `listeners` others heard the hello. Says until when that leaves a doubt about who is here.
-    pub(super) fn subscribed(&self, now: Instant, listeners: Option<usize>) -> Option<Instant> {
-        let mut state = self.lock();
-        state.company.subscribed(now, listeners);
-        self.show(&state);
-        if core::mem::take(&mut state.has_missed) {
-            self.inbox.lost();
-        }
-        state.company.settles_at()
+    /// As [`Channel::subscribed`].
+    pub(super) fn subscribed(&self, now: Timestamp, listeners: Option<usize>) -> Option<Timestamp> {
+        self.change(|channel, heard| channel.subscribed(now, listeners, heard))
     }
 
-    /// Its subscriber does not wait for the confirmation any longer.
+    /// As [`Channel::is_not_awaited`].
     pub(super) fn is_not_awaited(&self) {
-        let mut state = self.lock();
-        if !state.company.is_connected() {
-            state.has_missed = true;
-            state.company.disconnected();
-            self.show(&state);
-        }
+        self.change(|channel, _| channel.is_not_awaited());
     }
 
-    /// Nothing is heard until it is subscribed again.
+    /// As [`Channel::disconnected`].
     pub(super) fn disconnected(&self) {
-        let mut state = self.lock();
-        state.has_missed |= state.company.is_connected();
-        state.company.disconnected();
-        state.assembly.clear();
-        self.show(&state);
+        self.change(|channel, _| channel.disconnected());
     }
 
-    /// This node was away for a while, which others may have noticed: a hello is about to be said once more.
+    /// As [`Channel::was_away`].
     pub(super) fn was_away(&self) {
-        let mut state = self.lock();
-        state.company.ask_again();
-        self.show(&state);
-        self.inbox.lost();
+        self.change(Channel::was_away);
     }
 
-    /// A node is gone without its word.
+    /// As [`Channel::gone`].
     pub(super) fn gone(&self, node: NodeId) {
-        let mut state = self.lock();
-        state.assembly.forget(node);
-        if state.company.gone(node) {
-            self.show(&state);
-            self.inbox.gone(node);
-        }
+        self.change(|channel, heard| channel.gone(node, heard));
     }
 
-    /// A node has left the bus altogether.
+    /// As [`Channel::left`].
     pub(super) fn left(&self, node: NodeId) {
-        let mut state = self.lock();
-        state.assembly.forget(node);
-        if state.company.left(node) {
-            self.show(&state);
-            self.inbox.gone(node);
-        }
+        self.change(|channel, heard| channel.left(node, heard));
     }
 
     /// Whether a node was taken for gone here.
     pub(super) fn has_dropped(&self, node: NodeId) -> bool {
-        self.lock().company.has_dropped(node)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).peers().has_dropped(node)
     }
 
-    /// Ends a doubt that has lasted long enough. Says whether there is none left.
-    pub(super) fn settle(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        let gone = state.company.settle(now);
-        self.show(&state);
-        for node in gone {
-            state.assembly.forget(node);
-            self.inbox.gone(node);
-        }
-        state.company.settles_at().is_none()
+    /// As [`Channel::settle`].
+    pub(super) fn settle(&self, now: Timestamp) {
+        self.change(|channel, heard| channel.settle(now, heard));
     }
 
-    fn show(&self, state: &State) {
-        self.has_others.store(state.company.has_others(), Ordering::Release);
-        self.has_had_others.store(state.company.has_had_others(), Ordering::Release);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what is known, shows it, and then has the room hear of it: it looks whether it has company when it does.
+    fn change<T>(&self, change: impl FnOnce(&mut Channel, &mut Vec<Heard>) -> T) -> T {
+        let mut channel = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = Vec::new();
+        let outcome = change(&mut channel, &mut heard);
+        self.has_others.store(channel.peers().has_others(), Ordering::Release);
+        self.has_had_others.store(channel.peers().has_had_others(), Ordering::Release);
+        // Still under the lock: what is heard is put in the order in which it is.
+        heard.into_iter().for_each(|one| self.inbox.put(one));
+        outcome
     }
 }

@@ -5,10 +5,9 @@
 //! nothing is queued; a new one begins with subscribing to everything again, after which everybody hears that it may have
 //! missed something.
 
-use super::frame::Frame;
+use super::frame::encode;
 use super::hub::Hub;
 use super::line::Line;
-use super::membership::HEARTBEAT;
 use super::outgoing::{Outgoing, Queue};
 use crate::redis::{Channels, Command, Place, Pushed, RedisError, Value};
 use futures_util::StreamExt;
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use ydash_proto::cluster::{BusFrame, HEARTBEAT};
 
 /// How long a server may owe an answer, or an own heartbeat, without a sign of life.
 const PATIENCE: Duration = Duration::from_millis(2_500);
@@ -256,7 +256,7 @@ impl Session<'_> {
         under_way.push_back(self.send((vec![Command::new("ROLE")], 0, vec![Expected::Role])));
         if self.hub.carries_nodes(self.link) {
             let channel = &*self.hub.nodes_channel;
-            let hello = Frame::Hello.encode(self.hub.node);
+            let hello = encode(&BusFrame::Hello, self.hub.node);
             let commands =
                 vec![Command::new(subscribe).arg(channel), Command::new(publish).arg(channel).arg(hello.as_slice())];
             sent.push_back(Instant::now());
@@ -284,23 +284,23 @@ impl Session<'_> {
                 Outgoing::Subscribe { line, confirmed } => {
                     commands.push(Command::new(subscribe).arg(&*line.channel));
                     expected.push(Expected::Nothing);
-                    commands.push(say(&line.channel, &Frame::Hello.encode(node)));
+                    commands.push(say(&line.channel, &encode(&BusFrame::Hello, node)));
                     expected.push(Expected::Listeners { line, confirmed });
                 }
                 Outgoing::Hello(line) => {
-                    commands.push(say(&line.channel, &Frame::Hello.encode(node)));
+                    commands.push(say(&line.channel, &encode(&BusFrame::Hello, node)));
                     expected.push(Expected::Listeners { line, confirmed: None });
                 }
                 Outgoing::Here(line) => {
-                    commands.push(say(&line.channel, &Frame::Here.encode(node)));
+                    commands.push(say(&line.channel, &encode(&BusFrame::Here, node)));
                     expected.push(Expected::Nothing);
                 }
                 Outgoing::Forgotten(line, target) => {
-                    commands.push(say(&line.channel, &Frame::Forgotten(target).encode(node)));
+                    commands.push(say(&line.channel, &encode(&BusFrame::Forgotten(target), node)));
                     expected.push(Expected::Nothing);
                 }
                 Outgoing::Close(line) => {
-                    commands.push(say(&line.channel, &Frame::Bye.encode(node)));
+                    commands.push(say(&line.channel, &encode(&BusFrame::Bye, node)));
                     expected.push(Expected::Nothing);
                     self.ears.leaves(&line.channel);
                     commands.push(Command::new(unsubscribe).arg(&*line.channel));
@@ -324,7 +324,6 @@ impl Session<'_> {
     fn answered(&self, batch: Batch) -> Result<(), Broken> {
         let answers = batch.answers?;
         self.ears.heard();
-        let now = Instant::now();
         for (expected, answer) in batch.expected.into_iter().zip(answers) {
             if matches!(expected, Expected::Role) {
                 // One that may not be asked is believed.
@@ -348,7 +347,7 @@ impl Session<'_> {
                         Value::Int(count) => Some(usize::try_from(count).unwrap_or(0).saturating_sub(1)),
                         _ => None,
                     };
-                    self.hub.subscribed(&line, now, listeners);
+                    self.hub.subscribed(&line, listeners);
                     if let Some(confirmed) = confirmed {
                         let _ = confirmed.send(()); // Whoever waited may have given up.
                     }

@@ -4,15 +4,15 @@
 //! Silence is counted in heartbeats of this node's own that came back over the same channel meanwhile: while Redis is away, or
 //! this node itself was stopped, nothing is heard and nobody is declared gone. What comes after counts from zero.
 
-use super::super::nodes::NodeInfo;
+use crate::id::NodeId;
+use crate::time::Timestamp;
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
-use ydash_proto::id::NodeId;
 
 /// How often a node says that it lives, and renews its lease.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a node may be silent. A killed node's presence is to be gone within 5 s.
-pub(super) const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = Duration::from_secs(3);
 /// How long nobody is suspected after this node could hear nothing: the others have to find their way back, too.
 const GRACE: Duration = Duration::from_secs(3);
 /// Own heartbeats that came back before silence counts as such.
@@ -24,36 +24,39 @@ const NODES_MAX: usize = 1024;
 /// Nodes that are remembered as taken for gone.
 const GONE_MAX: usize = 256;
 
-/// The nodes on the bus beside this one.
+/// The nodes on the bus beside this one; `I` is what each says of itself.
 #[derive(Debug)]
-pub(super) struct Membership {
-    nodes: BTreeMap<NodeId, Seen>,
+pub struct Membership<I> {
+    nodes: BTreeMap<NodeId, Seen<I>>,
     gone: VecDeque<NodeId>,
     /// Nobody is suspected before. `None` while nothing is heard at all.
-    listens_from: Option<Instant>,
-    ticked_at: Instant,
+    listens_from: Option<Timestamp>,
+    ticked_at: Timestamp,
 }
 
 #[derive(Debug)]
-struct Seen {
-    heard_at: Instant,
+struct Seen<I> {
+    heard_at: Timestamp,
     /// Own heartbeats that came back since.
     echoes: u32,
     is_checked: bool,
-    info: Option<NodeInfo>,
+    info: Option<I>,
 }
 
 /// What is known of another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) node: NodeId,
-    pub(super) heard_at: Instant,
-    pub(super) info: Option<NodeInfo>,
+pub struct KnownNode<I> {
+    /// Which.
+    pub node: NodeId,
+    /// When it was heard last.
+    pub heard_at: Timestamp,
+    /// What it said of itself last; `None` when it has only been heard on a dashboard.
+    pub info: Option<I>,
 }
 
 /// What hearing of a node led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum NodeNews {
     /// It was known.
     Known,
     /// It is news.
@@ -66,52 +69,52 @@ pub(super) enum Heard {
 
 /// What a tick led to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ticked {
+pub struct Ticked {
     /// This node was held up: others may have taken it for gone, and it has missed what they said.
-    pub(super) has_stalled: bool,
+    pub has_stalled: bool,
     /// Nodes whose lease is to be looked up; [`Membership::lease`] takes the answer.
-    pub(super) suspected: Vec<NodeId>,
+    pub suspected: Vec<NodeId>,
 }
 
-impl Membership {
+impl<I: Clone> Membership<I> {
     /// Nobody is known.
-    pub(super) fn new(now: Instant) -> Membership {
+    pub fn new(now: Timestamp) -> Membership<I> {
         Membership { nodes: BTreeMap::new(), gone: VecDeque::new(), listens_from: None, ticked_at: now }
     }
 
     /// The channel of heartbeats is heard again, or is not any more.
-    pub(super) fn connected(&mut self, now: Instant, is_connected: bool) {
+    pub fn connected(&mut self, now: Timestamp, is_connected: bool) {
         self.listens_from = is_connected.then_some(now);
         self.start_over(now);
     }
 
     /// A node said something on any channel; `info` when it was a heartbeat.
-    pub(super) fn heard(&mut self, now: Instant, node: NodeId, info: Option<NodeInfo>) -> Heard {
+    pub fn heard(&mut self, now: Timestamp, node: NodeId, info: Option<I>) -> NodeNews {
         if let Some(seen) = self.nodes.get_mut(&node) {
             (seen.heard_at, seen.echoes, seen.is_checked) = (now, 0, false);
             seen.info = info.or(seen.info.take());
-            return Heard::Known;
+            return NodeNews::Known;
         }
         if self.nodes.len() >= NODES_MAX {
-            return Heard::TooMany;
+            return NodeNews::TooMany;
         }
         self.nodes.insert(node, Seen { heard_at: now, echoes: 0, is_checked: false, info });
         match self.gone.iter().position(|other| *other == node) {
             Some(at) => {
                 self.gone.remove(at);
-                Heard::Again
+                NodeNews::Again
             }
-            None => Heard::New,
+            None => NodeNews::New,
         }
     }
 
     /// A node said that it leaves. Says whether it was known.
-    pub(super) fn left(&mut self, node: NodeId) -> bool {
+    pub fn left(&mut self, node: NodeId) -> bool {
         self.nodes.remove(&node).is_some()
     }
 
     /// A heartbeat of this node came back.
-    pub(super) fn echoed(&mut self) {
+    pub fn echoed(&mut self) {
         for seen in self.nodes.values_mut() {
             // Whoever reaches the server can repeat this node's heartbeats.
             seen.echoes = seen.echoes.saturating_add(1);
@@ -119,16 +122,16 @@ impl Membership {
     }
 
     /// Looks who is silent. To be called several times a second.
-    pub(super) fn tick(&mut self, now: Instant) -> Ticked {
-        let has_stalled = now.saturating_duration_since(self.ticked_at) >= STALLED;
+    pub fn tick(&mut self, now: Timestamp) -> Ticked {
+        let has_stalled = now.since(self.ticked_at) >= STALLED;
         self.ticked_at = now;
         if has_stalled {
             self.start_over(now);
         }
         let Some(listens_from) = self.listens_from else { return Ticked { has_stalled, suspected: Vec::new() } };
-        let is_silent = |seen: &Seen| {
+        let is_silent = |seen: &Seen<I>| {
             let since = seen.heard_at.max(listens_from);
-            seen.echoes >= ECHOES && now.saturating_duration_since(since) >= LEASE && !seen.is_checked
+            seen.echoes >= ECHOES && now.since(since) >= LEASE && !seen.is_checked
         };
         let mut suspected = Vec::new();
         for (&node, seen) in &mut self.nodes {
@@ -141,7 +144,7 @@ impl Membership {
     }
 
     /// What became of the lease of one that was suspected; `None` when that could not be found out. Says whether it is gone.
-    pub(super) fn lease(&mut self, node: NodeId, is_held: Option<bool>) -> bool {
+    pub fn lease(&mut self, node: NodeId, is_held: Option<bool>) -> bool {
         let Some(seen) = self.nodes.get_mut(&node).filter(|seen| seen.is_checked) else { return false };
         if is_held != Some(false) {
             seen.is_checked = false; // Asked again at the next tick.
@@ -156,16 +159,16 @@ impl Membership {
     }
 
     /// Everybody who is known.
-    pub(super) fn known(&self) -> impl Iterator<Item = Known> {
-        self.nodes.iter().map(|(&node, seen)| Known { node, heard_at: seen.heard_at, info: seen.info.clone() })
+    pub fn known(&self) -> impl Iterator<Item = KnownNode<I>> {
+        self.nodes.iter().map(|(&node, seen)| KnownNode { node, heard_at: seen.heard_at, info: seen.info.clone() })
     }
 
     /// How many are known.
-    pub(super) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
     }
 
-    fn start_over(&mut self, now: Instant) {
+    fn start_over(&mut self, now: Timestamp) {
         let grace = if self.nodes.is_empty() { Duration::ZERO } else { GRACE };
         self.listens_from = self.listens_from.map(|_| now + grace);
         for seen in self.nodes.values_mut() {
@@ -182,29 +185,29 @@ mod tests {
     const TICK: Duration = Duration::from_millis(250);
 
     /// A membership that listens, and has heard of one other node just now.
-    fn listening() -> (Membership, Instant) {
-        let now = Instant::now();
+    fn listening() -> (Membership<()>, Timestamp) {
+        let now = Timestamp(5_000);
         let mut membership = Membership::new(now);
         membership.connected(now, true);
         let mut now = now;
         for _ in 0..4 * GRACE.as_secs() {
-            now += TICK;
+            now = now + TICK;
             membership.tick(now);
         }
-        assert_eq!(membership.heard(now, ANN, None), Heard::New);
+        assert_eq!(membership.heard(now, ANN, None), NodeNews::New);
         (membership, now)
     }
 
     /// Ticks for `time`, with an echo each second if `echoes`. Says when somebody was suspected first.
-    fn pass(membership: &mut Membership, now: &mut Instant, time: Duration, echoes: bool) -> Option<Duration> {
+    fn pass(membership: &mut Membership<()>, now: &mut Timestamp, time: Duration, echoes: bool) -> Option<Duration> {
         let began = *now;
         while *now < began + time {
-            *now += TICK;
-            if echoes && (*now - began).as_millis().is_multiple_of(1000) {
+            *now = *now + TICK;
+            if echoes && now.since(began).as_millis().is_multiple_of(1000) {
                 membership.echoed();
             }
             if !membership.tick(*now).suspected.is_empty() {
-                return Some(*now - began);
+                return Some(now.since(began));
             }
         }
         None
@@ -216,9 +219,9 @@ mod tests {
         let suspected = pass(&mut membership, &mut now, Duration::from_secs(10), true).expect("it is suspected");
         assert!((LEASE..LEASE + Duration::from_secs(1)).contains(&suspected), "{suspected:?}");
         assert!(membership.lease(ANN, Some(false)));
-        assert_eq!(membership.len(), 0);
-        assert_eq!(membership.heard(now, ANN, None), Heard::Again);
-        assert_eq!(membership.heard(now, ANN, None), Heard::Known);
+        assert_eq!(membership.count(), 0);
+        assert_eq!(membership.heard(now, ANN, None), NodeNews::Again);
+        assert_eq!(membership.heard(now, ANN, None), NodeNews::Known);
     }
 
     #[test]
@@ -231,7 +234,7 @@ mod tests {
         membership.tick(now);
         membership.heard(now, ANN, None);
         assert!(!membership.lease(ANN, Some(false)), "it has spoken while it was asked about");
-        assert_eq!(membership.len(), 1);
+        assert_eq!(membership.count(), 1);
     }
 
     #[test]
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn one_that_was_held_up_itself_blames_nobody_and_knows_it() {
         let (mut membership, mut now) = listening();
-        now += Duration::from_secs(20);
+        now = now + Duration::from_secs(20);
         // What waited in its socket comes all at once.
         (0..20).for_each(|_| membership.echoed());
         assert_eq!(membership.tick(now), Ticked { has_stalled: true, suspected: Vec::new() });
@@ -267,7 +270,7 @@ mod tests {
     fn one_that_leaves_is_not_taken_for_gone() {
         let (mut membership, now) = listening();
         assert!(membership.left(ANN) && !membership.left(ANN));
-        assert_eq!(membership.heard(now, ANN, None), Heard::New);
+        assert_eq!(membership.heard(now, ANN, None), NodeNews::New);
     }
 
     #[test]
@@ -276,7 +279,7 @@ mod tests {
         for node in 0..2 * NODES_MAX as u64 {
             membership.heard(now, NodeId(node), None);
         }
-        assert_eq!(membership.len(), NODES_MAX);
-        assert_eq!(membership.heard(now, NodeId(u64::MAX), None), Heard::TooMany);
+        assert_eq!(membership.count(), NODES_MAX);
+        assert_eq!(membership.heard(now, NodeId(u64::MAX), None), NodeNews::TooMany);
     }
 }

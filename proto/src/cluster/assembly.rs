@@ -1,28 +1,28 @@
 //! Puts envelopes together that came in parts: in order, one at a time per node, within a budget of all subscriptions together.
 
-use super::frame::Part;
+use super::Part;
+use crate::id::NodeId;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use ydash_proto::id::NodeId;
 
 /// Bytes of unfinished envelopes, all subscriptions together.
 const BUDGET_BYTES: usize = 256 << 20;
 
 /// What unfinished envelopes are counted against.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Budget(Arc<AtomicUsize>);
+pub struct AssemblyBudget(Arc<AtomicUsize>);
 
 /// The unfinished envelopes of one subscription.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub struct Assembly {
     unfinished: BTreeMap<NodeId, Unfinished>,
 }
 
 /// What a part led to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Assembled {
+pub enum Assembled {
     /// More parts are to come.
     Waiting,
     /// The whole envelope.
@@ -36,17 +36,17 @@ struct Unfinished {
     message: u64,
     next: u32,
     bytes: BytesMut,
-    _held: Held,
+    _share: BudgetShare,
 }
 
 impl Assembly {
     /// Takes a part of what `node` says.
-    pub(super) fn take(&mut self, node: NodeId, part: &Part, budget: &Budget) -> Assembled {
+    pub fn take(&mut self, node: NodeId, part: &Part, budget: &AssemblyBudget) -> Assembled {
         if part.index == 0 {
             self.unfinished.remove(&node);
-            let Some(held) = budget.hold(part.count as usize * part.bytes.len()) else { return Assembled::Lost };
+            let Some(share) = budget.hold(part.count as usize * part.bytes.len()) else { return Assembled::Lost };
             let bytes = BytesMut::with_capacity(part.bytes.len());
-            self.unfinished.insert(node, Unfinished { message: part.message, next: 0, bytes, _held: held });
+            self.unfinished.insert(node, Unfinished { message: part.message, next: 0, bytes, _share: share });
         }
         let is_next = |one: &&mut Unfinished| one.message == part.message && one.next == part.index;
         let Some(unfinished) = self.unfinished.get_mut(&node).filter(is_next) else {
@@ -64,32 +64,32 @@ impl Assembly {
     }
 
     /// Forgets what a node had begun to say.
-    pub(super) fn forget(&mut self, node: NodeId) {
+    pub fn forget(&mut self, node: NodeId) {
         self.unfinished.remove(&node);
     }
 
     /// Forgets everything that was begun.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.unfinished.clear();
     }
 }
 
-impl Budget {
-    fn hold(&self, bytes: usize) -> Option<Held> {
+impl AssemblyBudget {
+    fn hold(&self, bytes: usize) -> Option<BudgetShare> {
         let fits = |used: usize| Some(used + bytes).filter(|sum| *sum <= BUDGET_BYTES);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Held { budget: self.clone(), bytes })
+        Some(BudgetShare { budget: self.clone(), bytes })
     }
 }
 
 /// Bytes that are taken from the budget.
 #[derive(Debug)]
-struct Held {
-    budget: Budget,
+struct BudgetShare {
+    budget: AssemblyBudget,
     bytes: usize,
 }
 
-impl Drop for Held {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -97,7 +97,7 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{BODY_BYTES_MAX, Frame, PARTS_MAX};
+    use super::super::{BODY_BYTES_MAX, BusFrame, PARTS_MAX};
     use super::*;
 
     const ANN: NodeId = NodeId(1);
@@ -106,15 +106,15 @@ mod tests {
     fn parts(len: usize, message: u64) -> (Bytes, Vec<Part>) {
         let envelope: Bytes = (0..len).map(|n| (n % 251) as u8).collect();
         let part = |frame| match frame {
-            Frame::Part(part) => part,
+            BusFrame::Part(part) => part,
             other => panic!("{other:?}"),
         };
-        (envelope.clone(), Frame::carry(envelope, message).into_iter().map(part).collect())
+        (envelope.clone(), BusFrame::carry(envelope, message).into_iter().map(part).collect())
     }
 
     #[test]
     fn interleaved_parts_of_two_nodes_become_their_envelopes() {
-        let (mut assembly, budget) = (Assembly::default(), Budget::default());
+        let (mut assembly, budget) = (Assembly::default(), AssemblyBudget::default());
         let (whole, parts) = parts(2 * BODY_BYTES_MAX + 7, 1);
         for part in &parts[..2] {
             assert_eq!(assembly.take(ANN, part, &budget), Assembled::Waiting);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_missing_part_loses_its_envelope_once_and_the_next_one_is_whole() {
-        let (mut assembly, budget) = (Assembly::default(), Budget::default());
+        let (mut assembly, budget) = (Assembly::default(), AssemblyBudget::default());
         let (_, first) = parts(3 * BODY_BYTES_MAX + 7, 1);
         assert_eq!(assembly.take(ANN, &first[0], &budget), Assembled::Waiting);
         assert_eq!(assembly.take(ANN, &first[2], &budget), Assembled::Waiting);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_unfinished_is_bounded() {
-        let (mut assembly, budget) = (Assembly::default(), Budget::default());
+        let (mut assembly, budget) = (Assembly::default(), AssemblyBudget::default());
         let bytes = Bytes::from(vec![0; BODY_BYTES_MAX]);
         let first = Part { message: 1, index: 0, count: PARTS_MAX, bytes };
         assert_eq!(assembly.take(ANN, &first, &budget), Assembled::Waiting);
