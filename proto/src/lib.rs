@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod document;
 mod heap;
 pub mod id;
+mod json;
 pub mod ledger;
 pub mod lib0;
 pub mod limits;

@@ -23,7 +23,6 @@ pub struct Knowledge {
     pub(super) clocks: StateVector,
     pub(super) deletes: DeleteSet,
     pub(super) nesting: Nesting,
-    pub(super) lossy: bool,
 }
 
 /// Where an update comes from.
@@ -149,12 +148,6 @@ impl Knowledge {
         &self.deletes
     }
 
-    /// Whether something was admitted that yrs would not give back as it is ([`Scan::lossy`]), or not read at all.
-    #[must_use]
-    pub fn is_lossy(&self) -> bool {
-        self.lossy
-    }
-
     /// Whether all of an update is known already; `scan` is its scan.
     #[must_use]
     pub fn contains(&self, update: &[u8], scan: &Scan) -> bool {
@@ -211,7 +204,6 @@ impl Knowledge {
         scan.spans.iter().for_each(|span| self.clocks.advance(span.client, span.end));
         scan.deletes(update).chain(deleted).for_each(|(client, range)| self.deletes.insert_range(client, range));
         levels.into_iter().for_each(|(client, levels)| self.nesting.append(client, levels));
-        self.lossy |= scan.lossy;
         true
     }
 
@@ -311,7 +303,7 @@ impl Accepted {
             return self;
         }
         let pieces: Vec<Piece<'_>> = self.scan.spans.iter().map(|span| Piece::whole(&self.bytes, span)).collect();
-        let (bytes, scan) = write_update(&pieces, &DeletesToWrite::Set(&all), self.scan.lossy);
+        let (bytes, scan) = write_update(&pieces, &DeletesToWrite::Set(&all));
         Accepted { bytes, scan }
     }
 }
@@ -680,9 +672,9 @@ mod tests {
             let parent = update(&[(1, 0, &[parent])], &[]);
             assert!(admit(&mut knowing(&[parent]), &child).accepted.is_some());
         }
-        // What is stored is opened nevertheless, but never shown to yrs.
+        // What is stored is opened nevertheless.
         let opened = Knowledge::of(&abc(), &[child], &Limits::default()).expect("updates");
-        assert!(opened.held.is_empty() && opened.knowledge.is_lossy());
+        assert!(opened.held.is_empty());
     }
 
     /// Hostile input 9: parted, such a value leaves two live ones, over which Yjs throws and yrs uses freed memory.
@@ -714,7 +706,7 @@ mod tests {
         let opened =
             Knowledge::of(&first, &[update(&[(1, 0, &[after((2, 0), ANY, &three)])], &[])], &Limits::default());
         let opened = opened.expect("updates");
-        assert!(opened.held.is_empty() && opened.knowledge.is_lossy());
+        assert!(opened.held.is_empty());
     }
 
     #[test]

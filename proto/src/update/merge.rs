@@ -48,20 +48,19 @@ pub(super) fn assemble(parts: &[(&Bytes, &Scan)], have: Option<&StateVector>) ->
     pieces.sort_by(|a, b| (b.client, a.start).cmp(&(a.client, b.start)));
     trim_known(&mut pieces, have);
 
-    let lossy = parts.iter().any(|(_, scan)| scan.lossy);
     let mut deleting = parts.iter().filter(|(_, scan)| scan.delete_ranges > 0);
     let Some((first, scan)) = deleting.next() else {
-        return write_update(&pieces, &DeletesToWrite::Set(&DeleteSet::default()), lossy);
+        return write_update(&pieces, &DeletesToWrite::Set(&DeleteSet::default()));
     };
     // Only one of them deletes: its deletions are copied like structs.
     let rest: Vec<(ClientId, ClockRange)> = deleting.flat_map(|(update, scan)| scan.deletes(update)).collect();
     if rest.is_empty() && scan.is_canonical {
         let encoded = DeletesToWrite::Encoded(&first[scan.deletes_at..], scan.delete_ranges);
-        return write_update(&pieces, &encoded, lossy);
+        return write_update(&pieces, &encoded);
     }
     let mut deletes = DeleteSet::collect(scan.deletes(first));
     deletes.extend(rest);
-    write_update(&pieces, &DeletesToWrite::Set(&deletes), lossy)
+    write_update(&pieces, &DeletesToWrite::Set(&deletes))
 }
 
 fn known(have: Option<&StateVector>, client: ClientId) -> Clock {

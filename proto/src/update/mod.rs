@@ -17,7 +17,6 @@ pub(crate) mod content;
 mod delete_set;
 mod diff;
 mod gate;
-mod json;
 mod merge;
 mod nesting;
 mod order;

@@ -35,7 +35,6 @@ pub(super) struct Order<'a> {
     missing: Vec<(ClientId, Clock)>,
     is_withheld: bool,
     is_trusted: bool,
-    is_lossy: bool,
 }
 
 struct Cursor {
@@ -150,7 +149,6 @@ impl<'a> Order<'a> {
             missing: Vec::new(),
             is_withheld: false,
             is_trusted,
-            is_lossy: scan.lossy,
         }
     }
 
@@ -178,7 +176,6 @@ impl<'a> Order<'a> {
         }
         let is_held = !held_pieces.is_empty() || !held.is_empty();
         let is_accepted = !accepted_pieces.is_empty() || !new.is_empty();
-        let lossy = self.is_lossy;
 
         let mut admission = Admission::default();
         if is_held {
@@ -187,7 +184,7 @@ impl<'a> Order<'a> {
             let (bytes, work) = if is_all {
                 (self.update.clone(), self.scan.work())
             } else {
-                let (bytes, scan) = write_update(&held_pieces, &DeletesToWrite::Set(&held), lossy);
+                let (bytes, scan) = write_update(&held_pieces, &DeletesToWrite::Set(&held));
                 (bytes, scan.work())
             };
             self.missing.truncate(MISSING_MAX);
@@ -198,7 +195,7 @@ impl<'a> Order<'a> {
             let (bytes, scan) = if is_all && self.scan.is_canonical {
                 (self.update.clone(), self.scan.clone())
             } else {
-                write_update(&accepted_pieces, &DeletesToWrite::Set(&new), lossy)
+                write_update(&accepted_pieces, &DeletesToWrite::Set(&new))
             };
             admission.accepted = Some(Accepted { bytes, scan });
             self.commit(&new);
@@ -217,8 +214,6 @@ impl<'a> Order<'a> {
     }
 
     fn commit(&mut self, new_deletes: &DeleteSet) {
-        // Also when the lossy value is among what is held: then the document keeps its log for nothing, which is safe.
-        self.knowledge.lossy |= self.is_lossy;
         for cursor in &mut self.cursors {
             self.knowledge.clocks.advance(cursor.client, cursor.known);
             self.knowledge.nesting.append(cursor.client, core::mem::take(&mut cursor.levels));
@@ -333,14 +328,9 @@ impl<'a> Order<'a> {
         Ok(())
     }
 
-    /// Refuses what would break yrs. What is stored already is kept whatever it is, but is not for yrs to read.
-    fn distrust(&mut self, refusal: Refusal) -> Result<(), Refusal> {
-        if self.is_trusted {
-            self.is_lossy = true;
-            Ok(())
-        } else {
-            Err(refusal)
-        }
+    /// Refuses what would break clients. What is stored already is kept whatever it is.
+    fn distrust(&self, refusal: Refusal) -> Result<(), Refusal> {
+        if self.is_trusted { Ok(()) } else { Err(refusal) }
     }
 
     fn push(&mut self, waiting: Waiting) {

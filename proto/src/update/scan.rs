@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use super::CLOCK_END_MAX;
 use super::ranges::ClockRange;
-use super::structs::{self, Facts, Kind, STRUCT_BYTES_MIN, read_count};
+use super::structs::{self, Kind, STRUCT_BYTES_MIN, read_count};
 use crate::id::{ClientId, Clock};
 use crate::lib0::{Lib0Error, Reader};
 use crate::limits::Limits;
@@ -23,9 +23,6 @@ pub struct Scan {
     pub delete_ranges: u32,
     /// Holes are declared in between (Skip structs).
     pub has_skip: bool,
-    /// It carries values that yrs would not give back as they are: BigInt, -0, legacy JSON content, subdocuments, XML
-    /// hooks, JSON that serde_json reads differently.
-    pub lossy: bool,
     /// It is laid out as Yjs does it: clients and deletions without empty sections, deletions in order.
     pub(super) is_canonical: bool,
     pub(super) deletes_at: usize,
@@ -121,7 +118,6 @@ pub(crate) fn scan_admitted(bytes: &[u8]) -> Scan {
 fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, ScanError> {
     let mut reader = Reader::new(bytes);
     let mut scan = Scan { is_canonical: true, ..Scan::default() };
-    let mut facts = Facts::default();
     let sections = read_count(&mut reader, SECTION_BYTES_MIN)?;
     if sections > spans_max as u64 {
         return Err(ScanError::TooManyClients);
@@ -134,7 +130,7 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
         scan.is_canonical &= count > 0;
         let mut span = Span::starting_at(client, read_clock(&mut reader)?, reader.pos());
         for _ in 0..count {
-            let read = structs::read(&mut reader, client, span.end, depth_max, &mut facts)?;
+            let read = structs::read(&mut reader, client, span.end, depth_max)?;
             if let Kind::Skip = read.kind {
                 scan.has_skip = true;
                 let next = Span::starting_at(client, read.end, reader.pos());
@@ -149,7 +145,6 @@ fn scan_with(bytes: &[u8], depth_max: u16, spans_max: usize) -> Result<Scan, Sca
         scan.close(span, spans_max)?;
     }
     clients.check()?;
-    scan.lossy = facts.lossy;
     scan.deletes_at = reader.pos();
     scan.read_deletes(&mut reader, spans_max)?;
     if reader.is_empty() { Ok(scan) } else { Err(ScanError::Trailing) }
@@ -315,7 +310,7 @@ mod tests {
         let bytes = [1, 1, 1, 0, 0x28, 1, 1, 0x6d, 1, 0x6b, 1, 0x7d, 1, 0];
         let scan = check(&bytes).expect("as in protocol captures");
         assert_eq!(scan.spans, [Span { client: 1, start: 0, end: 1, structs: 1, bytes: 4..13, has_deleted: false }]);
-        assert_eq!((scan.structs, scan.delete_ranges, scan.has_skip, scan.lossy), (1, 0, false, false));
+        assert_eq!((scan.structs, scan.delete_ranges, scan.has_skip), (1, 0, false));
         assert_eq!(check(&[0, 0]), Ok(Scan { is_canonical: true, deletes_at: 1, ..Scan::default() }));
     }
 
@@ -489,18 +484,6 @@ mod tests {
             scan.spans.iter().map(|span| (span.start, span.end, span.structs, span.has_deleted)).collect();
         assert_eq!(spans, [(4, 7, 2, true), (8, 10, 1, false)]);
         assert!(scan.has_skip);
-    }
-
-    #[test]
-    fn values_that_yrs_would_change_are_noticed() {
-        let lossy = |bytes| alone(bytes).expect("an update").lossy;
-        assert!(lossy(in_root(ANY, &[1, 122, 0, 0, 0, 0, 0, 0, 0, 1])), "BigInt");
-        assert!(lossy(in_root(ANY, &[1, 125, 0x40])), "negative zero");
-        assert!(lossy(in_root(2, &[vec![1], string("1")].concat())), "legacy JSON");
-        assert!(lossy(in_root(7, &[vec![5], string("h")].concat())), "XML hook");
-        assert!(lossy(in_root(9, &[string("guid"), vec![118, 0]].concat())), "subdocument");
-        assert!(lossy(in_root(5, &string("\"\\ud83d\""))), "half a surrogate pair");
-        assert!(!lossy(in_root(ANY, &[3, 125, 0x41, 125, 0, 123, 0, 0, 0, 0, 0, 0, 0, 0])));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use core::ops::Range;
 
+use super::CLOCK_END_MAX;
 use super::content::{Content, TextPart};
 use super::scan::ScanError;
-use super::{CLOCK_END_MAX, json};
 use crate::id::{ClientId, Clock};
+use crate::json::{self, JsonError};
 use crate::lib0::{Lib0Error, Reader, write_var_uint};
 
 const INFO_GC: u8 = 0;
@@ -109,12 +110,6 @@ impl Struct {
     }
 }
 
-/// What scanning found beside clocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Facts {
-    pub(super) lossy: bool,
-}
-
 /// Reads the struct of `client` that begins at `start`.
 ///
 /// The cost is linear in its bytes, and nothing is allocated but for values nested in values.
@@ -123,7 +118,6 @@ pub(super) fn read(
     client: ClientId,
     start: Clock,
     depth_max: u16,
-    facts: &mut Facts,
 ) -> Result<Struct, ScanError> {
     let at = reader.pos();
     let info = reader.u8()?;
@@ -135,7 +129,7 @@ pub(super) fn read(
                 read_header(reader, info, Id { client, clock: start })?;
             let content = info & CONTENT_MASK;
             let content_at = reader.pos();
-            let len = read_content(reader, content, depth_max, facts)?;
+            let len = read_content(reader, content, depth_max)?;
             let (is_type, is_deleted) = (content == CONTENT_TYPE, content == CONTENT_DELETED);
             let has_key = key.is_some();
             (len, Kind::Item(Item { origin, right_origin, parent, has_key, is_type, is_deleted, content_at }))
@@ -208,8 +202,7 @@ impl<'a> Walk<'a> {
         if self.reader.is_empty() {
             return None;
         }
-        let next = read(&mut self.reader, self.client, self.clock, u16::MAX, &mut Facts::default())
-            .expect("scanned bytes are an update");
+        let next = read(&mut self.reader, self.client, self.clock, u16::MAX).expect("scanned bytes are an update");
         self.clock = next.end;
         Some(next)
     }
@@ -230,16 +223,15 @@ fn read_cause(reader: &mut Reader<'_>, own: Id) -> Result<Id, ScanError> {
 }
 
 /// Skips one content and returns how many clocks it takes.
-fn read_content(reader: &mut Reader<'_>, content: u8, depth_max: u16, facts: &mut Facts) -> Result<u64, ScanError> {
+fn read_content(reader: &mut Reader<'_>, content: u8, depth_max: u16) -> Result<u64, ScanError> {
     match content {
         CONTENT_DELETED => Ok(reader.var_uint()?),
         CONTENT_JSON => {
-            facts.lossy = true;
             let count = read_count(reader, 1)?;
             for _ in 0..count {
                 let text = reader.var_str()?;
                 if text != "undefined" {
-                    json::check(text, depth_max)?;
+                    check_json(text, depth_max)?;
                 }
             }
             Ok(count)
@@ -250,23 +242,18 @@ fn read_content(reader: &mut Reader<'_>, content: u8, depth_max: u16, facts: &mu
         }
         CONTENT_STRING => Ok(utf16_len(reader.var_str()?)),
         CONTENT_EMBED => {
-            facts.lossy |= !json::check(reader.var_str()?, depth_max)?;
+            check_json(reader.var_str()?, depth_max)?;
             Ok(1)
         }
         CONTENT_FORMAT => {
             reader.var_str()?;
-            facts.lossy |= !json::check(reader.var_str()?, depth_max)?;
+            check_json(reader.var_str()?, depth_max)?;
             Ok(1)
         }
         CONTENT_TYPE => {
             match reader.var_uint()? {
-                TYPE_XML_ELEMENT => {
+                TYPE_XML_ELEMENT | TYPE_XML_HOOK => {
                     reader.var_str()?;
-                }
-                TYPE_XML_HOOK => {
-                    reader.var_str()?;
-                    // yrs does not read the hook's name and takes it for the next struct.
-                    facts.lossy = true;
                 }
                 other if other <= TYPE_MAX => {}
                 other => return Err(ScanError::Type(other)),
@@ -276,19 +263,26 @@ fn read_content(reader: &mut Reader<'_>, content: u8, depth_max: u16, facts: &mu
         CONTENT_ANY => {
             let count = read_count(reader, 1)?;
             for _ in 0..count {
-                skip_any(reader, depth_max, facts)?;
+                skip_any(reader, depth_max)?;
             }
             Ok(count)
         }
         CONTENT_DOC => {
-            // yrs keeps only the options that it knows.
-            facts.lossy = true;
             reader.var_str()?;
-            skip_any(reader, depth_max, facts)?;
+            skip_any(reader, depth_max)?;
             Ok(1)
         }
         other => Err(ScanError::Content(other)),
     }
+}
+
+/// Embeds and formats carry JSON text. A Yjs client parses it while it integrates; one that does not parse would stop every client of
+/// the room, so it never gets in.
+fn check_json(text: &str, depth_max: u16) -> Result<(), ScanError> {
+    json::check(text, depth_max).map_err(|error| match error {
+        JsonError::NotJson => ScanError::Json,
+        JsonError::TooDeep => ScanError::Depth,
+    })
 }
 
 /// Reads how many things follow, each of which takes at least `bytes_min`.
@@ -300,7 +294,7 @@ pub(super) fn read_count(reader: &mut Reader<'_>, bytes_min: usize) -> Result<u6
 /// Skips one value in lib0's `any` encoding.
 ///
 /// Iterates with a stack of its own: a recursive reader overflows on 6,250 nested arrays, which take 12.5 KB.
-fn skip_any(reader: &mut Reader<'_>, depth_max: u16, facts: &mut Facts) -> Result<(), ScanError> {
+fn skip_any(reader: &mut Reader<'_>, depth_max: u16) -> Result<(), ScanError> {
     let mut open: Vec<(u64, bool)> = Vec::new();
     loop {
         let tag = reader.u8()?;
@@ -308,20 +302,14 @@ fn skip_any(reader: &mut Reader<'_>, depth_max: u16, facts: &mut Facts) -> Resul
             // undefined, null, false, true
             127 | 126 | 121 | 120 => {}
             125 => {
-                let at_sign = reader.clone().u8()?;
-                // JavaScript has a negative zero, yrs' integers have not.
-                facts.lossy |= reader.var_int()? == 0 && at_sign & 0x40 != 0;
+                reader.var_int()?;
             }
             124 => {
                 reader.bytes(4)?;
             }
-            123 => {
+            // A double, a BigInt
+            123 | 122 => {
                 reader.bytes(8)?;
-            }
-            122 => {
-                reader.bytes(8)?;
-                // A BigInt comes back from yrs as a number.
-                facts.lossy = true;
             }
             119 => {
                 reader.var_str()?;
@@ -358,7 +346,7 @@ fn skip_any(reader: &mut Reader<'_>, depth_max: u16, facts: &mut Facts) -> Resul
 
 /// Skips one value of a scanned update.
 pub(crate) fn skip_value(reader: &mut Reader<'_>) {
-    skip_any(reader, u16::MAX, &mut Facts::default()).expect("scanned as a value");
+    skip_any(reader, u16::MAX).expect("scanned as a value");
 }
 
 /// How many UTF-16 units `text` takes: the clocks of a string count these.

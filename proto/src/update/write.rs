@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::scan::{Scan, Span};
-use super::structs::{self, Facts};
+use super::structs;
 use super::{DeleteSet, is_empty_update};
 use crate::id::{ClientId, Clock};
 use crate::lib0::{Reader, var_uint_len, write_var_uint};
@@ -48,8 +48,7 @@ impl<'a> Piece<'a> {
         let mut reader = Reader::starting_at(&self.update[..self.body.end], self.body.start);
         let mut at = self.start;
         while at < from {
-            let read = structs::read(&mut reader, self.client, at, u16::MAX, &mut Facts::default())
-                .expect("admitted bytes are an update");
+            let read = structs::read(&mut reader, self.client, at, u16::MAX).expect("admitted bytes are an update");
             at = read.end;
             if read.end > from {
                 structs::write_rest(&mut self.head, self.update, self.client, &read, from);
@@ -71,8 +70,8 @@ pub(super) enum DeletesToWrite<'a> {
 
 /// Writes `pieces` – clients descending, clocks ascending, none overlapping – and the deletions as one update.
 ///
-/// `lossy` is what the scan says of the values in them. Between pieces of one client that do not touch, a Skip struct declares the hole.
-pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, lossy: bool) -> (Bytes, Scan) {
+/// Between pieces of one client that do not touch, a Skip struct declares the hole.
+pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>) -> (Bytes, Scan) {
     /// Count, client and clock of a section, or info and length of a Skip struct, at most.
     const HEADER_BYTES_MAX: usize = 8 + 8 + 5;
     let body_bytes: usize = pieces.iter().map(|piece| piece.head.len() + piece.body.len() + HEADER_BYTES_MAX).sum();
@@ -81,7 +80,7 @@ pub(super) fn write_update(pieces: &[Piece<'_>], deletes: &DeletesToWrite<'_>, l
         DeletesToWrite::Set(set) => set.range_count() * HEADER_BYTES_MAX,
     };
     let mut out = Vec::with_capacity(body_bytes + deletes_bytes + var_uint_len(pieces.len() as u64) + 1);
-    let mut scan = Scan { is_canonical: true, lossy, ..Scan::default() };
+    let mut scan = Scan { is_canonical: true, ..Scan::default() };
 
     let sections = pieces.chunk_by(|one, next| one.client == next.client);
     write_var_uint(&mut out, sections.clone().count() as u64);

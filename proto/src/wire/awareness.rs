@@ -8,15 +8,15 @@
 use bytes::Bytes;
 
 use super::close::CloseCode;
-use super::json;
 use crate::id::ClientId;
+use crate::json;
 use crate::lib0::{Lib0Error, Reader};
 
 /// The state of a client that has left, as JSON text.
 pub const NULL: &[u8] = b"null";
 
 /// How deep a state may nest: what JavaScript and its libraries walk recursively without trouble.
-const DEPTH_MAX: u32 = 128;
+const DEPTH_MAX: u16 = 128;
 
 /// Client, clock and state take at least one byte each.
 const ENTRY_BYTES_MIN: u64 = 3;
@@ -169,7 +169,7 @@ impl Entry<'_> {
             return Ok(Bytes::from_static(NULL));
         }
         let text = core::str::from_utf8(self.json).map_err(|_| StateError::NotJson)?;
-        if !json::is_json(text, DEPTH_MAX) {
+        if json::check(text, DEPTH_MAX).is_err() {
             return Err(StateError::NotJson);
         }
         let is_most_of_it = self.body.len() <= 2 * bytes;

@@ -16,7 +16,6 @@ pub mod awareness;
 pub mod close;
 pub mod encode;
 pub mod hocuspocus;
-mod json;
 pub mod websocket;
 
 /// The first varint of a message (y-websocket; y-protocols/sync.js, awareness.js, auth.js).

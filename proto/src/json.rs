@@ -1,12 +1,52 @@
 //! Whether a text is JSON that `JSON.parse` takes (RFC 8259), without making anything of it.
 //!
-//! Iterative and without allocation. Unlike a parser into Rust values it takes what JavaScript writes and reads without harm:
-//! halves of surrogate pairs as escapes, and numbers of any size.
+//! Iterative, and without allocation up to a depth of 128. Unlike a parser into Rust values it takes what JavaScript writes and reads
+//! without harm: halves of surrogate pairs as escapes, and numbers of any size.
 
-/// Whether `text` is one JSON value that nests at most `depth_max` deep, itself at most 128.
-pub(super) fn is_json(text: &str, depth_max: u32) -> bool {
-    debug_assert!(depth_max <= u128::BITS);
-    Checker { bytes: text.as_bytes() }.value(depth_max).is_some()
+/// Why a text is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonError {
+    NotJson,
+    /// It may be JSON, and nests deeper than is allowed.
+    TooDeep,
+}
+
+/// Checks that `text` is one JSON value whose containers nest at most `depth_max` deep.
+pub(crate) fn check(text: &str, depth_max: u16) -> Result<(), JsonError> {
+    Checker { bytes: text.as_bytes() }.value(depth_max.into())
+}
+
+/// The containers that are open, one bit for each: 1 for an object.
+#[derive(Default)]
+struct Open {
+    depth: u32,
+    /// The innermost ones, the last in the lowest bit.
+    inner: u128,
+    /// All further out, as many to a word.
+    outer: Vec<u128>,
+}
+
+impl Open {
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(u128::BITS) {
+            self.outer.push(core::mem::take(&mut self.inner));
+        }
+        self.inner = self.inner << 1 | u128::from(is_object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.inner >>= 1;
+        self.depth -= 1;
+        if self.depth.is_multiple_of(u128::BITS) {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    /// Whether the innermost one is an object; `None` when all are closed.
+    fn is_object(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.inner & 1 == 1)
+    }
 }
 
 struct Checker<'a> {
@@ -15,57 +55,58 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// The whole text; `None` as soon as it cannot be JSON any more.
-    fn value(&mut self, depth_max: u32) -> Option<()> {
-        // The open containers, innermost in the lowest bit: 1 for an object.
-        let (mut open, mut depth) = (0_u128, 0);
+    /// The whole text.
+    fn value(&mut self, depth_max: u32) -> Result<(), JsonError> {
+        let mut open = Open::default();
         loop {
-            match self.token()? {
-                first @ (b'{' | b'[') => {
-                    let is_object = first == b'{';
-                    if depth == depth_max {
-                        return None;
-                    }
-                    // A closing bracket is the first token plus two, in ASCII.
-                    if !self.take_if(first + 2) {
-                        depth += 1;
-                        open = open << 1 | u128::from(is_object);
-                        if is_object {
-                            self.key()?;
-                        }
-                        continue;
-                    }
+            let first = self.token().ok_or(JsonError::NotJson)?;
+            if let b'{' | b'[' = first {
+                if open.depth == depth_max {
+                    return Err(JsonError::TooDeep);
                 }
-                b'"' => self.string()?,
-                b't' => self.word(b"rue")?,
-                b'f' => self.word(b"alse")?,
-                b'n' => self.word(b"ull")?,
-                b'-' => {
-                    let first = self.byte()?;
-                    self.number(first)?;
+                // A closing bracket is the opening one plus two, in ASCII.
+                if !self.take_if(first + 2) {
+                    open.push(first == b'{');
+                    if first == b'{' {
+                        self.key().ok_or(JsonError::NotJson)?;
+                    }
+                    continue;
                 }
-                first => self.number(first)?,
+            } else {
+                self.scalar(first).ok_or(JsonError::NotJson)?;
             }
             // A value has ended, and with it perhaps what it is in.
             loop {
-                if depth == 0 {
+                let Some(is_object) = open.is_object() else {
                     self.skip_space();
-                    return self.bytes.is_empty().then_some(());
-                }
-                let is_object = open & 1 == 1;
-                match self.token()? {
+                    return if self.bytes.is_empty() { Ok(()) } else { Err(JsonError::NotJson) };
+                };
+                match self.token().ok_or(JsonError::NotJson)? {
                     b',' if is_object => {
-                        self.key()?;
+                        self.key().ok_or(JsonError::NotJson)?;
                         break;
                     }
                     b',' => break,
-                    b'}' if is_object => {}
-                    b']' if !is_object => {}
-                    _ => return None,
+                    b'}' if is_object => open.pop(),
+                    b']' if !is_object => open.pop(),
+                    _ => return Err(JsonError::NotJson),
                 }
-                depth -= 1;
-                open >>= 1;
             }
+        }
+    }
+
+    /// A value that is no container, behind its first byte; `None` as soon as it cannot be one.
+    fn scalar(&mut self, first: u8) -> Option<()> {
+        match first {
+            b'"' => self.string(),
+            b't' => self.word(b"rue"),
+            b'f' => self.word(b"alse"),
+            b'n' => self.word(b"ull"),
+            b'-' => {
+                let first = self.byte()?;
+                self.number(first)
+            }
+            first => self.number(first),
         }
     }
 
@@ -161,6 +202,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn is_json(text: &str) -> bool {
+        check(text, 128).is_ok()
+    }
+
     #[test]
     fn json_is_told_from_what_is_none() {
         for text in [
@@ -176,7 +221,7 @@ mod tests {
             "[[],{},[[]]]",
             "\"\u{2028}\u{7f}\"",
         ] {
-            assert!(is_json(text, 128), "{text}");
+            assert!(is_json(text), "{text}");
         }
         for text in [
             "",
@@ -223,19 +268,34 @@ mod tests {
             "undefined",
             "]]",
         ] {
-            assert!(!is_json(text, 128), "{text}");
+            assert!(!is_json(text), "{text}");
         }
     }
 
     #[test]
     fn depth_is_bounded_and_never_recursed() {
         let nested = |depth| ["[".repeat(depth), "]".repeat(depth)].concat();
-        assert!(is_json(&nested(128), 128));
-        assert!(!is_json(&nested(129), 128));
-        assert!(!is_json(&"[".repeat(1 << 20), 128));
-        assert!(!is_json(&"{\"\":".repeat(1 << 20), 128));
-        assert!(is_json(&nested(2), 2));
-        assert!(!is_json("[[{}]]", 2), "an empty container is a level, too");
+        assert_eq!(check(&nested(128), 128), Ok(()));
+        assert_eq!(check(&nested(129), 128), Err(JsonError::TooDeep));
+        assert_eq!(check(&"[".repeat(1 << 20), 128), Err(JsonError::TooDeep));
+        assert_eq!(check(&"{\"\":".repeat(1 << 20), 128), Err(JsonError::TooDeep));
+        assert_eq!(check(&nested(2), 2), Ok(()));
+        assert_eq!(check("[[{}]]", 2), Err(JsonError::TooDeep), "an empty container is a level, too");
+        assert_eq!(check("[[", 2), Err(JsonError::NotJson));
+    }
+
+    #[test]
+    fn brackets_are_told_apart_at_any_depth() {
+        // Objects and lists in turn, across the words that remember which is which.
+        let opened: String = (0..1_000).map(|depth| if depth % 3 == 0 { "{\"\":" } else { "[" }).collect();
+        let closed: String = (0..1_000).rev().map(|depth| if depth % 3 == 0 { '}' } else { ']' }).collect();
+        assert_eq!(check(&format!("{opened}1{closed}"), u16::MAX), Ok(()));
+        for at in [0, 1, 127, 128, 129, 255, 256, 500, 999] {
+            let mut wrong = closed.clone().into_bytes();
+            wrong[at] ^= b'}' ^ b']';
+            let wrong = String::from_utf8(wrong).unwrap();
+            assert_eq!(check(&format!("{opened}1{wrong}"), u16::MAX), Err(JsonError::NotJson), "{at}");
+        }
     }
 
     proptest! {
@@ -244,12 +304,12 @@ mod tests {
         fn agrees_with_a_parser(text in "[\\[\\]{},:\"\\\\0-9a-f.eE+ trulns-]{0,12}") {
             let parsed = serde_json::from_str::<serde_json::Value>(&text);
             match parsed {
-                Ok(_) => prop_assert!(is_json(&text, 128)),
+                Ok(_) => prop_assert!(is_json(&text)),
                 Err(error) => {
                     let message = error.to_string();
                     let is_stricter = message.contains("surrogate") || message.contains("out of range")
                         || message.contains("end of hex escape");
-                    prop_assert!(is_stricter || !is_json(&text, 128), "{}", message);
+                    prop_assert!(is_stricter || !is_json(&text), "{}", message);
                 }
             }
         }
