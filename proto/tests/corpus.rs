@@ -11,6 +11,8 @@ mod guard;
 mod hocuspocus;
 #[path = "../../fuzz/checks/room.rs"]
 mod room;
+#[path = "../../fuzz/checks/websocket.rs"]
+mod websocket;
 
 #[test]
 fn the_guard_holds_against_its_corpus() {
@@ -41,6 +43,11 @@ fn the_hocuspocus_codec_holds_against_its_corpus() {
 #[test]
 fn rooms_hold_against_their_corpus() {
     replay("room", room::check);
+}
+
+#[test]
+fn websocket_framing_holds_against_its_corpus() {
+    replay("websocket", websocket::check);
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
