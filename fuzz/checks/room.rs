@@ -7,11 +7,10 @@ use std::collections::VecDeque;
 use ydash_proto::access::{Access, Principal};
 use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::MemberId;
-use ydash_proto::limits::Limits;
+use ydash_proto::limits::{Limits, OutboxLimits};
 use ydash_proto::log::{self, LogEntry, LogPosition};
-use ydash_proto::room::{
-    Dialect, Effect, FlushSeq, Frame, FrameKind, Input, Joining, Loaded, RequestId, Room, Scanned, Tuning,
-};
+use ydash_proto::room::{Dialect, Effect, Frame, Input, Joining, Loaded, RequestId, Room, Scanned, Tuning};
+use ydash_proto::session::{Item, Next, Outbox, Pushed};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, Source, StateVector};
 use ydash_proto::wire::{self, Message};
@@ -119,8 +118,9 @@ impl Replica {
 struct Seat {
     id: MemberId,
     access: Access,
-    outbox: VecDeque<Frame>,
-    lags: bool,
+    outbox: Outbox,
+    /// What was written and it has not read yet.
+    down: VecDeque<Bytes>,
     replica: Replica,
     /// It speaks Hocuspocus.
     takes_turns: bool,
@@ -249,12 +249,17 @@ impl Play {
         self.next_member += 1;
         let access = if is_viewer { Access::VIEWER } else { Access::EDITOR };
         let is_full = self.room.members() == self.limits.members_max;
+        let mut outbox = Outbox::new(OutboxLimits { frames_max: OUTBOX_FRAMES, ..self.limits.outbox() });
+        if DIALECTS[at % DIALECTS.len()] != Dialect::YWebsocket {
+            outbox.divide();
+            outbox.enroll(id, Bytes::new());
+        }
         self.seats[at] = Some(Seat {
             id,
             access,
             takes_turns: DIALECTS[at % DIALECTS.len()] != Dialect::YWebsocket,
-            outbox: VecDeque::new(),
-            lags: false,
+            outbox,
+            down: VecDeque::new(),
             replica: Replica::default(),
             frames: 0,
             saved: 0,
@@ -293,18 +298,28 @@ impl Play {
         assert!(may_edit || *self.room.clocks() == before, "a viewer's edit was taken");
     }
 
-    /// A member reads some of what waits for it.
+    /// A member reads some of what waits for it; when it has read all that was written, more is.
     fn read(&mut self, at: usize, frames: usize) {
-        let Some(seat) = &mut self.seats[at] else { return };
-        for frame in seat.outbox.drain(..frames.min(seat.outbox.len())) {
-            match wire::decode_from_server(&frame.bytes).expect("the room speaks the dialect") {
-                Message::SyncStep2(update) | Message::Update(update) => seat.replica.receive(&update),
-                _ => {}
+        let mut left = frames;
+        while left > 0 {
+            let Some(seat) = &mut self.seats[at] else { return };
+            if let Some(bytes) = seat.down.pop_front() {
+                left -= 1;
+                match wire::decode_from_server(&bytes).expect("the room speaks the dialect") {
+                    Message::SyncStep2(update) | Message::Update(update) => seat.replica.receive(&update),
+                    _ => {}
+                }
+                continue;
             }
-        }
-        if seat.outbox.is_empty() && core::mem::take(&mut seat.lags) {
-            let member = seat.id;
-            self.handle(Input::Drained { member });
+            let mut items = Vec::new();
+            match seat.outbox.next(&mut items, &mut ()) {
+                Some(Next::Batch) => seat.down.extend(items.into_iter().filter_map(|item| match item {
+                    Item::Frame(frame) => Some(frame.bytes),
+                    _ => None,
+                })),
+                Some(Next::Drained(member)) => self.handle(Input::Drained { member }),
+                _ => return,
+            }
         }
     }
 
@@ -459,14 +474,8 @@ impl Play {
 
     fn push(&mut self, at: usize, frame: &Frame) {
         let Some(seat) = &mut self.seats[at] else { return };
-        if seat.lags {
-            return;
-        }
-        seat.outbox.push_back(frame.clone());
-        if seat.outbox.len() > OUTBOX_FRAMES {
-            let first_missed = seat.outbox.drain(..).map(|frame| lost(&frame)).min().unwrap_or(FlushSeq::MAX);
-            seat.lags = true;
-            let member = seat.id;
+        let member = seat.id;
+        if let Pushed::Overflowed(first_missed) = seat.outbox.push(member, frame, &mut ()) {
             self.room.handle(self.now, Input::Overflowed { member, first_missed }, &mut self.effects);
         }
     }
@@ -505,14 +514,6 @@ impl Play {
         }
         assert!(self.room.is_evictable(self.now), "a closed room ends");
         self.restart();
-    }
-}
-
-fn lost(frame: &Frame) -> FlushSeq {
-    match frame.kind {
-        FrameKind::State | FrameKind::Difference => 0,
-        FrameKind::Flush(seq) => seq,
-        FrameKind::Notice | FrameKind::Stateless => FlushSeq::MAX,
     }
 }
 

@@ -55,6 +55,21 @@ pub struct Limits {
     pub unsaved_bytes_max: usize,
 }
 
+/// The bounds of one socket's outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    /// Bytes that may wait, shared states not counted; a handful of frames may be larger.
+    pub bytes_max: usize,
+    /// Frames that may wait.
+    pub frames_max: usize,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Limits::default().outbox()
+    }
+}
+
 /// What a message may have beside the update in it: its type, lengths, and the address of a document.
 const MESSAGE_OVERHEAD: usize = 1 << 10;
 
@@ -63,6 +78,12 @@ impl Limits {
     #[must_use]
     pub fn message_bytes_max(&self) -> usize {
         self.frame_bytes_max.saturating_add(MESSAGE_OVERHEAD)
+    }
+
+    /// Those of one socket's outbox.
+    #[must_use]
+    pub fn outbox(&self) -> OutboxLimits {
+        OutboxLimits { bytes_max: self.outbox_bytes_max, frames_max: self.outbox_frames_max }
     }
 
     /// For what a store or another node brings: it was within the limits of its day, and a lowered limit must not lock a document.

@@ -1,10 +1,10 @@
 //! Small frames leave as one copied piece, which costs the kernel the least.
 
-use crate::outbox::Item;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::io;
 use tokio::net::tcp::OwnedWriteHalf;
+use ydash_proto::session::Item;
 use ydash_proto::wire::encode;
 use ydash_proto::wire::websocket::{Opcode, header};
 

@@ -16,7 +16,7 @@ mod writer;
 
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Outbox, OutboxLimits};
+use crate::outbox::Outbox;
 use crate::room::{OpenError, Registry, RoomHandle};
 use bytes::Bytes;
 use core::time::Duration;
@@ -190,10 +190,7 @@ impl Sessions {
     /// part is boxed by itself, so that a session is as large as what it does and not as the most that any might do.
     fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) -> impl Future<Output = ()> + Send {
         let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, permit } = arrival;
-        let limits = OutboxLimits {
-            bytes_max: self.config.limits.outbox_bytes_max,
-            frames_max: self.config.limits.outbox_frames_max,
-        };
+        let limits = self.config.limits.outbox();
         let (mut read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
         let (socket, account) = (Some(Arc::clone(&write_half)), self.ledger.account(address));

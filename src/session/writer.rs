@@ -7,7 +7,7 @@
 use super::deflate::{DeflatedStates, stored};
 use super::rooms::Rooms;
 use crate::metrics::{Metrics, Refusal};
-use crate::outbox::{Item, Next, Outbox, Question, small};
+use crate::outbox::{Outbox, small};
 use bytes::Bytes;
 use core::time::Duration;
 use std::io::{self, IoSlice};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
 use ydash_proto::room::{FrameKind, Input};
+use ydash_proto::session::{Item, Next, Question};
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::websocket::{Opcode, close_payload, header};
 use ydash_proto::wire::{encode, hocuspocus};
@@ -213,13 +214,14 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use crate::outbox::{OutboxLimits, Pushed};
     use std::io::Read;
     use std::net::IpAddr;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
     use ydash_proto::id::MemberId;
+    use ydash_proto::limits::OutboxLimits;
     use ydash_proto::room::Frame;
+    use ydash_proto::session::Pushed;
     use ydash_proto::wire::websocket::{Decoder, Event, Options, Role};
 
     const ALICE: MemberId = MemberId(1);

@@ -17,7 +17,6 @@ mod cast;
 mod client;
 mod hostile;
 mod mesh;
-mod outbox;
 mod replica;
 mod rng;
 mod store;

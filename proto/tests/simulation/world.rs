@@ -8,7 +8,6 @@ use crate::cast::{self, Cast, Part, Play, Template};
 use crate::client::{Client, edited, portrait_of};
 use crate::hostile;
 use crate::mesh::{Link, Origin};
-use crate::outbox::{Item, Next, Outbox};
 use crate::replica::Replica;
 use crate::rng::Rng;
 use crate::store::{Durable, Store, Written};
@@ -24,8 +23,10 @@ use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::room::{
     Content, Dialect, Effect, Frame, FrameKind, Input, Joining, RequestId, Room, Scanned, StoreRead, Tuning,
 };
+use ydash_proto::session::{Item, Next, Outbox, Pushed, Question};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, Knowledge, Source as Trust, StateVector};
+use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::hocuspocus::Turns;
 use ydash_proto::wire::{self, Message, encode};
 
@@ -77,8 +78,7 @@ struct Session {
     /// The client's end is gone.
     is_dead: bool,
     frames: u32,
-    /// Questions that were written to it, and which of its answers count.
-    questions: u64,
+    /// Which of its answers count.
     turns: Turns,
     saved: u32,
     refused: u32,
@@ -467,11 +467,16 @@ impl World {
         let delay = self.rng.spread(1, 200);
         let slow = !self.is_calm && self.rng.chance(25);
         let pace = if slow { self.rng.spread(100, 8_000) } else { self.rng.below(3) };
+        let mut outbox = Outbox::new(self.limits.outbox());
+        if self.clients[client].manners.dialect != Dialect::YWebsocket {
+            outbox.divide();
+            outbox.enroll(member, Bytes::new());
+        }
         self.sessions.insert(
             member,
             Session {
                 client,
-                outbox: Outbox::default(),
+                outbox,
                 writer_wakes: false,
                 up: VecDeque::new(),
                 down: VecDeque::new(),
@@ -481,7 +486,6 @@ impl World {
                 is_over: false,
                 is_dead: false,
                 frames: 0,
-                questions: 0,
                 turns: Turns::default(),
                 saved: 0,
                 refused: 0,
@@ -555,7 +559,9 @@ impl World {
                 Message::SyncStep1(have) => {
                     session.turns.client_asked();
                     let have = StateVector::decode(&have, &self.limits).expect("a state vector");
-                    self.tell(Input::SyncStep1 { member, have });
+                    if let Some(Question::State(have)) = session.outbox.postpone(member, Question::State(have)) {
+                        self.tell(Input::SyncStep1 { member, have });
+                    }
                     continue;
                 }
                 Message::Awareness(body) => {
@@ -563,7 +569,9 @@ impl World {
                     continue;
                 }
                 Message::QueryAwareness => {
-                    self.tell(Input::QueryAwareness { member });
+                    if session.outbox.postpone(member, Question::Presence).is_some() {
+                        self.tell(Input::QueryAwareness { member });
+                    }
                     continue;
                 }
                 Message::SyncStep2(update) => (update, false),
@@ -571,7 +579,8 @@ impl World {
                 other => panic!("{other:?}"),
             };
             let speaks_hocuspocus = self.clients[session.client].manners.dialect != Dialect::YWebsocket;
-            let counts = is_live || !speaks_hocuspocus || session.turns.client_answered(session.questions);
+            let counts =
+                is_live || !speaks_hocuspocus || session.turns.client_answered(session.outbox.questions(member));
             let scan = update::scan(&update, &self.limits).expect("clients write updates");
             let frame = is_live.then_some(frame);
             if counts {
@@ -652,18 +661,21 @@ impl World {
         if session.is_over {
             return;
         }
-        match session.outbox.next() {
-            Next::Batch(items) => {
+        let mut items = Vec::new();
+        match session.outbox.next(&mut items, &mut ()) {
+            Some(Next::Batch) => {
                 let at = session.down.back().map_or(0, |(at, _)| *at).max(now + session.delay + jitter);
                 for item in items {
                     match item {
                         Item::Frame(frame) => {
-                            session.questions += u64::from(frame.bytes.starts_with(&[0, 0]));
                             session.down.push_back((at, frame.bytes));
                         }
                         Item::Acks { saved, count } => {
                             (0..count).for_each(|_| session.down.push_back((at, encode::sync_status(saved))));
                         }
+                        // One session per socket: its address is empty, and nothing else is said on it.
+                        Item::Behind(_) => {}
+                        other => panic!("{other:?}"),
                     }
                 }
                 session.writer_wakes = true;
@@ -672,17 +684,24 @@ impl World {
                 self.at(at, Event::Down(member));
                 self.after(pace, Event::Write(member));
             }
-            Next::Drained => {
+            Some(Next::Drained(member)) => {
                 self.tell(Input::Drained { member });
                 self.wake_writer(member);
             }
-            Next::Close => {
+            Some(Next::Asked(member, question)) => {
+                self.tell(match question {
+                    Question::State(have) => Input::SyncStep1 { member, have },
+                    Question::Presence => Input::QueryAwareness { member },
+                });
+                self.wake_writer(member);
+            }
+            Some(Next::Close(..)) => {
                 let at = session.down.back().map_or(0, |(at, _)| *at).max(now + session.delay);
                 session.down.push_back((at, Bytes::new()));
                 self.at(at, Event::Down(member));
                 self.over(member);
             }
-            Next::Nothing => {}
+            Some(Next::Gone) | None => {}
         }
     }
 
@@ -779,7 +798,7 @@ impl World {
                 let seats = host_mut(&mut self.host).seats.clone();
                 for member in seats {
                     if let Some(session) = self.sessions.get_mut(&member) {
-                        session.outbox.close();
+                        session.outbox.close(CloseCode::Restart, Duration::ZERO);
                     }
                     self.wake_writer(member);
                 }
@@ -993,9 +1012,9 @@ impl World {
                     self.after(PROBE_TIMEOUT, Event::Gone(member));
                 }
             }
-            Effect::Close { member, code: _ } => {
+            Effect::Close { member, code } => {
                 if let Some(session) = self.sessions.get_mut(&member) {
-                    session.outbox.close();
+                    session.outbox.close(code, Duration::ZERO);
                 }
                 self.wake_writer(member);
             }
@@ -1019,7 +1038,7 @@ impl World {
         if frame.bytes.starts_with(&[wire::tag::AUTH, wire::tag::PERMISSION_DENIED]) {
             session.is_warned = true;
         }
-        if let Some(first_missed) = session.outbox.push(frame, &self.limits) {
+        if let Pushed::Overflowed(first_missed) = session.outbox.push(member, frame, &mut ()) {
             if self.trace {
                 eprintln!("    {member} overflows at {first_missed}");
             }
@@ -1049,7 +1068,7 @@ impl World {
             "{member} was told too early: {manners:?}, {:?}",
             self.store.contents().differences(session.unsaved.iter())
         );
-        session.outbox.ack(saved, count);
+        session.outbox.ack(member, saved, count);
         self.wake_writer(member);
     }
 
@@ -1272,7 +1291,7 @@ impl World {
                 continue;
             }
             let session = &self.sessions[&member];
-            assert!(!session.outbox.lags(), "{member} is told nothing");
+            assert!(!session.outbox.lags(member), "{member} is told nothing");
             let has_more = self.is_bereaved && !client.manners.access.may_edit();
             if client.manners.converges() && !has_more {
                 let whose = format!("client {} ({member})", client.id);
