@@ -179,8 +179,12 @@ label! {
         Socket = "socket",
         /// `GET /api/nodes`.
         Nodes = "nodes",
+        /// `GET /api/openapi.json`.
+        OpenApi = "openapi",
         /// `GET /api/dashboards/…`.
         Dashboard = "dashboard",
+        /// `/api/dashboards/…/widgets/…`.
+        Widgets = "widgets",
         /// `GET /api/dashboards/…/state`.
         State = "state",
         /// `POST /api/dashboards/…/updates`.

@@ -1,29 +1,37 @@
 //! What REST can do with dashboards: each call opens the room, as a session would, and lets it go again.
 
+mod bases;
+mod editing;
+mod pens;
+
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
-use crate::http::{Dashboards, Nodes, Read, ReadError, WriteError};
-use crate::ledger::network;
+use crate::http::{Dashboards, EditError, Edited, Etag, Nodes, Read, ReadError, Shown, Wish, WriteError};
 use crate::metrics::Metrics;
 use crate::reading::guests::{Remembered, Turns};
 use crate::room::{Registry, WriteError as RoomWriteError};
+use bases::Bases;
 use bytes::Bytes;
 use core::time::Duration;
+use editing::etag_of_roots;
 use futures_util::future::BoxFuture;
+use pens::Pens;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Principal;
+use ydash_proto::document::edit::{Place, parse_lenient};
 use ydash_proto::document::{self, TreeError};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Input, LimitReached, Scanned, WriteRefusal};
-use ydash_proto::update::{self, StateVector};
+use ydash_proto::update::{self, StateVector, is_empty_update};
 
 /// How long a write may wait for the store.
 const DURABLE_WITHIN: Duration = Duration::from_secs(10);
@@ -50,7 +58,10 @@ pub struct Rest {
     dear: Turns<IpAddr>,
     /// Where documents are made from JSON: reading takes no place from writing.
     making: Turns<IpAddr>,
-    remembered: Arc<Mutex<Remembered<Result<Bytes, ReadError>>>>,
+    remembered: Arc<Mutex<Remembered<Result<Shown, ReadError>>>>,
+    /// Under which ids this node writes.
+    pens: Pens,
+    bases: Arc<Mutex<Bases>>,
     /// A dear document has been read.
     was_read: Arc<Notify>,
     metrics: Arc<Metrics>,
@@ -64,7 +75,8 @@ impl Rest {
         let turns = || Turns::new(places);
         let remembered = Arc::new(Mutex::new(Remembered::new(REMEMBERED_BYTES_MAX)));
         let (quick, dear, making) = (turns(), turns(), turns());
-        Rest { registry, limits, quick, dear, making, remembered, was_read: Arc::default(), metrics }
+        let (pens, bases) = (Pens::default(), Arc::default());
+        Rest { registry, limits, quick, dear, making, remembered, pens, bases, was_read: Arc::default(), metrics }
     }
 
     async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
@@ -75,8 +87,11 @@ impl Rest {
         room.read(have).await.map_err(|_| ReadError::Unavailable)
     }
 
-    async fn json(&self, dashboard: &DashboardId, caller: IpAddr) -> Result<Bytes, ReadError> {
+    async fn json(&self, dashboard: &DashboardId, caller: IpAddr) -> Result<Shown, ReadError> {
         let state = self.state(dashboard, StateVector::default()).await?;
+        if is_empty_update(&state) {
+            return Err(ReadError::NotFound);
+        }
         if let Some(known) = self.remembered().get(dashboard, &state) {
             return known;
         }
@@ -85,7 +100,7 @@ impl Rest {
             let place = self.quick.take(caller, TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
             let reading = state.clone();
             metrics.documents_read.inc();
-            let read = place.run(false, move || document::to_json_within(&reading, QUICK_STEPS_MAX)).await;
+            let read = place.run(false, move || shown(document::to_json_within(&reading, QUICK_STEPS_MAX))).await;
             match read.map_err(|_| ReadError::Unreadable)? {
                 Err(document::ReadError::Tree(TreeError::TooCostly)) => {}
                 read => return self.remember(dashboard, &state, read),
@@ -105,7 +120,8 @@ impl Rest {
         };
         let reading = state.clone();
         metrics.documents_read.inc();
-        let read = place.run(true, move || document::to_json(&reading)).await.map_err(|_| ReadError::Unreadable)?;
+        let read =
+            place.run(true, move || shown(document::to_json(&reading))).await.map_err(|_| ReadError::Unreadable)?;
         let outcome = self.remember(dashboard, &state, read);
         self.was_read.notify_waiters();
         outcome
@@ -115,26 +131,47 @@ impl Rest {
         &self,
         dashboard: &DashboardId,
         state: &Bytes,
-        read: Result<String, document::ReadError>,
-    ) -> Result<Bytes, ReadError> {
-        let outcome = read.map(Bytes::from).map_err(|failure| {
+        read: Result<Shown, document::ReadError>,
+    ) -> Result<Shown, ReadError> {
+        let outcome = read.map_err(|failure| {
             debug!(%dashboard, %failure, "not shown as json");
             ReadError::Unreadable
         });
-        let bytes = outcome.as_ref().map_or(0, Bytes::len);
+        let bytes = outcome.as_ref().map_or(0, |shown| shown.json.len());
+        if let Ok(shown) = &outcome {
+            self.bases().put(Instant::now(), dashboard, shown.etag, &shown.json);
+        }
         self.remembered().put(dashboard, state, outcome.clone(), bytes);
         outcome
     }
 
-    fn remembered(&self) -> MutexGuard<'_, Remembered<Result<Bytes, ReadError>>> {
+    fn bases(&self) -> MutexGuard<'_, Bases> {
+        self.bases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered<Result<Shown, ReadError>>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Dashboards for Rest {
-    fn read_json(&self, dashboard: DashboardId, caller: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>> {
-        let rest = self.clone();
-        Box::pin(async move { rest.json(&dashboard, network(caller)).await })
+    fn look(
+        &self,
+        dashboard: DashboardId,
+        caller: IpAddr,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Shown, EditError>> {
+        Box::pin(self.clone().look(dashboard, caller, place))
+    }
+
+    fn edit(
+        &self,
+        dashboard: DashboardId,
+        author: Principal,
+        caller: IpAddr,
+        wish: Wish,
+    ) -> BoxFuture<'static, Result<Edited, EditError>> {
+        Box::pin(self.clone().edit(dashboard, author, caller, wish))
     }
 
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>> {
@@ -159,24 +196,7 @@ impl Dashboards for Rest {
         author: Principal,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
-        Box::pin(self.clone().put(dashboard, author, update, false))
-    }
-
-    fn create(
-        &self,
-        dashboard: DashboardId,
-        author: Principal,
-        caller: IpAddr,
-        json: Bytes,
-    ) -> BoxFuture<'static, Result<(), WriteError>> {
-        let rest = self.clone();
-        Box::pin(async move {
-            let client = fastrand::u32(1..);
-            let place = rest.making.take(network(caller), TURN_WITHIN).await.map_err(|_| WriteError::Busy)?;
-            let made = place.run(false, move || document::from_json(&json, client)).await;
-            let update = made.map_err(|_| WriteError::Unavailable)?.map_err(WriteError::Json)?;
-            rest.put(dashboard, author, update.into(), true).await
-        })
+        Box::pin(self.clone().put(dashboard, author, update))
     }
 
     fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
@@ -190,25 +210,25 @@ impl Dashboards for Rest {
 }
 
 impl Rest {
-    async fn put(
-        self,
-        dashboard: DashboardId,
-        author: Principal,
-        update: Bytes,
-        creates: bool,
-    ) -> Result<(), WriteError> {
+    async fn put(self, dashboard: DashboardId, author: Principal, update: Bytes) -> Result<(), WriteError> {
         let (limits, scanned) = (self.limits.clone(), update.clone());
         let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
         let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
         let room = self.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
         let update = Scanned { update, scan, frame: None };
-        let writing =
-            async { if creates { room.create(author, update).await } else { room.write(author, update).await } };
-        match timeout(DURABLE_WITHIN, writing).await {
-            Ok(Ok(())) => Ok(()),
-            Err(_) | Ok(Err(RoomWriteError::Ended(_))) => Err(WriteError::Unavailable),
-            Ok(Err(RoomWriteError::Refused(refusal))) => Err(match refusal {
-                WriteRefusal::Exists => WriteError::Exists,
+        match timeout(DURABLE_WITHIN, room.write(author, update)).await {
+            Ok(written) => written.map_err(|refused| self.refused(refused)),
+            Err(_) => Err(WriteError::Unavailable),
+        }
+    }
+
+    /// What is said of a write that a room did not take.
+    fn refused(&self, error: RoomWriteError) -> WriteError {
+        match error {
+            RoomWriteError::Ended(_) => WriteError::Unavailable,
+            RoomWriteError::Refused(refusal) => match refusal {
+                // Those who write what this node makes try again; nobody else is refused so.
+                WriteRefusal::Exists | WriteRefusal::PenTaken => WriteError::Unavailable,
                 WriteRefusal::Hole => WriteError::Incomplete,
                 WriteRefusal::Differs => WriteError::Differs,
                 WriteRefusal::Limit(LimitReached::DocumentBytes) => {
@@ -225,9 +245,24 @@ impl Rest {
                 WriteRefusal::Limit(LimitReached::Nesting) => {
                     WriteError::Limit("shared types would be nested too deep")
                 }
-            }),
+            },
         }
     }
+}
+
+/// What was read, with its version.
+fn shown(read: Result<String, document::ReadError>) -> Result<Shown, document::ReadError> {
+    let json = Bytes::from(read?);
+    let etag = match parse_lenient(&json) {
+        Ok(Value::Object(roots)) => etag_of_roots(&roots),
+        // What takes too much memory as values, or is no JSON to serde_json, has the version of its text.
+        _ => {
+            let mut digest = Etag::begin();
+            digest.add_text(&json);
+            digest.finish()
+        }
+    };
+    Ok(Shown { etag, json })
 }
 
 /// The nodes that this one knows.

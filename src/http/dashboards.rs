@@ -16,19 +16,35 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::access::Principal;
 use ydash_proto::document::CreateError;
+use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
 
+use crate::http::editing::{EditError, Edited, Shown, Wish};
 use crate::http::pace::{Pace, PaceLimits};
-use crate::http::reply::{Problem, bytes_response, json_response};
-use crate::http::socket::Target;
-use crate::http::{Asked, Site, path};
+use crate::http::reply::{Problem, Refused, bytes_response, json_response};
+use crate::http::routes::Call;
+use crate::http::{Site, path};
 use crate::ledger::{CHARGED_BYTES_MIN, Lease};
 use crate::metrics::Memory;
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
-    /// The document's content as JSON text, by the names of its root types. Callers take turns.
-    fn read_json(&self, dashboard: DashboardId, caller: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>>;
+    /// What a place of the document shows. Callers take turns.
+    fn look(
+        &self,
+        dashboard: DashboardId,
+        caller: IpAddr,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Shown, EditError>>;
+
+    /// Makes of the document what is wished, and returns when that is durable. Callers take turns.
+    fn edit(
+        &self,
+        dashboard: DashboardId,
+        author: Principal,
+        caller: IpAddr,
+        wish: Wish,
+    ) -> BoxFuture<'static, Result<Edited, EditError>>;
 
     /// The document as one Yjs update v1; with `have` (an encoded state vector) only what is missing there.
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>>;
@@ -39,15 +55,6 @@ pub trait Dashboards: Send + Sync + 'static {
         dashboard: DashboardId,
         author: Principal,
         update: Bytes,
-    ) -> BoxFuture<'static, Result<(), WriteError>>;
-
-    /// Begins a dashboard with what JSON says, and returns when it is durable. Callers take turns.
-    fn create(
-        &self,
-        dashboard: DashboardId,
-        author: Principal,
-        caller: IpAddr,
-        json: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
@@ -66,6 +73,9 @@ pub struct Read {
 /// Why a dashboard is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// Nobody has written to it: answered 404.
+    #[error("no such dashboard")]
+    NotFound,
     /// It could not be loaded just then: answered 503.
     #[error("dashboard cannot be loaded")]
     Unavailable,
@@ -89,9 +99,6 @@ pub enum WriteError {
     /// Not JSON that could be a document: answered 400.
     #[error(transparent)]
     Json(CreateError),
-    /// The dashboard has content already: answered 409.
-    #[error("dashboard exists")]
-    Exists,
     /// It builds on updates that the server does not have: answered 409.
     #[error("update behind a hole")]
     Incomplete,
@@ -121,6 +128,7 @@ pub enum WriteError {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
+            ReadError::NotFound => Problem::NoDashboard,
             ReadError::Unavailable => Problem::StoreUnavailable,
             ReadError::MalformedStateVector => Problem::BadRequest("sv is not a state vector"),
             ReadError::Busy => Problem::Busy,
@@ -142,7 +150,6 @@ impl From<WriteError> for Problem {
                     "a dashboard is created from at most 200000 (create-items-max) objects, lists, texts, entries and runs of plain values",
                 ),
             },
-            WriteError::Exists => Problem::Exists,
             WriteError::Incomplete => Problem::IncompleteUpdate,
             WriteError::Differs => Problem::ConflictingUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
@@ -154,37 +161,28 @@ impl From<WriteError> for Problem {
     }
 }
 
-/// `GET /api/dashboards/<name>`
-pub(super) async fn read_json(site: Arc<Site>, asked: Asked) -> Result<Response, Problem> {
-    let Asked { target, address } = asked;
-    has_memory(&site, address)?;
-    let document = site.dashboards.read_json(target.dashboard, address).await?;
-    site.addresses.charge(address, document.len(), Instant::now());
-    Ok(bytes_response(StatusCode::OK, "application/json", held(&site, address, document)?))
-}
-
 /// `GET /api/dashboards/<name>/state`
-pub(super) async fn read_state(site: Arc<Site>, asked: Asked, query: String) -> Result<Response, Problem> {
-    let Asked { target, address } = asked;
-    let have = match path::query_value(&query, "sv") {
+pub(super) async fn read_state(call: Call) -> Result<Response, Refused> {
+    let Call { site, address, query, .. } = &call;
+    let have = match path::query_value(query, "sv") {
         Some(sv) => Some(decode_base64url(sv).ok_or(Problem::BadRequest("sv is not base64url"))?.into()),
         None => None,
     };
-    has_memory(&site, address)?;
-    let Read { state, cost } = site.dashboards.read_state(target.dashboard, have).await?;
-    site.addresses.charge(address, cost, Instant::now());
-    Ok(bytes_response(StatusCode::OK, "application/octet-stream", held(&site, address, state)?))
+    has_memory(site, *address)?;
+    let Read { state, cost } = site.dashboards.read_state(call.dashboard(), have).await.map_err(Problem::from)?;
+    site.addresses.charge(*address, cost, Instant::now());
+    Ok(bytes_response(StatusCode::OK, "application/octet-stream", held(site, *address, state)?))
 }
 
 /// Whether there is memory for an answer at all, before anything is done for it.
-fn has_memory(site: &Site, address: IpAddr) -> Result<(), Problem> {
+pub(super) fn has_memory(site: &Site, address: IpAddr) -> Result<(), Problem> {
     if site.ledger.headroom(address) == 0 { Err(NO_MEMORY) } else { Ok(()) }
 }
 
 const NO_MEMORY: Problem = Problem::Memory("what waits for this address holds its share of memory-max; try again");
 
 /// An answer that is charged to its address until it is written or given up.
-fn held(site: &Site, address: IpAddr, answer: Bytes) -> Result<Bytes, Problem> {
+pub(super) fn held(site: &Site, address: IpAddr, answer: Bytes) -> Result<Bytes, Problem> {
     struct Held(Bytes, #[allow(dead_code, reason = "it is held")] Lease);
     impl AsRef<[u8]> for Held {
         fn as_ref(&self) -> &[u8] {
@@ -203,77 +201,39 @@ fn held(site: &Site, address: IpAddr, answer: Bytes) -> Result<Bytes, Problem> {
 const WRITTEN_BYTE: usize = 4;
 
 /// `POST /api/dashboards/<name>/updates`
-pub(super) async fn write_update<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
-    may_edit(&asked.target)?;
-    let limit = ("frame-bytes-max", site.frame_bytes_max);
-    let (update, _lease) = take_body(&site, asked.address, body, limit).await?;
-    site.dashboards.write_update(asked.target.dashboard, asked.target.identity, update).await?;
+pub(super) async fn write_update(mut call: Call) -> Result<Response, Refused> {
+    let limit = ("frame-bytes-max", call.site.frame_bytes_max);
+    let (update, _lease) = take_body(&mut call, limit).await?;
+    let written = call.site.dashboards.write_update(call.dashboard(), call.author(), update);
+    written.await.map_err(Problem::from)?;
     Ok(json_response(StatusCode::OK, &json!({ "durable": true })))
 }
 
 /// What a new dashboard may be written as: as an update it takes up to eight times that. Clients know it as `create-bytes-max`; no
 /// setting raises it.
-const CREATE_BYTES_MAX: usize = 1 << 20;
-
-/// `PUT /api/dashboards/<name>`
-pub(super) async fn create<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
-    may_edit(&asked.target)?;
-    let limit = if site.frame_bytes_max < CREATE_BYTES_MAX {
-        ("frame-bytes-max", site.frame_bytes_max)
-    } else {
-        ("create-bytes-max", CREATE_BYTES_MAX)
-    };
-    let Asked { target, address } = asked;
-    let (json, _lease) = take_body(&site, address, body, limit).await?;
-    site.dashboards.create(target.dashboard, target.identity, address, json).await?;
-    Ok(json_response(StatusCode::CREATED, &json!({ "durable": true })))
-}
+pub const CREATE_BYTES_MAX: usize = 1 << 20;
 
 /// `POST /api/dashboards/<name>/stateless`
 ///
 /// Who may look may say something, as on a socket.
-pub(super) async fn send_stateless<S, B, E>(site: Arc<Site>, asked: Asked, body: S) -> Result<Response, Problem>
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
-    let limit = ("stateless-bytes-max", site.stateless_bytes_max);
-    let (payload, _lease) = take_body(&site, asked.address, body, limit).await?;
+pub(super) async fn send_stateless(mut call: Call) -> Result<Response, Refused> {
+    let limit = ("stateless-bytes-max", call.site.stateless_bytes_max);
+    let (payload, _lease) = take_body(&mut call, limit).await?;
     if core::str::from_utf8(&payload).is_err() {
-        return Err(Problem::BadRequest("a stateless message is UTF-8"));
+        return Err(Problem::BadRequest("a stateless message is UTF-8").into());
     }
-    site.dashboards.send_stateless(asked.target.dashboard, payload).await?;
+    call.site.dashboards.send_stateless(call.dashboard(), payload).await.map_err(Problem::from)?;
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
 }
 
-fn may_edit(target: &Target) -> Result<(), Problem> {
-    if target.access.may_edit() { Ok(()) } else { Err(Problem::Forbidden) }
-}
-
 /// Takes a body of at most so many bytes; `limit` says which setting it is.
-async fn take_body<S, B, E>(
-    site: &Site,
-    address: IpAddr,
-    body: S,
-    limit: (&'static str, usize),
-) -> Result<(Bytes, Lease), Problem>
-where
-    S: Stream<Item = Result<B, E>> + Send,
-    B: Buf,
-{
+pub(super) async fn take_body(call: &mut Call, limit: (&'static str, usize)) -> Result<(Bytes, Lease), Problem> {
+    let (site, address) = (Arc::clone(&call.site), call.address);
     if site.draining.is_cancelled() {
         return Err(Problem::Draining);
     }
     let mut lease = site.ledger.lease(address, Memory::HttpBodies);
-    let collected = collect(body, limit, site.pace, &mut lease).await;
+    let collected = collect(&mut call.body, limit, site.pace, &mut lease).await;
     // Also what is refused was read.
     let bytes = collected.as_ref().map_or(lease.bytes(), Bytes::len);
     site.addresses.charge(address, bytes.saturating_mul(WRITTEN_BYTE), Instant::now());

@@ -5,7 +5,6 @@
 //! name (a foreign name that resolves to loopback is how foreign pages get there). Every answer is bounded.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -14,8 +13,9 @@ use warp::http::header::{self, HeaderMap};
 use warp::reply::Response;
 use ydash_proto::id::DashboardId;
 
-use crate::http::reply::{Problem, json_response};
-use crate::http::{Site, pages, path};
+use crate::http::reply::{Problem, Refused, json_response};
+use crate::http::routes::Call;
+use crate::http::{pages, path};
 
 /// What the node tells about itself.
 pub trait Inspector: Send + Sync + 'static {
@@ -33,22 +33,24 @@ pub trait Inspector: Send + Sync + 'static {
 }
 
 /// `GET /api/inspector/<path>`
-pub(super) async fn answer(site: Arc<Site>, path: String, query: String) -> Result<Response, Problem> {
+pub(super) async fn answer(call: Call) -> Result<Response, Refused> {
+    let Call { site, query, .. } = &call;
     let inspector = &site.inspector;
+    let path = call.parameter("path");
     let found = match path.split_once('/') {
         None if path == "node" => Some(inspector.node()),
         None if path == "rooms" => {
-            let part = path::query_value(&query, "q").and_then(path::decode).unwrap_or_default();
+            let part = path::query_value(query, "q").and_then(path::decode).unwrap_or_default();
             Some(inspector.rooms(part.into_owned()).await)
         }
         Some(("rooms", name)) => inspector.room(dashboard(name)?).await,
         Some(("log", name)) => {
-            let after = path::query_value(&query, "after").and_then(|after| after.parse().ok());
+            let after = path::query_value(query, "after").and_then(|after| after.parse().ok());
             inspector.log(dashboard(name)?, after).await
         }
         _ => None,
     };
-    found.map(|value| json_response(StatusCode::OK, &value)).ok_or(Problem::NotFound)
+    found.map(|value| json_response(StatusCode::OK, &value)).ok_or(Problem::NotFound.into())
 }
 
 fn dashboard(name: &str) -> Result<DashboardId, Problem> {

@@ -6,18 +6,21 @@
 mod addresses;
 mod assets;
 mod dashboards;
+mod editing;
+mod etag;
 mod inspector;
 mod nodes;
+mod openapi;
 mod pace;
 mod pages;
 mod path;
 mod proxy;
 mod reply;
+mod routes;
 mod serve;
 mod socket;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,15 +45,18 @@ use crate::ledger::Ledger;
 use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
 pub use addresses::{AddressLimits, Addresses, Crowded};
-pub use dashboards::{Dashboards, Read, ReadError, WriteError};
+pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Read, ReadError, WriteError};
+pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
+pub use etag::{Digest, Etag, Tags};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
+pub use openapi::{document as openapi, reference as api_reference};
 pub use pace::PaceLimits;
 pub use pages::Pages;
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
-use reply::{Problem, bytes_response, json_response};
+use reply::{Problem, Refused, bytes_response, json_response};
 
 /// What all routes and handshakes of one server share.
 pub struct Site {
@@ -106,52 +112,33 @@ impl Site {
     }
 
     /// Answers a problem, and counts it.
-    fn refuse(&self, problem: Problem) -> Response {
-        debug!(?problem, "request refused");
-        if let Some(refusal) = problem.refusal() {
+    fn refuse(&self, refused: impl Into<Refused>) -> Response {
+        let refused = refused.into();
+        debug!(problem = ?refused.problem, "request refused");
+        if let Some(refusal) = refused.problem.refusal() {
             self.metrics.refusals.inc(refusal);
         }
-        problem.into_response()
+        refused.into_response()
     }
 }
 
-/// Every route. (Upgrades do not come here.)
+/// Every route; those below `/api` are in the table of [`routes`]. (Upgrades do not come here.)
 fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + use<> {
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
     let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
-    let nodes = segment!("api" / "nodes").and(reading()).and(with(site)).map(nodes::list);
-
-    let json = dashboard(site, Resource::Document)
-        .and(reading())
-        .then(|site, asked| answer(Route::Dashboard, site, asked, dashboards::read_json));
-    let state = dashboard(site, Resource::State).and(reading()).and(query()).then(|site, asked, query| {
-        answer(Route::State, site, asked, |site, asked| dashboards::read_state(site, asked, query))
-    });
-    let create =
-        dashboard(site, Resource::Document).and(warp::put()).and(warp::body::stream()).then(|site, asked, body| {
-            answer(Route::Dashboard, site, asked, |site, asked| dashboards::create(site, asked, body))
+    let api = segment!("api" / ..)
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<ClientAddress>())
+        .and(warp::body::stream())
+        .and(with(site))
+        .then(|method, path: warp::path::FullPath, query, headers, address: ClientAddress, body, site| {
+            let (path, body) = (path.as_str().to_owned(), routes::body_stream(body));
+            routes::dispatch(site, routes::Incoming { method, path, query, headers, address: address.0, body })
         });
-    let updates =
-        dashboard(site, Resource::Updates).and(warp::post()).and(warp::body::stream()).then(|site, asked, body| {
-            answer(Route::Updates, site, asked, |site, asked| dashboards::write_update(site, asked, body))
-        });
-    let stateless =
-        dashboard(site, Resource::Stateless).and(warp::post()).and(warp::body::stream()).then(|site, asked, body| {
-            answer(Route::Stateless, site, asked, |site, asked| dashboards::send_stateless(site, asked, body))
-        });
-
-    let inspector =
-        segment!("api" / "inspector" / ..).and(reading()).and(warp::path::tail()).and(query()).and(local(site)).then(
-            |path: warp::path::Tail, query, site: Arc<Site>, is_local: bool| async move {
-                let answer = if is_local {
-                    inspector::answer(Arc::clone(&site), path.as_str().to_owned(), query).await
-                } else {
-                    Err(Problem::NotLocal)
-                };
-                on(Route::Inspector, answer.unwrap_or_else(|problem| site.refuse(problem)))
-            },
-        );
     let page = reading().and(warp::path::full()).and(warp::header::headers_cloned()).and(local(site)).and_then(
         |path: warp::path::FullPath, headers: HeaderMap, site: Arc<Site>, is_local: bool| async move {
             if path.as_str() == "/inspector" && !is_local {
@@ -161,20 +148,7 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
         },
     );
 
-    let api = create.or(json).unify().or(state).unify().or(updates).unify().or(stateless).unify().or(inspector).unify();
-    health
-        .or(ready)
-        .unify()
-        .or(metrics)
-        .unify()
-        .or(nodes)
-        .unify()
-        .or(api)
-        .unify()
-        .or(page)
-        .unify()
-        .recover(unmatched)
-        .unify()
+    health.or(ready).unify().or(metrics).unify().or(api).unify().or(page).unify().recover(unmatched).unify()
 }
 
 fn health(_: Arc<Site>) -> Response {
@@ -197,30 +171,6 @@ fn metrics(site: Arc<Site>) -> Response {
     on(Route::Metrics, bytes_response(StatusCode::OK, EXPOSITION_TYPE, site.metrics.expose()))
 }
 
-/// What under `/api/dashboards/<name…>` is asked for. The last segment decides while it is still percent-encoded:
-/// a dashboard whose own name ends in `/state` is reached as `…%2Fstate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resource {
-    Document,
-    State,
-    Updates,
-    Stateless,
-}
-
-impl Resource {
-    fn of(path: &str) -> (Resource, &str) {
-        if let Some(rest) = path.strip_suffix("/state") {
-            (Resource::State, rest)
-        } else if let Some(rest) = path.strip_suffix("/updates") {
-            (Resource::Updates, rest)
-        } else if let Some(rest) = path.strip_suffix("/stateless") {
-            (Resource::Stateless, rest)
-        } else {
-            (Resource::Document, path)
-        }
-    }
-}
-
 /// Whether a path is a probe's. Orchestrators name hosts as they like, and what they get tells nobody anything.
 fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
@@ -228,43 +178,17 @@ fn is_probe(path: &str) -> bool {
 
 /// What a request that is refused at the door is counted under.
 fn route_of(path: &str) -> Route {
-    if let Some(name) = path.strip_prefix("/api/dashboards/") {
-        return match Resource::of(name).0 {
-            Resource::Document => Route::Dashboard,
-            Resource::State => Route::State,
-            Resource::Updates => Route::Updates,
-            Resource::Stateless => Route::Stateless,
-        };
+    if let Some(counted) = routes::counted(path) {
+        return counted;
     }
     match path {
         "/" => Route::Page,
         "/healthz" => Route::Health,
         "/readyz" => Route::Ready,
         "/metrics" => Route::Metrics,
-        "/api/nodes" => Route::Nodes,
         "/inspector" => Route::Inspector,
-        _ if path.starts_with("/api/inspector/") => Route::Inspector,
         _ => Route::Unknown,
     }
-}
-
-/// Matches one resource of a dashboard and finds out who asks. A name that cannot be is still a match: no other route may have it.
-fn dashboard(
-    site: &Arc<Site>,
-    resource: Resource,
-) -> impl Filter<Extract = (Arc<Site>, Result<Asked, Problem>), Error = Rejection> + Clone + use<> {
-    segment!("api" / "dashboards" / ..)
-        .and(warp::path::tail())
-        .and_then(move |tail: warp::path::Tail| async move {
-            if Resource::of(tail.as_str()).0 == resource { Ok(tail) } else { Err(reject::not_found()) }
-        })
-        .and(warp::ext::get::<ClientAddress>())
-        .and(with(site))
-        .map(|tail: warp::path::Tail, address: ClientAddress, site: Arc<Site>| {
-            let asked = find(&site, Resource::of(tail.as_str()).1, address);
-            (site, asked)
-        })
-        .untuple_one()
 }
 
 /// The site, and whether a browser on this machine asks.
@@ -279,38 +203,6 @@ fn local(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>, bool), Error = R
         .untuple_one()
 }
 
-/// What a call is about, and who makes it.
-struct Asked {
-    target: Target,
-    address: IpAddr,
-}
-
-fn find(site: &Site, name: &str, ClientAddress(address): ClientAddress) -> Result<Asked, Problem> {
-    let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
-    let target = site.admit(dashboard, address).map_err(|_| Problem::Forbidden)?;
-    Ok(Asked { target, address })
-}
-
-async fn answer<F>(
-    route: Route,
-    site: Arc<Site>,
-    asked: Result<Asked, Problem>,
-    work: impl FnOnce(Arc<Site>, Asked) -> F,
-) -> Response
-where
-    F: Future<Output = Result<Response, Problem>>,
-{
-    let response = match asked {
-        // Counted here, where the method fits: whatever is tried before is cheap.
-        Ok(asked) => match site.addresses.request(asked.address, Instant::now()) {
-            Ok(()) => work(Arc::clone(&site), asked).await,
-            Err(crowded) => Err(Problem::Crowded(crowded)),
-        },
-        Err(problem) => Err(problem),
-    };
-    on(route, response.unwrap_or_else(|problem| site.refuse(problem)))
-}
-
 async fn unmatched(rejection: Rejection) -> Result<Response, Infallible> {
     let problem = if rejection.find::<MethodNotAllowed>().is_some() {
         Problem::MethodNotAllowed
@@ -319,7 +211,7 @@ async fn unmatched(rejection: Rejection) -> Result<Response, Infallible> {
     } else {
         Problem::BadRequest("the request does not fit this path")
     };
-    Ok(problem.into_response())
+    Ok(Refused::from(problem).into_response())
 }
 
 fn reading() -> impl Filter<Extract = (), Error = Rejection> + Copy {

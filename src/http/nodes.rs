@@ -2,14 +2,11 @@
 //!
 //! For whoever runs them, as `/metrics` is: it names no dashboard, user or client.
 
-use std::sync::Arc;
-
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::http::reply::json_response;
-use crate::http::{Site, on};
-use crate::metrics::Route;
+use crate::http::reply::{Refused, json_response};
+use crate::http::routes::Call;
 
 /// What REST can tell of nodes.
 pub trait Nodes: Send + Sync + 'static {
@@ -17,7 +14,7 @@ pub trait Nodes: Send + Sync + 'static {
     fn list(&self) -> serde_json::Value;
 }
 
-/// Answers with the list.
-pub(super) fn list(site: Arc<Site>) -> Response {
-    on(Route::Nodes, json_response(StatusCode::OK, &site.nodes.list()))
+/// `GET /api/nodes`
+pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+    Ok(json_response(StatusCode::OK, &call.site.nodes.list()))
 }

@@ -1,7 +1,7 @@
 //! What HTTP clients are told when something is refused: every status, code and sentence in one place.
 //!
-//! The body is `{"error": code, "message": sentence}`, with `"limit"` where one was reached. Nothing internal is in it, and
-//! nothing of what the client sent.
+//! The body is a problem of RFC 9457, with what earlier clients read as extension members: `{"error": code, "message": sentence}`, and
+//! `"limit"` where one was reached. Nothing internal is in it, and nothing of what the client sent but JSON pointers into its body.
 
 use serde_json::json;
 use warp::http::header::{self, HeaderName, HeaderValue};
@@ -42,8 +42,20 @@ pub(super) enum Problem {
     IncompleteUpdate,
     /// Other content was saved before under the same client id and clock.
     ConflictingUpdate,
-    /// The dashboard has content already.
-    Exists,
+    /// Nobody has written to the dashboard.
+    NoDashboard,
+    /// The dashboard has nothing at this place.
+    NothingThere,
+    /// Another version is there than the one that was demanded.
+    Precondition,
+    /// The version that a body was made from is not known here.
+    BaseUnknown,
+    /// A test of a JSON Patch failed.
+    TestFailed,
+    /// A PATCH is of no type that is known.
+    PatchType,
+    /// The dashboard cannot become what the body says.
+    Invalid(&'static str),
     /// The update would break a limit of the document.
     DocumentLimit(&'static str),
     /// The body, or the document with it, would be too large.
@@ -73,6 +85,13 @@ impl Problem {
     pub(super) fn refusal(self) -> Option<Refusal> {
         Some(match self {
             Problem::NotFound | Problem::MethodNotAllowed | Problem::BadRequest(_) | Problem::Internal => return None,
+            Problem::NoDashboard
+            | Problem::NothingThere
+            | Problem::Precondition
+            | Problem::BaseUnknown
+            | Problem::TestFailed
+            | Problem::PatchType
+            | Problem::Invalid(_) => return None,
             Problem::BadHandshake(_) | Problem::WebSocketVersion => Refusal::BadHandshake,
             Problem::Origin => Refusal::Origin,
             Problem::Host => Refusal::Host,
@@ -80,7 +99,7 @@ impl Problem {
             Problem::BadName => Refusal::BadName,
             Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
-            Problem::IncompleteUpdate | Problem::Exists => Refusal::Held,
+            Problem::IncompleteUpdate => Refusal::Held,
             Problem::ConflictingUpdate => Refusal::ContentDiffers,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
@@ -91,21 +110,6 @@ impl Problem {
             Problem::StoreUnavailable => Refusal::Unavailable,
             Problem::Draining => Refusal::Draining,
         })
-    }
-
-    /// The answer.
-    #[must_use]
-    pub(super) fn into_response(self) -> Response {
-        let (status, code, message) = self.words();
-        let mut body = json!({ "error": code, "message": message });
-        if let Some((name, value)) = self.limit() {
-            body["limit"] = json!({ "name": name, "value": value });
-        }
-        let mut response = json_response(status, &body);
-        if let Some((name, value)) = self.header() {
-            response.headers_mut().insert(name, value);
-        }
-        response
     }
 
     fn words(self) -> (StatusCode, &'static str, &'static str) {
@@ -150,7 +154,33 @@ impl Problem {
                 "conflicting_update",
                 "other content was saved before under the same client id and clock",
             ),
-            Problem::Exists => (StatusCode::CONFLICT, "exists", "the dashboard has content already"),
+            Problem::NoDashboard => (
+                StatusCode::NOT_FOUND,
+                "no_dashboard",
+                "nobody has written to a dashboard of this name; PUT of the whole begins one",
+            ),
+            Problem::NothingThere => {
+                (StatusCode::NOT_FOUND, "nothing_there", "the dashboard has nothing at this place")
+            }
+            Problem::Precondition => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "another version is there; read it, and decide again",
+            ),
+            Problem::BaseUnknown => (
+                StatusCode::CONFLICT,
+                "base_unknown",
+                "this node does not know the version that Ydash-Base names; read the dashboard again",
+            ),
+            Problem::TestFailed => {
+                (StatusCode::CONFLICT, "test_failed", "a test of the patch failed; nothing was changed")
+            }
+            Problem::PatchType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "patch_type",
+                "a PATCH is application/merge-patch+json or application/json-patch+json",
+            ),
+            Problem::Invalid(how) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", how),
             Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),
             Problem::Timeout => (
@@ -218,6 +248,94 @@ impl Problem {
             | Problem::Draining => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
             _ => None,
         }
+    }
+}
+
+/// Every code, with its status and what it says, as far as that does not depend on the case.
+pub(super) const CODES: &[(u16, &str, &str)] = &[
+    (400, "bad_request", "the request breaks HTTP or the route's own rules; the sentence says how"),
+    (400, "bad_handshake", "the WebSocket handshake breaks RFC 6455"),
+    (400, "malformed_update", "the body is not a Yjs update v1"),
+    (403, "forbidden", "no access to this dashboard, or not this much"),
+    (403, "host", "this server does not answer to this name: `allowed-hosts`"),
+    (403, "origin", "pages of this origin may not connect: `allowed-origins`"),
+    (404, "no_dashboard", "nobody has written to a dashboard of this name"),
+    (404, "nothing_there", "the dashboard has nothing at this place"),
+    (404, "bad_name", "no dashboard can have this name"),
+    (404, "not_found", "nothing is here"),
+    (405, "method_not_allowed", "this path does not take this method"),
+    (408, "timeout", "the body arrived too slowly: `transfer-timeout`, `transfer-pace`"),
+    (409, "base_unknown", "this node does not know the version that `Ydash-Base` names; read the dashboard again"),
+    (409, "conflicting_update", "other content was saved before under the same client id and clock"),
+    (409, "incomplete_update", "the update builds on updates that are not here"),
+    (409, "test_failed", "a test of the patch failed; nothing was changed"),
+    (412, "precondition_failed", "another version is there than `If-Match` or `If-None-Match` demand"),
+    (413, "too_large", "a size limit would be passed; `limit` says which"),
+    (415, "patch_type", "a PATCH is `application/merge-patch+json` or `application/json-patch+json`"),
+    (422, "invalid", "the dashboard cannot become what the body says; `errors` says where"),
+    (422, "document_limit", "the update would break a limit of documents; the sentence says which"),
+    (426, "websocket_version", "only WebSocket version 13 is spoken here"),
+    (429, "byte_rate", "this address has read or written more than it may in this time: `address-byte-rate`"),
+    (429, "request_rate", "this address calls too often: `address-request-rate`"),
+    (500, "internal", "something broke; the log knows more"),
+    (503, "address_full", "this address holds as many sessions as one may"),
+    (503, "busy", "too many documents are being read or made; try again"),
+    (503, "connections", "this address, or this node, holds as many connections as it may"),
+    (503, "draining", "this node is going away; try again"),
+    (503, "full", "this node holds as many sessions as it may"),
+    (503, "join_rate", "this address joins too often"),
+    (503, "memory", "there is no memory for it at the moment; the sentence names the setting"),
+    (503, "store_unavailable", "the store does not answer; try again"),
+];
+
+/// A problem, and where in the body it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) problem: Problem,
+    /// JSON pointers, each with what is wrong there.
+    pub(super) errors: Vec<(String, String)>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Refused {
+        Refused { problem, errors: Vec::new() }
+    }
+}
+
+/// Where problems are explained: each code is a heading there.
+const EXPLAINED: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/API.md#");
+
+impl Refused {
+    /// A problem at one place of the body.
+    pub(super) fn at(problem: Problem, pointer: impl Into<String>, detail: impl ToString) -> Refused {
+        Refused { problem, errors: vec![(pointer.into(), detail.to_string())] }
+    }
+
+    /// The answer.
+    #[must_use]
+    pub(super) fn into_response(self) -> Response {
+        let Refused { problem, errors } = self;
+        let (status, code, message) = problem.words();
+        let mut body = json!({
+            "type": format!("{EXPLAINED}{code}"),
+            "title": status.canonical_reason().unwrap_or(code),
+            "status": status.as_u16(),
+            "detail": message,
+            "error": code,
+            "message": message,
+        });
+        if let Some((name, value)) = problem.limit() {
+            body["limit"] = json!({ "name": name, "value": value });
+        }
+        if !errors.is_empty() {
+            let errors = errors.into_iter().map(|(pointer, detail)| json!({ "pointer": pointer, "detail": detail }));
+            body["errors"] = errors.collect();
+        }
+        let mut response = bytes_response(status, "application/problem+json", body.to_string());
+        if let Some((name, value)) = problem.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
     }
 }
 

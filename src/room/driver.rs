@@ -3,7 +3,7 @@
 //! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
 //! comes back as an input.
 
-use super::handle::{Large, RoomView, ToRoom};
+use super::handle::{Large, OwnEdit, RoomView, ToRoom};
 use super::memory::Payer;
 use super::registry::{Context, Written};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
@@ -25,6 +25,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
+use ydash_proto::access::Principal;
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
@@ -245,15 +246,23 @@ impl Driver {
                     });
                 }
             }
-            ToRoom::Write { creates: true, answer, .. } if self.room.has_content() => {
-                let _ = answer.send(Err(WriteRefusal::Exists)); // Whoever asked may have gone.
-            }
-            ToRoom::Write { identity, update, answer, .. } => {
-                self.answers.retain(|_, waiting| !waiting.is_closed());
-                self.next_request += 1;
-                let request = RequestId(self.next_request);
-                self.answers.insert(request, answer);
-                self.handle(now, Input::Write { request, identity, update });
+            ToRoom::Write { identity, update, answer } => self.write(now, identity, update, answer),
+            ToRoom::Edit { edit, taken, answer } => {
+                let OwnEdit { identity, update, pen, begins } = *edit;
+                let refusal = if begins && self.room.has_content() {
+                    Some(WriteRefusal::Exists)
+                } else if self.room.clocks().get(pen.client) != pen.clock {
+                    Some(WriteRefusal::PenTaken)
+                } else {
+                    None
+                };
+                match refusal {
+                    Some(refusal) => _ = answer.send(Err(refusal)), // Whoever asked may have gone.
+                    None => {
+                        self.write(now, identity, Box::new(update), answer);
+                        let _ = taken.send(()); // As above.
+                    }
+                }
             }
             ToRoom::Look { answer } => {
                 let _ = answer.send(self.view()); // As above.
@@ -275,6 +284,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn write(
+        &mut self,
+        now: Timestamp,
+        identity: Principal,
+        update: Box<Scanned>,
+        answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    ) {
+        self.answers.retain(|_, waiting| !waiting.is_closed());
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.answers.insert(request, answer);
+        self.handle(now, Input::Write { request, identity, update });
     }
 
     fn view(&self) -> RoomView {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use ydash_proto::access::Principal;
+use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
 use ydash_proto::room::{Input, Joining, MemberView, Scanned, WriteRefusal};
@@ -28,8 +29,13 @@ pub(super) enum ToRoom {
     Write {
         identity: Principal,
         update: Box<Scanned>,
-        /// Refuse it if there is anything already.
-        creates: bool,
+        answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    },
+    /// An update that this node made itself.
+    Edit {
+        edit: Box<OwnEdit>,
+        /// Told as soon as it is in the document.
+        taken: oneshot::Sender<()>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     },
     Look {
@@ -46,6 +52,16 @@ pub(super) struct Large {
     pub(super) input: Input,
     _lease: Option<Box<Lease>>,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// An update with what it relies on.
+pub(super) struct OwnEdit {
+    pub(super) identity: Principal,
+    pub(super) update: Scanned,
+    /// Refuse it if the document has more, or less, of this client.
+    pub(super) pen: Pen,
+    /// Refuse it if there is anything already.
+    pub(super) begins: bool,
 }
 
 /// KiB that wait for one room; beyond, its peers' sockets are not read. A single input may be larger.
@@ -112,6 +128,23 @@ pub enum WriteError {
     Ended(#[from] Ended),
 }
 
+/// An update that is in the document. Members see it; it is not durable yet.
+#[derive(Debug)]
+pub struct Taken(Option<oneshot::Receiver<Result<(), WriteRefusal>>>);
+
+impl Taken {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// [`WriteError`] – the room ended before; it may or may not be kept.
+    pub async fn durable(self) -> Result<(), WriteError> {
+        match self.0 {
+            Some(answered) => Ok(answered.await.map_err(|_| Ended)??),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) id: DashboardId,
@@ -135,6 +168,7 @@ impl core::fmt::Debug for ToRoom {
             ToRoom::Input(_) | ToRoom::Large(_) => "Input",
             ToRoom::Read { .. } => "Read",
             ToRoom::Write { .. } => "Write",
+            ToRoom::Edit { .. } => "Edit",
             ToRoom::Look { .. } => "Look",
             ToRoom::Leave => "Leave",
             ToRoom::Drain => "Drain",
@@ -212,21 +246,38 @@ impl RoomHandle {
     /// # Errors
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
     pub async fn write(&self, identity: Principal, update: Scanned) -> Result<(), WriteError> {
-        self.put(identity, update, false).await
+        let (answer, answered) = oneshot::channel();
+        self.send(ToRoom::Write { identity, update: Box::new(update), answer }).await?;
+        Ok(answered.await.map_err(|_| Ended)??)
     }
 
-    /// As [`RoomHandle::write`], if the dashboard is empty.
+    /// Applies an update that this node made for `pen`, and returns as soon as it is in the document. With `begins` only if the dashboard is empty.
     ///
     /// # Errors
-    /// [`WriteError`] – likewise; [`WriteRefusal::Exists`] when there is anything.
-    pub async fn create(&self, identity: Principal, update: Scanned) -> Result<(), WriteError> {
-        self.put(identity, update, true).await
-    }
-
-    async fn put(&self, identity: Principal, update: Scanned, creates: bool) -> Result<(), WriteError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(ToRoom::Write { identity, update: Box::new(update), creates, answer }).await?;
-        Ok(answered.await.map_err(|_| Ended)??)
+    /// [`WriteError`] – it was refused, or the room ended meanwhile; [`WriteRefusal::PenTaken`] when somebody else wrote as that client,
+    /// and [`WriteRefusal::Exists`] when there is anything.
+    pub async fn edit(
+        &self,
+        identity: Principal,
+        update: Scanned,
+        pen: Pen,
+        begins: bool,
+    ) -> Result<Taken, WriteError> {
+        let ((taken, is_taken), (answer, mut answered)) = (oneshot::channel(), oneshot::channel());
+        let edit = Box::new(OwnEdit { identity, update, pen, begins });
+        self.send(ToRoom::Edit { edit, taken, answer }).await?;
+        if is_taken.await.is_err() {
+            // Refused, or the room is gone.
+            answered.await.map_err(|_| Ended)??;
+            return Err(Ended.into());
+        }
+        match answered.try_recv() {
+            Ok(answer) => {
+                answer?;
+                Ok(Taken(None))
+            }
+            Err(_) => Ok(Taken(Some(answered))),
+        }
     }
 
     pub(super) async fn send(&self, message: ToRoom) -> Result<(), Ended> {

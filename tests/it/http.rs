@@ -16,14 +16,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::config::{Config, Layers};
 use ydash::http::{
-    self, Dashboards, Destination, Handshake, Inspector, NoEntry, Read, ReadError, Routes, SocketOptions, Target,
-    Upgraded, WriteError,
+    self, Body, Dashboards, Destination, EditError, Edited, Etag, Handshake, Inspector, NoEntry, Outcome, Read,
+    ReadError, Routes, Shown, SocketOptions, Target, Upgraded, Wish, WriteError,
 };
 use ydash::ledger::Ledger;
 use ydash::metrics::{Memory, Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
 use ydash_proto::access::{Access, Principal};
+use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
 
 #[tokio::test]
@@ -399,16 +400,27 @@ async fn stateless_messages_are_sent_to_who_is_there() {
 }
 
 #[tokio::test]
-async fn a_dashboard_is_created_once() {
+async fn what_is_put_is_bounded_and_needs_the_right_to_edit() {
     let site = Site::start(&[]).await;
     let put = |body: Vec<u8>| reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body(body).send();
     let status = |sent: Result<reqwest::Response, _>| sent.unwrap().status().as_u16();
     assert_eq!(status(put(b"{}".to_vec()).await), 201);
-    assert_eq!(status(put(b"{}".to_vec()).await), 409);
-    let large: serde_json::Value = put(vec![b' '; (1 << 20) + 1]).await.unwrap().json().await.unwrap();
-    assert_eq!(large["limit"], json!({ "name": "create-bytes-max", "value": 1 << 20 }));
+    assert_eq!(status(put(b"{}".to_vec()).await), 200);
+    let large: serde_json::Value = put(vec![b' '; (8 << 20) + 1]).await.unwrap().json().await.unwrap();
+    assert_eq!(large["limit"], json!({ "name": "edit-bytes-max", "value": 8 << 20 }));
     let site = Site::start(&["--anonymous-access=read-only"]).await;
     assert_eq!(status(reqwest::Client::new().put(site.url("/api/dashboards/acme/new")).body("{}").send().await), 403);
+}
+
+#[tokio::test]
+async fn a_problem_is_one_of_rfc_9457_with_the_fields_that_were_there_before() {
+    let site = Site::start(&[]).await;
+    let answer = reqwest::get(site.url("/api/dashboards/acme/~alice")).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: Value = answer.json().await.unwrap();
+    assert!(problem["type"].as_str().unwrap().ends_with("/docs/API.md#forbidden"), "{problem}");
+    assert_eq!((&problem["status"], &problem["title"]), (&json!(403), &json!("Forbidden")));
+    assert_eq!((&problem["error"], &problem["message"]), (&json!("forbidden"), &problem["detail"]));
 }
 
 #[tokio::test]
@@ -818,9 +830,12 @@ impl http::Nodes for Recorded {
 }
 
 impl Dashboards for Recorded {
-    fn read_json(&self, dashboard: DashboardId, _: IpAddr) -> BoxFuture<'static, Result<Bytes, ReadError>> {
+    fn look(&self, dashboard: DashboardId, _: IpAddr, _: Place) -> BoxFuture<'static, Result<Shown, EditError>> {
         let text = self.text(&dashboard);
-        Box::pin(async { Ok(json!({ "content": String::from_utf8_lossy(&text?) }).to_string().into()) })
+        Box::pin(async {
+            let json = json!({ "content": String::from_utf8_lossy(&text?) }).to_string().into();
+            Ok(Shown { json, etag: Etag::from_bits(7) })
+        })
     }
 
     fn read_state(&self, dashboard: DashboardId, have: Option<Bytes>) -> BoxFuture<'static, Result<Read, ReadError>> {
@@ -839,17 +854,19 @@ impl Dashboards for Recorded {
         Box::pin(async { Ok(()) })
     }
 
-    fn create(
+    fn edit(
         &self,
         id: DashboardId,
         _: Principal,
         _: IpAddr,
-        json: Bytes,
-    ) -> BoxFuture<'static, Result<(), WriteError>> {
-        let mut texts = self.texts.lock().unwrap();
-        let outcome = if texts.contains_key(&id) { Err(WriteError::Exists) } else { Ok(()) };
-        texts.entry(id).or_insert(json);
-        Box::pin(async move { outcome })
+        wish: Wish,
+    ) -> BoxFuture<'static, Result<Edited, EditError>> {
+        let Body::Put(json) = wish.body else { panic!("nothing else is asked of it") };
+        let before = self.texts.lock().unwrap().insert(id, json);
+        let outcome = if before.is_some() { Outcome::Changed } else { Outcome::Created };
+        let etag = Some(Etag::from_bits(7));
+        let edited = Edited { outcome, etag, is_dry_run: false, changes: Vec::new(), bytes: 0 };
+        Box::pin(async { Ok(edited) })
     }
 
     fn write_update(&self, id: DashboardId, _: Principal, update: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {

@@ -13,6 +13,7 @@ use ydash_proto::wire::close::CloseCode;
 const OWNERS: &[(&str, &[&str])] = &[
     // It writes what is created from JSON, and plays the clients of tests, with which the guard and the reading of documents are compared.
     ("yrs", &["proto/src/document/create.rs"]),
+    ("json_patch", &["proto/src/document/edit/change.rs"]),
     ("warp", &["src/http/"]),
     ("hyper", &["src/http/"]),
     ("hyper_util", &["src/http/"]),
@@ -55,7 +56,7 @@ const FORBIDDEN_IN_PROTO: &[&str] = &[
 ];
 
 /// Everything that `proto` may depend on.
-const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "serde", "serde_json", "thiserror", "yrs"];
+const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "json-patch", "serde", "serde_json", "thiserror", "yrs"];
 
 /// Who may know whom in `src`, beside itself, `ydash_proto` and [`KNOWN_TO_ALL`]. A part stands for the files below it, unless
 /// a longer one is listed for them.

@@ -50,6 +50,9 @@ pub enum WriteRefusal {
     /// It was to begin a dashboard that has content.
     #[error("the dashboard exists")]
     Exists,
+    /// It was made for clocks of a client of which the document has more, or fewer, by now.
+    #[error("somebody else wrote under the client id of the edit")]
+    PenTaken,
 }
 
 /// Why an update is refused whose clocks are taken.

@@ -7,13 +7,15 @@
 //!
 //! Linear in the document but for lists and texts that differ much, which are compared within a number of steps.
 
+mod change;
 mod cursor;
 mod matching;
 mod merge;
 mod structs;
 mod value;
 
-pub use value::{JsonError, memory, parse};
+pub use change::{CHANGES_MAX, Change, ChangeError, PATCH_OPERATIONS_MAX, Place, changes};
+pub use value::{JsonError, parse, parse_lenient};
 
 use serde_json::{Map, Value as Json};
 
@@ -25,7 +27,7 @@ use crate::update::content::Shared;
 use crate::update::structs::{CONTENT_STRING, CONTENT_TYPE, utf16_len};
 use cursor::{Counts, Cursor, Element, Form, one_form};
 use matching::{Budget, Hunk, hunks, hunks_of_texts, pairs};
-use structs::{Parent, Place, Structs};
+use structs::{Parent, Seat, Structs};
 use value::{depth, is_container};
 
 /// Steps that bringing the items into order may take: some tenths of a second.
@@ -367,7 +369,7 @@ impl<'t, 'a> Editor<'t, 'a> {
                 if let Some(slot) = slot.filter(|slot| !slot.is_deleted) {
                     editor.structs.delete(slot.id, slot.clocks);
                 }
-                let mut place = Place { parent, key: Some(key), left, right: None };
+                let mut place = Seat { parent, key: Some(key), left, right: None };
                 editor.write(&mut place, core::slice::from_ref(value), containers)
             })?;
         }
@@ -428,7 +430,7 @@ impl<'t, 'a> Editor<'t, 'a> {
         let mut passed = 0;
         for Hunk { old: removed, new: added } in hunks {
             self.pass(&mut cursor, removed.start - passed, false);
-            let mut place = Place { parent, key: None, left: cursor.left(), right: cursor.right() };
+            let mut place = Seat { parent, key: None, left: cursor.left(), right: cursor.right() };
             self.pass(&mut cursor, removed.len(), true);
             passed = removed.end;
             self.at(Step::Index(added.start), |editor| editor.write(&mut place, &new[added], containers))?;
@@ -444,7 +446,7 @@ impl<'t, 'a> Editor<'t, 'a> {
         let mut counted = 0;
         for Hunk { old: removed, new: inserted } in hunks {
             self.pass(&mut cursor, removed.start - passed, false);
-            let mut place = Place { parent, key: None, left: cursor.left(), right: cursor.right() };
+            let mut place = Seat { parent, key: None, left: cursor.left(), right: cursor.right() };
             self.pass(&mut cursor, removed.len(), true);
             passed = removed.end;
             if inserted.is_empty() {
@@ -477,7 +479,7 @@ impl<'t, 'a> Editor<'t, 'a> {
     }
 
     /// Writes values one behind the other.
-    fn write(&mut self, place: &mut Place<'_>, values: &'t [Json], containers: Containers) -> Result<(), EditError> {
+    fn write(&mut self, place: &mut Seat<'_>, values: &'t [Json], containers: Containers) -> Result<(), EditError> {
         let is_plain = |value: &Json| containers == Containers::Plain || !is_container(value);
         let mut rest = values;
         while let Some(first) = rest.first() {
@@ -505,9 +507,9 @@ impl<'t, 'a> Editor<'t, 'a> {
     /// Writes what is in a shared type that is new.
     fn fill(&mut self, parent: Parent<'_>, value: &'t Json) -> Result<(), EditError> {
         match value {
-            Json::Array(values) => self.write(&mut Place::inside(parent), values, Containers::Shared),
+            Json::Array(values) => self.write(&mut Seat::inside(parent), values, Containers::Shared),
             Json::Object(entries) => entries.iter().try_for_each(|(key, value)| {
-                let mut place = Place { key: Some(key), ..Place::inside(parent) };
+                let mut place = Seat { key: Some(key), ..Seat::inside(parent) };
                 self.write(&mut place, core::slice::from_ref(value), Containers::Shared)
             }),
             _ => Ok(()),

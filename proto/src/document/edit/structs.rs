@@ -18,17 +18,17 @@ pub(super) enum Parent<'p> {
 
 /// Where the next item goes; after it, what follows goes behind it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'p> {
+pub(super) struct Seat<'p> {
     pub(super) parent: Parent<'p>,
     pub(super) key: Option<&'p str>,
     pub(super) left: Option<Id>,
     pub(super) right: Option<Id>,
 }
 
-impl<'p> Place<'p> {
+impl<'p> Seat<'p> {
     /// The beginning of what has nothing in it.
-    pub(super) fn inside(parent: Parent<'p>) -> Place<'p> {
-        Place { parent, key: None, left: None, right: None }
+    pub(super) fn inside(parent: Parent<'p>) -> Seat<'p> {
+        Seat { parent, key: None, left: None, right: None }
     }
 }
 
@@ -53,10 +53,10 @@ impl Structs {
         self.deletes.insert(id.client, id.clock, clocks);
     }
 
-    /// Writes an item, and makes `place` the one behind it. Returns its first clock.
-    pub(super) fn item(&mut self, place: &mut Place<'_>, content: u8, clocks: Clock, bytes: &[u8]) -> Id {
+    /// Writes an item, and makes `seat` the one behind it. Returns its first clock.
+    pub(super) fn item(&mut self, seat: &mut Seat<'_>, content: u8, clocks: Clock, bytes: &[u8]) -> Id {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let Place { parent, key, left, right } = *place;
+        let Seat { parent, key, left, right } = *seat;
         self.out.push(
             content
                 | flag(left.is_some(), HAS_ORIGIN)
@@ -83,17 +83,17 @@ impl Structs {
         self.count += 1;
         let id = Id { client: self.client, clock: self.clock };
         self.clock += clocks;
-        place.left = Some(Id { clock: self.clock - 1, ..id });
+        seat.left = Some(Id { clock: self.clock - 1, ..id });
         id
     }
 
     /// Writes plain values as one item.
-    pub(super) fn plain<'v>(&mut self, place: &mut Place<'_>, values: impl ExactSizeIterator<Item = &'v Value>) {
+    pub(super) fn plain<'v>(&mut self, seat: &mut Seat<'_>, values: impl ExactSizeIterator<Item = &'v Value>) {
         let count = values.len();
         let mut bytes = Vec::new();
         write_var_uint(&mut bytes, count as u64);
         values.for_each(|value| write_any(&mut bytes, value));
-        self.item(place, CONTENT_ANY, count as Clock, &bytes);
+        self.item(seat, CONTENT_ANY, count as Clock, &bytes);
     }
 
     /// The update, and how many clocks it takes.

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 use crate::lib0::{write_var_bytes, write_var_uint};
 
 /// How deep JSON may nest. The reader of documents goes no deeper either.
-const DEPTH_MAX: u16 = 410;
+pub(super) const DEPTH_MAX: u16 = 410;
 /// Memory that the values of one text may take, by estimate.
 const MEMORY_MAX: usize = 96 << 20;
 /// What a value, an entry beside its key, and an object that is not empty take.
@@ -41,8 +41,11 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
     read(text, true)
 }
 
-/// Reads JSON in which a key may come twice: the last value counts.
-pub(super) fn parse_lenient(text: &[u8]) -> Result<Value, JsonError> {
+/// Reads JSON in which a key may come twice: the last value counts. So it may be in what peers wrote.
+///
+/// # Errors
+/// [`JsonError`] – as [`parse`].
+pub fn parse_lenient(text: &[u8]) -> Result<Value, JsonError> {
     read(text, false)
 }
 
@@ -170,8 +173,7 @@ pub(super) fn depth(value: &Value) -> u16 {
 }
 
 /// Memory that a value takes, by estimate.
-#[must_use]
-pub fn memory(value: &Value) -> usize {
+pub(super) fn memory(value: &Value) -> usize {
     VALUE
         + match value {
             Value::String(text) => text.len(),

@@ -1,0 +1,576 @@
+//! Every route below `/api`, in one table: it dispatches, says what a caller has to be allowed, prints the OpenAPI document, and
+//! `docs/API.md` is made of it. A route without a decision about who may call it does not compile.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, Stream, StreamExt};
+use warp::http::Method;
+use warp::http::header::HeaderMap;
+use warp::reply::Response;
+use ydash_proto::access::{Capabilities, Principal};
+use ydash_proto::id::DashboardId;
+
+use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
+use crate::http::reply::{Problem, Refused};
+use crate::http::socket::Target;
+use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path};
+use crate::metrics;
+
+/// One thing that can be done.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// With parameters in braces. `{name}` and `{path}` may hold slashes.
+    pub(super) path: &'static str,
+    pub(super) needs: Needs,
+    /// What it does, as a title.
+    pub(super) title: &'static str,
+    /// What there is to know about it, in Markdown.
+    pub(super) about: &'static str,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) body: Option<Body>,
+    /// What is answered when it was done.
+    pub(super) answers: &'static [Answer],
+    /// Statuses of problems beside those that every route has.
+    pub(super) problems: &'static [u16],
+    /// Shell commands, and what they print.
+    pub(super) example: (&'static str, &'static str),
+    pub(super) counted: metrics::Route,
+    pub(super) run: fn(Call) -> BoxFuture<'static, Result<Response, Refused>>,
+}
+
+/// What a caller has to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Nobody is asked. It tells nothing of dashboards or users.
+    Nothing,
+    /// A browser on the server's own machine.
+    Operator,
+    /// This, with the dashboard that the path names.
+    Dashboard(Capabilities),
+}
+
+/// Something that a call may say beside its path and body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameter {
+    pub(super) place: In,
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum In {
+    Query,
+    Header,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body {
+    pub(super) types: &'static [&'static str],
+    pub(super) about: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// A request to a route, let in.
+pub(super) struct Call {
+    pub(super) site: Arc<Site>,
+    pub(super) address: IpAddr,
+    /// The dashboard, where the path names one.
+    pub(super) target: Option<Target>,
+    /// What stands in the path for each parameter, decoded but for `{name}` and `{path}`.
+    parameters: Vec<(&'static str, String)>,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: BodyStream,
+}
+
+/// A body as it arrives.
+pub(super) type BodyStream = BoxStream<'static, Result<Bytes, warp::Error>>;
+
+impl Call {
+    /// The dashboard that the path names.
+    pub(super) fn dashboard(&self) -> DashboardId {
+        self.target.as_ref().expect("its route needs a dashboard").dashboard.clone()
+    }
+
+    /// Who calls, as far as verified.
+    pub(super) fn author(&self) -> Principal {
+        self.target.as_ref().expect("its route needs a dashboard").identity.clone()
+    }
+
+    /// What the path says for a parameter.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
+    }
+
+    /// A value of the query, decoded; empty for a key without one.
+    pub(super) fn query(&self, key: &str) -> Result<Option<Cow<'_, str>>, Problem> {
+        let Some(value) = path::query_value(&self.query, key) else { return Ok(None) };
+        path::decode(value).map(Some).ok_or(Problem::BadRequest("a value of the query is not UTF-8"))
+    }
+
+    /// A header's value.
+    pub(super) fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.headers.get(name) else { return Ok(None) };
+        value.to_str().map(Some).map_err(|_| Problem::BadRequest("a header has bytes that are not ASCII"))
+    }
+}
+
+/// The shared beginning of a body's stream, whatever it is made of.
+pub(super) fn body_stream<S, B>(body: S) -> BodyStream
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
+    B: Buf,
+{
+    body.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))).boxed()
+}
+
+/// A request below `/api` as it comes.
+pub(super) struct Incoming {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) address: IpAddr,
+    pub(super) body: BodyStream,
+}
+
+/// Answers a request below `/api`.
+pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
+    let path = incoming.path.clone();
+    let (counted, answered) = match find(&incoming.method, &path) {
+        Found::Route(route, parameters) => (route.counted, call(Arc::clone(&site), route, parameters, incoming).await),
+        Found::OtherMethods(route) => (route.counted, Err(Problem::MethodNotAllowed.into())),
+        Found::Nothing => (metrics::Route::Unknown, Err(Problem::NotFound.into())),
+    };
+    on(counted, answered.unwrap_or_else(|refused| site.refuse(refused)))
+}
+
+async fn call(
+    site: Arc<Site>,
+    route: &'static Route,
+    parameters: Vec<(&'static str, &str)>,
+    incoming: Incoming,
+) -> Result<Response, Refused> {
+    let address = incoming.address;
+    let target = match route.needs {
+        Needs::Nothing => None,
+        Needs::Operator => {
+            if !(site.inspector_on && inspector::is_local(address, &incoming.headers)) {
+                return Err(Problem::NotLocal.into());
+            }
+            None
+        }
+        Needs::Dashboard(needed) => {
+            let name = parameters.iter().find(|(name, _)| *name == NAME).map_or("", |(_, name)| *name);
+            let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
+            let target = site.admit(dashboard, address).map_err(|_| Problem::Forbidden)?;
+            // Counted here, where the method fits: whatever is tried before is cheap.
+            site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
+            if !target.access.may(needed) {
+                return Err(Problem::Forbidden.into());
+            }
+            Some(target)
+        }
+    };
+    let decoded = |(name, value): (&'static str, &str)| {
+        let value = if [NAME, PATH].contains(&name) { Cow::Borrowed(value) } else { path::decode(value)? };
+        Some((name, value.into_owned()))
+    };
+    let parameters: Option<Vec<_>> = parameters.into_iter().map(decoded).collect();
+    let parameters = parameters.ok_or(Problem::BadRequest("the path is not UTF-8"))?;
+    let Incoming { query, headers, body, .. } = incoming;
+    (route.run)(Call { site, address, target, parameters, query, headers, body }).await
+}
+
+/// What a request that is refused at the door is counted under.
+pub(super) fn counted(path: &str) -> Option<metrics::Route> {
+    match find(&Method::GET, path) {
+        Found::Route(route, _) | Found::OtherMethods(route) => Some(route.counted),
+        Found::Nothing => None,
+    }
+}
+
+/// Parameters that take the rest of the path, slashes and all.
+const NAME: &str = "name";
+const PATH: &str = "path";
+
+enum Found<'p> {
+    Route(&'static Route, Vec<(&'static str, &'p str)>),
+    /// There is something, for other methods.
+    OtherMethods(&'static Route),
+    Nothing,
+}
+
+fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let fitting = ROUTES.iter().filter_map(|route| Some((route, matches(route.path, path)?)));
+    // The last of those with as many would count, but each path is one pattern's.
+    let Some((first, parameters)) = fitting.max_by_key(|(route, _)| route.path.matches('/').count()) else {
+        return Found::Nothing;
+    };
+    match ROUTES.iter().find(|route| route.path == first.path && route.method == *method) {
+        Some(route) => Found::Route(route, parameters),
+        None => Found::OtherMethods(first),
+    }
+}
+
+/// What stands in `path` for the parameters of `pattern`, all still encoded.
+///
+/// Behind a parameter that may hold slashes the last segments decide: a dashboard whose own name ends like them is reached with `%2F`.
+fn matches<'p>(pattern: &'static str, path: &'p str) -> Option<Vec<(&'static str, &'p str)>> {
+    let Some((prefix, open)) = [NAME, PATH].iter().find_map(|name| {
+        let (prefix, rest) = pattern.split_once(&format!("{{{name}}}"))?;
+        Some((prefix, (*name, rest)))
+    }) else {
+        return (pattern == path).then(Vec::new);
+    };
+    let mut rest = path.strip_prefix(prefix)?;
+    let (name, suffix) = open;
+    let mut parameters = Vec::new();
+    for segment in suffix.split('/').skip(1).collect::<Vec<_>>().into_iter().rev() {
+        let (before, last) = rest.rsplit_once('/')?;
+        match segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {
+            Some(parameter) if !last.is_empty() => parameters.push((parameter, last)),
+            None if segment == last => {}
+            _ => return None,
+        }
+        rest = before;
+    }
+    parameters.push((name, rest));
+    Some(parameters)
+}
+
+const fn query(name: &'static str, about: &'static str) -> Parameter {
+    Parameter { place: In::Query, name, about }
+}
+
+const fn header(name: &'static str, about: &'static str) -> Parameter {
+    Parameter { place: In::Header, name, about }
+}
+
+const fn json(status: u16, about: &'static str) -> Answer {
+    Answer { status, content: JSON, about }
+}
+
+const JSON: &str = "application/json";
+const AT: Parameter = query("at", "a JSON pointer: only what is there");
+/// What every write of JSON may say beside its body.
+const WRITING: &[Parameter] = &[
+    AT,
+    query("dry-run", "`true`: nothing is written, the answer says what would change"),
+    header("If-Match", "versions, or `*`: unless one of them is there, nothing is written and the answer is 412"),
+    header("If-None-Match", "versions, or `*`: if one of them is there, nothing is written and the answer is 412"),
+];
+const EDITED: &[Answer] = &[json(200, "durable, or what would change"), json(201, "durable; nothing was there before")];
+const BYTES: &str = "application/octet-stream";
+const READ: Needs = Needs::Dashboard(Capabilities::READ);
+const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
+
+/// All of them, in the order of `docs/API.md`. Of those that fit a path, the one with most segments counts.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::PUT,
+        path: "/api/dashboards/{name}",
+        needs: WRITE,
+        title: "Make a dashboard show this",
+        about: "Begins the dashboard, or edits it until it shows the body. What it shows already is not touched: putting back what was read\nwrites nothing, and what JSON cannot hold (formats, XML, `Uint8Array`, `BigInt`) stays where its JSON stays. Objects become shared maps,\nlists shared arrays, texts that are roots shared texts; beside plain objects new ones are plain. Roots that are not in the body\nare emptied; roots that are empty leave no trace in a dashboard that is new.\n\nA whole says nothing of what others did meanwhile. With `Ydash-Base`, the `ETag` of what the body was made from, only what differs from\nthat is changed, and what others added stays; this node remembers the versions that it answered for ten minutes, and answers 409\n`base_unknown` for others. With `If-Match` it answers 412 if another version is there. With neither the body wins.",
+        parameters: &[
+            AT,
+            WRITING[1],
+            WRITING[2],
+            WRITING[3],
+            header("Ydash-Base", "the version that the body was made from, for a PUT of the whole"),
+        ],
+        body: Some(Body {
+            types: &[JSON],
+            about: "JSON of at most 8 MiB; of a whole that is new, at most 1 MiB and an object of root types",
+        }),
+        answers: EDITED,
+        problems: &[408, 409, 412, 413, 422],
+        example: (
+            r#"curl -s -X PUT --data '{"meta":{"title":"Sales"},"widgets":{"a":{"type":"gauge","options":{"max":10}}}}' \
+  $api/dashboards/acme/sales"#,
+            r#"{"changed":true,"durable":true}"#,
+        ),
+        counted: metrics::Route::Dashboard,
+        run: |call| Box::pin(editing::put(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}",
+        needs: READ,
+        title: "Read a dashboard as JSON",
+        about: "An object of its root types, by their names. A dashboard that nobody has written to is not there. `ETag` is the version of what is\nshown: equal content has equal versions, on every node.",
+        parameters: &[AT, header("If-None-Match", "versions: if one of them is there, the answer is 304")],
+        body: None,
+        answers: &[
+            json(200, "what it shows"),
+            Answer { status: 304, content: "", about: "one of these versions is there" },
+        ],
+        problems: &[422],
+        example: (
+            r#"curl -s $api/dashboards/acme/sales
+echo
+curl -s "$api/dashboards/acme/sales?at=/meta/title""#,
+            r#"{"meta":{"title":"Sales"},"widgets":{"a":{"options":{"max":10},"type":"gauge"}}}
+"Sales""#,
+        ),
+        counted: metrics::Route::Dashboard,
+        run: |call| Box::pin(editing::read(call)),
+    },
+    Route {
+        method: Method::PATCH,
+        path: "/api/dashboards/{name}",
+        needs: WRITE,
+        title: "Patch a dashboard",
+        about: "A JSON Merge Patch (RFC 7396) or a JSON Patch (RFC 6902) of at most 1,000 operations, carried out on what is shown when its turn\ncomes, all of it or nothing. What it does not name is not touched, so it needs no version; `test` operations and `If-Match` are there for\nthose who want to be sure.",
+        parameters: WRITING,
+        body: Some(Body { types: &[MERGE_PATCH, JSON_PATCH], about: "the patch, at most 8 MiB" }),
+        answers: EDITED,
+        problems: &[408, 409, 412, 413, 415, 422],
+        example: (
+            r#"curl -s -X PATCH -H 'Content-Type: application/merge-patch+json' \
+  --data '{"widgets":{"a":{"options":{"max":20}}}}' $api/dashboards/acme/sales
+echo
+curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
+  --data '[{"op":"test","path":"/max","value":20},{"op":"add","path":"/min","value":5}]' \
+  "$api/dashboards/acme/sales?at=/widgets/a/options""#,
+            r#"{"changed":true,"durable":true}
+{"changed":true,"durable":true}"#,
+        ),
+        counted: metrics::Route::Dashboard,
+        run: |call| Box::pin(editing::patch(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}",
+        needs: WRITE,
+        title: "Remove what is at a place",
+        about: "What `at` names: a member of an object, or an element of a list. A root stays, with nothing in it.",
+        parameters: &[query("at", "a JSON pointer: what is to be removed"), WRITING[1], WRITING[2], WRITING[3]],
+        body: None,
+        answers: &[json(200, "durable, or what would change")],
+        problems: &[412, 422],
+        example: (
+            r#"curl -s -X DELETE "$api/dashboards/acme/sales?at=/widgets/a/options/min""#,
+            r#"{"changed":true,"durable":true}"#,
+        ),
+        counted: metrics::Route::Dashboard,
+        run: |call| Box::pin(editing::remove(call)),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/api/dashboards/{name}/widgets/{id}",
+        needs: WRITE,
+        title: "Make a widget be this",
+        about: "Writes a widget and its layout as `PUT` of a dashboard would, and touches nothing else. Without `layout` that stays as it is; `null` removes it.",
+        parameters: &[WRITING[1], WRITING[2], WRITING[3]],
+        body: Some(Body { types: &[JSON], about: "`{\"widget\": {…}, \"layout\": {…}}`, at most 8 MiB" }),
+        answers: EDITED,
+        problems: &[408, 409, 412, 413, 422],
+        example: (
+            r#"curl -s -X PUT --data '{"widget":{"type":"text","text":"Hello"},"layout":{"x":0,"y":4,"w":6,"h":2}}' \
+  $api/dashboards/acme/sales/widgets/b"#,
+            r#"{"changed":true,"durable":true}"#,
+        ),
+        counted: metrics::Route::Widgets,
+        run: |call| Box::pin(editing::put(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/widgets/{id}",
+        needs: READ,
+        title: "Read a widget",
+        about: "`{\"widget\": {…}, \"layout\": {…}}`: what `widgets` and `layout` hold under its id. Its version changes only with itself.",
+        parameters: &[header("If-None-Match", "versions: if one of them is there, the answer is 304")],
+        body: None,
+        answers: &[
+            json(200, "the widget"),
+            Answer { status: 304, content: "", about: "one of these versions is there" },
+        ],
+        problems: &[422],
+        example: (
+            r#"curl -s $api/dashboards/acme/sales/widgets/b"#,
+            r#"{"layout":{"h":2,"w":6,"x":0,"y":4},"widget":{"text":"Hello","type":"text"}}"#,
+        ),
+        counted: metrics::Route::Widgets,
+        run: |call| Box::pin(editing::read(call)),
+    },
+    Route {
+        method: Method::PATCH,
+        path: "/api/dashboards/{name}/widgets/{id}",
+        needs: WRITE,
+        title: "Patch a widget",
+        about: "As `PATCH` of a dashboard, on `{\"widget\": {…}, \"layout\": {…}}`.",
+        parameters: &[WRITING[1], WRITING[2], WRITING[3]],
+        body: Some(Body { types: &[MERGE_PATCH, JSON_PATCH], about: "the patch, at most 8 MiB" }),
+        answers: EDITED,
+        problems: &[408, 409, 412, 413, 415, 422],
+        example: (
+            r#"curl -s -X PATCH -H 'Content-Type: application/merge-patch+json' --data '{"layout":{"x":6}}' \
+  "$api/dashboards/acme/sales/widgets/b?dry-run=true" | sed -E 's/"bytes":[0-9]+/"bytes":…/; s/"etag":"[^,]*"/"etag":"…"/'"#,
+            r#"{"bytes":…,"changed":true,"changes":[{"op":"replace","path":"/layout/b/x"}],"etag":"…"}"#,
+        ),
+        counted: metrics::Route::Widgets,
+        run: |call| Box::pin(editing::patch(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}/widgets/{id}",
+        needs: WRITE,
+        title: "Remove a widget",
+        about: "With its layout.",
+        parameters: &[WRITING[1], WRITING[2], WRITING[3]],
+        body: None,
+        answers: &[json(200, "durable, or what would change")],
+        problems: &[412, 422],
+        example: (
+            r#"curl -s -X DELETE $api/dashboards/acme/sales/widgets/b
+echo
+curl -s $api/dashboards/acme/sales/widgets/b | sed 's/.*"error":"\([a-z_]*\)".*/\1/'"#,
+            r#"{"changed":true,"durable":true}
+nothing_there"#,
+        ),
+        counted: metrics::Route::Widgets,
+        run: |call| Box::pin(editing::remove(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/state",
+        needs: READ,
+        title: "Read a dashboard as a Yjs update",
+        about: "One Yjs update v1, for `Y.applyUpdate`. A dashboard that nobody has written to is an empty one.",
+        parameters: &[query("sv", "a state vector in base64url: only what is missing there is answered")],
+        body: None,
+        answers: &[Answer { status: 200, content: BYTES, about: "the update" }],
+        problems: &[],
+        example: (r#"curl -s $api/dashboards/acme/sales/state -o state.bin"#, ""),
+        counted: metrics::Route::State,
+        run: |call| Box::pin(dashboards::read_state(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/updates",
+        needs: WRITE,
+        title: "Write a Yjs update",
+        about: "An edit like any other: all members see it. It is answered when it is durable, and writing it twice is harmless.",
+        parameters: &[],
+        body: Some(Body { types: &[BYTES], about: "one Yjs update v1 of at most `frame-bytes-max`" }),
+        answers: &[json(200, "durable")],
+        problems: &[400, 408, 409, 413, 422],
+        example: (
+            r#"curl -s --data-binary @state.bin $api/dashboards/acme/copy/updates
+echo
+curl -s "$api/dashboards/acme/copy?at=/meta""#,
+            r#"{"durable":true}
+{"title":"Sales"}"#,
+        ),
+        counted: metrics::Route::Updates,
+        run: |call| Box::pin(dashboards::write_update(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/stateless",
+        needs: READ,
+        title: "Send a message to who is there",
+        about: "A stateless message to the Hocuspocus clients that have the dashboard open. It is kept nowhere.",
+        parameters: &[],
+        body: Some(Body { types: &["text/plain"], about: "UTF-8, at most `stateless-bytes-max`" }),
+        answers: &[json(202, "sent")],
+        problems: &[400, 408, 413],
+        example: (r#"curl -s --data '{"toast":"hi"}' $api/dashboards/acme/sales/stateless"#, r#"{"sent":true}"#),
+        counted: metrics::Route::Stateless,
+        run: |call| Box::pin(dashboards::send_stateless(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/nodes",
+        needs: Needs::Nothing,
+        title: "List the nodes",
+        about: "The nodes that this one knows, itself first.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "the list")],
+        problems: &[],
+        example: ("curl -s $api/nodes | head -c 10", r#"{"nodes":["#),
+        counted: metrics::Route::Nodes,
+        run: |call| Box::pin(nodes::list(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/openapi.json",
+        needs: Needs::Nothing,
+        title: "Read this interface as OpenAPI 3.1",
+        about: "For generators of clients and for tools that try routes out.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "the document")],
+        problems: &[],
+        example: (r#"curl -s $api/openapi.json | head -c 20"#, r#"{"components":{"sche"#),
+        counted: metrics::Route::OpenApi,
+        run: |_| Box::pin(async { Ok(openapi::answer()) }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/inspector/{path}",
+        needs: Needs::Operator,
+        title: "What `/inspector` shows",
+        about: "Not an interface to rely on. It answers to browsers on the server's own machine only.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "what was asked for")],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Inspector,
+        run: |call| Box::pin(inspector::answer(call)),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn found(method: Method, path: &str) -> Option<(&'static str, Vec<(&'static str, &str)>)> {
+        match find(&method, path) {
+            Found::Route(route, parameters) => Some((route.path, parameters)),
+            Found::OtherMethods(route) => Some((route.path, Vec::new())),
+            Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn each_route_is_found_by_its_path_and_there_is_one_for_each() {
+        let mut seen = BTreeSet::new();
+        for route in ROUTES {
+            assert!(seen.insert((route.method.as_str(), route.path)), "{} {}", route.method, route.path);
+            let example = route.path.replace("{name}", "acme/a%2Fb").replace(['{', '}'], "");
+            assert_eq!(found(route.method.clone(), &example).map(|found| found.0), Some(route.path), "{example}");
+        }
+    }
+
+    #[test]
+    fn the_last_segments_decide_while_they_are_encoded() {
+        let name = |path: &'static str| {
+            let (pattern, parameters) = found(Method::GET, path)?;
+            let name = parameters.iter().find(|(name, _)| *name == NAME).map_or("", |(_, name)| *name);
+            Some((pattern.trim_start_matches("/api/dashboards/{name}"), name))
+        };
+        assert_eq!(name("/api/dashboards/acme/sales/state"), Some(("/state", "acme/sales")));
+        assert_eq!(name("/api/dashboards/acme/sales%2Fstate"), Some(("", "acme/sales%2Fstate")));
+        assert_eq!(name("/api/dashboards/state"), Some(("", "state")));
+        assert_eq!(name("/api/dashboards/"), Some(("", "")));
+        assert_eq!((name("/api/nothing"), name("/api/nodes/")), (None, None));
+    }
+}
