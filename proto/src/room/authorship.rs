@@ -1,13 +1,13 @@
 //! What a room does about client ids, which nothing proves: authors are asked before others write in their names, those who come
 //! back are asked for what is kept under theirs, and content that differs from what is kept is refused aloud.
 //!
-//! `docs/PROTOCOL.md`, "Client ids", has the rule; [`super::ownership`] keeps who is whose.
+//! `docs/PROTOCOL.md`, "Client ids", has the rule; [`Owners`](super::awareness::Owners) keeps who is whose.
 
+use super::awareness::ELSEWHERE_WAIT;
 use super::editing::Attempt;
 use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
 use super::input::{Dialect, Scanned};
 use super::member::{Held, ToAsk};
-use super::ownership::ELSEWHERE_WAIT;
 use super::{Room, Sender};
 use crate::access::Principal;
 use crate::id::{ClientId, Clock, MemberId};

@@ -1,6 +1,6 @@
 //! What a busy room collects until its next flush, and the frames that come out.
 
-use super::journal::Starts;
+use super::resync::Starts;
 use crate::id::MemberId;
 use crate::time::Timestamp;
 use crate::update::{self, Accepted, StateVector};

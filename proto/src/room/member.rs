@@ -2,7 +2,7 @@
 
 use super::flush::Flush;
 use super::input::{Dialect, Joining};
-use super::journal::{FlushSeq, Journal};
+use super::resync::{FlushSeq, FlushStarts};
 use super::unfit::Unfit;
 use crate::access::{Access, Principal};
 use crate::id::{ClientId, Clock, MemberId};
@@ -149,7 +149,7 @@ impl Lag {
     }
 
     /// What it certainly has.
-    pub(super) fn have(&self, journal: &Journal, flush: &Flush, now: &StateVector) -> StateVector {
+    pub(super) fn have(&self, journal: &FlushStarts, flush: &Flush, now: &StateVector) -> StateVector {
         if self.first_missed == 0 {
             return StateVector::default();
         }

@@ -8,29 +8,27 @@
 //! - an ack goes out only after the store said that all of the update's content is durable;
 //! - awareness of an id comes from the session that owns it, and disappears with it.
 
-mod announcing;
 mod authorship;
+mod awareness;
 mod cutting;
 mod document;
 mod editing;
 mod effect;
 mod flush;
 mod input;
-mod journal;
 mod member;
-mod ownership;
-mod presence;
-mod remote;
+mod peers;
+mod reconcile;
+mod resync;
 mod saving;
-mod storing;
 #[cfg(test)]
 mod tests;
 mod unfit;
 
 pub use effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
-pub use journal::FlushSeq;
 pub use member::MemberView;
+pub use resync::FlushSeq;
 
 use crate::access::Principal;
 use crate::heap;
@@ -42,17 +40,16 @@ use crate::time::Timestamp;
 use crate::update::{ScanError, StateVector};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
+use awareness::{Owners, Presence};
 use bytes::Bytes;
 use core::time::Duration;
 use cutting::{Cutting, Wants};
 use document::Document;
 pub use document::{Content, Cut};
 use flush::Flush;
-use journal::Journal;
 use member::{Lag, Member, Refused};
-use ownership::Owners;
-use presence::Presence;
-use remote::Company;
+use peers::Company;
+use resync::FlushStarts;
 use saving::Saving;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -124,7 +121,7 @@ pub struct Room {
     owners: Owners,
     presence: Presence,
     flush: Flush,
-    journal: Journal,
+    journal: FlushStarts,
     cutting: Cutting,
     saving: Saving,
     company: Company,
@@ -195,7 +192,7 @@ impl Room {
             owners: Owners::default(),
             presence: Presence::default(),
             flush: Flush::default(),
-            journal: Journal::default(),
+            journal: FlushStarts::default(),
             cutting: Cutting::default(),
             saving: Saving::new(now, loaded.position, log_bytes),
             company: Company::default(),

@@ -1,6 +1,6 @@
 //! The rules of a room, each by itself: inputs in, effects out. `proto/tests/simulation` plays them together.
 
-use super::storing::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
+use super::saving::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
 use super::*;
 use crate::access::Access;
 use crate::lib0::write_var_uint;

@@ -18,28 +18,18 @@
 //! everybody answers with the difference and with all presence of its members. Every [`EXCHANGE`], each room tells what it has;
 //! who lacks something of it, still after a while, asks.
 //!
-//! **Snapshots.** The log holds entries of other nodes that this room may never have heard of. So once it has had company, it
-//! reads the store before each snapshot, takes in what it does not know, and lets the snapshot cover what it has read. A room
-//! without company does so when the log turns out to hold more than it has appended, as after an import.
-//!
-//! **A store that was restarted** may have lost what other nodes appended, which no position of this room's tells. So a room that
-//! has had company reads it then, and appends what this room has and the store has not.
-//!
-//! **Presence.** An entry belongs to the node that first showed it, until that removes it or is gone. A client that comes back on
-//! another node before its old one has noticed gets its id when that node, told of the claim, finds the old session dead.
+//! What the store holds of others is [`super::reconcile`]'s, and their presence `awareness/elsewhere.rs`'.
 
 use super::effect::{Effect, Report};
-use super::input::{Said, Scanned, StoreRead};
+use super::input::{Said, Scanned};
+use super::reconcile::Reading;
 use super::saving::Unsaved;
-use super::storing::SNAPSHOT_AGAIN;
 use super::{Room, Sender};
 use crate::id::{ClientId, MemberId, NodeId};
-use crate::limits::Limits;
-use crate::log::{LogEntry, LogPosition, Source};
+use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
-use crate::update::{self, DeleteSet, Knowledge, Scan, Source as Trust, StateVector};
-use crate::wire::awareness::Entries;
-use crate::wire::{self, encode};
+use crate::update::{self, DeleteSet, Scan, Source as Trust, StateVector};
+use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -57,7 +47,7 @@ const RENEW_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Remote {
     has_others: bool,
     /// Whether there ever were others, so that the log may hold what they wrote.
-    has_met: bool,
+    pub(super) has_met: bool,
     /// The number of the last message published.
     number: u64,
     /// Everything published up to here is in the store.
@@ -71,7 +61,7 @@ pub(super) struct Remote {
     /// Whether the open flush collects updates from elsewhere.
     heard_in_flush: bool,
     /// Members that announced an id which is shown by another node, and at which clock last.
-    claims: Vec<(MemberId, ClientId, u32)>,
+    pub(super) claims: Vec<(MemberId, ClientId, u32)>,
     /// When other nodes' members were made to announce themselves anew, and when they will be.
     renewed_at: Option<Timestamp>,
     renew_at: Option<Timestamp>,
@@ -80,17 +70,7 @@ pub(super) struct Remote {
     /// What others have and this room, a moment ago, had not.
     doubt: Option<(Timestamp, StateVector)>,
     exchange_at: Timestamp,
-    is_reading: bool,
-    /// The log holds what somebody else wrote: to be read at once, and once more if a read was under way.
-    wants_read: bool,
-    /// The read under way began before something changed: it tells too little.
-    is_outdated: bool,
-    /// When a read that failed is tried again.
-    read_again_at: Option<Timestamp>,
-    /// To be found out by the next read: whether the store holds all that this room has.
-    compares: bool,
-    /// What a snapshot may cover: the store was read up to there.
-    read_up_to: Option<LogPosition>,
+    pub(super) reading: Reading,
 }
 
 #[derive(Debug)]
@@ -120,33 +100,13 @@ impl Remote {
             ask_at: None,
             doubt: None,
             exchange_at: now,
-            is_reading: false,
-            wants_read: false,
-            is_outdated: false,
-            read_again_at: None,
-            compares: false,
-            read_up_to: None,
+            reading: Reading::default(),
         }
     }
 
     fn ask_soon(&mut self, now: Timestamp) {
         let at = self.asked_at.map_or(now, |asked| now.max(asked + ASK_PAUSE));
         self.ask_at = Some(self.ask_at.map_or(at, |sooner| sooner.min(at)));
-    }
-
-    fn read(&mut self, effects: &mut Vec<Effect>) {
-        if !core::mem::replace(&mut self.is_reading, true) {
-            effects.push(Effect::ReadStore);
-        }
-    }
-
-    /// Reads what is in the store from now on: a read that is under way is repeated.
-    fn read_anew(&mut self, effects: &mut Vec<Effect>) {
-        self.wants_read = true;
-        self.is_outdated = self.is_reading;
-        self.read_again_at = None;
-        self.read_up_to = None;
-        self.read(effects);
     }
 
     fn confirm(&mut self, origin: NodeId, durable: u64) {
@@ -165,7 +125,7 @@ impl Remote {
             .ask_at
             .into_iter()
             .chain(self.renew_at)
-            .chain(self.read_again_at)
+            .chain(self.reading.again_at)
             .chain(doubt)
             .chain(self.has_others.then_some(self.exchange_at));
         at.min().unwrap_or(Timestamp(u64::MAX))
@@ -174,7 +134,7 @@ impl Remote {
 
 /// What a room asks of its [`Remote`] in passing; a room that never had company has none.
 #[derive(Debug, Default)]
-pub(super) struct Company(Option<Box<Remote>>);
+pub(super) struct Company(pub(super) Option<Box<Remote>>);
 
 impl Company {
     /// Keeps apart what this node's members write.
@@ -184,14 +144,9 @@ impl Company {
         }
     }
 
-    /// Whether the store is being read.
-    pub(super) fn is_reading(&self) -> bool {
-        self.0.as_ref().is_some_and(|remote| remote.is_reading)
-    }
-
     /// Whether nothing waits for another node to have appended it, or for word whether it is still there.
     pub(super) fn is_settled(&self) -> bool {
-        self.0.as_ref().is_none_or(|remote| remote.unconfirmed_bytes == 0 && !remote.compares)
+        self.0.as_ref().is_none_or(|remote| remote.unconfirmed_bytes == 0 && !remote.reading.compares)
     }
 
     /// When [`Room::keep_company`] has something to do.
@@ -210,35 +165,6 @@ impl Company {
     pub(super) fn appended(&mut self) {
         if let Some(remote) = &mut self.0 {
             remote.durable = remote.durable.max(remote.appending);
-        }
-    }
-
-    /// The position that a snapshot which begins now may cover, if the store was read for it.
-    pub(super) fn take_read_up_to(&mut self) -> Option<LogPosition> {
-        self.0.as_mut().and_then(|remote| remote.read_up_to.take())
-    }
-
-    fn set_read_up_to(&mut self, position: Option<LogPosition>) {
-        if let Some(remote) = &mut self.0 {
-            remote.read_up_to = position;
-        }
-    }
-
-    /// Whether a snapshot must wait for the store to be read; begins that if need be.
-    pub(super) fn must_read(&mut self, effects: &mut Vec<Effect>) -> bool {
-        let Some(remote) = &mut self.0 else { return false };
-        if remote.read_up_to.is_some() || !(remote.has_met || remote.wants_read) {
-            return false;
-        }
-        remote.read(effects);
-        true
-    }
-
-    /// Has the store read and compared with what is here, if others may have written to it.
-    pub(super) fn compare_with_store(&mut self, effects: &mut Vec<Effect>) {
-        if let Some(remote) = self.0.as_mut().filter(|remote| remote.has_met) {
-            remote.compares = true;
-            remote.read_anew(effects);
         }
     }
 
@@ -273,7 +199,7 @@ impl Company {
         }
     }
 
-    fn meet(&mut self, now: Timestamp, opened_at: Timestamp) -> &mut Remote {
+    pub(super) fn meet(&mut self, now: Timestamp, opened_at: Timestamp) -> &mut Remote {
         self.0.get_or_insert_with(|| Box::new(Remote::new(now, opened_at)))
     }
 }
@@ -369,61 +295,6 @@ impl Room {
         self.freed(now, &freed, effects);
     }
 
-    /// The log holds entries that this room neither appended nor loaded.
-    pub(super) fn read_what_others_wrote(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Report(Report::FoundInStore));
-        self.company.meet(now, self.opened_at).read_anew(effects);
-    }
-
-    /// What the store holds: for the snapshot that waits for it, or to know it.
-    pub(super) fn store_read(&mut self, now: Timestamp, read: Option<StoreRead>, effects: &mut Vec<Effect>) {
-        let Some(remote) = &mut self.company.0 else { return };
-        remote.is_reading = false;
-        if core::mem::take(&mut remote.is_outdated) {
-            remote.read(effects);
-            return;
-        }
-        let Some(StoreRead { updates, position }) = read else {
-            self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
-            remote.read_again_at = remote.wants_read.then_some(now + SNAPSHOT_AGAIN);
-            return;
-        };
-        remote.wants_read = false;
-        let (has_met, compares) = (remote.has_met, core::mem::take(&mut remote.compares));
-        if has_met {
-            // One that is not due yet reads anew when it is, to cover more.
-            let is_due = self.snapshot_due_at().is_some_and(|at| now >= at);
-            self.company.set_read_up_to(is_due.then_some(position));
-        } else {
-            self.saving.has_read(position);
-        }
-        if compares && let Some(held) = self.document.held_by(&known_of(&updates, &self.limits.for_trusted())) {
-            effects.push(Effect::Report(Report::StoreLost));
-            self.saving.lacks(&held);
-        }
-        let mut left = updates;
-        loop {
-            let mut behind_holes = Vec::new();
-            let mut progressed = false;
-            for scanned in left {
-                let admission = self.admit_trusted(now, &scanned, effects);
-                progressed |= admission.accepted.is_some();
-                if let Some(held) = admission.held
-                    && let Ok(scan) = update::scan(&held.bytes, &self.limits.for_trusted())
-                {
-                    behind_holes.push(Scanned { update: held.bytes, scan, frame: None });
-                }
-            }
-            left = behind_holes;
-            if !progressed || left.is_empty() {
-                break;
-            }
-        }
-        // No snapshot stands for what could not be placed.
-        self.document.add_orphans(left.into_iter().map(|scanned| scanned.update));
-        self.retry_held(now, effects);
-    }
-
     /// Does what is due towards other nodes.
     pub(super) fn keep_company(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(remote) = &mut self.company.0 else { return };
@@ -432,9 +303,7 @@ impl Room {
         {
             remote.ask_soon(now);
         }
-        if remote.read_again_at.take_if(|at| now >= *at).is_some() {
-            remote.read(effects);
-        }
+        remote.reading.retry(now, effects);
         let has_others = remote.has_others;
         let asks = remote.ask_at.take_if(|at| now >= *at).is_some();
         let renews = remote.renew_at.take_if(|at| now >= *at).is_some();
@@ -470,32 +339,6 @@ impl Room {
         self.publish(Said::Update(update), effects);
     }
 
-    /// Publishes which entries of this node's members changed; call it before they are told on this node.
-    pub(super) fn publish_awareness(&mut self, effects: &mut Vec<Effect>) {
-        if self.company.has_others()
-            && let Some(body) = self.presence.changed_here()
-        {
-            self.publish(Said::Awareness(body), effects);
-        }
-    }
-
-    /// A member announces itself: under an id that another node shows, the other node is told, which looks after its session.
-    pub(super) fn announced_elsewhere(&mut self, id: MemberId, mut entries: Entries<'_>, effects: &mut Vec<Effect>) {
-        let Some(remote) = &mut self.company.0 else { return };
-        let Some(member) = self.members.get(&id) else { return };
-        let (1, Some(entry)) = (entries.len(), entries.next()) else { return };
-        // A late message at a clock that is known is an echo: stock clients send back what they are told.
-        let is_echo = member.has_answered && self.presence.clock(entry.client).is_some_and(|at| entry.clock <= at);
-        if member.announced.is_some() || is_echo || entry.is_null() || !self.presence.is_elsewhere(entry.client) {
-            return;
-        }
-        let Ok(state) = entry.state(self.limits.awareness_state_bytes_max) else { return };
-        remote.claims.retain(|(claimant, ..)| *claimant != id);
-        remote.claims.push((id, entry.client, entry.clock));
-        let frame = encode::awareness([(entry.client, entry.clock, &state[..])]);
-        self.publish(Said::Awareness(encode::awareness_payload(&frame)), effects);
-    }
-
     /// Before an author hears that `update` is saved: appends what of it is known from other nodes that have not said so.
     pub(super) fn vouch_for(
         &mut self,
@@ -527,7 +370,7 @@ impl Room {
         self.adopt(now, |_, _| true, effects);
     }
 
-    fn publish(&mut self, said: Said<Bytes>, effects: &mut Vec<Effect>) {
+    pub(super) fn publish(&mut self, said: Said<Bytes>, effects: &mut Vec<Effect>) {
         let Some(remote) = self.company.0.as_mut().filter(|remote| remote.has_others) else { return };
         remote.number += 1;
         if self.saving.is_saved() {
@@ -541,11 +384,6 @@ impl Room {
     /// Passes a text on to the members of other nodes; who does not hear it has missed it.
     pub(super) fn publish_stateless(&mut self, payload: Bytes, effects: &mut Vec<Effect>) {
         self.publish(Said::Stateless(payload), effects);
-    }
-
-    fn publish_presence(&mut self, effects: &mut Vec<Effect>) {
-        let body = self.presence.shown_here();
-        self.publish(Said::Presence(body), effects);
     }
 
     fn publish_state_vector(&mut self, asks: bool, effects: &mut Vec<Effect>) {
@@ -589,7 +427,12 @@ impl Room {
     }
 
     /// Takes in what another node or the store holds, and tells the members here.
-    fn admit_trusted(&mut self, now: Timestamp, scanned: &Scanned, effects: &mut Vec<Effect>) -> update::Admission {
+    pub(super) fn admit_trusted(
+        &mut self,
+        now: Timestamp,
+        scanned: &Scanned,
+        effects: &mut Vec<Effect>,
+    ) -> update::Admission {
         let limits = self.limits.for_trusted();
         let free = |_| false;
         let admission = self.document.admit(&scanned.update, &scanned.scan, Trust::Trusted, free, &limits);
@@ -600,41 +443,6 @@ impl Room {
             self.revive(now);
         }
         admission
-    }
-
-    fn heard_awareness(
-        &mut self,
-        now: Timestamp,
-        origin: NodeId,
-        body: &Bytes,
-        is_all: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Ok(entries) = wire::awareness::entries(body) else { return };
-        let (entries, _) = entries.up_to(self.limits.awareness_entries_max);
-        let heard = self.presence.hear(now, origin, entries, is_all, &self.owners, &self.limits);
-        effects.extend(heard.contested.into_iter().map(|member| Effect::Probe { member }));
-        self.freed(now, &heard.freed, effects);
-    }
-
-    /// Ids that no other node shows any more: who claimed them here may have them, and what waited for their owners goes on.
-    fn freed(&mut self, now: Timestamp, freed: &[ClientId], effects: &mut Vec<Effect>) {
-        let Some(remote) = self.company.0.as_mut().filter(|_| !freed.is_empty()) else { return };
-        let claims = core::mem::take(&mut remote.claims);
-        let (heirs, claims): (Vec<_>, _) = claims.into_iter().partition(|(_, id, _)| freed.contains(id));
-        remote.claims = claims;
-        let clocks: Vec<u32> = heirs.iter().map(|&(_, id, clock)| self.presence.hand_over(id, clock)).collect();
-        if !heirs.is_empty() {
-            // The removal goes first, then what makes them announce themselves again.
-            self.flush_presence(now, effects);
-        }
-        for ((heir, client, _), clock) in heirs.into_iter().zip(clocks) {
-            self.nudge(heir, &[(client, clock)], effects);
-        }
-        for held in self.members.values_mut().flat_map(|member| &mut member.held) {
-            held.elsewhere_until = None;
-        }
-        self.retry_held(now, effects);
     }
 
     /// Another room says what it has: it gets what it lacks if it asks, and this room asks for what it seems to lack itself.
@@ -679,28 +487,6 @@ impl Room {
     }
 }
 
-/// What can be read out of what a store holds.
-fn known_of(updates: &[Scanned], limits: &Limits) -> Knowledge {
-    let mut knowledge = Knowledge::default();
-    let mut left: Vec<(Bytes, Scan)> =
-        updates.iter().map(|scanned| (scanned.update.clone(), scanned.scan.clone())).collect();
-    let mut progressed = true;
-    while progressed && !left.is_empty() {
-        progressed = false;
-        let mut held = Vec::new();
-        for (update, scan) in left {
-            let admission = knowledge.admit(&update, &scan, Trust::Trusted, |_| false, limits);
-            progressed |= admission.accepted.is_some();
-            held.extend(admission.held.and_then(|held| {
-                let scan = update::scan(&held.bytes, limits).ok()?;
-                Some((held.bytes, scan))
-            }));
-        }
-        left = held;
-    }
-    knowledge
-}
-
 fn overlaps(unconfirmed: &Bytes, scan: &Scan, deletes: &DeleteSet) -> bool {
     let other = update::scan_admitted(unconfirmed);
     let shares_clocks = other.spans.iter().any(|theirs| {
@@ -716,9 +502,11 @@ fn overlaps(unconfirmed: &Bytes, scan: &Scan, deletes: &DeleteSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dialect, Input, Loaded, Tuning};
+    use super::super::saving::SNAPSHOT_AGAIN;
+    use super::super::{Dialect, Input, Loaded, StoreRead, Tuning};
     use super::*;
     use crate::limits::Limits;
+    use crate::log::LogPosition;
     use crate::wire::awareness::NULL;
 
     const HERE: NodeId = NodeId(1);

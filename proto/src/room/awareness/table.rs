@@ -5,7 +5,7 @@
 //! somebody else's id is dropped in silence, and only for an id that no live session owns may anybody speak. Removal keeps
 //! the clock, as the clients' own does.
 
-use super::ownership::Owners;
+use super::Owners;
 use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -64,7 +64,7 @@ enum Renewal {
 
 /// The states of everybody in the room.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(in crate::room) struct Presence {
     known: BTreeMap<ClientId, Known>,
     dirty: BTreeSet<ClientId>,
     /// Ids whose clock alone is known, in the order of their removal.
@@ -88,7 +88,7 @@ pub(super) struct Presence {
 
 /// How far a session has introduced itself: its first single-entry message names its own id, unless it is an echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Introduction {
+pub(in crate::room) enum Introduction {
     /// It has not, and has read nothing yet: stock clients announce themselves as soon as the socket opens.
     First,
     /// It has not, but may have read what others announced. One without a state of its own still echoes theirs.
@@ -99,39 +99,39 @@ pub(super) enum Introduction {
 
 /// What another node's entries led to, beside those that became dirty.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct HeardOf {
+pub(in crate::room) struct HeardOf {
     /// Live sessions here that own ids which the other node says are shown there.
-    pub(super) contested: Vec<MemberId>,
+    pub(in crate::room) contested: Vec<MemberId>,
     /// Ids that the node does not show any more.
-    pub(super) freed: Vec<ClientId>,
+    pub(in crate::room) freed: Vec<ClientId>,
 }
 
 /// Who announces, and under which circumstances.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Announcer {
-    pub(super) member: MemberId,
+pub(in crate::room) struct Announcer {
+    pub(in crate::room) member: MemberId,
     /// How far it has introduced itself on this connection.
-    pub(super) introduction: Introduction,
+    pub(in crate::room) introduction: Introduction,
     /// The id that it announced as its own.
-    pub(super) announced: Option<ClientId>,
+    pub(in crate::room) announced: Option<ClientId>,
     /// Whether the room was opened only just now.
-    pub(super) is_young: bool,
+    pub(in crate::room) is_young: bool,
 }
 
 /// What an announcement led to, beside the entries that became dirty.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Announced {
+pub(in crate::room) struct Announced {
     /// Entries to send back to the announcer alone: it takes a higher clock and announces itself again at once.
-    pub(super) nudges: Vec<(ClientId, u32)>,
+    pub(in crate::room) nudges: Vec<(ClientId, u32)>,
     /// The announcer was here before: it dropped everybody's state when its socket closed, but not their clocks, so it takes
     /// nobody's entry until the clock has moved ([`Presence::nudge_others`]).
-    pub(super) returned: bool,
+    pub(in crate::room) returned: bool,
     /// Entries that were dropped for a reason other than being known already.
-    pub(super) dropped: u32,
+    pub(in crate::room) dropped: u32,
     /// The id that the announcer takes for its own.
-    pub(super) claimed: Option<ClientId>,
+    pub(in crate::room) claimed: Option<ClientId>,
     /// A live session that took the same id for its own before.
-    pub(super) contested: Option<MemberId>,
+    pub(in crate::room) contested: Option<MemberId>,
 }
 
 impl Presence {
@@ -139,7 +139,7 @@ impl Presence {
     ///
     /// A room that `is_young` does not know who was here before it was opened, a moment ago on this or another process; their peers do, and
     /// take nothing at a clock that they have seen. So whoever announces itself there is made to take the next clock.
-    pub(super) fn announce(
+    pub(in crate::room) fn announce(
         &mut self,
         now: Timestamp,
         announcer: Announcer,
@@ -261,13 +261,17 @@ impl Presence {
 
     /// Whom to make announce itself again for the sake of `returned`: owner, client and clock. Each at most once a second; whose
     /// turn was less than that ago follows with [`Presence::nudge_again`].
-    pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId) -> Vec<(MemberId, ClientId, u32)> {
+    pub(in crate::room) fn nudge_others(
+        &mut self,
+        now: Timestamp,
+        returned: MemberId,
+    ) -> Vec<(MemberId, ClientId, u32)> {
         self.renew(now, Some(returned));
         self.nudge_again(now)
     }
 
     /// Everybody is to announce itself again: [`Presence::nudge_again`] says whom to make do so.
-    pub(super) fn renew_all(&mut self, now: Timestamp) {
+    pub(in crate::room) fn renew_all(&mut self, now: Timestamp) {
         self.renew(now, None);
     }
 
@@ -281,7 +285,7 @@ impl Presence {
     }
 
     /// As [`Presence::nudge_others`], for whom it left out.
-    pub(super) fn nudge_again(&mut self, now: Timestamp) -> Vec<(MemberId, ClientId, u32)> {
+    pub(in crate::room) fn nudge_again(&mut self, now: Timestamp) -> Vec<(MemberId, ClientId, u32)> {
         let mut nudges = Vec::new();
         if self.next_nudge.is_none_or(|at| now < at) {
             return nudges;
@@ -303,7 +307,7 @@ impl Presence {
     }
 
     /// Which of `clients` were made to announce themselves again and did not: the nudge may have been lost on its way.
-    pub(super) fn unanswered(&self, clients: &[ClientId]) -> Vec<(ClientId, u32)> {
+    pub(in crate::room) fn unanswered(&self, clients: &[ClientId]) -> Vec<(ClientId, u32)> {
         let known = clients.iter().filter_map(|client| self.known.get(client).map(|known| (*client, known)));
         known
             .filter(|(_, known)| known.renewal == Renewal::Asked)
@@ -312,12 +316,12 @@ impl Presence {
     }
 
     /// When [`Presence::nudge_again`] has something to do.
-    pub(super) fn next_nudge(&self) -> Option<Timestamp> {
+    pub(in crate::room) fn next_nudge(&self) -> Option<Timestamp> {
         self.next_nudge
     }
 
     /// Removes what `member` owned, at the same clock.
-    pub(super) fn leave(&mut self, member: MemberId, clients: &[ClientId], now: Timestamp) {
+    pub(in crate::room) fn leave(&mut self, member: MemberId, clients: &[ClientId], now: Timestamp) {
         for &client in clients {
             if let Some(known) = self.known.get(&client)
                 && known.owner == Some(member)
@@ -332,7 +336,7 @@ impl Presence {
     }
 
     /// Removes the states that nobody owns and nobody renewed.
-    pub(super) fn expire(&mut self, now: Timestamp) {
+    pub(in crate::room) fn expire(&mut self, now: Timestamp) {
         if self.next_expiry.is_none_or(|at| now < at) {
             return;
         }
@@ -352,22 +356,22 @@ impl Presence {
     }
 
     /// When [`Presence::expire`] may have something to do.
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+    pub(in crate::room) fn next_expiry(&self) -> Option<Timestamp> {
         self.next_expiry
     }
 
     /// Whether something waits to be told.
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(in crate::room) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
     /// Whose entries changed since [`Presence::take_dirty`] was called last.
-    pub(super) fn changed(&self) -> impl Iterator<Item = ClientId> {
+    pub(in crate::room) fn changed(&self) -> impl Iterator<Item = ClientId> {
         self.dirty.iter().copied()
     }
 
     /// What changed but for one client's entry, if anything.
-    pub(super) fn changed_but(&self, client: ClientId) -> Option<Bytes> {
+    pub(in crate::room) fn changed_but(&self, client: ClientId) -> Option<Bytes> {
         let entries = self.dirty.iter().filter(|other| **other != client);
         let entries = entries.filter_map(|client| self.known.get(client).map(|known| as_wire((*client, known))));
         entries.clone().next()?;
@@ -375,7 +379,7 @@ impl Presence {
     }
 
     /// What changed since the last call, as one frame with each client's newest entry, and whose it is when it is one only.
-    pub(super) fn take_dirty(&mut self) -> Option<(Bytes, Option<MemberId>)> {
+    pub(in crate::room) fn take_dirty(&mut self) -> Option<(Bytes, Option<MemberId>)> {
         let dirty = core::mem::take(&mut self.dirty);
         self.heard.clear();
         let author = match dirty.len() {
@@ -392,7 +396,7 @@ impl Presence {
     }
 
     /// Everybody's state as one frame, for one who joins.
-    pub(super) fn snapshot(&mut self) -> Bytes {
+    pub(in crate::room) fn snapshot(&mut self) -> Bytes {
         if let Some(snapshot) = &self.snapshot {
             return snapshot.clone();
         }
@@ -405,28 +409,28 @@ impl Presence {
     }
 
     /// How long one that was shown who is here waits when it asks again: the longer, the more there is to show.
-    pub(super) fn show_again_after(&self) -> Duration {
+    pub(in crate::room) fn show_again_after(&self) -> Duration {
         SHOW_AGAIN_PER_MIB * (1 + (self.snapshot_bytes >> 20) as u32)
     }
 
     /// Everybody's state and everybody's goodbye as one frame, for one who may have missed some.
-    pub(super) fn everything(&mut self) -> Bytes {
+    pub(in crate::room) fn everything(&mut self) -> Bytes {
         self.tellings += 1;
         encode::awareness(self.known.iter().map(|(&client, known)| as_wire((client, known))))
     }
 
     /// The clock known for `client`, shown or removed.
-    pub(super) fn clock(&self, client: ClientId) -> Option<u32> {
+    pub(in crate::room) fn clock(&self, client: ClientId) -> Option<u32> {
         self.known.get(&client).map(|known| known.clock)
     }
 
     /// Whether another node shows `client`.
-    pub(super) fn is_elsewhere(&self, client: ClientId) -> bool {
+    pub(in crate::room) fn is_elsewhere(&self, client: ClientId) -> bool {
         !self.elsewhere.is_empty() && self.elsewhere.contains_key(&client)
     }
 
     /// Takes what another node says of its members; `is_all`: whoever is not in it is not there.
-    pub(super) fn hear(
+    pub(in crate::room) fn hear(
         &mut self,
         now: Timestamp,
         origin: NodeId,
@@ -488,7 +492,7 @@ impl Presence {
     }
 
     /// Removes what `origin` showed, at the same clocks, and says whose ids that frees.
-    pub(super) fn gone(&mut self, now: Timestamp, origin: NodeId) -> Vec<ClientId> {
+    pub(in crate::room) fn gone(&mut self, now: Timestamp, origin: NodeId) -> Vec<ClientId> {
         let shown = self.elsewhere.iter().filter(|(_, node)| **node == origin);
         let freed: Vec<ClientId> = shown.map(|(&client, _)| client).collect();
         for &client in &freed {
@@ -499,7 +503,7 @@ impl Presence {
     }
 
     /// The awareness message body with the entries that became dirty on this node.
-    pub(super) fn changed_here(&self) -> Option<Bytes> {
+    pub(in crate::room) fn changed_here(&self) -> Option<Bytes> {
         let here = self.dirty.iter().filter(|client| !self.heard.contains(client));
         let entries = here.filter_map(|client| self.known.get(client).map(|known| as_wire((*client, known))));
         entries.clone().next()?;
@@ -507,7 +511,7 @@ impl Presence {
     }
 
     /// The awareness message body with everybody whom this node shows.
-    pub(super) fn shown_here(&mut self) -> Bytes {
+    pub(in crate::room) fn shown_here(&mut self) -> Bytes {
         self.tellings += 1;
         let here = self.known.iter().filter(|(client, known)| known.state.is_some() && !self.is_elsewhere(**client));
         encode::awareness_payload(&encode::awareness(here.map(|(&client, known)| as_wire((client, known)))))
@@ -535,13 +539,13 @@ impl Presence {
     }
 
     /// How many states are shown.
-    pub(super) fn states(&self) -> usize {
+    pub(in crate::room) fn states(&self) -> usize {
         self.known.len() - self.removed.len()
     }
 
     /// Prepares `client`, which has just left, for another session that announced it meanwhile, last at `announced_at`: a client takes
     /// nothing at a clock before its own. Returns the clock at which it is removed.
-    pub(super) fn hand_over(&mut self, client: ClientId, announced_at: u32) -> u32 {
+    pub(in crate::room) fn hand_over(&mut self, client: ClientId, announced_at: u32) -> u32 {
         match self.known.get_mut(&client) {
             Some(known) => {
                 if announced_at <= UNOWNED_CLOCK_MAX && announced_at > known.clock {
@@ -556,7 +560,7 @@ impl Presence {
     }
 
     /// Bytes held, roughly.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::room) fn memory(&self) -> usize {
         self.snapshot.as_ref().map_or(0, Bytes::len) + self.known.len() * 96 + self.bytes
     }
 

@@ -2,11 +2,11 @@
 //!
 //! What is durable is for [`super::saving`] to know.
 
-use super::effect::{Effect, Frame, FrameKind, Report};
-use super::saving::{self, Durable, ToAppend, Unsaved};
-use super::{Room, SnapshotBegun};
+use super::{Durable, ToAppend, Unsaved};
 use crate::document::Compacted;
 use crate::log::LogPosition;
+use crate::room::effect::{Effect, Frame, FrameKind, Report};
+use crate::room::{Room, SnapshotBegun, saving};
 use crate::time::Timestamp;
 use crate::update;
 use crate::wire::encode;
@@ -18,13 +18,13 @@ const NEARLY_FULL_SHARE: usize = 8;
 /// ninth of a processor at most, whatever its members do. Not when it closes.
 const COMPACTION_REST: u32 = 8;
 /// How long after garbage was collected to make room in a full document it may be again.
-pub(super) const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
+pub(in crate::room) const MAKE_ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// How long after a failed snapshot the next one is tried; the log still holds everything.
-pub(super) const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
+pub(in crate::room) const SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
 impl Room {
     /// Has garbage collected, soon, if the document is nearly full with `wanted` bytes more and there may be some.
-    pub(super) fn make_room(&mut self, now: Timestamp, wanted: usize) {
+    pub(in crate::room) fn make_room(&mut self, now: Timestamp, wanted: usize) {
         let limit = self.limits.document_bytes_max;
         let fullest = self.document.live_bytes().max(self.document.dead_bytes());
         if self.document.has_grown() && fullest + wanted > limit - limit / NEARLY_FULL_SHARE {
@@ -36,14 +36,14 @@ impl Room {
     /// Entries of the log that lay behind a hole come to life once it is closed, and members hear of them as of any other edit.
     ///
     /// That is no rare accident: when a node is killed, the log may lack an edit of its clients on which another node's rely.
-    pub(super) fn revive(&mut self, now: Timestamp) {
+    pub(in crate::room) fn revive(&mut self, now: Timestamp) {
         for accepted in self.document.revive(&self.limits) {
             self.company.heard_in_flush();
             self.flush.collect(now, None, accepted, None);
         }
     }
 
-    pub(super) fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn append(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let after = self.saving.known();
         let entries = match self.saving.next(now, self.document.clocks()) {
             Some(ToAppend::Entries(entries)) => entries,
@@ -62,7 +62,7 @@ impl Room {
         effects.push(Effect::Append { entries, after });
     }
 
-    pub(super) fn appended(
+    pub(in crate::room) fn appended(
         &mut self,
         now: Timestamp,
         position: LogPosition,
@@ -92,7 +92,7 @@ impl Room {
     }
 
     /// `None` also while something is on its way that a snapshot has to wait for: its end is an input.
-    pub(super) fn snapshot_due_at(&self) -> Option<Timestamp> {
+    pub(in crate::room) fn snapshot_due_at(&self) -> Option<Timestamp> {
         let is_under_way = self.snapshot_in_flight.is_some() || self.snapshot_wanted.is_some();
         let has_to_wait = self.document.is_compacting() || self.is_closing && !self.saving.is_saved();
         if is_under_way || has_to_wait || self.document.has_orphans() {
@@ -110,7 +110,7 @@ impl Room {
         Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
     }
 
-    pub(super) fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn compact(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if now < self.compacted_enough_until && !self.is_closing {
             return;
         }
@@ -132,7 +132,7 @@ impl Room {
         }
     }
 
-    pub(super) fn compacted(&mut self, now: Timestamp, base: Option<Compacted>, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn compacted(&mut self, now: Timestamp, base: Option<Compacted>, effects: &mut Vec<Effect>) {
         self.compacted_enough_until = now + now.since(self.compacts_since) * COMPACTION_REST;
         self.document.compacted(base);
         if let Some(begun) = self.snapshot_wanted.take() {
@@ -142,7 +142,7 @@ impl Room {
     }
 
     /// The store has no use for a snapshot of what it does not have.
-    pub(super) fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn snapshot_lost(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
         if let Some(begun) = self.snapshot_in_flight.take()
             && !self.saving.is_void(begun.covers)
@@ -152,7 +152,7 @@ impl Room {
         }
     }
 
-    pub(super) fn snapshotted(&mut self, now: Timestamp, saved: bool) {
+    pub(in crate::room) fn snapshotted(&mut self, now: Timestamp, saved: bool) {
         let Some(begun) = self.snapshot_in_flight.take() else { return };
         if saved {
             self.snapshot_retry_at = None;

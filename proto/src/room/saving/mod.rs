@@ -7,6 +7,12 @@
 //! Every append says which position it relies on. A store that does not hold it any more refuses: then nothing is durable, the
 //! difference is the whole state, and who waits to hear that something is saved waits for that.
 
+mod snapshots;
+
+#[cfg(test)]
+pub(super) use snapshots::MAKE_ROOM_AGAIN;
+pub(super) use snapshots::SNAPSHOT_AGAIN;
+
 use super::input::RequestId;
 use crate::id::{ClientId, Clock, MemberId};
 use crate::log::{LogEntry, LogPosition, Source};

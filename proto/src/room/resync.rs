@@ -15,13 +15,13 @@ pub(super) type Starts = Box<[(ClientId, Clock)]>;
 
 /// The clocks at which each of the last flushes began.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(super) struct FlushStarts {
     flushes: VecDeque<(FlushSeq, Starts)>,
     /// The clocks at which all flushes before those began.
     older: BTreeMap<ClientId, Clock>,
 }
 
-impl Journal {
+impl FlushStarts {
     /// Remembers that flush `seq` added structs from these clocks on.
     pub(super) fn record(&mut self, seq: FlushSeq, starts: Starts) {
         if self.flushes.len() == FLUSHES_MAX
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_member_is_told_from_its_first_missed_flush_on() {
-        let mut journal = Journal::default();
+        let mut journal = FlushStarts::default();
         let mut now = StateVector::default();
         for seq in 1..=3 * FLUSHES_MAX as u64 {
             let start = (seq - 1) as Clock * 2;
@@ -78,7 +78,7 @@ mod tests {
     /// One update of 131,000 clients once made each flush after it cost 3 ms: they were copied each time.
     #[test]
     fn what_a_flush_costs_does_not_grow_with_the_clients_of_those_before() {
-        let mut journal = Journal::default();
+        let mut journal = FlushStarts::default();
         journal.record(1, (0..131_000).map(|client| (client, 0)).collect());
         for seq in 2..100_000 {
             journal.record(seq, [(7, seq as Clock)].into());

@@ -15,11 +15,11 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// How often an author is asked at most: what comes meanwhile in its name waits for the next question.
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 /// How long structs of an id that another node shows wait for that node to bring them.
-pub(super) const ELSEWHERE_WAIT: Duration = Duration::from_millis(500);
+pub(in crate::room) const ELSEWHERE_WAIT: Duration = Duration::from_millis(500);
 
 /// The ids of one room.
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+pub(in crate::room) struct Owners {
     speakers: BTreeMap<ClientId, MemberId>,
     authors: BTreeMap<ClientId, MemberId>,
     /// Sessions that announced an id for which another one speaks.
@@ -59,18 +59,18 @@ struct Question {
 
 impl Owners {
     /// The live session that speaks for `client` in awareness.
-    pub(super) fn speaker(&self, client: ClientId) -> Option<MemberId> {
+    pub(in crate::room) fn speaker(&self, client: ClientId) -> Option<MemberId> {
         self.speakers.get(&client).copied()
     }
 
     /// From here on `member` speaks for `client`.
-    pub(super) fn speak(&mut self, client: ClientId, member: MemberId) {
+    pub(in crate::room) fn speak(&mut self, client: ClientId, member: MemberId) {
         self.speakers.insert(client, member);
         self.forget_displaced(client, member);
     }
 
     /// `member` speaks for `client` in the place of another session, which announced `said` last.
-    pub(super) fn displace(&mut self, client: ClientId, member: MemberId, said: u64) {
+    pub(in crate::room) fn displace(&mut self, client: ClientId, member: MemberId, said: u64) {
         let before = self.speakers.insert(client, member);
         self.forget_displaced(client, member);
         if let Some(before) = before.filter(|before| *before != member) {
@@ -81,23 +81,23 @@ impl Owners {
 
     /// Whether a session that announced `client`, for which another one speaks, has news: it has just come, it was made to announce
     /// itself again, or its state has changed. One that only renews its state, as a forgotten connection does, has none.
-    pub(super) fn has_news(&self, client: ClientId, member: MemberId, said: u64) -> bool {
+    pub(in crate::room) fn has_news(&self, client: ClientId, member: MemberId, said: u64) -> bool {
         self.displaced_of(client, member).is_none_or(|displaced| displaced.is_nudged || displaced.said != said)
     }
 
     /// Whether such a session was made to take the next clock.
-    pub(super) fn is_nudged(&self, client: ClientId, member: MemberId) -> bool {
+    pub(in crate::room) fn is_nudged(&self, client: ClientId, member: MemberId) -> bool {
         self.displaced_of(client, member).is_some_and(|displaced| displaced.is_nudged)
     }
 
     /// A session that announced `said` is made to take the next clock.
-    pub(super) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
+    pub(in crate::room) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
         self.forget_displaced(client, member);
         self.displaced.entry(client).or_default().push(Displaced { member, said, is_nudged: true });
     }
 
     /// Of which of `clients` other sessions than the one that speaks are here, and which those are.
-    pub(super) fn contested(
+    pub(in crate::room) fn contested(
         &self,
         clients: impl Iterator<Item = ClientId>,
     ) -> impl Iterator<Item = (ClientId, impl Iterator<Item = MemberId>)> {
@@ -122,22 +122,22 @@ impl Owners {
     }
 
     /// The live session that writes under `client` as its own.
-    pub(super) fn author(&self, client: ClientId) -> Option<MemberId> {
+    pub(in crate::room) fn author(&self, client: ClientId) -> Option<MemberId> {
         self.authors.get(&client).copied()
     }
 
     /// `member` wrote under `client`, which it took for its own.
-    pub(super) fn writes(&mut self, client: ClientId, member: MemberId) {
+    pub(in crate::room) fn writes(&mut self, client: ClientId, member: MemberId) {
         self.authors.insert(client, member);
     }
 
     /// Nobody is asked any more before others write under `client`, until somebody writes under it as its own.
-    pub(super) fn withdraw(&mut self, client: ClientId) {
+    pub(in crate::room) fn withdraw(&mut self, client: ClientId) {
         self.authors.remove(&client);
     }
 
     /// Ends what `member` was among `clients`.
-    pub(super) fn release(&mut self, clients: &[ClientId], member: MemberId) {
+    pub(in crate::room) fn release(&mut self, clients: &[ClientId], member: MemberId) {
         for client in clients {
             if self.speakers.get(client) == Some(&member) {
                 self.speakers.remove(client);
@@ -151,30 +151,30 @@ impl Owners {
     }
 
     /// Whether an author may be asked now.
-    pub(super) fn may_ask(&self, now: Timestamp, author: MemberId) -> bool {
+    pub(in crate::room) fn may_ask(&self, now: Timestamp, author: MemberId) -> bool {
         let question = self.questions.get(&author);
         question.is_none_or(|question| !question.is_open && now.since(question.asked_at) >= ASK_PAUSE)
     }
 
     /// An author was asked.
-    pub(super) fn asked(&mut self, now: Timestamp, author: MemberId, number: u32) {
+    pub(in crate::room) fn asked(&mut self, now: Timestamp, author: MemberId, number: u32) {
         self.questions.insert(author, Question { number, is_open: true, asked_at: now });
     }
 
     /// `author` has answered so many questions.
-    pub(super) fn answered(&mut self, author: MemberId, answers: u32) {
+    pub(in crate::room) fn answered(&mut self, author: MemberId, answers: u32) {
         if let Some(question) = self.questions.get_mut(&author) {
             question.is_open &= answers < question.number;
         }
     }
 
     /// Whether question `number` to `author` is settled.
-    pub(super) fn is_settled(&self, author: MemberId, number: u32) -> bool {
+    pub(in crate::room) fn is_settled(&self, author: MemberId, number: u32) -> bool {
         self.questions.get(&author).is_none_or(|question| !question.is_open || question.number > number)
     }
 
     /// Gives up on authors that do not answer: nobody waits for them again until they write. Returns them.
-    pub(super) fn give_up(&mut self, now: Timestamp) -> Vec<MemberId> {
+    pub(in crate::room) fn give_up(&mut self, now: Timestamp) -> Vec<MemberId> {
         let late = |question: &Question| question.is_open && now.since(question.asked_at) >= ANSWERS_WITHIN;
         let silent: Vec<MemberId> =
             self.questions.iter().filter(|(_, question)| late(question)).map(|(&author, _)| author).collect();
@@ -186,18 +186,18 @@ impl Owners {
     }
 
     /// When [`Owners::give_up`] or the next question may be due, while somebody waits.
-    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+    pub(in crate::room) fn next_timeout(&self) -> Option<Timestamp> {
         let due = |question: &Question| question.asked_at + if question.is_open { ANSWERS_WITHIN } else { ASK_PAUSE };
         self.questions.values().map(due).min()
     }
 
     /// Forgets questions that are settled.
-    pub(super) fn forget_settled(&mut self, now: Timestamp) {
+    pub(in crate::room) fn forget_settled(&mut self, now: Timestamp) {
         self.questions.retain(|_, question| question.is_open || now.since(question.asked_at) < ASK_PAUSE);
     }
 
     /// A member brought clocks of `client` with their content deleted.
-    pub(super) fn hide(&mut self, client: ClientId, start: Clock, end: Clock, by: MemberId) {
+    pub(in crate::room) fn hide(&mut self, client: ClientId, start: Clock, end: Clock, by: MemberId) {
         let seen = self.never_seen.entry(client);
         let NeverSeen { range, by: known } =
             seen.or_insert(NeverSeen { range: ClockRange { start, end }, by: Some(by) });
@@ -206,7 +206,7 @@ impl Owners {
     }
 
     /// Structs of `client` came from `start` on, from a session that writes under it or from somebody else.
-    pub(super) fn came(&mut self, client: ClientId, start: Clock, is_author: bool) {
+    pub(in crate::room) fn came(&mut self, client: ClientId, start: Clock, is_author: bool) {
         if !is_author {
             self.came_from_author.insert(client, false);
         } else if start == 0 {
@@ -215,18 +215,18 @@ impl Owners {
     }
 
     /// Whether all that is known of `client` came from a session that writes under it; `None` when it was there before the room was.
-    pub(super) fn came_from_author(&self, client: ClientId) -> Option<bool> {
+    pub(in crate::room) fn came_from_author(&self, client: ClientId) -> Option<bool> {
         self.came_from_author.get(&client).copied()
     }
 
     /// Where content of `client` may have come deleted from others than `member`, so that nobody here ever saw it.
-    pub(super) fn never_seen(&self, client: ClientId, member: MemberId) -> Option<ClockRange> {
+    pub(in crate::room) fn never_seen(&self, client: ClientId, member: MemberId) -> Option<ClockRange> {
         let seen = self.never_seen.get(&client)?;
         (seen.by != Some(member)).then_some(seen.range)
     }
 
     /// Bytes held, roughly.
-    pub(super) fn memory(&self) -> usize {
+    pub(in crate::room) fn memory(&self) -> usize {
         (self.speakers.len() + self.authors.len() + self.never_seen.len() + self.came_from_author.len()) * 32
     }
 }

@@ -1,10 +1,10 @@
 //! Who is here: what members announce, who is shown whom, and who is made to announce itself once more.
 
-use super::effect::{Effect, Frame, FrameKind, Report};
-use super::input::Dialect;
-use super::presence::{Announcer, Introduction};
-use super::{Room, YOUNG};
+use super::{Announcer, Introduction};
 use crate::id::{ClientId, MemberId};
+use crate::room::effect::{Effect, Frame, FrameKind, Report};
+use crate::room::input::Dialect;
+use crate::room::{Room, YOUNG};
 use crate::time::Timestamp;
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::encode;
@@ -15,7 +15,13 @@ use bytes::Bytes;
 const CONTESTED_MAX: usize = 8;
 
 impl Room {
-    pub(super) fn awareness(&mut self, now: Timestamp, id: MemberId, entries: Entries<'_>, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn awareness(
+        &mut self,
+        now: Timestamp,
+        id: MemberId,
+        entries: Entries<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let introduction = match (member.announced, member.has_answered) {
             (Some(_), _) => Introduction::Done,
@@ -52,7 +58,7 @@ impl Room {
     }
 
     /// Makes everybody else announce itself again: `returned` was here before and takes nothing at a clock that it has seen.
-    pub(super) fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn nudge_others(&mut self, now: Timestamp, returned: MemberId, effects: &mut Vec<Effect>) {
         self.company.somebody_returned(now);
         for (owner, client, clock) in self.presence.nudge_others(now, returned) {
             self.nudge(owner, &[(client, clock)], effects);
@@ -61,7 +67,7 @@ impl Room {
 
     /// Answers a stale announcement of one's own id with a removal at the clock known here: stock clients then take the next
     /// clock and announce themselves at once, where they would otherwise stay invisible for up to 15 s.
-    pub(super) fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn nudge(&self, to: MemberId, clocks: &[(ClientId, u32)], effects: &mut Vec<Effect>) {
         if !clocks.is_empty() {
             let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
             effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
@@ -70,7 +76,7 @@ impl Room {
     }
 
     /// Asks a client for its presence that would not tell that it was made to take the next clock.
-    pub(super) fn ask_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn ask_presence(&self, to: MemberId, effects: &mut Vec<Effect>) {
         let dialect = self.members.get(&to).map(|member| member.dialect);
         if dialect == Some(Dialect::Hocuspocus { echoes: false }) {
             let frame = Frame { bytes: encode::query_awareness(), kind: FrameKind::Notice };
@@ -79,26 +85,26 @@ impl Room {
     }
 
     /// Shows a member who is here, once.
-    pub(super) fn introduce(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn introduce(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         if self.make_aware(to) && self.presence.states() > 0 {
             self.send_presence(to, effects);
         }
     }
 
     /// From here on a member hears of everybody's changes. Says whether it did not before.
-    pub(super) fn make_aware(&mut self, id: MemberId) -> bool {
+    pub(in crate::room) fn make_aware(&mut self, id: MemberId) -> bool {
         let at = self.unaware.binary_search(&id);
         at.map(|at| self.unaware.remove(at)).is_ok()
     }
 
-    pub(super) fn send_presence(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn send_presence(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         let bytes = self.presence.snapshot();
         effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
     }
 
     /// Shows a member who is here because it asks. One that has asked just now hears of every change: what it asks again is answered
     /// later, together with whatever others ask again.
-    pub(super) fn presence_asked(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn presence_asked(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let wait = self.presence.show_again_after();
         if member.shown_at.is_none_or(|at| now.since(at) >= wait) {
@@ -114,7 +120,7 @@ impl Room {
     }
 
     /// Shows those who is here that asked again.
-    pub(super) fn show_again(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn show_again(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.unshown.is_empty() || now < self.show_at {
             return;
         }
@@ -126,7 +132,7 @@ impl Room {
         }
     }
 
-    pub(super) fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(in crate::room) fn flush_presence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.publish_awareness(effects);
         // A client takes what comes under its own id for its own state. So sessions of one id are not told what the others of it say.
         let mut apart: Vec<(MemberId, Option<Bytes>)> = Vec::new();
