@@ -123,6 +123,8 @@ label! {
         SocketDocuments = "socket_documents",
         /// A stateless message over its limit.
         Stateless = "stateless",
+        /// A push of values for a widget, beyond what one dashboard takes.
+        Pushed = "pushed",
         /// What would take more memory than there is for its address.
         Memory = "memory",
         /// A large message that made no progress.
@@ -191,6 +193,8 @@ label! {
         Updates = "updates",
         /// `POST /api/dashboards/…/stateless`.
         Stateless = "stateless",
+        /// `POST /api/dashboards/…/widgets/<id>/data`, `GET /api/dashboards/…/pushed`.
+        Pushed = "pushed",
         /// Anything else.
         Unknown = "unknown",
     }
@@ -402,6 +406,10 @@ pub struct Metrics {
     pub compactions_failed: Counter,
     /// Documents read item by item for REST. What is remembered of an earlier reading does not count.
     pub documents_read: Counter,
+    /// Points that programs pushed for widgets.
+    pub pushed_points: Counter,
+    /// Memory of what is kept of them.
+    pub pushed_bytes: Gauge,
     /// Updates that wait behind a hole.
     pub held_updates: Gauge,
     /// 1 while the store takes appends, 0 while it does not.
@@ -470,6 +478,8 @@ impl Metrics {
             store_losses: counter(r, "store_losses", "Rooms that put back what the store had lost"),
             compactions: counter(r, "compactions", "Documents compacted"),
             compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
+            pushed_points: counter(r, "pushed_points", "Points that programs pushed for widgets"),
+            pushed_bytes: gauge(r, "pushed_bytes", "Memory of pushed points that are kept for widgets"),
             documents_read: counter(r, "documents_read", "Documents read item by item for REST"),
             held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
             store_missing: gauge(

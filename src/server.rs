@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::descriptors;
 use crate::http::{
     self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, PaceLimits, Pages,
-    Routes, Site, SocketHandler, Upgraded,
+    Pushes, Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
@@ -433,6 +433,7 @@ pub fn site(
         inspector,
         inspector_on: config.inspector,
         nodes,
+        pushes: Pushes::default(),
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             connections_max: descriptors::for_connections(),

@@ -13,7 +13,8 @@
 //! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
-//! [`ledger`] (who may have how much memory), [`limits`] (every bound a client can reach) and [`time`].
+//! [`ledger`] (who may have how much memory), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach)
+//! and [`time`].
 
 pub mod access;
 pub mod cluster;
@@ -25,6 +26,7 @@ pub mod ledger;
 pub mod lib0;
 pub mod limits;
 pub mod log;
+pub mod pushed;
 pub mod rate;
 pub mod room;
 pub mod session;

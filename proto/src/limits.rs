@@ -1,6 +1,6 @@
 //! Every bound that a client can reach, in one place.
 //!
-//! Each has a test that reaches it. What happens there is said with the bound; close codes are in [`crate::wire::close`].
+//! (Those of pushed values stand beside them: [`crate::pushed::PushLimits`].) Each has a test that reaches it. What happens there is said with the bound; close codes are in [`crate::wire::close`].
 
 use core::time::Duration;
 

@@ -27,12 +27,37 @@ const ASSETS: &[Asset] = include!("../../web/dist/assets.rs");
 static COMPRESSED: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| ASSETS.iter().map(|asset| compress::gzip(asset.bytes)).collect());
 
-/// What the pages may do: their own scripts, styles and sockets, nothing inline, nothing from elsewhere, and nobody frames them.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-     frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
+/// What the pages may do: their own scripts and styles, nothing inline, no code from elsewhere, and nobody frames them.
+///
+/// Data, images and frames may come from elsewhere, because widgets show them; the page asks each of its readers first, by origin, and frames
+/// are sandboxed. `docs/SECURITY.md` says what that leaves.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss: http: https:; \
+     img-src 'self' data: http: https:; frame-src http: https:; object-src 'none'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
+
+/// Where dashboards have their addresses: `/d/<workspace>/<name>`. The page finds out the rest.
+const DASHBOARDS: &str = "/d/";
+
+/// Where a browser finds what it asked for at a path that means a dashboard to sockets: `/team/sales` is `/d/team/sales`.
+pub(super) fn moved(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accepts| accepts.to_str().ok())
+        .is_some_and(|accepts| accepts.contains("text/html"));
+    if !wants_page || path.starts_with("/api/") || path.starts_with("//") {
+        return None;
+    }
+    let name = path.strip_prefix('/').filter(|name| !name.is_empty())?;
+    let workspace = if name.contains('/') { "" } else { "default/" };
+    let location = HeaderValue::try_from(format!("{DASHBOARDS}{workspace}{name}")).ok()?;
+    let mut response = HttpResponse::new("".into());
+    *response.status_mut() = StatusCode::FOUND;
+    response.headers_mut().insert(header::LOCATION, location);
+    Some(response)
+}
 
 /// The file under `path`, or nothing.
 pub(super) fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let path = if path.starts_with(DASHBOARDS) { "/" } else { path };
     let at = ASSETS.iter().position(|asset| asset.path == path)?;
     let asset = &ASSETS[at];
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == asset.tag);

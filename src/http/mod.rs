@@ -15,6 +15,7 @@ mod pace;
 mod pages;
 mod path;
 mod proxy;
+mod pushed;
 mod reply;
 mod routes;
 mod serve;
@@ -53,6 +54,7 @@ pub use nodes::Nodes;
 pub use openapi::{document as openapi, reference as api_reference};
 pub use pace::PaceLimits;
 pub use pages::Pages;
+pub use pushed::Pushes;
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
 
@@ -70,6 +72,8 @@ pub struct Site {
     pub inspector_on: bool,
     /// Which nodes REST tells of.
     pub nodes: Arc<dyn Nodes>,
+    /// What programs push for widgets.
+    pub pushes: Pushes,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -144,7 +148,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
             if path.as_str() == "/inspector" && !is_local {
                 return Ok(on(Route::Inspector, site.refuse(Problem::NotLocal)));
             }
-            assets::answer(path.as_str(), &headers).map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
+            let page = assets::answer(path.as_str(), &headers).or_else(|| assets::moved(path.as_str(), &headers));
+            page.map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
         },
     );
 

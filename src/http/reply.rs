@@ -3,6 +3,8 @@
 //! The body is a problem of RFC 9457, with what earlier clients read as extension members: `{"error": code, "message": sentence}`, and
 //! `"limit"` where one was reached. Nothing internal is in it, and nothing of what the client sent but JSON pointers into its body.
 
+use core::time::Duration;
+
 use serde_json::json;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response as HttpResponse, StatusCode};
@@ -65,6 +67,10 @@ pub(super) enum Problem {
         /// Its value.
         bytes: usize,
     },
+    /// A push would break a limit of pushed values; the sentence names it.
+    PushLimit(&'static str),
+    /// The dashboard gets more pushed values than it may; how long to wait.
+    PushRate(Duration),
     /// The body arrived too slowly.
     Timeout,
     /// The caller's turn did not come in time.
@@ -102,6 +108,7 @@ impl Problem {
             Problem::IncompleteUpdate => Refusal::Held,
             Problem::ConflictingUpdate => Refusal::ContentDiffers,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
+            Problem::PushLimit(_) | Problem::PushRate(_) => Refusal::Pushed,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
             Problem::TooLarge { .. } => Refusal::FrameTooLarge,
             Problem::Timeout => Refusal::SlowBody,
@@ -182,6 +189,12 @@ impl Problem {
             ),
             Problem::Invalid(how) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", how),
             Problem::DocumentLimit(how) => (StatusCode::UNPROCESSABLE_ENTITY, "document_limit", how),
+            Problem::PushLimit(which) => (StatusCode::UNPROCESSABLE_ENTITY, "push_limit", which),
+            Problem::PushRate(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "push_rate",
+                "one dashboard takes 200 pushed points per second, and 7200 at once",
+            ),
             Problem::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a size limit would be passed"),
             Problem::Timeout => (
                 StatusCode::REQUEST_TIMEOUT,
@@ -241,6 +254,7 @@ impl Problem {
                 | Crowded::Requests { retry_after, .. }
                 | Crowded::Bytes { retry_after, .. },
             ) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1))),
+            Problem::PushRate(retry_after) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1))),
             Problem::Crowded(_)
             | Problem::Busy
             | Problem::Memory(_)

@@ -18,7 +18,7 @@ use ydash_proto::id::DashboardId;
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::reply::{Problem, Refused};
 use crate::http::socket::Target;
-use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path};
+use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path, pushed};
 use crate::metrics;
 
 /// One thing that can be done.
@@ -444,6 +444,47 @@ nothing_there"#,
         ),
         counted: metrics::Route::Widgets,
         run: |call| Box::pin(editing::remove(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/widgets/{id}/data",
+        needs: WRITE,
+        title: "Push a value for a widget",
+        about: "What a widget whose `options.source` is `push` shows. It is kept apart from the document, which would remember each value for ever: in\nmemory, the last 3,600 points of a widget, until the node ends. With several nodes, pages see what was pushed to the node that they are\nconnected to. The widget need not be there. More than 200 points per second for one dashboard, after 7,200 at once, are answered 429.",
+        parameters: &[],
+        body: Some(Body {
+            types: &[JSON],
+            about: "at most 256 KiB: a number, a text, an object of these by series with `at` in milliseconds since 1970 if it likes, or a list of at most 3,600 of these",
+        }),
+        answers: &[json(202, "how many points it was")],
+        problems: &[400, 408, 413, 422],
+        example: (
+            r#"curl -s --data 42 $api/dashboards/acme/sales/widgets/b/data
+echo
+curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":15}]' \
+  $api/dashboards/acme/sales/widgets/c/data"#,
+            r#"{"points":1}
+{"points":2}"#,
+        ),
+        counted: metrics::Route::Pushed,
+        run: |call| Box::pin(pushed::push(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/pushed",
+        needs: READ,
+        title: "Read what was pushed",
+        about: "All points that are kept, by widget, oldest first. With `Accept: text/event-stream`, a stream of server-sent events: `all`, then `news`\nwith what has come since.",
+        parameters: &[header("Accept", "`text/event-stream` for a stream")],
+        body: None,
+        answers: &[json(200, "the points")],
+        problems: &[],
+        example: (
+            r#"curl -s $api/dashboards/acme/sales/pushed | sed 's/.*\("c":[^]]*]\).*/\1/'"#,
+            r#""c":[{"at":1767225600000,"values":{"orders":12.0}},{"at":1767225660000,"values":{"orders":15.0}}]"#,
+        ),
+        counted: metrics::Route::Pushed,
+        run: |call| Box::pin(pushed::read(call)),
     },
     Route {
         method: Method::GET,

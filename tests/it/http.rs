@@ -632,6 +632,77 @@ async fn the_pages_and_what_they_load_are_in_the_binary() {
 }
 
 #[tokio::test]
+async fn a_dashboard_has_an_address_for_browsers() {
+    let site = Site::start(&[]).await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let page = reqwest::get(site.url("/d/team/sales")).await.unwrap();
+    assert_eq!(
+        (page.status(), &page.headers()["content-type"]),
+        (StatusCode::OK, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    for (path, to) in [("/sales", "/d/default/sales"), ("/team/sales%20a", "/d/team/sales%20a")] {
+        let moved = client.get(site.url(path)).header("accept", "text/html,*/*").send().await.unwrap();
+        assert_eq!((moved.status(), moved.headers()["location"].to_str().unwrap()), (StatusCode::FOUND, to), "{path}");
+    }
+    for path in ["/api/sales", "//example.org/a"] {
+        let unmoved = client.get(site.url(path)).header("accept", "text/html").send().await.unwrap();
+        assert_eq!(unmoved.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(client.get(site.url("/sales")).send().await.unwrap().status(), StatusCode::NOT_FOUND, "not a browser");
+}
+
+#[tokio::test]
+async fn pushed_values_are_kept_and_told_to_whoever_listens() {
+    let site = Site::start(&[]).await;
+    let data = "/api/dashboards/team/sales/widgets/orders/data";
+    assert_eq!(site.get("/api/dashboards/team/sales/pushed").await.1["widgets"], json!({}));
+    assert_eq!(site.post(data, b"[1,2]").await, (202, json!({ "points": 2 })));
+    let client = reqwest::Client::new();
+    let mut stream = client
+        .get(site.url("/api/dashboards/team/sales/pushed"))
+        .header("accept", "text/event-stream")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let all = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(all.starts_with("event: all\ndata: {") && all.contains(r#""value":2.0"#), "{all}");
+    assert_eq!(site.post(data, br#"{"at":5,"orders":7}"#).await.0, 202);
+    let news = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(news.starts_with("event: news\ndata: {") && news.contains(r#"{"at":5,"values":{"orders":7.0}}"#), "{news}");
+    assert!(!news.contains(r#""value":2.0"#), "told twice: {news}");
+    // Nobody else's, and not the document's.
+    assert_eq!(site.get("/api/dashboards/team/other/pushed").await.1["widgets"], json!({}));
+    site.shutdown.begin();
+    assert!(stream.chunk().await.unwrap().is_none(), "it ends with the drain");
+}
+
+#[tokio::test]
+async fn pushes_that_are_none_or_too_much_are_refused_by_their_limit() {
+    let site = Site::start(&[]).await;
+    let data = "/api/dashboards/team/sales/widgets/orders/data";
+    for (body, status, code) in [
+        (&b"{}"[..], 400, "bad_request"),
+        (b"nope", 400, "bad_request"),
+        (&[b'['; 300_000], 413, "too_large"),
+        (format!("[{}1]", "1,".repeat(3_600)).as_bytes(), 422, "push_limit"),
+    ] {
+        let (answered, told) = site.post(data, body).await;
+        assert_eq!((answered, &told["error"]), (status, &json!(code)), "{told}");
+    }
+    let many = format!("[{}1]", "1,".repeat(3_599));
+    for status in [202, 202, 429] {
+        let (answered, told) = site.post(data, many.as_bytes()).await;
+        assert_eq!(answered, status, "{told}");
+    }
+    assert!(site.metrics.pushed_bytes.get() > 0);
+    assert_eq!(site.metrics.pushed_points.get(), 7_200);
+    let looks = Site::start(&["--anonymous-access=read-only"]).await;
+    assert_eq!(looks.post(data, b"1").await.0, 403);
+    assert_eq!(looks.get("/api/dashboards/team/sales/pushed").await.0, 200);
+}
+
+#[tokio::test]
 async fn files_of_the_page_travel_compressed_and_only_once() {
     let site = Site::start(&[]).await;
     let client = reqwest::Client::new();
