@@ -10,7 +10,7 @@ const yjs = ['yjs', 'lib0/*', 'y-protocols/*', 'y-websocket', 'y-indexeddb', 're
 
 /** Budgets in bytes. `own` leaves out what a Yjs application has anyway. */
 const budgets = [
-  { name: 'createClient, own code', entry: 'export { createClient } from "./src/index.ts"', external: yjs, max: 9 * KB },
+  { name: 'createClient, own code', entry: 'export { createClient } from "./src/index.ts"', external: yjs, max: 10 * KB },
   { name: 'createClient, with Yjs and all', entry: 'export { createClient } from "./src/index.ts"', external: [], max: 42 * KB },
   { name: 'hooks, own code', entry: 'export * from "./src/react/index.ts"', external: yjs, max: 2 * KB },
   { name: 'one hook, shaken', entry: 'export { useSaveState } from "./src/react/index.ts"', external: yjs, max: KB }

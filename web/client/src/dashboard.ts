@@ -8,6 +8,7 @@ import { Locks } from './locks.js'
 import { ReadOnlyError } from './model/edit.js'
 import { LayoutModel } from './model/layout.js'
 import { type PrivateStorage, ScopedModel } from './model/scoped.js'
+import { TablesModel } from './model/tables.js'
 import { WidgetsModel } from './model/widgets.js'
 import { Persistence } from './persistence.js'
 import { Presence, type User } from './presence.js'
@@ -70,6 +71,8 @@ export class Dashboard {
   readonly doc: Y.Doc
   readonly widgets: WidgetsModel
   readonly layout: LayoutModel
+  /** Data that is kept in the document, for widgets to show. */
+  readonly tables: TablesModel
   readonly filters: ScopedModel<Filters>
   readonly preferences: ScopedModel<Preferences>
   readonly meta: ScopedModel<Meta>
@@ -113,6 +116,7 @@ export class Dashboard {
     const edit = <T>(change: () => T): T => this.edit(change)
     this.layout = new LayoutModel(this.doc, edit)
     this.widgets = new WidgetsModel(this.doc, this.layout, edit)
+    this.tables = new TablesModel(this.doc, edit)
     this.filters = new ScopedModel<Filters>(this.doc, 'filters', edit, storage, `ydash:filters:${options.base}:${id}`)
     this.preferences = new ScopedModel<Preferences>(this.doc, 'preferences', edit, storage, `ydash:preferences:${options.base}:${id}`)
     this.meta = new ScopedModel<Meta>(this.doc, 'meta', edit, null, '')
@@ -182,7 +186,7 @@ export class Dashboard {
     this.#live = null
     this.#awareness.set(null)
     this.undo.destroy()
-    for (const model of [this.widgets, this.layout, this.filters, this.preferences, this.meta]) model.destroy()
+    for (const model of [this.widgets, this.layout, this.tables, this.filters, this.preferences, this.meta]) model.destroy()
     this.doc.destroy()
     this.#options.onDestroy()
   }

@@ -40,7 +40,8 @@ describe('widgets', () => {
       layout: { [one]: { x: 0, y: 0, w: 4, h: 3 } },
       filters: {},
       meta: {},
-      preferences: {}
+      preferences: {},
+      tables: {}
     })
     widgets.remove(one)
     expect(Object.keys(widgets.all.get())).toEqual([two])
@@ -342,5 +343,55 @@ describe('undo', () => {
     undo.undo()
     expect(widgets.get(id)).toEqual({ id, type: 'chart', title: 'A', options: { unit: 's' } })
     expect(layout.get(id)).toEqual({ x: 1, y: 2, w: 3, h: 4 })
+  })
+})
+
+describe('tables', () => {
+  it('merge cell by cell, keep rows that two add at once, and rename columns without losing cells', () => {
+    const { a, b, exchange } = pair()
+    a.tables.add({ id: 'sales', title: 'Sales', columns: ['Month', 'Revenue'], rows: [{ Month: 'Jan', Revenue: 1 }, { Month: 'Feb', Revenue: 2 }] })
+    exchange()
+    a.tables.setCell('sales', 0, 'Revenue', 10)
+    b.tables.setCell('sales', 0, 'Month', 'January')
+    a.tables.insertRows('sales', [{ Month: 'Mar', Revenue: 3 }])
+    b.tables.insertRows('sales', [{ Month: 'Apr', Revenue: 4 }])
+    a.tables.renameColumn('sales', 'Revenue', 'Net revenue')
+    b.tables.setCell('sales', 1, 'Revenue', 20)
+    exchange()
+    const { columns, rows } = a.tables.get('sales') ?? { columns: [], rows: [] }
+    expect(b.tables.get('sales')).toEqual(a.tables.get('sales'))
+    expect(columns).toEqual([{ id: 'Month', name: 'Month' }, { id: 'Revenue', name: 'Net revenue' }])
+    expect(rows[0]).toEqual({ Month: 'January', Revenue: 10 })
+    expect(rows[1]).toEqual({ Month: 'Feb', Revenue: 20 })
+    expect(rows.slice(2).map(({ Month }) => Month).sort()).toEqual(['Apr', 'Mar'])
+  })
+
+  it('take cells, rows and columns away, and name no two columns the same', () => {
+    const { tables, undo } = alone()
+    const id = tables.add({ columns: ['A', 'A'], rows: [{ A: 1, 'A 2': 2 }, { A: null }] })
+    expect(tables.get(id)).toEqual({ id, title: '', columns: [{ id: 'A', name: 'A' }, { id: 'A 2', name: 'A' }], rows: [{ A: 1, 'A 2': 2 }, {}] })
+    expect(tables.addColumn(id, 'A')).toBe('A 3')
+    tables.setCell(id, 5, 'A 3', 'below')
+    tables.setCell(id, 0, 'A', null)
+    tables.removeColumn(id, 'A 2')
+    tables.removeRows(id, 1)
+    expect(tables.get(id)?.columns.map(({ id }) => id)).toEqual(['A', 'A 3'])
+    expect(tables.get(id)?.rows).toEqual([{}, { 'A 3': 'below' }])
+    undo.undo()
+    expect(tables.get(id)).toBeUndefined()
+  })
+
+  it('are read, and can be written, whoever made them of plain values', () => {
+    const { tables, doc } = alone()
+    doc.getMap('tables').set('plain', new Y.Map<unknown>([['title', 7], ['columns', ['Name', { name: 'Amount' }, null]], ['rows', [{ Name: 'a', Amount: 1 }, 'no row']]]))
+    doc.getMap('tables').set('bare', new Y.Map<unknown>([['rows', [{ x: 1 }]]]))
+    doc.getMap('tables').set('nothing', 'a text')
+    expect(tables.get('plain')).toEqual({ id: 'plain', title: '', columns: [{ id: 'Name', name: 'Name' }, { id: 'Amount', name: 'Amount' }, { id: '', name: '' }], rows: [{ Name: 'a', Amount: 1 }, {}] })
+    expect(tables.get('bare')?.columns).toEqual([{ id: 'x', name: 'x' }])
+    expect(tables.get('nothing')).toBeUndefined()
+    tables.setCell('plain', 0, 'Amount', 2)
+    tables.renameColumn('plain', 'Name', 'Who')
+    expect(tables.get('plain')?.rows[0]).toEqual({ Name: 'a', Amount: 2 })
+    expect(tables.get('plain')?.columns[0]).toEqual({ id: 'Name', name: 'Who' })
   })
 })

@@ -3,6 +3,7 @@ import { type Json, isObject, patchMap, toJson } from '../json.js'
 import type { Readable } from '../readable.js'
 import { type Edit, ReadOnlyError } from './edit.js'
 import { Entries } from './entries.js'
+import { newId } from './ids.js'
 import type { Box, LayoutModel } from './layout.js'
 
 /** What a dashboard is made of. */
@@ -141,10 +142,4 @@ function describe({ type, title, options }: Record<string, Json>, id: string): W
     title: typeof title === 'string' ? title : '',
     options: isObject(options) ? options as Record<string, Json> : {}
   }
-}
-
-function newId(): string {
-  // `randomUUID` is there on secure origins only.
-  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(9))
-  return Array.from(bytes, byte => (byte % 36).toString(36)).join('')
 }

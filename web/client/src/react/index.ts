@@ -2,7 +2,7 @@
 
 import type { Awareness } from 'y-protocols/awareness'
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, type ReactNode } from 'react'
-import type { Access, Box, Client, Cursor, Dashboard, Filters, Json, LockHolder, Other, OtherCursor, Preferences, Readable, SaveState, Self, Status, UndoState, User, ValuesPatch, Widget } from '../index.js'
+import type { Access, Box, Client, Cursor, Dashboard, Filters, Json, LockHolder, Other, OtherCursor, Preferences, Readable, SaveState, Self, Status, Table, UndoState, User, ValuesPatch, Widget } from '../index.js'
 
 const Context = createContext<Dashboard | null>(null)
 
@@ -78,6 +78,11 @@ export function useLayout(): Readonly<Record<string, Box>>
 export function useLayout<S>(select: (layout: Readonly<Record<string, Box>>) => S): S
 export function useLayout<S>(select?: (layout: Readonly<Record<string, Box>>) => S): unknown {
   return useReadable(useDashboard().layout.all, select ?? (same as never))
+}
+
+/** One table; `undefined` when it is not there, or `id` is. */
+export function useTable(id: string | undefined): Table | undefined {
+  return useReadable(useDashboard().tables.all, useCallback((all: Readonly<Record<string, Table>>) => id === undefined ? undefined : all[id], [id]))
 }
 
 /** Values that are shared, with private ones laid over them, and how to change them. */
