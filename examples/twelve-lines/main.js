@@ -9,4 +9,4 @@ widgets.observe(() => console.log(widgets.toJSON()))
 provider.awareness.on('change', () => console.log([...provider.awareness.getStates().values()]))
 
 provider.awareness.setLocalStateField('user', { name: 'Ada' })
-provider.once('sync', () => widgets.set('sales', { title: 'Sales', refresh: 30 }))
+provider.once('sync', () => widgets.set('sales', { type: 'number', title: 'Sales', options: { value: 1200, unit: '€' } }))

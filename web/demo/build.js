@@ -55,6 +55,13 @@ for (const { name, html } of pages) {
 }
 await writeFile(new URL('icon.svg', dist), await readFile(new URL('src/icon.svg', import.meta.url)))
 
+// What a reload without a network needs; another build is another cache.
+const cached = (await readdir(dist)).filter(file => !file.startsWith('inspector') && file !== 'index.html').sort()
+const version = createHash('sha256')
+for (const file of [...cached, 'index.html']) version.update(await readFile(new URL(file, dist)))
+const worker = await readFile(new URL('src/sw.js', import.meta.url), 'utf8')
+await writeFile(new URL('sw.js', dist), worker.replace('/* version */', version.digest('hex').slice(0, 16)).replace('/* files */', cached.map(file => `'/${file}'`).join(', ')))
+
 const assets = []
 for (const file of (await readdir(dist)).sort()) {
   const hash = createHash('sha256').update(await readFile(new URL(file, dist))).digest('hex').slice(0, 16)

@@ -31,11 +31,11 @@ export async function launch () {
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' }
 
 /** While working on the pages (E2E_DIST=1): takes them from web/dist, so that the binary need not be built again. */
-async function serveFromDist (context) {
+async function serveFromDist (context, origin) {
   const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
-  await context.route(url => url.protocol === 'http:', async route => {
+  await context.route(url => url.origin === origin, async route => {
     const { pathname } = new URL(route.request().url())
-    const page = { '/': 'index.html', '/inspector': 'inspector.html' }[pathname]
+    const page = pathname.startsWith('/d/') ? 'index.html' : { '/': 'index.html', '/inspector': 'inspector.html' }[pathname]
     const path = `${dist}${page ?? pathname.slice(1)}`
     if (!existsSync(path)) return route.continue()
     // Under the server's own policy, which is what the pages have to do with.
@@ -48,17 +48,26 @@ async function serveFromDist (context) {
 export class Person {
   problems = []
 
-  /** Opens `dashboard` at `origin`; gone when test `t` ends, which fails if the page complained. */
-  static async open (t, origin, dashboard, { name, expects = () => false, ...options } = {}) {
-    const context = await (await launch()).newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options })
+  /**
+   * Opens `dashboard` at `origin`, begun with a template if nobody has been there; gone when test `t` ends, which fails if the page
+   * complained.
+   */
+  static async open (t, origin, dashboard, { name, begin = 'operations', query = {}, expects = () => false, ...options } = {}) {
+    return Person.visit(t, `${origin}/d/${dashboard.includes('/') ? '' : 'default/'}${dashboard.split('/').map(encodeURIComponent).join('/')}?${new URLSearchParams({ new: begin, ...query })}`, { name, expects, ...options })
+  }
+
+  /** Opens an address; gone when test `t` ends, which fails if the page complained. */
+  static async visit (t, url, { name, expects = () => false, ...options } = {}) {
+    // A worker would come between the page and the routes of these tests.
+    const context = await (await launch()).newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', serviceWorkers: 'block', ...options })
     const person = new Person()
     person.context = context
-    if (process.env.E2E_DIST) await serveFromDist(context)
-    if (name) await context.addInitScript(name => { sessionStorage.setItem('ydash:name', name) }, name)
-    await person.#newPage(`${origin}/#${encodeURIComponent(dashboard)}`)
+    if (process.env.E2E_DIST) await serveFromDist(context, new URL(url).origin)
+    if (name) await context.addInitScript(name => { if (location.protocol === 'http:') localStorage.setItem('ydash:name', name) }, name)
+    await person.#newPage(url)
     t.after(async () => {
       await context.close()
-      const problems = person.problems.filter(problem => !/Failed to load resource|WebSocket connection to|ERR_/.test(problem) && !expects(problem))
+      const problems = person.problems.filter(problem => !/Failed to load resource|WebSocket connection to|ERR_|Service Worker registration blocked/.test(problem) && !expects(problem))
       assert.deepEqual(problems, [], 'the page complained')
     })
     return person
@@ -160,6 +169,22 @@ export class Person {
       for (const caret of copy.querySelectorAll('.caret')) caret.remove()
       return copy.textContent.replaceAll('\u2060', '')
     })
+  }
+
+  /** Removes a widget by its menu. */
+  async remove (id) {
+    await this.head(id).click({ button: 'right' })
+    await this.page.getByRole('menuitem', { name: 'Remove' }).click()
+  }
+
+  /** Pastes a text where the focus is. */
+  paste (text) {
+    return this.page.evaluate(text => {
+      const data = new DataTransfer()
+      data.setData('text/plain', text)
+      const target = document.activeElement ?? document.body
+      target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
+    }, text)
   }
 
   async button (name) {

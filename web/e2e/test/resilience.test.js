@@ -32,8 +32,7 @@ describe('without a network', () => {
     await ada.page.keyboard.press('End')
     await ada.page.keyboard.type(' offline')
     await ada.becomes('offline offline-changes')
-    await bob.tile('requests').hover()
-    await bob.button('Remove Requests by route')
+    await bob.remove('requests')
     await bob.settled()
     assert.equal(await bob.page.getByText('Try it offline').count(), 0)
 
@@ -140,14 +139,14 @@ describe('a session that may only look', () => {
     const bob = await Person.open(t, server.http, 'public', { name: 'Bob M' })
     await ada.settled()
     await bob.settled()
-    await ada.page.getByText('You can look at everything here').waitFor()
+    await ada.page.getByText('You can view this dashboard, and not change it').waitFor()
     await ada.page.getByText('Live, read-only').waitFor()
     await ada.page.getByText('Write here at the same time').waitFor()
-    for (const name of ['Add a widget', /^Move /, /^Configure /, /^Remove /, 'Bold']) {
+    for (const name of ['Add a widget', /^Move /, /^Configure /, 'Bold']) {
       assert.equal(await ada.page.getByRole('button', { name }).count(), 0, String(name))
     }
     for (const name of ['Undo', 'Redo']) assert.equal(await ada.page.getByRole('button', { name, exact: true }).isDisabled(), true, name)
-    for (const name of ['For everyone', 'Share with everyone']) assert.equal(await ada.page.getByRole('button', { name }).count(), 0, name)
+    for (const name of ['Share with everyone']) assert.equal(await ada.page.getByRole('button', { name }).count(), 0, name)
     assert.equal(await ada.page.getByLabel('Title of the dashboard').getAttribute('readonly'), '')
     assert.equal(await ada.editor('note').getAttribute('contenteditable'), 'false')
     const before = await ada.content()
@@ -165,7 +164,7 @@ describe('a session that may only look', () => {
   test('a dashboard that is nobody’s to enter is refused in words', async t => {
     const server = await serverOf(t)
     const ada = await Person.open(t, server.http, '~somebody', { expects: problem => /Permission denied/.test(problem) })
-    await ada.page.getByText('The server does not serve this dashboard: forbidden').waitFor()
+    await ada.page.getByText('You have no access to this dashboard').waitFor()
   })
 })
 

@@ -1,23 +1,42 @@
 import { useDashboard, useFollow, useOthers, usePreferences, useReadable, useStatus } from '@ydash/client/react'
 import { CloudOff, Eye, TriangleAlert } from 'lucide-react'
-import { type CSSProperties, type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
+import { type CSSProperties, lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react'
 import { Boundary } from '../shared/Boundary.js'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { announce, Announcements } from './announce.js'
 import { Board } from './Board.js'
-import { Configure } from './Configure.js'
+import { useActs } from './acts.js'
+import { paletteIsOpen, setTv, toggleFullScreen, tv } from './commands.js'
 import { feed } from './feed.js'
+import { parseTable } from './data/csv.js'
 import { Filters } from './Filters.js'
 import { Header } from './Header.js'
 import { useMayEdit, useTheme, useTitle } from './hooks.js'
-import { seed } from './seed.js'
-import { differFrom } from './session.js'
+import { showPanel, useShownPanel } from './panel/shown.js'
+import { Questions } from './Question.js'
+import { differFrom, isNew, newTitle } from './session.js'
+import { begin } from './templates.js'
+import { addTable, copyTextOf, duplicate, paste, remove, selected } from './board/operations.js'
+import { select, selectAll } from './board/selection.js'
+import { shownIds } from './grid.js'
+import { renaming } from './Tile.js'
+import { isDemo, Welcome } from './Welcome.js'
+import { remember } from './home/dashboards.js'
+
+// What has no part in the first paint.
+const WidgetPanel = lazy(() => import('./panel/WidgetPanel.js'))
+const CodePanel = lazy(() => import('./panel/CodePanel.js'))
+const ShortcutsPanel = lazy(() => import('./panel/ShortcutsPanel.js'))
+const Palette = lazy(() => import('./CommandPalette.js'))
 
 export function App(): ReactNode {
   const dashboard = useDashboard()
   const { target, stop } = useFollow()
-  const [configured, setConfigured] = useState<string | null>(null)
-  const close = useCallback(() => { setConfigured(null) }, [])
+  const panel = useShownPanel()
+  const close = useCallback(() => { showPanel(null) }, [])
+  const isTv = useReadable(tv)
+  const hasPalette = useReadable(paletteIsOpen)
+  useActs()
   useShownTheme()
   useShortcuts()
   useSeed()
@@ -25,22 +44,34 @@ export function App(): ReactNode {
   useOwnColor()
   useWarning()
   const title = useTitle()
-  useEffect(() => { document.title = `${title || shorten(dashboard.id, TITLE_MAX)} – ydash` }, [title, dashboard])
+  useEffect(() => {
+    document.title = `${title || shorten(dashboard.id, TITLE_MAX)} – ydash`
+    remember(dashboard.id, title)
+  }, [title, dashboard])
   const { values } = usePreferences()
   useEffect(() => { feed.setInterval(values.refreshInterval) }, [values.refreshInterval])
 
   return (
-    <div className='app' data-compact={values.compactMode === true}>
+    <div className='app' data-compact={values.compactMode === true} data-tv={isTv} data-panel={panel !== null}>
       <Header />
       <Banner />
+      <Welcome />
       <Filters />
-      <Board onConfigure={setConfigured} />
+      <div className='stage'>
+        <Board />
+        {panel !== null && (
+          <Boundary attempt={panel} fallback={() => null}>
+            <Suspense>{panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}</Suspense>
+          </Boundary>
+        )}
+      </div>
       {target !== null && (
         <div className='following' style={{ '--who': target.user.color } as CSSProperties}>
           <p><Eye size={15} aria-hidden='true' /> <span>Following {target.user.name}</span> <button type='button' onClick={stop}>Stop</button></p>
         </div>
       )}
-      {configured !== null && <Boundary attempt={configured} fallback={() => null}><Configure id={configured} onClose={close} /></Boundary>}
+      {hasPalette && <Suspense><Palette /></Suspense>}
+      <Questions />
       <Announcements />
     </div>
   )
@@ -54,8 +85,13 @@ function Banner(): ReactNode {
   const why = useReadable(refusal)
   const limit = useReadable(saveRefusal)
   const isReadOnly = useReadable(access) === 'read-only'
+  const isStuck = useIsStuck(save === 'saving' && status === 'live')
   if (status === 'refused') {
-    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server does not serve this dashboard: {why?.reason || `code ${why?.code}`}.</p>
+    return (
+      <p className='banner' data-tone='bad' role='alert'>
+        <TriangleAlert size={16} aria-hidden='true' /> {why?.reason === 'forbidden' ? 'You have no access to this dashboard. Ask whoever runs this server to let you in.' : `The server refused this dashboard: ${why?.reason || `code ${why?.code}`}.`}
+      </p>
+    )
   }
   if (status === 'offline') {
     return (
@@ -71,8 +107,22 @@ function Banner(): ReactNode {
   if (save === 'refused' && !isReadOnly) {
     return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server did not take your last change{limit === null ? '' : `: ${limit}`}. It is in this browser only.</p>
   }
-  if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can look at everything here. Only others can change it.</p>
+  if (isStuck) return <p className='banner' data-tone='warn' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server cannot save right now. {isKept ? 'Your changes are kept in this browser meanwhile.' : 'Keep this tab open until it can.'}</p>
+  if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can view this dashboard, and not change it.</p>
   return null
+}
+
+/** How long saving may take before it is worth a word, in milliseconds. */
+const STUCK = 5_000
+
+function useIsStuck(isSaving: boolean): boolean {
+  const [isStuck, setStuck] = useState(false)
+  useEffect(() => {
+    setStuck(false)
+    const timer = isSaving ? setTimeout(() => { setStuck(true) }, STUCK) : undefined
+    return () => { clearTimeout(timer) }
+  }, [isSaving])
+  return isStuck
 }
 
 /** Asks before a tab is closed that has what nobody else has. */
@@ -91,28 +141,84 @@ function useShownTheme(): void {
   document.documentElement.dataset.theme = theme
 }
 
+const isTyping = (target: EventTarget | null): boolean => target instanceof Element && target.closest('input, textarea, select, [contenteditable=true], dialog') !== null
+
 function useShortcuts(): void {
-  const { undo } = useDashboard()
+  const dashboard = useDashboard()
   const mayEdit = useMayEdit()
   useEffect(() => {
+    const { undo } = dashboard
     const key = (event: KeyboardEvent): void => {
-      if (!mayEdit || event.defaultPrevented || !(event.ctrlKey || event.metaKey)) return
-      if (event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable=true]') !== null) return
-      if (event.key.toLowerCase() === 'z') event.shiftKey ? undo.redo() : undo.undo()
-      else if (event.key.toLowerCase() === 'y') undo.redo()
-      else return
+      if (event.defaultPrevented) return
+      const name = event.key.toLowerCase()
+      const isCommand = event.ctrlKey || event.metaKey
+      if (isCommand && name === 'k') {
+        event.preventDefault()
+        paletteIsOpen.set(!paletteIsOpen.get())
+        return
+      }
+      if (isTyping(event.target) || event.target instanceof Element && event.target.closest('[role=menu]') !== null) return
+      const ids = selected()
+      const run = (): boolean => {
+        if (isCommand) {
+          if (name === 'a') selectAll(shownIds(dashboard.widgets.all.get()))
+          else if (!mayEdit) return false
+          else if (name === 'z') event.shiftKey ? undo.redo() : undo.undo()
+          else if (name === 'y') undo.redo()
+          else if (name === 'd' && ids.length > 0) duplicate(dashboard, ids)
+          else return false
+          return true
+        }
+        if (event.altKey) return false
+        if (event.key === 'Escape') {
+          if (tv.get()) setTv(false)
+          select(null)
+          return false
+        }
+        if (event.key === '?') showPanel({ kind: 'shortcuts' })
+        else if (name === 'f') event.shiftKey ? setTv(!tv.get()) : toggleFullScreen()
+        else if ((event.key === 'Delete' || event.key === 'Backspace') && ids.length > 0 && mayEdit) void remove(dashboard, ids)
+        else if (event.key === 'F2' && ids[0] !== undefined && mayEdit) renaming.set(ids[0])
+        else if (event.key === 'Enter' && ids[0] !== undefined && mayEdit && !(event.target instanceof Element && event.target.closest('button, a, summary') !== null)) showPanel({ kind: 'widget', id: ids[0] })
+        else return false
+        return true
+      }
+      if (run()) event.preventDefault()
+    }
+    const copy = (event: ClipboardEvent): void => {
+      const text = isTyping(event.target) || String(getSelection()) !== '' ? null : copyTextOf(dashboard, selected())
+      if (text === null) return
       event.preventDefault()
+      event.clipboardData?.setData('text/plain', text)
+      announce('Copied', true)
+    }
+    const pasted = (event: ClipboardEvent): void => {
+      if (!mayEdit || event.defaultPrevented || isTyping(event.target)) return
+      if (paste(dashboard, event.clipboardData?.getData('text/plain') ?? '')) event.preventDefault()
     }
     addEventListener('keydown', key)
-    return () => { removeEventListener('keydown', key) }
-  }, [undo, mayEdit])
+    addEventListener('copy', copy)
+    addEventListener('paste', pasted)
+    return () => {
+      removeEventListener('keydown', key)
+      removeEventListener('copy', copy)
+      removeEventListener('paste', pasted)
+    }
+  }, [dashboard, mayEdit])
 }
 
+/** Fills a dashboard that was asked for as a new one. */
 function useSeed(): void {
   const dashboard = useDashboard()
   const status = useStatus()
   useEffect(() => {
-    if (status === 'live' && dashboard.access.get() === 'read-write') seed(dashboard)
+    if (isNew === null || status !== 'live' || dashboard.access.get() !== 'read-write') return
+    begin(dashboard, isNew, newTitle)
+    if (isNew !== 'pasted') return
+    const pasted = sessionStorage.getItem('ydash:pasted')
+    sessionStorage.removeItem('ydash:pasted')
+    const parsed = pasted === null ? null : parseTable(pasted)
+    if (parsed !== null) addTable(dashboard, newTitle ?? 'Data', parsed)
   }, [dashboard, status])
 }
 
@@ -124,7 +230,8 @@ function useOwnColor(): void {
 /** Says who comes and who goes. */
 function useArrivals(): void {
   const status = useStatus()
-  const people = useOthers(all => all.map(({ clientId, user }) => `${clientId} ${user.name}`))
+  // Of those who are of the page itself, the welcome tells.
+  const people = useOthers(all => all.filter(({ user }) => !isDemo(user.name)).map(({ clientId, user }) => `${clientId} ${user.name}`))
   const known = useRef<Map<string, string> | null>(null)
   useEffect(() => {
     const now = new Map(people.map(entry => {

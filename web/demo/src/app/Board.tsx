@@ -2,8 +2,12 @@ import type { Box } from '@ydash/client'
 import { useDashboard, useFollow, useLayout, useWidgets } from '@ydash/client/react'
 import { type CSSProperties, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import { plural, shorten, TITLE_MAX } from '../shared/format.js'
+import { ownAct } from './acts.js'
 import { announce } from './announce.js'
+import { select } from './board/selection.js'
+import { ContextMenu, openContextMenu } from './ContextMenu.js'
 import { Cursors } from './Cursors.js'
+import { EmptyBoard } from './EmptyBoard.js'
 import { arrange, type Boxes, columnWidth, fit, GAP, pass, place, readingOrder, type Rect, rectOf, ROW_HEIGHT, shownIds, stackedRects } from './grid.js'
 import { useFilterValues, useMayEdit, useSize } from './hooks.js'
 import { Tile } from './Tile.js'
@@ -24,6 +28,8 @@ interface Gesture {
   readonly finish: (isCancelled: boolean) => void
   x: number
   y: number
+  /** How far the page was scrolled when it was begun: a widget that is resized makes room to scroll, which is no wish for more. */
+  readonly scrollable: number
   /** Where it was when it last passed another one: it turns back only when the pointer does. */
   turnedAt: { readonly x: number, readonly y: number }
   frame: number
@@ -34,7 +40,7 @@ const NOTHING: Boxes = Object.freeze(Object.create(null) as Boxes)
 const count = (all: object): number => Object.keys(all).length
 
 /** The grid of widgets, with everybody's pointers over it. */
-export function Board({ onConfigure }: { onConfigure: (id: string) => void }): ReactNode {
+export function Board(): ReactNode {
   const dashboard = useDashboard()
   const ids = useWidgets(shownIds)
   const total = useWidgets(count)
@@ -89,7 +95,8 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
     current.frame = requestAnimationFrame(follow)
     const inWindow = current.y - scrollY
     if (current.isMoved && inWindow < EDGE && scrollY > 0) scrollBy(0, -SCROLL_STEP), current.y -= SCROLL_STEP
-    if (current.isMoved && inWindow > innerHeight - EDGE) scrollBy(0, SCROLL_STEP), current.y += SCROLL_STEP
+    const mayScroll = current.kind === 'move' || scrollY < current.scrollable
+    if (current.isMoved && mayScroll && inWindow > innerHeight - EDGE) scrollBy(0, SCROLL_STEP), current.y += SCROLL_STEP
     show()
     const { arranged, width, rects, isNarrow } = latest.current
     const box = arranged[current.id]
@@ -139,7 +146,7 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
       endStep(isCancelled)
       dashboard.locks.release(id)
     }
-    gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, turnedAt: { x, y }, frame: requestAnimationFrame(follow), isMoved: false }
+    gesture.current = { id, kind, pointer: { id: event.pointerId, x, y }, from, finish, x, y, scrollable: document.documentElement.scrollHeight - innerHeight, turnedAt: { x, y }, frame: requestAnimationFrame(follow), isMoved: false }
     setHeld(id)
   }, [dashboard, end, follow, mayTouch])
 
@@ -222,23 +229,40 @@ export function Board({ onConfigure }: { onConfigure: (id: string) => void }): R
 
   useView(rects, board)
 
+  // As they are read, so that Tab goes where the eye does. Not while one is held: what is moved in the page loses the finger that holds it.
+  const order = useRef<readonly string[]>(ids)
+  if (held === null || order.current.length !== ids.length) order.current = readingOrder(arranged)
+
   return (
-    <main className='board-area' onPointerDown={event => { if (event.target === event.currentTarget) dashboard.presence.setSelection(null) }}>
+    <main
+      className='board-area'
+      onPointerDown={event => {
+        if (event.button !== 0 || (event.target as Element).closest('[data-widget], .menu') !== null) return
+        select(null)
+        dashboard.presence.setSelection(null)
+      }}
+      onContextMenu={event => {
+        if ((event.target as Element).closest('[data-widget]') !== null) return
+        event.preventDefault()
+        openContextMenu(event.clientX, event.clientY, null)
+      }}
+    >
       <div className='board' ref={board} style={{ height } as CSSProperties} data-held={held !== null}>
-        {ids.map(id => {
+        {order.current.map(id => {
           const rect = rects.get(id)
           return rect !== undefined && (
             <Tile
               key={id} id={id} rect={rect} isHeld={held === id} isMovable={mayEdit && (isNarrow ? 'stacked' : 'freely')} mayEdit={mayEdit}
-              onGrab={grab} onNudge={nudge} onConfigure={onConfigure} onTakeOver={takeOver}
+              onGrab={grab} onNudge={nudge} onTakeOver={takeOver}
             />
           )
         })}
         {held !== null && rects.has(held) && <div className='landing' style={styleOf(rects.get(held) as Rect)} />}
         <Cursors board={board} rects={rects} />
       </div>
+      <ContextMenu />
       {total > ids.length && <p className='empty-board'>{plural(total - ids.length, 'more widget')} would be too many for this page.</p>}
-      {ids.length === 0 && width > 0 && <p className='empty-board'>Nothing here yet. Add a widget, and everybody sees it.</p>}
+      {ids.length === 0 && width > 0 && <EmptyBoard />}
     </main>
   )
 }
@@ -299,11 +323,16 @@ function useView(rects: ReadonlyMap<string, Rect>, board: { readonly current: HT
       const top = scrollY - (board.current?.offsetTop ?? 0)
       // Relative to a widget, since rows are not equally high on all screens.
       const [widget, rect] = [...latest.current].filter(([, rect]) => rect.top + rect.height > top).sort(([, a], [, b]) => a.top - b.top)[0] ?? []
-      presence.setView({ widget: widget ?? null, offset: Math.round(top - (rect?.top ?? 0)), filters: { dateRange, sources: [...sources] } })
+      const act = ownAct.get()
+      presence.setView({ widget: widget ?? null, offset: Math.round(top - (rect?.top ?? 0)), filters: { dateRange, sources: [...sources] }, ...act !== null && { act: { ...act, what: [...act.what] } } })
     }
     tell()
     addEventListener('scroll', tell, { passive: true })
-    return () => { removeEventListener('scroll', tell) }
+    const stopActs = ownAct.subscribe(tell)
+    return () => {
+      removeEventListener('scroll', tell)
+      stopActs()
+    }
   }, [presence, board, dateRange, sources.join()])
 
   useEffect(() => {

@@ -6,6 +6,9 @@ import type { Rect } from './grid.js'
 /** Pointers that are drawn: a crowd's would hide what they point at. */
 const CURSORS_MAX = 100
 
+/** How long a pointer that rests keeps its name, in milliseconds: what it points at is to be read. */
+const RESTS = 3_000
+
 /**
  * Everybody's pointers. Positions are fractions of the widget under them, so that they point at the same thing on every screen.
  *
@@ -19,6 +22,7 @@ export function Cursors({ board, rects }: { board: RefObject<HTMLElement | null>
 
   useEffect(() => {
     const drawn = new Map<number, HTMLElement>()
+    const resting = new Map<number, ReturnType<typeof setTimeout>>()
     const draw = (): void => {
       const gone = new Set(drawn.keys())
       for (const cursor of presence.cursors.get().slice(0, CURSORS_MAX)) {
@@ -34,9 +38,19 @@ export function Cursors({ board, rects }: { board: RefObject<HTMLElement | null>
         const label = element.lastElementChild as HTMLElement
         if (label.textContent !== user.name) label.textContent = user.name
         const { x, y } = pixels(cursor, latest.current, board.current)
-        element.style.transform = `translate(${x}px, ${y}px)`
+        const transform = `translate(${x}px, ${y}px)`
+        if (element.style.transform === transform) continue
+        element.style.transform = transform
+        const moved = element
+        moved.dataset.resting = 'false'
+        // At the right edge there is no room behind it.
+        moved.dataset.flipped = String(x > (board.current?.clientWidth ?? 0) - 140)
+        clearTimeout(resting.get(clientId))
+        resting.set(clientId, setTimeout(() => { moved.dataset.resting = 'true' }, RESTS))
       }
       for (const clientId of gone) {
+        clearTimeout(resting.get(clientId))
+        resting.delete(clientId)
         drawn.get(clientId)?.remove()
         drawn.delete(clientId)
       }
@@ -45,6 +59,7 @@ export function Cursors({ board, rects }: { board: RefObject<HTMLElement | null>
     const stop = presence.cursors.subscribe(draw)
     return () => {
       stop()
+      for (const timer of resting.values()) clearTimeout(timer)
       for (const element of drawn.values()) element.remove()
     }
   }, [presence, board, rects])

@@ -1,15 +1,18 @@
 import { COLORS } from '@ydash/client'
 import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
-import { Check, CloudOff, CloudUpload, Ellipsis, ExternalLink, Eye, LayoutGrid, Link2, LoaderCircle, Moon, Plus, Redo2, Sun, SunMoon, TriangleAlert, Undo2, Unplug } from 'lucide-react'
+import { Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus, QrCode, Redo2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
-import { announce } from './announce.js'
-import { arrange, freePlace, shownIds } from './grid.js'
+import { add, tidy } from './board/operations.js'
+import { paletteIsOpen, setTv, toggleFullScreen } from './commands.js'
 import { useMayEdit, useTitle } from './hooks.js'
 import { Menu } from './Menu.js'
-import { fill } from './seed.js'
+import { copyText } from './panel/Copied.js'
+import { showPanel } from './panel/shown.js'
+import { Phone } from './Phone.js'
+import { fill } from './templates.js'
 import { introduce } from './session.js'
-import { KINDS, type WidgetKind } from './widgets/registry.js'
+import { KINDS } from './widgets/registry.js'
 
 /** Faces that have a place of their own; the others are in the list. */
 const FACES = 5
@@ -17,12 +20,13 @@ const FACES = 5
 export function Header(): ReactNode {
   return (
     <header className='bar'>
-      <img className='logo' src='/icon.svg' alt='' width='30' height='30' />
+      <a className='logo' href='/?home' aria-label='All dashboards' title='All dashboards'><img src='/icon.svg' alt='' width='30' height='30' /></a>
       <Title />
       <SaveState />
       <div className='spacer' />
       <People />
       <History />
+      <Share />
       <Add />
       <More />
     </header>
@@ -41,6 +45,7 @@ function Title(): ReactNode {
   return (
     <div className='title'>
       <h1 className='visually-hidden'>{title || shorten(dashboard.id, TITLE_MAX)}</h1>
+      <span className='title-size' aria-hidden='true'>{draft ?? (title || 'Untitled')}</span>
       <input
         aria-label='Title of the dashboard' value={draft ?? title} readOnly={!mayEdit} placeholder='Untitled' maxLength={80} spellCheck={false}
         onChange={event => { setDraft(event.target.value) }} onBlur={save}
@@ -69,6 +74,7 @@ function SaveState(): ReactNode {
   const isKept = useReadable(dashboard.isKept)
   const { icon: Icon, text, tone } = status === 'connecting' ? { icon: LoaderCircle, text: 'Connecting…', tone: 'busy' }
     : status === 'offline' && save === 'saved' ? { icon: CloudOff, text: 'Offline', tone: 'warn' }
+    : status === 'refused' ? { icon: TriangleAlert, text: 'No access', tone: 'bad' }
     : access === 'read-only' && save === 'saved' ? { icon: Eye, text: 'Live, read-only', tone: 'good' }
     : save === 'offline-changes' && !isKept ? { icon: CloudOff, text: 'Only in this tab', tone: 'bad' }
     : SAVE_STATES[save]
@@ -80,7 +86,7 @@ function SaveState(): ReactNode {
 }
 
 function initials(name: string): string {
-  return name.split(/\s+/).slice(0, 2).map(word => [...word][0] ?? '').join('').toUpperCase()
+  return name.split(/\s+/).filter(word => !word.startsWith('(')).slice(0, 2).map(word => [...word][0] ?? '').join('').toUpperCase()
 }
 
 function People(): ReactNode {
@@ -157,7 +163,17 @@ function History(): ReactNode {
   return (
     <div className='group'>
       <button type='button' className='icon-button' aria-label='Undo' title='Undo your last change (Ctrl Z)' disabled={!canUndo || !mayEdit} onClick={undo}><Undo2 size={18} aria-hidden='true' /></button>
-      <button type='button' className='icon-button' aria-label='Redo' title='Redo (Ctrl Shift Z)' disabled={!canRedo || !mayEdit} onClick={redo}><Redo2 size={18} aria-hidden='true' /></button>
+      <button type='button' className='icon-button redo' aria-label='Redo' title='Redo (Ctrl Shift Z)' disabled={!canRedo || !mayEdit} onClick={redo}><Redo2 size={18} aria-hidden='true' /></button>
+    </div>
+  )
+}
+
+function Share(): ReactNode {
+  return (
+    <div className='share'>
+      <Menu label='Open it elsewhere' className='icon-button' kind='panel' button={<QrCode size={18} aria-hidden='true' />}>
+        {() => <Phone />}
+      </Menu>
     </div>
   )
 }
@@ -166,62 +182,57 @@ function Add(): ReactNode {
   const dashboard = useDashboard()
   const mayEdit = useMayEdit()
   if (!mayEdit) return null
-  const add = (kind: WidgetKind): void => {
-    dashboard.undo.cut()
-    const arranged = arrange(dashboard.layout.all.get(), shownIds(dashboard.widgets.all.get()), {})
-    const id = dashboard.edit(() => {
-      const id = dashboard.widgets.add({ type: kind.type, title: kind.title, options: kind.options }, freePlace(arranged, kind.size))
-      if (kind.type === 'note') dashboard.widgets.richText(id)
-      return id
-    })
-    dashboard.presence.setSelection(id)
-    announce(`${kind.name} added`)
-    requestAnimationFrame(() => {
-      document.querySelector(`[data-widget="${CSS.escape(id)}"]`)?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
-    })
-  }
   return (
     <Menu label='Add a widget' className='button' button={<><Plus size={17} aria-hidden='true' /> <span>Add</span></>}>
-      {close => KINDS.map(kind => (
-        <button key={kind.type} type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); add(kind) }}>
-          <kind.icon size={16} aria-hidden='true' /> {kind.name}
-        </button>
-      ))}
+      {close => (
+        <div className='kinds'>
+          {KINDS.map(kind => (
+            <button key={kind.type} type='button' role='menuitem' tabIndex={-1} aria-label={kind.name} onClick={() => { close(); add(dashboard, kind) }}>
+              <kind.icon size={18} aria-hidden='true' /> <span><b>{kind.name}</b><span className='aside'>{kind.hint}</span></span>
+            </button>
+          ))}
+        </div>
+      )}
     </Menu>
   )
 }
 
-const THEMES = [{ id: 'system', name: 'As the system', icon: SunMoon }, { id: 'light', name: 'Light', icon: Sun }, { id: 'dark', name: 'Dark', icon: Moon }] as const
+const THEMES = [{ id: 'system', name: 'System theme', icon: SunMoon }, { id: 'light', name: 'Light', icon: Sun }, { id: 'dark', name: 'Dark', icon: Moon }] as const
+
+/** The inspector answers to browsers on the server's own machine. */
+const isLocal = /^(localhost|127\.|\[::1\])/.test(location.hostname)
+/** For who tries how much a page takes. */
+const isLab = new URLSearchParams(location.search).has('lab')
 
 function More(): ReactNode {
   const dashboard = useDashboard()
   const mayEdit = useMayEdit()
   const status = useStatus()
   const { values, setPrivate } = usePreferences()
-  const copy = async (): Promise<void> => {
-    try {
-      await navigator.clipboard.writeText(location.href)
-      announce('Link copied', true)
-    } catch {
-      announce('Copy the address bar', true) // no clipboard on plain http beyond localhost
-    }
-  }
   return (
     <Menu label='More' button={<Ellipsis size={18} aria-hidden='true' />}>
       {close => (
         <>
-          <a role='menuitem' tabIndex={-1} href={location.href} target='_blank' rel='noopener' onClick={close}><ExternalLink size={16} aria-hidden='true' /> Open a second tab</a>
-          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void copy() }}><Link2 size={16} aria-hidden='true' /> Copy the link</button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); paletteIsOpen.set(true) }}><Command size={16} aria-hidden='true' /> <span className='grow'>Commands</span> <kbd>Ctrl K</kbd></button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); showPanel({ kind: 'code' }) }}><Code size={16} aria-hidden='true' /> Your code</button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void copyText(location.href, 'link') }}><Link2 size={16} aria-hidden='true' /> Copy the link</button>
+          <a role='menuitem' tabIndex={-1} href={location.href} target='_blank' rel='noopener' onClick={close}><ExternalLink size={16} aria-hidden='true' /> Open in a second tab</a>
+          <hr />
+          {mayEdit && <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); tidy(dashboard) }}><Sparkles size={16} aria-hidden='true' /> Tidy up</button>}
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); toggleFullScreen() }}><Maximize size={16} aria-hidden='true' /> <span className='grow'>Full screen</span> <kbd>F</kbd></button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); setTv(true) }}><Tv size={16} aria-hidden='true' /> <span className='grow'>TV mode</span> <kbd>Shift F</kbd></button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); showPanel({ kind: 'shortcuts' }) }}><Keyboard size={16} aria-hidden='true' /> <span className='grow'>Keyboard shortcuts</span> <kbd>?</kbd></button>
+          <hr />
           <button
             type='button' role='menuitem' tabIndex={-1}
             onClick={() => { close(); if (status === 'offline') dashboard.connect(); else dashboard.disconnect() }}
-          ><Unplug size={16} aria-hidden='true' /> {status === 'offline' ? 'Connect again' : 'Pull the plug'}</button>
-          {mayEdit && (
+          ><Unplug size={16} aria-hidden='true' /> {status === 'offline' ? 'Go online' : 'Work offline'}</button>
+          {isLocal && <a role='menuitem' tabIndex={-1} href={`/inspector#${encodeURIComponent(dashboard.id)}`} target='_blank' rel='noopener' onClick={close}><Eye size={16} aria-hidden='true' /> Inspect this dashboard</a>}
+          {mayEdit && isLab && (
             <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); fill(dashboard, 200) }}>
               <LayoutGrid size={16} aria-hidden='true' /> Add 200 widgets
             </button>
           )}
-          <a role='menuitem' tabIndex={-1} href={`/inspector#${encodeURIComponent(dashboard.id)}`} target='_blank' rel='noopener' onClick={close}><Eye size={16} aria-hidden='true' /> Inspect this dashboard</a>
           <hr />
           {THEMES.map(({ id, name, icon: Icon }) => (
             <button

@@ -13,6 +13,8 @@ export interface Metric {
   readonly name: string
   /** What stands behind the value: `/s`, `s`, `B`, `B/s`, or nothing. */
   readonly unit: string
+  /** Below it the server's histogram tells nothing apart. */
+  readonly floor?: number
   /** Its parts by name, where it has some. */
   readonly parts?: readonly { readonly id: string, readonly name: string }[]
 }
@@ -20,7 +22,7 @@ export interface Metric {
 /** Where updates come from: what the filter "Sources" picks. */
 export const SOURCES = [
   { id: 'update', name: 'Live edits' },
-  { id: 'sync_step2', name: 'Offline edits' },
+  { id: 'sync_step2', name: 'Edits brought along' },
   { id: 'rest', name: 'REST' },
   { id: 'node', name: 'Other nodes' }
 ] as const
@@ -31,8 +33,8 @@ export const METRICS: readonly Metric[] = [
   { id: 'awareness', name: 'Cursor moves', unit: '/s' },
   { id: 'frames', name: 'Messages received', unit: '/s' },
   { id: 'received', name: 'Bytes received', unit: 'B/s' },
-  { id: 'append', name: 'Time to disk', unit: 's', parts: [{ id: 'append.p50', name: 'Median' }, { id: 'append.p99', name: '99th percentile' }] },
-  { id: 'flush', name: 'Time to peers', unit: 's', parts: [{ id: 'flush.p50', name: 'Median' }, { id: 'flush.p99', name: '99th percentile' }] },
+  { id: 'append', name: 'Time to disk', unit: 's', floor: 0.001, parts: [{ id: 'append.p50', name: 'Median' }, { id: 'append.p99', name: '99th percentile' }] },
+  { id: 'flush', name: 'Time to peers', unit: 's', floor: 0.00025, parts: [{ id: 'flush.p50', name: 'Median' }, { id: 'flush.p99', name: '99th percentile' }] },
   { id: 'sessions', name: 'Open sessions', unit: '' },
   { id: 'rooms', name: 'Live dashboards', unit: '' },
   { id: 'roomBytes', name: 'Memory of dashboards', unit: 'B' },
@@ -44,8 +46,8 @@ export function metricOf(id: unknown): Metric {
   return METRICS.find(metric => metric.id === id) ?? METRICS[0] as Metric
 }
 
-/** Samples that are kept: 15 minutes at one per second. */
-const SAMPLES_MAX = 900
+/** Samples that are kept: an hour at one per second. */
+const SAMPLES_MAX = 3_600
 /** The span over which rates are taken: a single second jumps too much to be read. */
 const RATE_SPAN = 3_000
 
@@ -56,6 +58,7 @@ class Feed {
   #readings: Reading[] = []
   #routes: readonly { name: string, value: number }[] = []
   #interval = 1_000
+  #staleSince: number | null = null
   #timer: ReturnType<typeof setTimeout> | null = null
 
   /** All samples, oldest first; a new array with each. */
@@ -66,6 +69,11 @@ class Feed {
   /** Requests answered since the server began, by route. */
   get routes(): readonly { name: string, value: number }[] {
     return this.#routes
+  }
+
+  /** When the server answered last, in milliseconds since 1970, if it does not any more. */
+  get staleSince(): number | null {
+    return this.#staleSince
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -88,9 +96,12 @@ class Feed {
     if (document.hidden) return
     try {
       const answer = await fetch('/metrics')
-      if (answer.ok) this.#take({ at: Date.now(), values: parseMetrics(await answer.text()) })
+      if (!answer.ok) throw new Error(`it answered ${answer.status}`)
+      this.#take({ at: Date.now(), values: parseMetrics(await answer.text()) })
+      this.#staleSince = null
     } catch {
-      // Widgets show what was last known.
+      // Widgets show what was last known, and since when.
+      this.#staleSince ??= this.#readings.at(-1)?.at ?? null
     }
     for (const listener of [...this.#listeners]) listener()
   }

@@ -1,8 +1,8 @@
-import { type RefObject, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { type RefObject, useEffect, useLayoutEffect, useRef, useState } from 'react'
 import { useDashboard, useFilters, useFollow, usePreferences, useReadable } from '@ydash/client/react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { useMediaQuery } from '../shared/media.js'
-import { feed, type Sample, SOURCES } from './feed.js'
+import { SOURCES } from './feed.js'
 
 /** An element's inner size, followed. */
 export function useSize<T extends HTMLElement>(): [RefObject<T | null>, { width: number, height: number }] {
@@ -36,15 +36,6 @@ export function useIsVisible(ref: RefObject<HTMLElement | null>): boolean {
   return isVisible
 }
 
-const NO_SAMPLES: readonly Sample[] = []
-
-/** The server's numbers; none, and no rendering, while `isVisible` is false. */
-export function useSamples(isVisible = true): readonly Sample[] {
-  return useSyncExternalStore(isVisible ? feed.subscribe : nothing, () => isVisible ? feed.samples : NO_SAMPLES)
-}
-
-const nothing = (): (() => void) => () => {}
-
 /** Light or dark, as this user wants it. */
 export function useTheme(): 'light' | 'dark' {
   const { values } = usePreferences()
@@ -55,7 +46,8 @@ export function useTheme(): 'light' | 'dark' {
 export const WINDOWS = [
   { id: '1m', name: '1 min', seconds: 60 },
   { id: '5m', name: '5 min', seconds: 300 },
-  { id: '15m', name: '15 min', seconds: 900 }
+  { id: '15m', name: '15 min', seconds: 900 },
+  { id: '1h', name: '1 hour', seconds: 3_600 }
 ] as const
 
 /** What the filters mean here: those of the one who is followed, else this user's own. */
@@ -64,7 +56,7 @@ export function useFilterValues(): { seconds: number, window: string, sources: r
   const { target, view } = useFollow()
   const theirs = target === null ? null : (view as { filters?: Record<string, unknown> } | null)?.filters
   const { dateRange, sources } = (theirs ?? values) as { dateRange?: unknown, sources?: unknown }
-  const window = WINDOWS.find(({ id }) => id === dateRange) ?? WINDOWS[0]
+  const window = WINDOWS.find(({ id }) => id === dateRange) ?? WINDOWS[1]
   const all = SOURCES.map(({ id }) => id as string)
   const chosen = Array.isArray(sources) ? all.filter(id => sources.includes(id)) : all
   return { seconds: window.seconds, window: window.id, sources: chosen.length === 0 ? all : chosen }

@@ -1,15 +1,28 @@
 import './app.css'
-import { StrictMode } from 'react'
+import { lazy, type ReactNode, StrictMode, Suspense } from 'react'
 import { createRoot } from 'react-dom/client'
 import { DashboardProvider } from '@ydash/client/react'
 import { Boundary, BrokenPage } from '../shared/Boundary.js'
 import { App } from './App.js'
-import { client, dashboardName } from './session.js'
+import { address, client } from './session.js'
+
+// What has no part in the first paint of a dashboard.
+const Home = lazy(() => import('./home/Home.js'))
+const Impossible = lazy(() => import('./home/Impossible.js'))
+
+function Page(): ReactNode {
+  switch (address.kind) {
+    case 'dashboard': return <DashboardProvider client={client} id={address.id}><App /></DashboardProvider>
+    case 'impossible': return <Suspense><Impossible name={address.name} why={address.why} /></Suspense>
+    case 'home': return <Suspense><Home /></Suspense>
+  }
+}
 
 createRoot(document.getElementById('root') as HTMLElement).render(
   <StrictMode>
-    <Boundary fallback={error => <BrokenPage error={error} />}>
-      <DashboardProvider client={client} id={dashboardName}><App /></DashboardProvider>
-    </Boundary>
+    <Boundary fallback={error => <BrokenPage error={error} />}><Page /></Boundary>
   </StrictMode>
 )
+
+// The page comes again after a reload without a network, as what was edited does.
+if ('serviceWorker' in navigator) navigator.serviceWorker.register('/sw.js').catch(() => { /* not on plain http beyond this machine */ })

@@ -1,15 +1,25 @@
 import { COLORS, createClient, type Dashboard, type Other, type Self } from '@ydash/client'
+import { type Address, addressOf, pathOf } from './address.js'
 
-const DEFAULT_NAME = 'demo'
 const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
 const ANIMALS = ['Badger', 'Crane', 'Falcon', 'Fox', 'Heron', 'Lynx', 'Marten', 'Otter', 'Owl', 'Robin', 'Seal', 'Wren']
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
 
-/** The dashboard that the address names: `#sales`, `#acme/sales`. */
-export const dashboardName = nameOf(location.hash)
+const search = new URLSearchParams(location.search)
+const asked = addressOf(location)
+/** Whoever comes for the first time is shown something, and not an empty list. */
+const isFirst = asked.kind === 'home' && !search.has('home') && recall('opened') === null
 
-// Per tab, so that two tabs of one browser are two people.
+/** What the address bar asks for. */
+export const address: Address = isFirst ? { kind: 'dashboard', id: 'default/welcome' } : asked
+
+/** What a dashboard that is new begins with: a template's id; `null` for one that is opened as it is. */
+export const isNew = isFirst ? 'sample' : search.get('new')
+/** What it is to be called. */
+export const newTitle = search.get('title')
+
+// The same in every tab and tomorrow: a person is one, however often they come.
 const me = {
   name: recall('name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
   color: recall('color') ?? pick(COLORS)
@@ -18,15 +28,20 @@ const me = {
 export const client = createClient({ url: location.origin, user: me })
 remember(me)
 
-/** Changes who this tab is. */
+/** Changes who this browser's user is. */
 export function introduce(user: { name?: string, color?: string }): void {
   if (user.color !== undefined) keep('color-is-chosen', 'yes')
   become(user)
 }
 
-/** Takes a colour that nobody else has, unless this one was chosen: of two who have the same, the one with the higher id gives way. */
+/** When this tab came: of two who have the same colour, the one who came later gives way. */
+const came = new Map<number, number>()
+
+/** Takes a colour that nobody else has, unless this one was chosen. Who was here first keeps theirs. */
 export function differFrom(others: readonly Other[], self: Self): void {
-  const isTaken = others.some(({ clientId, user }) => user.color === self.user.color && clientId < self.clientId)
+  const isFirst = came.size === 0
+  for (const { clientId } of others) if (!came.has(clientId)) came.set(clientId, isFirst ? 0 : 1)
+  const isTaken = others.some(({ clientId, user }) => user.color === self.user.color && user.name !== self.user.name && came.get(clientId) === 0)
   if (!isTaken || recall('color-is-chosen') !== null) return
   const free = COLORS.filter(color => others.every(({ user }) => user.color !== color))
   if (free.length > 0) become({ color: pick(free) })
@@ -47,7 +62,7 @@ declare global {
 
 window.ydash = {
   get dashboard() {
-    return client.dashboard(dashboardName, { connect: false })
+    return client.dashboard(address.kind === 'dashboard' ? address.id : 'demo', { connect: false })
   }
 }
 
@@ -56,31 +71,28 @@ function remember({ name, color }: { name: string, color: string }): void {
   keep('color', color)
 }
 
-/** What this tab remembers. A browser that lets pages keep nothing throws at the first look. */
-function recall(key: string): string | null {
+/** What this browser remembers. One that lets pages keep nothing throws at the first look. */
+export function recall(key: string): string | null {
   try {
-    return sessionStorage.getItem(`ydash:${key}`)
+    return localStorage.getItem(`ydash:${key}`)
   } catch {
     return null
   }
 }
 
-function keep(key: string, value: string): void {
+export function keep(key: string, value: string): void {
   try {
-    sessionStorage.setItem(`ydash:${key}`, value)
+    localStorage.setItem(`ydash:${key}`, value)
   } catch {
     // Then it is so until the tab is loaded again.
   }
 }
 
-function nameOf(hash: string): string {
-  const raw = hash.slice(1)
-  try {
-    return decodeURIComponent(raw) || DEFAULT_NAME
-  } catch {
-    return raw // a lone percent sign is part of the name
-  }
+if (address.kind === 'dashboard') {
+  // What is new is so once: a link that is copied from here opens what is there.
+  const kept = new URLSearchParams(location.search)
+  for (const key of ['new', 'title', 'copied']) kept.delete(key)
+  const query = kept.toString().replaceAll(/=(?=&|$)/g, '')
+  history.replaceState(null, '', pathOf(address.id) + (query === '' ? '' : `?${query}`))
 }
-
-if (location.hash === '') history.replaceState(null, '', `#${DEFAULT_NAME}`)
 addEventListener('hashchange', () => { location.reload() })

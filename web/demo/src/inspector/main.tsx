@@ -51,7 +51,7 @@ function Inspector(): ReactNode {
           {FIGURES.map(({ id, name, unit, color }) => (
             <div key={id}>
               <dt>{name}</dt>
-              <dd>{formatValue(latest?.values[id] ?? null, unit)}<Spark samples={samples.slice(-SHOWN)} id={id} color={`var(--${color})`} /></dd>
+              <dd>{formatValue(latest?.values[id] ?? null, unit)}<Spark times={samples.slice(-SHOWN).map(({ at }) => at)} values={samples.slice(-SHOWN).map(({ values }) => values[id] ?? null)} seconds={null} color={`var(--${color})`} /></dd>
             </div>
           ))}
         </dl>

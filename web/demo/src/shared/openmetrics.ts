@@ -50,7 +50,10 @@ export function byLabel(reading: Reading, family: string, label: string): Map<st
   return found
 }
 
-/** A quantile of what a histogram saw between two readings, interpolated within its bucket; `null` when it saw nothing. */
+/**
+ * A quantile of what a histogram saw between two readings, interpolated within its bucket; `null` when it saw nothing. In the lowest bucket
+ * it is that bucket's bound: all that is known is that it was not more.
+ */
 export function quantileOf(before: Reading, after: Reading, histogram: string, q: number): number | null {
   const prefix = `${histogram}_bucket{le="`
   const buckets: { le: number, count: number }[] = []
@@ -64,7 +67,7 @@ export function quantileOf(before: Reading, after: Reading, histogram: string, q
   if (total === 0) return null
   let [lower, below] = [0, 0]
   for (const { le, count } of buckets) {
-    if (count >= q * total) return le === Infinity ? lower : lower + (le - lower) * ((q * total - below) / Math.max(count - below, 1e-9))
+    if (count >= q * total) return le === Infinity ? lower : below === 0 && lower === 0 ? le : lower + (le - lower) * ((q * total - below) / Math.max(count - below, 1e-9))
     lower = le
     below = count
   }

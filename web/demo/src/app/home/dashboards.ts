@@ -1,0 +1,48 @@
+import { keep, recall } from '../session.js'
+
+/** A dashboard as home shows it. */
+export interface Entry {
+  readonly id: string
+  readonly title: string
+  /** When it was last changed, or opened here; milliseconds since 1970. */
+  readonly at: number
+}
+
+const OPENED_MAX = 200
+
+/** Dashboards that were opened in this browser, the latest first. */
+export function opened(): Entry[] {
+  return stored('opened').flatMap(one => {
+    const { id, title, at } = (typeof one === 'object' && one !== null ? one : {}) as Record<string, unknown>
+    return typeof id === 'string' && typeof title === 'string' && typeof at === 'number' ? [{ id, title, at }] : []
+  })
+}
+
+/** Remembers that a dashboard was opened, under its title. */
+export function remember(id: string, title: string): void {
+  keep('opened', JSON.stringify([{ id, title, at: Date.now() }, ...opened().filter(one => one.id !== id)].slice(0, OPENED_MAX)))
+}
+
+export function forget(id: string): void {
+  keep('opened', JSON.stringify(opened().filter(one => one.id !== id)))
+}
+
+export function favourites(): ReadonlySet<string> {
+  return new Set(stored('favourites').filter(one => typeof one === 'string'))
+}
+
+export function setFavourite(id: string, isOne: boolean): void {
+  const next = new Set(favourites())
+  if (isOne) next.add(id)
+  else next.delete(id)
+  keep('favourites', JSON.stringify([...next].slice(-OPENED_MAX)))
+}
+
+function stored(key: string): unknown[] {
+  try {
+    const found: unknown = JSON.parse(recall(key) ?? '[]')
+    return Array.isArray(found) ? found : []
+  } catch {
+    return []
+  }
+}
