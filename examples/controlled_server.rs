@@ -9,23 +9,25 @@ use std::io::stdin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ydash::auth::{Admission, Authenticator, Caller, Denied};
+use ydash::auth::{Authenticator, Caller, Denied, Eventual, now};
 use ydash::config::{Config, Layers};
 use ydash::server::Server;
 use ydash::store::memory::MemoryStore;
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Access, Admission};
 
 struct Tokens;
 
 impl Authenticator for Tokens {
-    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
-        let (access, valid_for) = match caller.token.ok_or(Denied)? {
-            "editor" => (Access::EDITOR, None),
-            "viewer" => (Access::VIEWER, None),
-            "short" => (Access::EDITOR, Some(Duration::from_secs(3))),
-            _ => return Err(Denied),
-        };
-        Ok(Admission { identity: Principal::Anonymous, access, valid_for })
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
+        Eventual::Now(match caller.token {
+            Some("editor") => Ok(Admission::anonymous(Access::EDITOR)),
+            Some("viewer") => Ok(Admission::anonymous(Access::VIEWER)),
+            Some("short") => {
+                let until = Some(now() + Duration::from_secs(3));
+                Ok(Admission { until, ..Admission::anonymous(Access::EDITOR) })
+            }
+            _ => Err(Denied::Unauthenticated),
+        })
     }
 }
 

@@ -129,8 +129,8 @@ impl Inspector for Inspect {
                 .map(|(member, waiting_bytes, waiting_frames)| {
                     json!({
                         "session": member.id.0.to_string(),
-                        "user": member.identity.author().as_deref(),
-                        "may_edit": member.access.may_edit(),
+                        "user": member.admission.principal.author().as_deref(),
+                        "may_edit": member.admission.access.may_edit(),
                         "clients": member.clients,
                         "held": member.held,
                         "lagging": member.is_lagging,

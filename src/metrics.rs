@@ -105,6 +105,12 @@ label! {
         BadName = "bad_name",
         /// A dashboard or operation that the caller may not touch.
         Forbidden = "forbidden",
+        /// Something other than an edit that a session, or a call, may not send.
+        NotAllowed = "not_allowed",
+        /// No token, or one that is not taken.
+        Unauthenticated = "unauthenticated",
+        /// A token that has ended.
+        Expired = "expired",
         /// A page of an origin that is not on the list.
         Origin = "origin",
         /// A name in Host that is not this server's: a page that was made to resolve to it, or a proxy that nobody named.
@@ -234,6 +240,7 @@ impl Refusal {
                 | Refusal::SlowBody
                 | Refusal::Stuck
                 | Refusal::UnknownMessage
+                | Refusal::Expired
         )
     }
 
@@ -244,7 +251,8 @@ impl Refusal {
             Refusal::AwarenessLimit => "awareness-state-bytes-max",
             Refusal::FrameTooLarge => "frame-bytes-max",
             Refusal::DocumentTooLarge => "document-bytes-max",
-            Refusal::ReadOnly | Refusal::Forbidden => "anonymous-access",
+            Refusal::ReadOnly | Refusal::Forbidden | Refusal::NotAllowed => "anonymous-access",
+            Refusal::Unauthenticated | Refusal::Expired => "auth-secret, auth-issuer, auth-file",
             Refusal::Rate => "session-message-rate, session-byte-rate",
             Refusal::JoinRate => "address-join-rate, trusted-proxies",
             Refusal::SessionLimit => "sessions-max, sessions-per-address-max, trusted-proxies",
@@ -548,7 +556,7 @@ pub const EXPOSITION_TYPE: &str = "application/openmetrics-text; version=1.0.0; 
 
 /// Codes with a series of their own: RFC 6455 §7.4.1 and docs/PROTOCOL.md.
 const CLOSE_CODES: &[u16] =
-    &[1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4400, 4403, 4404, 4413, 4500, 4508];
+    &[1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4400, 4401, 4403, 4404, 4413, 4500, 4501, 4508];
 
 /// From `first` in steps of two, 14 of them: a quarter millisecond reaches to two seconds, a millisecond to eight.
 fn seconds(first: f64) -> impl Iterator<Item = f64> {

@@ -25,7 +25,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
-use ydash_proto::access::Principal;
+use ydash_proto::access::Admission;
 use ydash_proto::document::edit::{Place, parse_lenient};
 use ydash_proto::document::{self, TreeError};
 use ydash_proto::id::DashboardId;
@@ -167,7 +167,7 @@ impl Dashboards for Rest {
     fn edit(
         &self,
         dashboard: DashboardId,
-        author: Principal,
+        author: Admission,
         caller: IpAddr,
         wish: Wish,
     ) -> BoxFuture<'static, Result<Edited, EditError>> {
@@ -193,24 +193,29 @@ impl Dashboards for Rest {
     fn write_update(
         &self,
         dashboard: DashboardId,
-        author: Principal,
+        author: Admission,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
         Box::pin(self.clone().put(dashboard, author, update))
     }
 
-    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>> {
+    fn send_stateless(
+        &self,
+        dashboard: DashboardId,
+        author: Admission,
+        payload: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
         let rest = self.clone();
         Box::pin(async move {
             // Opened even if nobody is here: somebody may be on another node.
             let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
-            room.input(Input::Stateless { from: None, payload }).await.map_err(|_| WriteError::Unavailable)
+            room.input(Input::Announce { author, payload }).await.map_err(|_| WriteError::Unavailable)
         })
     }
 }
 
 impl Rest {
-    async fn put(self, dashboard: DashboardId, author: Principal, update: Bytes) -> Result<(), WriteError> {
+    async fn put(self, dashboard: DashboardId, author: Admission, update: Bytes) -> Result<(), WriteError> {
         let (limits, scanned) = (self.limits.clone(), update.clone());
         let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
         let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
@@ -229,6 +234,7 @@ impl Rest {
             RoomWriteError::Refused(refusal) => match refusal {
                 // Those who write what this node makes try again; nobody else is refused so.
                 WriteRefusal::Exists | WriteRefusal::PenTaken => WriteError::Unavailable,
+                WriteRefusal::Forbidden => WriteError::Forbidden,
                 WriteRefusal::Hole => WriteError::Incomplete,
                 WriteRefusal::Differs => WriteError::Differs,
                 WriteRefusal::Limit(LimitReached::DocumentBytes) => {

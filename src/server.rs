@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
+use ydash_proto::access::Admission;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Tuning;
@@ -16,23 +17,23 @@ use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::allocator::{Peak, return_free_pages};
-use crate::auth::{Admission, Anonymous, Authenticator, Caller};
+use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
 use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::descriptors;
 use crate::http::{
     self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, PaceLimits, Pages,
-    Pushes, Routes, Site, SocketHandler, Upgraded,
+    Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
 use crate::metrics::{Label as _, Metrics, Refusal, RefusalsTold};
 use crate::rest::{KnownNodes, Rest};
 use crate::room::{Registry, RoomsConfig};
-use crate::session::{self, Admitted, Arrival, Doorkeeper, Entrance, Entry, Place, Rates, Sessions, SessionsConfig};
+use crate::session::{self, Arrival, Doorkeeper, Entrance, Place, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::homes::{self, Homecoming};
 use crate::store::writer::{Commit, Writer, WriterConfig};
@@ -43,6 +44,8 @@ pub struct Server {
     config: Arc<Config>,
     listener: TcpListener,
     local_address: SocketAddr,
+    /// For operators alone.
+    admin: Option<TcpListener>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     started_at: SystemTime,
@@ -82,17 +85,16 @@ impl Server {
     /// [`BindError`] – for the operator.
     pub fn bind(config: Arc<Config>) -> Result<Server, BindError> {
         let address = config.listen;
-        let listener = listen(address).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address },
-            _ => BindError::Listen { address, source },
-        })?;
+        let listener = take(address)?;
+        let admin = config.admin_listen.map(take).transpose()?;
         let local_address = listener.local_addr().map_err(|source| BindError::Listen { address, source })?;
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
-        let authenticator = Arc::new(Anonymous::new(config.anonymous_access));
+        let authenticator = authenticator(&config);
         Ok(Server {
             config,
             listener,
             local_address,
+            admin,
             metrics,
             shutdown,
             started_at: SystemTime::now(),
@@ -162,7 +164,7 @@ impl Server {
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
         let own = self.node_info();
-        let Server { config, listener, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
+        let Server { config, listener, admin, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let ledger = Ledger::new(config.memory().peers, Arc::clone(&metrics));
@@ -200,9 +202,19 @@ impl Server {
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let homing = Homing::begin(&*store, config.limits()).await;
+        let keys = tokio::spawn(site.authenticator.keep_up());
         let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
         let routes = Routes::new(&site);
-        http::serve(listener, site, routes, sockets, tasks, draining).await;
+        let serving_operators = admin.map(|listener| {
+            let address = listener.local_addr().unwrap_or(config.listen);
+            let pages = Pages::new(address, config.allowed_hosts.clone(), config.allowed_origins.clone());
+            let site = Arc::new(Site { is_admin: true, pages, trusted_proxies: Vec::new(), ..Site::clone(&site) });
+            info!(%address, "what is for operators is served without tokens");
+            let (routes, sockets) = (Routes::new(&site), Arc::clone(&sockets));
+            http::serve(listener, site, routes, sockets, tasks.clone(), draining.clone())
+        });
+        let serving = http::serve(listener, site, routes, sockets, tasks, draining);
+        tokio::join!(serving, OptionFuture::from(serving_operators));
         registry.drain().await;
         let left = shutdown.finish(config.drain_deadline).await;
         if left > 0 {
@@ -211,6 +223,7 @@ impl Server {
             info!("drained");
         }
         upkeep.abort();
+        keys.abort();
         drop(registry);
         // After the last room: what it said has been heard, and who is still there goes with the node.
         bus.close().await;
@@ -327,20 +340,14 @@ impl SocketHandler for Sockets {
     fn serve(&self, socket: Upgraded) -> BoxFuture<'static, ()> {
         let Upgraded { io, leftover, handshake, permit } = socket;
         let entrance = match handshake.destination {
-            Destination::Dashboard(target) => Entrance::Dashboard(Entry {
-                dashboard: target.dashboard,
-                identity: target.identity,
-                access: target.access,
-            }),
+            Destination::Dashboard(target) => Entrance::Dashboard(target),
+            Destination::Asking(dashboard, verdict) => Entrance::Asking(dashboard, verdict),
             Destination::Documents => Entrance::Documents,
             Destination::Nowhere(NoEntry::BadName) => {
                 self.metrics.refusals.inc(Refusal::BadName);
                 Entrance::Nowhere(CloseCode::BadName)
             }
-            Destination::Nowhere(NoEntry::Forbidden) => {
-                self.metrics.refusals.inc(Refusal::Forbidden);
-                Entrance::Nowhere(CloseCode::Forbidden)
-            }
+            Destination::Nowhere(NoEntry::Denied(denied)) => Entrance::Nowhere(self.sessions.refuse_entry(denied)),
         };
         let arrival = Arrival {
             io,
@@ -360,10 +367,8 @@ impl SocketHandler for Sockets {
 struct Door(Arc<Site>);
 
 impl Doorkeeper for Door {
-    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted> {
-        let Admission { identity, access, valid_for } =
-            self.0.authenticator.authenticate(&Caller { address, dashboard, token }).ok()?;
-        Some(Admitted { identity, access, valid_for })
+    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission> {
+        self.0.admit(dashboard, address, token)
     }
 
     fn join(&self, address: IpAddr) -> Result<(), session::Crowded> {
@@ -416,6 +421,21 @@ fn sessions(config: &Config) -> SessionsConfig {
     }
 }
 
+/// Who decides about who comes: everybody is let in as far as `anonymous-access` goes, and by tokens if any are read.
+fn authenticator(config: &Config) -> Arc<dyn Authenticator> {
+    if config.issuers.is_empty() {
+        return Arc::new(Anonymous::new(config.anonymous()));
+    }
+    match Tokens::new(&config.issuers, config.anonymous(), config::duration) {
+        Ok(tokens) => Arc::new(tokens),
+        // The configuration has read them once already: a file has changed since.
+        Err(error) => {
+            error!(error, "tokens cannot be read: nobody is let in");
+            Arc::new(Anonymous::new(None))
+        }
+    }
+}
+
 /// What HTTP needs of the configuration and of the parts.
 #[must_use]
 pub fn site(
@@ -428,12 +448,13 @@ pub fn site(
     inspector: Arc<dyn Inspector>,
 ) -> Site {
     Site {
-        authenticator: Arc::new(Anonymous::new(config.anonymous_access)),
+        is_admin: false,
+        authenticator: authenticator(config),
         dashboards,
         inspector,
         inspector_on: config.inspector,
         nodes,
-        pushes: Pushes::default(),
+        pushes: Arc::default(),
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             connections_max: descriptors::for_connections(),
@@ -456,6 +477,13 @@ pub fn site(
         draining: shutdown.draining().clone(),
         ledger: Arc::clone(ledger),
     }
+}
+
+fn take(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address },
+        _ => BindError::Listen { address, source },
+    })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -495,6 +523,9 @@ pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
         }
         None => server,
     };
+    if config.insecure && config.anonymous().is_some() && !address.ip().to_canonical().is_loopback() {
+        warn!(%address, "insecure: whoever reaches this address is asked for no credentials");
+    }
     info!(%address, store = %config.store, version = env!("CARGO_PKG_VERSION"), "serving");
     println!("ydash serves on http://{address}/ - new WebsocketProvider('ws://{address}', 'my-room', doc)");
     server.serve(store).await;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::VecDeque;
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Access, Admission};
 use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::MemberId;
 use ydash_proto::limits::{Limits, OutboxLimits};
@@ -228,7 +228,7 @@ impl Play {
                     self.next_request += 1;
                     self.unanswered.push((request, update.clone()));
                     let update = Box::new(Scanned { update, scan, frame: None });
-                    self.handle(Input::Write { request, identity: Principal::Anonymous, update });
+                    self.handle(Input::Write { request, author: Admission::anonymous(Access::EDITOR), update });
                 }
             }
             15 => match script.below(4) {
@@ -269,8 +269,7 @@ impl Play {
         });
         let joining = Joining {
             member: id,
-            identity: Principal::Anonymous,
-            access,
+            admission: Admission::anonymous(access),
             wants_acks: true,
             wants_echo: false,
             dialect: DIALECTS[at % DIALECTS.len()],

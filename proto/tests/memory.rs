@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Access, Admission};
 use ydash_proto::id::MemberId;
 use ydash_proto::lib0::{write_var_bytes, write_var_uint};
 use ydash_proto::limits::Limits;
@@ -84,8 +84,7 @@ fn check(what: &str, count: u64, update: impl Fn(u64) -> Bytes) {
     let mut effects = Vec::new();
     let joining = Joining {
         member: ALICE,
-        identity: Principal::Anonymous,
-        access: Access::EDITOR,
+        admission: Admission::anonymous(Access::EDITOR),
         wants_acks: false,
         wants_echo: false,
         dialect: Dialect::YWebsocket,

@@ -1,7 +1,7 @@
 //! When a room wants to be woken.
 
 use bytes::Bytes;
-use ydash_proto::access::Principal;
+use ydash_proto::access::{Access, Admission};
 use ydash_proto::document::compact;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::LogPosition;
@@ -21,7 +21,11 @@ fn a_room_whose_idle_time_is_over_waits_for_its_snapshot_without_spinning() {
     let update = Bytes::from_static(UPDATE);
     let scan = update::scan(&update, &limits).unwrap();
     let update = Box::new(Scanned { update, scan, frame: None });
-    room.handle(now, Input::Write { request: RequestId(1), identity: Principal::default(), update }, &mut effects);
+    room.handle(
+        now,
+        Input::Write { request: RequestId(1), author: Admission::anonymous(Access::EDITOR), update },
+        &mut effects,
+    );
     room.handle_timeout(now, &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Append { .. })));
     room.handle(now, Input::Appended { position: LogPosition(1), before: LogPosition::START }, &mut effects);

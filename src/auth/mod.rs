@@ -1,13 +1,35 @@
 //! Who is asking, and what they may do with one dashboard.
 //!
 //! An [`Authenticator`] decides per request, and per document on a socket, before anything is loaded. It knows neither HTTP nor rooms: it sees a
-//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later.
+//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later. [`Tokens`] reads signed tokens; [`Anonymous`] asks
+//! nobody for anything.
+
+mod cache;
+mod crypto;
+mod fetch;
+mod issuer;
+mod json;
+mod keys;
+mod mint;
+mod published;
+mod token;
+mod tokens;
+
+#[cfg(test)]
+mod attacks;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ydash_proto::access::{Access, Principal};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, pending};
+use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
+
+pub use issuer::{IssuerSettings, OWN, Preset};
+pub use mint::{Minting, mint, new_key, new_secret};
+pub use token::{TOKEN_BYTES_MAX, TokenError};
+pub use tokens::{Tokens, now};
 
 /// What an authenticator may look at.
 #[derive(Clone, Copy, Debug)]
@@ -20,29 +42,80 @@ pub struct Caller<'a> {
     pub token: Option<&'a str>,
 }
 
-/// Who the caller is and what it may do with that dashboard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// As far as verified.
-    pub identity: Principal,
-    /// For this dashboard.
-    pub access: Access,
-    /// How long it holds; a client that can is then asked for another token. `None` for the life of the socket.
-    pub valid_for: Option<Duration>,
+/// Why somebody is not let in. It says no more: a refusal never tells whether the dashboard exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It is clear who asks, and they may not touch this dashboard: permanent until somebody changes that.
+    #[error("no access to this dashboard")]
+    Forbidden,
+    /// No token, or one that is not taken: permanent with this token.
+    #[error("no token that is taken")]
+    Unauthenticated,
+    /// The token is over. Whoever has one usually gets another.
+    #[error("the token ended {} s ago", .ago.as_secs())]
+    Expired {
+        /// Since when.
+        ago: Duration,
+    },
+    /// It cannot be decided at the moment.
+    #[error("not to be decided at the moment")]
+    TryAgain,
 }
 
-/// The caller may not touch this dashboard. It says no more: a refusal never tells whether the dashboard exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no access to this dashboard")]
-pub struct Denied;
+/// A decision that is there, or will be within seconds.
+pub enum Eventual<T> {
+    /// Nothing had to be waited for.
+    Now(Result<T, Denied>),
+    /// Something has to be asked elsewhere first.
+    Later(BoxFuture<'static, Result<T, Denied>>),
+}
+
+impl<T: Send + 'static> Eventual<T> {
+    /// What follows from it.
+    pub fn and_then<U>(self, then: impl FnOnce(T) -> Result<U, Denied> + Send + 'static) -> Eventual<U> {
+        match self {
+            Eventual::Now(verdict) => Eventual::Now(verdict.and_then(then)),
+            Eventual::Later(verdict) => Eventual::Later(verdict.map(|verdict| verdict.and_then(then)).boxed()),
+        }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`Denied`] – as it was decided.
+    pub async fn wait(self) -> Result<T, Denied> {
+        match self {
+            Eventual::Now(verdict) => verdict,
+            Eventual::Later(verdict) => verdict.await,
+        }
+    }
+}
 
 /// Decides who enters.
 pub trait Authenticator: Send + Sync + 'static {
-    /// Decides about `caller`, without waiting for anything.
-    ///
-    /// # Errors
-    /// [`Denied`] – refuse, permanently: the same caller gets the same answer.
-    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied>;
+    /// Says who shows `token`: nobody in particular, if it shows none.
+    fn identify(&self, token: Option<&str>) -> Eventual<Principal> {
+        let _ = token;
+        Eventual::Now(Ok(Principal::Anonymous))
+    }
+
+    /// Decides about `caller`.
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission>;
+
+    /// Whether it can tell who operates the server. If not, what operators see is for whoever reaches the port.
+    fn knows_operators(&self) -> bool {
+        false
+    }
+
+    /// Whether it can decide about everybody already: `/readyz` asks.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// What it has to do all the time, such as fetching keys again. It is stopped when the server ends.
+    fn keep_up(&self) -> BoxFuture<'static, ()> {
+        Box::pin(pending())
+    }
 }
 
 /// Asks nobody for anything: everybody is [`Principal::Anonymous`], whatever token they show.
@@ -62,13 +135,10 @@ impl Anonymous {
 }
 
 impl Authenticator for Anonymous {
-    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
-        match self.access {
-            Some(access) if !caller.dashboard.is_reserved() => {
-                Ok(Admission { identity: Principal::Anonymous, access, valid_for: None })
-            }
-            _ => Err(Denied),
-        }
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
+        let given = self.access.unwrap_or(Access::NONE);
+        let admission = Admission::without_records(Principal::Anonymous, given, caller.dashboard);
+        Eventual::Now(if admission.access.is_none() { Err(Denied::Forbidden) } else { Ok(admission) })
     }
 }
 
@@ -79,20 +149,23 @@ mod tests {
     fn ask(authenticator: Anonymous, name: &str) -> Result<Access, Denied> {
         let dashboard = DashboardId::new("default", name).unwrap();
         let caller = Caller { address: [127, 0, 0, 1].into(), dashboard: &dashboard, token: Some("any") };
-        authenticator.authenticate(&caller).map(|admission| admission.access)
+        match authenticator.authenticate(&caller) {
+            Eventual::Now(verdict) => verdict.map(|admission| admission.access),
+            Eventual::Later(_) => panic!("nothing is to be waited for"),
+        }
     }
 
     #[test]
     fn everybody_gets_the_configured_access() {
         assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), "a"), Ok(Access::EDITOR));
         assert_eq!(ask(Anonymous::new(Some(Access::VIEWER)), "a"), Ok(Access::VIEWER));
-        assert_eq!(ask(Anonymous::new(None), "a"), Err(Denied));
+        assert_eq!(ask(Anonymous::new(None), "a"), Err(Denied::Forbidden));
     }
 
     #[test]
     fn reserved_names_need_an_identity() {
         for name in ["~alice", "@approvals"] {
-            assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), name), Err(Denied));
+            assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), name), Err(Denied::Forbidden));
         }
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::auth::{Authenticator as _, Tokens};
 use crate::catalog;
 use crate::cli::{Outcome, chain, runtime};
-use crate::config::{Config, Layers, Source};
+use crate::config::{self, Config, Layers, Source};
 use crate::descriptors;
 use crate::store::{self, CheckReport, Store, StoreUrl, content, homes};
 
@@ -37,6 +38,7 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
     };
     let mut findings = vec![("settings", settings(&config))];
     findings.extend(warnings.into_iter().map(|warning| ("settings", Odd(warning))));
+    findings.extend(runtime()?.block_on(tokens(&config, options)).into_iter().map(|finding| ("tokens", finding)));
     findings.push(("port", port(&config)));
     findings.push(("files", files(&config)));
     if options.get_flag(SALVAGE) {
@@ -53,12 +55,21 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
 /// The flag that changes what is on disk.
 const SALVAGE: &str = "salvage";
 
+/// The token to look at.
+const TOKEN: &str = "token";
+
 /// `doctor` without the knobs.
 pub(super) fn command() -> Command {
     let help =
         "Makes a damaged directory openable: keeps what is readable, and damaged files aside, and says what is missing";
     Command::new("doctor")
         .about("Checks settings, store, port and system limits, and says what is wrong")
+        .arg(
+            Arg::new(TOKEN)
+                .long(TOKEN)
+                .value_name("TOKEN")
+                .help("A token: says whose it is, or why it is not taken; - reads it from standard input"),
+        )
         .arg(Arg::new(SALVAGE).long(SALVAGE).action(ArgAction::SetTrue).help(help))
 }
 
@@ -95,6 +106,34 @@ fn settings(config: &Config) -> Finding {
         [] => Fine("all defaults".into()),
         set => Fine(set.join(", ")),
     }
+}
+
+/// Looks at the issuers' keys, and at a token if one is given.
+async fn tokens(config: &Config, options: &ArgMatches) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.issuers.is_empty() {
+        findings.push(Fine("no issuer is configured: nobody is asked for a token".into()));
+    }
+    let tokens = match Tokens::new(&config.issuers, config.anonymous(), config::duration) {
+        Ok(tokens) => tokens,
+        Err(error) => return vec![Broken(error)],
+    };
+    findings.extend(tokens.look().await.into_iter().map(|found| match found {
+        Ok(told) => Fine(told),
+        Err(why) => Broken(why),
+    }));
+    let Some(token) = options.get_one::<String>(TOKEN) else { return findings };
+    let token = match token.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()).unwrap_or_default(),
+        token => token.to_owned(),
+    };
+    let keeping = tokio::spawn(tokens.keep_up());
+    findings.push(match tokens.verify(token.trim()).await {
+        Ok(user) => Fine(format!("the token is taken: {user:?}")),
+        Err(error) => Broken(format!("the token is not taken: {error}")),
+    });
+    keeping.abort();
+    findings
 }
 
 fn port(config: &Config) -> Finding {

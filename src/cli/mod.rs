@@ -1,10 +1,11 @@
-//! The command line: `ydash serve`, `export`, `import`, `reset`, `doctor`. `ydash` alone serves.
+//! The command line: `ydash serve`, `export`, `import`, `reset`, `token`, `doctor`. `ydash` alone serves.
 //!
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod doctor;
 mod private;
 mod reset;
+mod token;
 mod transfer;
 
 use std::error::Error;
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
             layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
         }
         Some(("reset", options)) => layers(&matches, Some(options)).and_then(|layers| reset::run(&layers, options)),
+        Some(("token", options)) => layers(&matches, Some(options)).and_then(|layers| token::run(&layers, options)),
         Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
         None => layers(&matches, None).and_then(|layers| serve(&layers)),
     };
@@ -93,7 +95,8 @@ fn command() -> Command {
         .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(reset::command(), &["Keeping", "Logs"]))
-        .subcommand(with_knobs(doctor::command(), &["Serving", "Keeping"]))
+        .subcommand(with_knobs(token::command(), &["Access"]))
+        .subcommand(with_knobs(doctor::command(), &["Serving", "Access", "Keeping"]))
 }
 
 const STYLES: Styles = Styles::styled()

@@ -4,6 +4,7 @@
 //! where it came from. A knob `a-b` is `a-b = …` in the file, `YDASH_A_B` in the environment and `--a-b` as a flag: all
 //! three names come from its field in the table, so they cannot drift.
 
+mod issuers;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,12 +17,13 @@ use std::time::Duration;
 use ydash_proto::access::Access;
 use ydash_proto::limits::Limits;
 
+use crate::auth::{IssuerSettings, Preset};
 use crate::ledger;
 use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
 use crate::store::{HistoryLimits, StoreConfig, StoreUrl};
 
-pub use value::{BusUrl, HostName, LogFormat, Network, Origin};
+pub use value::{AnonymousAccess, BusUrl, HostName, LogFormat, Network, Origin, Secret, duration};
 
 /// The file that is read when no other is named and this one is there.
 pub const DEFAULT_FILE: &str = "ydash.toml";
@@ -32,7 +34,10 @@ pub const FILE_VARIABLE: &str = "YDASH_CONFIG";
 const VARIABLE_PREFIX: &str = "YDASH_";
 
 /// What stands for such a value in the help.
-const MAY_HOLD_PASSWORDS: &str = "URL";
+const MAY_HOLD_PASSWORDS: &[&str] = &["URL", SECRET];
+
+/// What stands for a value that nobody is shown.
+const SECRET: &str = "SECRET";
 
 /// Variables by which others know some knobs. The knob's own wins.
 const FOREIGN_VARIABLES: &[(&str, &str)] = &[("REDIS_STATE_TTL", "redis-private-ttl")];
@@ -44,6 +49,8 @@ macro_rules! knobs {
         #[derive(Clone, Debug)]
         pub struct Config {
             $($( $(#[doc = $doc])+ pub $field: $type, )+)+
+            /// Who issues tokens that are taken, all settings together.
+            pub issuers: Vec<IssuerSettings>,
             settings: Vec<Setting>,
         }
 
@@ -63,6 +70,7 @@ macro_rules! knobs {
             fn default() -> Self {
                 Config {
                     $($( $field: $parse($default).expect("defaults parse"), )+)+
+                    issuers: Vec::new(),
                     settings: KNOBS.iter().map(|knob| Setting { text: knob.default.into(), source: Source::Default }).collect(),
                 }
             }
@@ -76,14 +84,30 @@ knobs! {
         listen: SocketAddr = "127.0.0.1:1234", "ADDR", value::listen;
         /// Listen on other than loopback addresses although nobody is asked for credentials.
         insecure: bool = "false", "", value::yes_or_no;
+        /// Address and port at which /metrics, /api/nodes and /inspector ask nobody for a token; let no stranger reach it.
+        admin_listen: Option<SocketAddr> = "", "ADDR", value::listen_or_not;
         /// How long a drain may take before what is left is cut off.
         drain_deadline: Duration = "10s", "TIME", value::duration;
         /// Proxies whose X-Forwarded-For is believed: addresses or ranges, with commas between.
         trusted_proxies: Vec<Network> = "", "NET,..", value::list;
     }
     "Access" {
-        /// What clients without credentials may do: read-write, read-only or none.
-        anonymous_access: Option<Access> = "read-write", "ACCESS", value::access;
+        /// What clients without a token may do: read-write, read-only or none; auto is read-write, and none once tokens are read.
+        anonymous_access: AnonymousAccess = "auto", "ACCESS", value::parsed;
+        /// The secret that tokens of `ydash token`, or of your own, are signed with (HS256): at least 32 bytes.
+        auth_secret: Secret = "", "SECRET", value::secret;
+        /// The issuer whose tokens are taken, exactly as they name it; more than one goes into auth-file.
+        auth_issuer: String = "", "ISSUER", value::line;
+        /// Whose tokens they are: keycloak, auth0, entra, cognito, clerk or supabase; for any other say nothing.
+        auth_preset: Option<Preset> = "", "NAME", value::optional;
+        /// What tokens of auth-issuer have to name as their audience, with commas between.
+        auth_audience: Vec<String> = "", "NAME,..", value::list;
+        /// Where the keys of auth-issuer are: discover, a URL, or a file with a JWKS, a JWK or PEM.
+        auth_keys: String = "discover", "PLACE", value::line;
+        /// What everybody with a token of auth-issuer may do: watcher, viewer, editor or owner; without, grants decide.
+        auth_role: String = "", "ROLE", value::line;
+        /// A TOML file with a table [[issuer]] for each issuer of tokens, see docs/AUTH.md.
+        auth_file: String = "", "FILE", value::line;
         /// Origins whose pages may connect, with commas between, or * for all; if empty, loopback origins and the server's own.
         allowed_origins: Vec<Origin> = "", "ORIGIN,..", value::list;
         /// Names beside loopback ones under which browsers may find the server, with commas between, or * for all.
@@ -351,6 +375,7 @@ impl Config {
             let index = find(name).ok_or_else(|| unknown("flags", name))?;
             config.set(index, text, Source::Flag, || ("flag".into(), format!("--{name}")))?;
         }
+        config.issuers = issuers::all(&config)?;
         config.check()?;
         Ok((config, warnings))
     }
@@ -368,6 +393,15 @@ impl Config {
             pending_bytes_max: self.pending_bytes_max,
             documents_per_socket_max: self.documents_per_socket_max,
             ..Limits::default()
+        }
+    }
+
+    /// What who shows no token may do.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<Access> {
+        match self.anonymous_access {
+            AnonymousAccess::Auto => self.issuers.is_empty().then_some(Access::EDITOR),
+            AnonymousAccess::Is(access) => access,
         }
     }
 
@@ -403,7 +437,11 @@ impl Config {
 
     /// Every knob with its value and origin, secrets masked.
     pub fn settings(&self) -> impl Iterator<Item = (&'static Knob, String, &Source)> {
-        KNOBS.iter().zip(&self.settings).map(|(knob, setting)| (knob, masked(&setting.text), &setting.source))
+        let shown = |knob: &Knob, text: &str| match knob.hint {
+            SECRET if !text.is_empty() => "***".into(),
+            _ => masked(text),
+        };
+        KNOBS.iter().zip(&self.settings).map(move |(knob, setting)| (knob, shown(knob, &setting.text), &setting.source))
     }
 
     /// The settings as a table for people.
@@ -476,7 +514,7 @@ impl Config {
     ) -> Result<(), ConfigError> {
         (KNOBS[index].assign)(self, text).map_err(|reason| {
             let (place, name) = place();
-            let text = (KNOBS[index].hint != MAY_HOLD_PASSWORDS).then(|| text.to_owned());
+            let text = (!MAY_HOLD_PASSWORDS.contains(&KNOBS[index].hint)).then(|| text.to_owned());
             ConfigError::Value { place, name, text, reason }
         })?;
         self.settings[index] = Setting { text: text.into(), source };
@@ -485,10 +523,11 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let unfit = |reason: String| Err(ConfigError::Unfit(reason));
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure {
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure && self.issuers.is_empty() {
             return unfit(format!(
                 "refusing to listen on {}: it can be reached from other machines, and nobody who connects is asked for \
-                 credentials; listen on 127.0.0.1, or say --insecure if something in front of it decides who may connect",
+                 credentials; set auth-secret or auth-issuer (docs/AUTH.md), listen on 127.0.0.1, or say --insecure if \
+                 something in front of it decides who may connect",
                 self.listen
             ));
         }

@@ -10,7 +10,10 @@ use ydash_proto::access::Access;
 use crate::redis::{RedisUrl, RedisUrlError};
 
 /// `60s`, `8ms`, `7d`: a number and its unit, `ms s m h d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// In words, for the operator.
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let expected = || String::from("expected a duration such as 8ms, 60s, 5m, 12h or 7d");
     let (number, unit) = split_unit(text).ok_or_else(expected)?;
@@ -102,6 +105,11 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "expected an address and a port such as 127.0.0.1:1234 or [::]:1234".into())
 }
 
+/// The same, or nothing.
+pub(super) fn listen_or_not(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() { Ok(None) } else { listen(text).map(Some) }
+}
+
 /// Parts between commas.
 pub(super) fn list<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Vec<T>, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -120,13 +128,51 @@ pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Str
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
-/// `read-write`, `read-only` or `none`.
-pub(super) fn access(text: &str) -> Result<Option<Access>, String> {
-    match text {
-        "read-write" => Ok(Some(Access::EDITOR)),
-        "read-only" => Ok(Some(Access::VIEWER)),
-        "none" => Ok(None),
-        _ => Err("expected read-write, read-only or none".into()),
+/// One line, or nothing.
+pub(super) fn line(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) { Err("expected one line".into()) } else { Ok(text.into()) }
+}
+
+/// Nothing, or whatever its own parser says.
+pub(super) fn optional<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { parsed(text).map(Some) }
+}
+
+/// A secret. How long it has to be depends on what it is for.
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret(text.into()))
+}
+
+/// Something that is written into no log, also not by mistake.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What clients without a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnonymousAccess {
+    /// Everything that an editor may, unless tokens are read: then nothing.
+    Auto,
+    /// This, or nothing.
+    Is(Option<Access>),
+}
+
+impl FromStr for AnonymousAccess {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<AnonymousAccess, &'static str> {
+        match text {
+            "auto" => Ok(AnonymousAccess::Auto),
+            "read-write" => Ok(AnonymousAccess::Is(Some(Access::EDITOR))),
+            "read-only" => Ok(AnonymousAccess::Is(Some(Access::VIEWER))),
+            "none" => Ok(AnonymousAccess::Is(None)),
+            _ => Err("expected read-write, read-only, none or auto"),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::{self as clock, timeout_at};
 use warp::http::StatusCode;
 use warp::reply::Response;
-use ydash_proto::access::Principal;
+use ydash_proto::access::Admission;
 use ydash_proto::document::CreateError;
 use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
@@ -41,7 +41,7 @@ pub trait Dashboards: Send + Sync + 'static {
     fn edit(
         &self,
         dashboard: DashboardId,
-        author: Principal,
+        author: Admission,
         caller: IpAddr,
         wish: Wish,
     ) -> BoxFuture<'static, Result<Edited, EditError>>;
@@ -53,12 +53,17 @@ pub trait Dashboards: Send + Sync + 'static {
     fn write_update(
         &self,
         dashboard: DashboardId,
-        author: Principal,
+        author: Admission,
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
-    fn send_stateless(&self, dashboard: DashboardId, payload: Bytes) -> BoxFuture<'static, Result<(), WriteError>>;
+    fn send_stateless(
+        &self,
+        dashboard: DashboardId,
+        author: Admission,
+        payload: Bytes,
+    ) -> BoxFuture<'static, Result<(), WriteError>>;
 }
 
 /// What was read of a document.
@@ -120,6 +125,9 @@ pub enum WriteError {
     /// Its turn did not come in time: answered 503. Nothing was written.
     #[error("too many wait to write")]
     Busy,
+    /// Its author may not do that, or may not any longer: answered 403.
+    #[error("no access to this dashboard")]
+    Forbidden,
     /// It cannot be made durable just then: answered 503. It may have reached the members all the same.
     #[error("store unavailable")]
     Unavailable,
@@ -156,6 +164,7 @@ impl From<WriteError> for Problem {
             WriteError::Limit(which) => Problem::DocumentLimit(which),
             WriteError::Memory => Problem::Memory("room-memory is used up; try again"),
             WriteError::Busy => Problem::Busy,
+            WriteError::Forbidden => Problem::Forbidden,
             WriteError::Unavailable => Problem::StoreUnavailable,
         }
     }
@@ -214,15 +223,13 @@ pub(super) async fn write_update(mut call: Call) -> Result<Response, Refused> {
 pub const CREATE_BYTES_MAX: usize = 1 << 20;
 
 /// `POST /api/dashboards/<name>/stateless`
-///
-/// Who may look may say something, as on a socket.
 pub(super) async fn send_stateless(mut call: Call) -> Result<Response, Refused> {
     let limit = ("stateless-bytes-max", call.site.stateless_bytes_max);
     let (payload, _lease) = take_body(&mut call, limit).await?;
     if core::str::from_utf8(&payload).is_err() {
         return Err(Problem::BadRequest("a stateless message is UTF-8").into());
     }
-    call.site.dashboards.send_stateless(call.dashboard(), payload).await.map_err(Problem::from)?;
+    call.site.dashboards.send_stateless(call.dashboard(), call.author(), payload).await.map_err(Problem::from)?;
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "sent": true })))
 }
 

@@ -11,6 +11,7 @@ mod etag;
 mod inspector;
 mod nodes;
 mod openapi;
+mod operator;
 mod pace;
 mod pages;
 mod path;
@@ -20,6 +21,7 @@ mod reply;
 mod routes;
 mod serve;
 mod socket;
+mod token;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -33,14 +35,14 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use warp::http::header::HeaderMap;
 use warp::http::{Request, StatusCode};
 use warp::reject::{self, MethodNotAllowed, Rejection};
 use warp::reply::Response;
 use warp::{Filter, path as segment};
+use ydash_proto::access::Admission;
 use ydash_proto::id::DashboardId;
 
-use crate::auth::{Admission, Authenticator, Caller, Denied};
+use crate::auth::{Authenticator, Caller, Denied, Eventual};
 use crate::config::Network;
 use crate::ledger::Ledger;
 use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
@@ -55,13 +57,18 @@ pub use openapi::{document as openapi, reference as api_reference};
 pub use pace::PaceLimits;
 pub use pages::Pages;
 pub use pushed::Pushes;
+pub use routes::calls;
 pub use serve::{Listener, serve};
-pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Target, Upgraded};
+pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Upgraded};
 
+use operator::Curious;
 use reply::{Problem, Refused, bytes_response, json_response};
 
 /// What all routes and handshakes of one server share.
+#[derive(Clone)]
 pub struct Site {
+    /// Whether this is the address that is for operators alone.
+    pub is_admin: bool,
     /// Decides who enters.
     pub authenticator: Arc<dyn Authenticator>,
     /// What REST reads and writes.
@@ -73,7 +80,7 @@ pub struct Site {
     /// Which nodes REST tells of.
     pub nodes: Arc<dyn Nodes>,
     /// What programs push for widgets.
-    pub pushes: Pushes,
+    pub pushes: Arc<Pushes>,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -100,10 +107,8 @@ pub struct Site {
 
 impl Site {
     /// Asks the authenticator about one dashboard.
-    fn admit(&self, dashboard: DashboardId, address: IpAddr) -> Result<Target, Denied> {
-        let Admission { identity, access, .. } =
-            self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token: None })?;
-        Ok(Target { dashboard, identity, access })
+    pub fn admit(&self, dashboard: &DashboardId, address: IpAddr, token: Option<&str>) -> Eventual<Admission> {
+        self.authenticator.authenticate(&Caller { address, dashboard, token })
     }
 
     /// Counts another session on a socket that is open already, until the permit is dropped.
@@ -130,7 +135,12 @@ impl Site {
 fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + use<> {
     let health = segment!("healthz").and(reading()).and(with(site)).map(health);
     let ready = segment!("readyz").and(reading()).and(with(site)).map(ready);
-    let metrics = segment!("metrics").and(reading()).and(with(site)).map(metrics);
+    let metrics = segment!("metrics").and(reading()).and(curious()).and(with(site)).then(
+        |curious: Curious, site: Arc<Site>| async move {
+            let allowed = curious.check(&site).await;
+            allowed.map_or_else(|problem| on(Route::Metrics, site.refuse(problem)), |()| metrics(&site))
+        },
+    );
     let api = segment!("api" / ..)
         .and(warp::method())
         .and(warp::path::full())
@@ -143,11 +153,14 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
             let (path, body) = (path.as_str().to_owned(), routes::body_stream(body));
             routes::dispatch(site, routes::Incoming { method, path, query, headers, address: address.0, body })
         });
-    let page = reading().and(warp::path::full()).and(warp::header::headers_cloned()).and(local(site)).and_then(
-        |path: warp::path::FullPath, headers: HeaderMap, site: Arc<Site>, is_local: bool| async move {
-            if path.as_str() == "/inspector" && !is_local {
-                return Ok(on(Route::Inspector, site.refuse(Problem::NotLocal)));
+    let page = reading().and(warp::path::full()).and(curious()).and(with(site)).and_then(
+        |path: warp::path::FullPath, curious: Curious, site: Arc<Site>| async move {
+            if path.as_str() == "/inspector"
+                && let Err(problem) = curious.check_inspector(&site).await
+            {
+                return Ok(on(Route::Inspector, site.refuse(problem)));
             }
+            let headers = curious.headers;
             let page = assets::answer(path.as_str(), &headers).or_else(|| assets::moved(path.as_str(), &headers));
             page.map(|page| on(Route::Page, page)).ok_or_else(reject::not_found)
         },
@@ -166,13 +179,15 @@ fn ready(site: Arc<Site>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" }))
     } else if site.metrics.store_up.get() == 0 {
         (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "store_unavailable" }))
+    } else if !site.authenticator.is_ready() {
+        (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "keys_unavailable" }))
     } else {
         (StatusCode::OK, json!({ "status": "ready" }))
     };
     on(Route::Ready, json_response(status, &body))
 }
 
-fn metrics(site: Arc<Site>) -> Response {
+fn metrics(site: &Site) -> Response {
     on(Route::Metrics, bytes_response(StatusCode::OK, EXPOSITION_TYPE, site.metrics.expose()))
 }
 
@@ -196,16 +211,22 @@ fn route_of(path: &str) -> Route {
     }
 }
 
-/// The site, and whether a browser on this machine asks.
-fn local(site: &Arc<Site>) -> impl Filter<Extract = (Arc<Site>, bool), Error = Rejection> + Clone + use<> {
-    warp::header::headers_cloned()
-        .and(warp::ext::get::<ClientAddress>())
-        .and(with(site))
-        .map(|headers: HeaderMap, address: ClientAddress, site: Arc<Site>| {
-            let is_local = site.inspector_on && inspector::is_local(address.0, &headers);
-            (site, is_local)
-        })
-        .untuple_one()
+/// Who wants to see what is for operators.
+fn curious() -> impl Filter<Extract = (Curious,), Error = Rejection> + Clone {
+    warp::ext::get::<ClientAddress>()
+        .and(warp::header::headers_cloned())
+        .and(query())
+        .map(|address: ClientAddress, headers, query| Curious { address: address.0, headers, query })
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Problem {
+        match denied {
+            Denied::Forbidden => Problem::Forbidden,
+            Denied::Unauthenticated | Denied::Expired { .. } => Problem::Unauthenticated,
+            Denied::TryAgain => Problem::Undecided,
+        }
+    }
 }
 
 async fn unmatched(rejection: Rejection) -> Result<Response, Infallible> {

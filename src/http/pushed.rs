@@ -64,7 +64,7 @@ impl From<PushError> for Problem {
 /// `POST /api/dashboards/<name>/widgets/<id>/data`
 pub(super) async fn push(mut call: Call) -> Result<Response, Refused> {
     let (body, _lease) = take_body(&mut call, ("push-bytes-max", PUSH_BYTES_MAX)).await?;
-    let Pushes { news, .. } = &call.site.pushes;
+    let Pushes { news, .. } = &*call.site.pushes;
     let mut pushed = call.site.pushes.pushed();
     let taken = pushed.push(now(), &call.dashboard(), call.parameter("id"), &body).map_err(Problem::from)?;
     call.site.metrics.pushed_bytes.set(i64::try_from(pushed.bytes()).unwrap_or(i64::MAX));
@@ -81,10 +81,12 @@ pub(super) async fn read(call: Call) -> Result<Response, Refused> {
         return Ok(json_response(StatusCode::OK, &all));
     }
     let (site, dashboard) = (Arc::clone(&call.site), call.dashboard());
+    // Its client comes back by itself, with whatever token its page has then.
+    let ends = call.author().until.map(|until| tokio::time::Instant::now() + until.since(now()));
     if site.draining.is_cancelled() {
         return Err(Problem::Draining.into());
     }
-    let mut response = warp::reply::stream(events(site, dashboard)).into_response();
+    let mut response = warp::reply::stream(events(site, dashboard, ends)).into_response();
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -94,10 +96,11 @@ pub(super) async fn read(call: Call) -> Result<Response, Refused> {
     Ok(response)
 }
 
-/// Everything that is kept, then what comes, until the node drains.
+/// Everything that is kept, then what comes, until the node drains or the token of who asked `ends`.
 fn events(
     site: Arc<Site>,
     dashboard: DashboardId,
+    ends: Option<tokio::time::Instant>,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + Sync {
     struct Told {
         site: Arc<Site>,
@@ -107,9 +110,19 @@ fn events(
     }
     let begin = Told { site, dashboard, last: None };
     // Boxed by a mutex's wrapper: a body has to be `Sync`, which futures of hyper's are not, and nobody polls it from two threads.
-    SyncStream(Mutex::new(Box::pin(stream::unfold(begin, |mut told| async move {
+    SyncStream(Mutex::new(Box::pin(stream::unfold(begin, move |mut told| async move {
         let site = Arc::clone(&told.site);
+        let ended = async {
+            match ends {
+                Some(ends) => tokio::time::sleep_until(ends).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut ended = std::pin::pin!(ended);
         loop {
+            if ends.is_some_and(|ends| tokio::time::Instant::now() >= ends) {
+                return None;
+            }
             let news = site.pushes.news.notified();
             let mut news = std::pin::pin!(news);
             // From here on it is told of pushes; what came before is seen by the look below.
@@ -130,6 +143,7 @@ fn events(
                 () = news => {}
                 () = tokio::time::sleep(ALIVE) => return Some((Ok(Bytes::from_static(b": alive\n\n")), told)),
                 () = site.draining.cancelled() => return None,
+                () = &mut ended => return None,
             }
         }
     }))))

@@ -36,6 +36,12 @@ pub(super) enum Problem {
     BadName,
     /// The caller may not do this with this dashboard.
     Forbidden,
+    /// The caller shows no token that is taken.
+    Unauthenticated,
+    /// The caller is somebody, and does not operate the server.
+    NotOperator,
+    /// Whose the token is cannot be found out just then.
+    Undecided,
     /// Only the operator on this machine may see this.
     NotLocal,
     /// The body is no Yjs update v1.
@@ -103,7 +109,9 @@ impl Problem {
             Problem::Host => Refusal::Host,
             Problem::Memory(_) => Refusal::Memory,
             Problem::BadName => Refusal::BadName,
-            Problem::Forbidden | Problem::NotLocal => Refusal::Forbidden,
+            Problem::Forbidden | Problem::NotLocal | Problem::NotOperator => Refusal::Forbidden,
+            Problem::Unauthenticated => Refusal::Unauthenticated,
+            Problem::Undecided => Refusal::Unavailable,
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
             Problem::IncompleteUpdate => Refusal::Held,
             Problem::ConflictingUpdate => Refusal::ContentDiffers,
@@ -147,6 +155,19 @@ impl Problem {
                 "no dashboard can have this name: 1 to 255 bytes, no control characters, no segment . or ..",
             ),
             Problem::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "no access to this dashboard"),
+            Problem::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "a token that is taken has to be shown, as in Authorization: Bearer",
+            ),
+            Problem::NotOperator => {
+                (StatusCode::FORBIDDEN, "not_operator", "this is for whoever operates the server; see docs/AUTH.md")
+            }
+            Problem::Undecided => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys_unavailable",
+                "the token cannot be checked at the moment; try again",
+            ),
             Problem::NotLocal => {
                 (StatusCode::FORBIDDEN, "forbidden", "only browsers on the server's own machine may see this")
             }
@@ -248,6 +269,7 @@ impl Problem {
 
     fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
+            Problem::Unauthenticated => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Problem::WebSocketVersion => Some((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
             Problem::Crowded(
                 Crowded::Joins { retry_after }
@@ -259,6 +281,7 @@ impl Problem {
             | Problem::Busy
             | Problem::Memory(_)
             | Problem::StoreUnavailable
+            | Problem::Undecided
             | Problem::Draining => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
             _ => None,
         }
@@ -270,7 +293,9 @@ pub(super) const CODES: &[(u16, &str, &str)] = &[
     (400, "bad_request", "the request breaks HTTP or the route's own rules; the sentence says how"),
     (400, "bad_handshake", "the WebSocket handshake breaks RFC 6455"),
     (400, "malformed_update", "the body is not a Yjs update v1"),
+    (401, "unauthenticated", "a token that is taken has to be shown, as in `Authorization: Bearer`"),
     (403, "forbidden", "no access to this dashboard, or not this much"),
+    (403, "not_operator", "this is for whoever operates the server"),
     (403, "host", "this server does not answer to this name: `allowed-hosts`"),
     (403, "origin", "pages of this origin may not connect: `allowed-origins`"),
     (404, "no_dashboard", "nobody has written to a dashboard of this name"),
@@ -295,6 +320,7 @@ pub(super) const CODES: &[(u16, &str, &str)] = &[
     (503, "address_full", "this address holds as many sessions as one may"),
     (503, "busy", "too many documents are being read or made; try again"),
     (503, "connections", "this address, or this node, holds as many connections as it may"),
+    (503, "keys_unavailable", "the token cannot be checked at the moment; try again"),
     (503, "draining", "this node is going away; try again"),
     (503, "full", "this node holds as many sessions as it may"),
     (503, "join_rate", "this address joins too often"),

@@ -12,13 +12,13 @@ use futures_util::stream::{BoxStream, Stream, StreamExt};
 use warp::http::Method;
 use warp::http::header::HeaderMap;
 use warp::reply::Response;
-use ydash_proto::access::{Capabilities, Principal};
+use ydash_proto::access::{Admission, Capabilities, Target};
 use ydash_proto::id::DashboardId;
 
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
+use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
-use crate::http::socket::Target;
-use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path, pushed};
+use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path, pushed, token};
 use crate::metrics;
 
 /// One thing that can be done.
@@ -48,8 +48,10 @@ pub(super) struct Route {
 pub(super) enum Needs {
     /// Nobody is asked. It tells nothing of dashboards or users.
     Nothing,
-    /// A browser on the server's own machine.
+    /// To operate the server, if anybody can be asked for that.
     Operator,
+    /// The same, and else to be a browser on the server's own machine.
+    Inspector,
     /// This, with the dashboard that the path names.
     Dashboard(Capabilities),
 }
@@ -104,8 +106,8 @@ impl Call {
     }
 
     /// Who calls, as far as verified.
-    pub(super) fn author(&self) -> Principal {
-        self.target.as_ref().expect("its route needs a dashboard").identity.clone()
+    pub(super) fn author(&self) -> Admission {
+        self.target.as_ref().expect("its route needs a dashboard").admission.clone()
     }
 
     /// What the path says for a parameter.
@@ -165,22 +167,26 @@ async fn call(
     let address = incoming.address;
     let target = match route.needs {
         Needs::Nothing => None,
-        Needs::Operator => {
-            if !(site.inspector_on && inspector::is_local(address, &incoming.headers)) {
-                return Err(Problem::NotLocal.into());
+        Needs::Operator | Needs::Inspector => {
+            let (headers, query) = (incoming.headers.clone(), incoming.query.clone());
+            let curious = Curious { address, headers, query };
+            match route.needs {
+                Needs::Inspector => curious.check_inspector(&site).await?,
+                _ => curious.check(&site).await?,
             }
             None
         }
         Needs::Dashboard(needed) => {
             let name = parameters.iter().find(|(name, _)| *name == NAME).map_or("", |(_, name)| *name);
             let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
-            let target = site.admit(dashboard, address).map_err(|_| Problem::Forbidden)?;
-            // Counted here, where the method fits: whatever is tried before is cheap.
+            // Counted here, where the method fits: whatever is tried before is cheap, and tokens are not.
             site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
-            if !target.access.may(needed) {
+            let token = token::find(&incoming.headers, &incoming.query);
+            let admission = site.admit(&dashboard, address, token.as_deref()).wait().await.map_err(Problem::from)?;
+            if !admission.access.may(needed) {
                 return Err(Problem::Forbidden.into());
             }
-            Some(target)
+            Some(Target { dashboard, admission })
         }
     };
     let decoded = |(name, value): (&'static str, &str)| {
@@ -523,7 +529,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
     Route {
         method: Method::POST,
         path: "/api/dashboards/{name}/stateless",
-        needs: READ,
+        needs: Needs::Dashboard(Capabilities::STATELESS),
         title: "Send a message to who is there",
         about: "A stateless message to the Hocuspocus clients that have the dashboard open. It is kept nowhere.",
         parameters: &[],
@@ -537,7 +543,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
     Route {
         method: Method::GET,
         path: "/api/nodes",
-        needs: Needs::Nothing,
+        needs: Needs::Operator,
         title: "List the nodes",
         about: "The nodes that this one knows, itself first.",
         parameters: &[],
@@ -565,9 +571,9 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
     Route {
         method: Method::GET,
         path: "/api/inspector/{path}",
-        needs: Needs::Operator,
+        needs: Needs::Inspector,
         title: "What `/inspector` shows",
-        about: "Not an interface to rely on. It answers to browsers on the server's own machine only.",
+        about: "Not an interface to rely on. Unless tokens are read, it answers to browsers on the server's own machine only.",
         parameters: &[],
         body: None,
         answers: &[json(200, "what was asked for")],
@@ -577,6 +583,14 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         run: |call| Box::pin(inspector::answer(call)),
     },
 ];
+
+/// Every request about a dashboard, by method and path, with what one has to be allowed for it: for tables and tests.
+pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Capabilities)> {
+    ROUTES.iter().filter_map(|route| match route.needs {
+        Needs::Dashboard(needed) => Some((route.method.as_str(), route.path, needed)),
+        Needs::Nothing | Needs::Operator | Needs::Inspector => None,
+    })
+}
 
 #[cfg(test)]
 mod tests {

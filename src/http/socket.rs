@@ -3,8 +3,8 @@
 //! It is done by hand and before any route is looked at: a join's whole budget is some tens of microseconds. What comes out is
 //! the bare socket; framing is the session's.
 //!
-//! A bad name or missing access is *not* refused here: clients understand a permanent refusal only as a close code on an open
-//! socket, so the socket is opened and the session is told why to end it ([`NoEntry`]). What passes (limits, draining) is refused
+//! A bad name, a bad token or missing access is *not* refused here: clients understand a permanent refusal only as a close code on an
+//! open socket, so the socket is opened and the session is told why to end it ([`NoEntry`]). What passes (limits, draining) is refused
 //! with 503: clients wait longer after a failed open than after a close.
 
 use std::net::IpAddr;
@@ -18,13 +18,14 @@ use tokio::net::TcpStream;
 use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, Request, StatusCode, Version};
 use warp::reply::Response;
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Admission, Target};
 use ydash_proto::id::DashboardId;
 
+use crate::auth::{Denied, Eventual};
 use crate::http::Site;
 use crate::http::addresses::{ConnectionPermit, SessionPermit};
-use crate::http::path;
 use crate::http::reply::Problem;
+use crate::http::{path, token};
 use crate::metrics::Metrics;
 
 /// A socket that speaks WebSocket from here on.
@@ -54,34 +55,35 @@ pub struct Handshake {
 }
 
 /// What a path means to a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// One dashboard.
     Dashboard(Target),
+    /// One dashboard, as soon as it is known who comes.
+    Asking(DashboardId, BoxFuture<'static, Result<Admission, Denied>>),
     /// The endpoint of the Hocuspocus dialect, whose messages name their documents.
     Documents,
     /// Nothing that may be entered. (Hocuspocus' clients may connect to any path: their first message tells.)
     Nowhere(NoEntry),
 }
 
-/// A session's dashboard and what it may do there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The dashboard.
-    pub dashboard: DashboardId,
-    /// As far as verified.
-    pub identity: Principal,
-    /// For this dashboard.
-    pub access: Access,
+impl core::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Destination::Dashboard(target) => f.debug_tuple("Dashboard").field(target).finish(),
+            Destination::Asking(dashboard, _) => f.debug_tuple("Asking").field(dashboard).finish(),
+            Destination::Documents => f.write_str("Documents"),
+            Destination::Nowhere(why) => f.debug_tuple("Nowhere").field(why).finish(),
+        }
+    }
 }
 
-/// Why an open socket is to be refused, permanently.
+/// Why an open socket is to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEntry {
     /// No dashboard can have this name: close code 4404.
     BadName,
-    /// No access, or a reserved name without an identity: close code 4403.
-    Forbidden,
+    /// Not let in, or a reserved name without an identity.
+    Denied(Denied),
 }
 
 /// Query parameters that opt into something; unknown ones pass.
@@ -171,7 +173,7 @@ pub(super) fn shake_hands<B>(
     if let Some(agreed) = deflate {
         answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(agreed));
     }
-    if let Some(protocol) = first_protocol(headers) {
+    if let Some(protocol) = token::agreed_protocol(headers) {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
 
@@ -180,18 +182,20 @@ pub(super) fn shake_hands<B>(
         acks: path::query_value(query, "acks") == Some("1"),
         echo: path::query_value(query, "echo") == Some("1"),
     };
-    let destination = destination(request.uri().path(), address, site);
+    let token = token::find(headers, query);
+    let destination = destination(request.uri().path(), address, token.as_deref(), site);
     Ok((response, Handshake { address, destination, options, deflate: deflate.is_some() }, permit))
 }
 
-fn destination(path: &str, address: IpAddr, site: &Site) -> Destination {
+fn destination(path: &str, address: IpAddr, token: Option<&str>, site: &Site) -> Destination {
     if path::is_hocuspocus(path) {
         return Destination::Documents;
     }
     match path::socket_dashboard(path) {
-        Ok(dashboard) => match site.admit(dashboard, address) {
-            Ok(target) => Destination::Dashboard(target),
-            Err(_) => Destination::Nowhere(NoEntry::Forbidden),
+        Ok(dashboard) => match site.admit(&dashboard, address, token) {
+            Eventual::Now(Ok(admission)) => Destination::Dashboard(Target { dashboard, admission }),
+            Eventual::Now(Err(denied)) => Destination::Nowhere(NoEntry::Denied(denied)),
+            Eventual::Later(verdict) => Destination::Asking(dashboard, verdict),
         },
         Err(_) => Destination::Nowhere(NoEntry::BadName),
     }
@@ -222,13 +226,6 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
         && key[..22].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
-}
-
-/// The first subprotocol on offer. Chrome fails a connection whose server selects none.
-fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let first = offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty())?;
-    HeaderValue::from_str(first).ok()
 }
 
 /// Picks the first offer of permessage-deflate that can be kept, and says what to answer (RFC 7692 §7.1).

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::debug;
-use ydash_proto::access::Principal;
+use ydash_proto::access::Admission;
 use ydash_proto::document::edit::{
     Change, EDITED_JSON_BYTES_MAX, Edit, Pen, Place, Present, changes, parse, parse_lenient,
 };
@@ -62,7 +62,7 @@ impl Rest {
     pub(super) async fn edit(
         self,
         dashboard: DashboardId,
-        author: Principal,
+        author: Admission,
         caller: IpAddr,
         wish: Wish,
     ) -> Result<Edited, EditError> {

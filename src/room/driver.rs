@@ -25,7 +25,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
-use ydash_proto::access::Principal;
+use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
@@ -246,10 +246,13 @@ impl Driver {
                     });
                 }
             }
-            ToRoom::Write { identity, update, answer } => self.write(now, identity, update, answer),
+            ToRoom::Write { author, update, answer } => self.write(now, author, update, answer),
             ToRoom::Edit { edit, taken, answer } => {
-                let OwnEdit { identity, update, pen, begins } = *edit;
-                let refusal = if begins && self.room.has_content() {
+                let OwnEdit { author, update, pen, begins } = *edit;
+                // Who may not write learns nothing of what is there.
+                let refusal = if !self.room.may(&author, Capabilities::WRITE) {
+                    Some(WriteRefusal::Forbidden)
+                } else if begins && self.room.has_content() {
                     Some(WriteRefusal::Exists)
                 } else if self.room.clocks().get(pen.client) != pen.clock {
                     Some(WriteRefusal::PenTaken)
@@ -259,7 +262,7 @@ impl Driver {
                 match refusal {
                     Some(refusal) => _ = answer.send(Err(refusal)), // Whoever asked may have gone.
                     None => {
-                        self.write(now, identity, Box::new(update), answer);
+                        self.write(now, author, Box::new(update), answer);
                         let _ = taken.send(()); // As above.
                     }
                 }
@@ -289,7 +292,7 @@ impl Driver {
     fn write(
         &mut self,
         now: Timestamp,
-        identity: Principal,
+        author: Admission,
         update: Box<Scanned>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     ) {
@@ -297,7 +300,7 @@ impl Driver {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.answers.insert(request, answer);
-        self.handle(now, Input::Write { request, identity, update });
+        self.handle(now, Input::Write { request, author, update });
     }
 
     fn view(&self) -> RoomView {
@@ -597,6 +600,7 @@ impl Driver {
                 return;
             }
             Report::ReadOnly => Refusal::ReadOnly,
+            Report::NotAllowed => Refusal::NotAllowed,
             Report::Withheld => {
                 debug!("an update waits for the author in whose name it was written");
                 return;

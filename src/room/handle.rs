@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use ydash_proto::access::Principal;
+use ydash_proto::access::Admission;
 use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
@@ -27,7 +27,7 @@ pub(super) enum ToRoom {
         answer: oneshot::Sender<Bytes>,
     },
     Write {
-        identity: Principal,
+        author: Admission,
         update: Box<Scanned>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     },
@@ -56,7 +56,7 @@ pub(super) struct Large {
 
 /// An update with what it relies on.
 pub(super) struct OwnEdit {
-    pub(super) identity: Principal,
+    pub(super) author: Admission,
     pub(super) update: Scanned,
     /// Refuse it if the document has more, or less, of this client.
     pub(super) pen: Pen,
@@ -80,7 +80,7 @@ fn weight(input: &Input) -> usize {
             update.update.len()
         }
         Input::Awareness { body, .. } => body.len(),
-        Input::Stateless { payload, .. } => payload.len(),
+        Input::Stateless { payload, .. } | Input::Announce { payload, .. } => payload.len(),
         _ => 0,
     }
 }
@@ -245,9 +245,9 @@ impl RoomHandle {
     ///
     /// # Errors
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
-    pub async fn write(&self, identity: Principal, update: Scanned) -> Result<(), WriteError> {
+    pub async fn write(&self, author: Admission, update: Scanned) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.send(ToRoom::Write { identity, update: Box::new(update), answer }).await?;
+        self.send(ToRoom::Write { author, update: Box::new(update), answer }).await?;
         Ok(answered.await.map_err(|_| Ended)??)
     }
 
@@ -256,15 +256,9 @@ impl RoomHandle {
     /// # Errors
     /// [`WriteError`] – it was refused, or the room ended meanwhile; [`WriteRefusal::PenTaken`] when somebody else wrote as that client,
     /// and [`WriteRefusal::Exists`] when there is anything.
-    pub async fn edit(
-        &self,
-        identity: Principal,
-        update: Scanned,
-        pen: Pen,
-        begins: bool,
-    ) -> Result<Taken, WriteError> {
+    pub async fn edit(&self, author: Admission, update: Scanned, pen: Pen, begins: bool) -> Result<Taken, WriteError> {
         let ((taken, is_taken), (answer, mut answered)) = (oneshot::channel(), oneshot::channel());
-        let edit = Box::new(OwnEdit { identity, update, pen, begins });
+        let edit = Box::new(OwnEdit { author, update, pen, begins });
         self.send(ToRoom::Edit { edit, taken, answer }).await?;
         if is_taken.await.is_err() {
             // Refused, or the room is gone.

@@ -6,6 +6,7 @@
 use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Place, Sessions, unopened};
+use crate::auth::Denied;
 use crate::ledger::{Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Refusal};
 use crate::outbox::Outbox;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
+use ydash_proto::access::Admission;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::room::{Input, Joining};
-use ydash_proto::session::{self, Admitted, Crowded, DocumentsEffect, DocumentsInput, NotTaken, Outside, SeatId};
+use ydash_proto::session::{self, Crowded, DocumentsEffect, DocumentsInput, NotTaken, Outside, SeatId};
 use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
 
 /// The documents of one socket.
@@ -173,7 +175,7 @@ impl Documents {
                         None
                     }
                     DocumentsEffect::Check { key, token, dashboard, secret } => {
-                        let admitted = self.check(&dashboard, secret.as_ref());
+                        let admitted = Box::pin(self.check(&dashboard, secret.as_ref())).await;
                         Some(DocumentsInput::Checked { key, token, admitted })
                     }
                     DocumentsEffect::TakePlace { key, seat, is_own } => {
@@ -239,15 +241,15 @@ impl Documents {
             }
             DocumentsEffect::Stateless { seat, payload } => {
                 let Some(member) = self.world.member(seat) else { return Ok(()) };
-                (seat, Input::Stateless { from: Some(member), payload })
+                (seat, Input::Stateless { from: member, payload })
             }
             DocumentsEffect::TooLarge { seat, acks } => {
                 let Some(member) = self.world.member(seat) else { return Ok(()) };
                 (seat, Input::TooLarge { member, acks })
             }
-            DocumentsEffect::Readmit { seat, identity, access } => {
+            DocumentsEffect::Readmit { seat, admission } => {
                 let Some(member) = self.world.member(seat) else { return Ok(()) };
-                (seat, Input::Readmitted { member, identity, access })
+                (seat, Input::Readmitted { member, admission })
             }
             other => unreachable!("{other:?} is performed above"),
         };
@@ -255,12 +257,18 @@ impl Documents {
         room.deliver(input, reader.paid()).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
-    fn check(&self, dashboard: &DashboardId, secret: Option<&Bytes>) -> Option<Admitted> {
-        let token = match secret {
-            Some(secret) => Some(core::str::from_utf8(secret).ok()?),
-            None => None,
+    /// Whom a token lets in. What has to be waited for takes seconds at most, and the socket with it.
+    async fn check(&self, dashboard: &DashboardId, secret: Option<&Bytes>) -> Result<Admission, NotTaken> {
+        let verdict = match secret.map(|secret| core::str::from_utf8(secret)).transpose() {
+            Ok(token) => self.sessions.doorkeeper.admit(self.address, dashboard, token).wait().await,
+            Err(_) => Err(Denied::Unauthenticated),
         };
-        self.sessions.doorkeeper.admit(self.address, dashboard, token)
+        verdict.map_err(|denied| match denied {
+            Denied::Forbidden => NotTaken::Forbidden,
+            Denied::Unauthenticated => NotTaken::Unauthenticated,
+            Denied::Expired { .. } => NotTaken::Expired,
+            Denied::TryAgain => NotTaken::Unavailable,
+        })
     }
 
     fn take_place(&mut self, seat: SeatId, is_own: bool) -> Result<(), Crowded> {
@@ -390,6 +398,8 @@ impl From<NotTaken> for Refusal {
             NotTaken::GarbageFrame => Refusal::GarbageFrame,
             NotTaken::BadName => Refusal::BadName,
             NotTaken::Forbidden => Refusal::Forbidden,
+            NotTaken::Unauthenticated => Refusal::Unauthenticated,
+            NotTaken::Expired => Refusal::Expired,
             NotTaken::AuthTimeout => Refusal::AuthTimeout,
             NotTaken::Pending => Refusal::Pending,
             NotTaken::SocketDocuments => Refusal::SocketDocuments,

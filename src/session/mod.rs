@@ -14,6 +14,7 @@ mod rooms;
 mod workload;
 mod writer;
 
+use crate::auth::{Denied, Eventual};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::Outbox;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
 use documents::Documents;
+use futures_util::future::BoxFuture;
 use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
@@ -32,14 +34,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 use workload::Workloads;
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Admission, Target};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Dialect, Joining};
 use ydash_proto::session::Unopened;
 use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
 
-pub use ydash_proto::session::{Admitted, Crowded};
+pub use ydash_proto::session::Crowded;
 
 /// A client that has shaken hands.
 pub struct Arrival {
@@ -62,10 +64,11 @@ pub struct Arrival {
 }
 
 /// Where a client goes.
-#[derive(Clone, Debug)]
 pub enum Entrance {
     /// To one dashboard.
-    Dashboard(Entry),
+    Dashboard(Target),
+    /// To one dashboard, as soon as it is known who comes.
+    Asking(DashboardId, BoxFuture<'static, Result<Admission, Denied>>),
     /// To those that its messages name, in the Hocuspocus dialect.
     Documents,
     /// Nowhere, unless its first message is in the Hocuspocus dialect: then the path meant nothing.
@@ -74,8 +77,8 @@ pub enum Entrance {
 
 /// Decides about clients that name a dashboard and show a token after the handshake.
 pub trait Doorkeeper: Send + Sync + 'static {
-    /// Who the client is and what it may do there; `None` when it may not enter.
-    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Option<Admitted>;
+    /// Who the client is and what it may do there.
+    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission>;
 
     /// Counts a join of the session that came with the socket.
     ///
@@ -92,17 +95,6 @@ pub trait Doorkeeper: Send + Sync + 'static {
 
 /// What a session takes up; dropping it gives it back.
 pub type Place = Box<dyn Send + Sync>;
-
-/// A dashboard and what the session may do there.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Where it goes.
-    pub dashboard: DashboardId,
-    /// Who it is, as far as verified.
-    pub identity: Principal,
-    /// What it may do.
-    pub access: Access,
-}
 
 /// How much one session may send. What is beyond is not dropped: its socket is read later.
 #[derive(Clone, Copy, Debug)]
@@ -197,24 +189,27 @@ impl Sessions {
         let outbox = Arc::new(Outbox::new(socket, limits, account, Arc::clone(&self.metrics)));
         let rooms = Arc::new(Rooms::default());
         async move {
-            let entered = match entrance {
-                // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
-                Entrance::Dashboard(entry) => {
-                    let joining = Joining {
-                        member,
-                        identity: entry.identity,
-                        access: entry.access,
-                        wants_acks,
-                        wants_echo,
-                        dialect: Dialect::YWebsocket,
-                    };
-                    Box::pin(self.enter(&entry.dashboard, joining, &rooms, &outbox)).await.map(Some)
-                }
+            let target = match entrance {
+                Entrance::Dashboard(target) => Ok(Some(target)),
+                Entrance::Asking(dashboard, verdict) => match verdict.await {
+                    Ok(admission) => Ok(Some(Target { dashboard, admission })),
+                    Err(denied) => Err(self.refuse_entry(denied)),
+                },
                 Entrance::Documents => {
                     outbox.divide();
                     Ok(None)
                 }
                 Entrance::Nowhere(code) => Err(code),
+            };
+            let entered = match target {
+                // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
+                Ok(Some(Target { dashboard, admission })) => {
+                    let dialect = Dialect::YWebsocket;
+                    let joining = Joining { member, admission, wants_acks, wants_echo, dialect };
+                    Box::pin(self.enter(&dashboard, joining, &rooms, &outbox)).await.map(Some)
+                }
+                Ok(None) => Ok(None),
+                Err(code) => Err(code),
             };
             let writer = writer::Writer {
                 io: write_half,
@@ -266,6 +261,13 @@ impl Sessions {
         Ok(room)
     }
 
+    /// Counts somebody who is not let in, and says what to tell them.
+    pub fn refuse_entry(&self, denied: Denied) -> CloseCode {
+        let (refusal, code) = refusal(denied);
+        self.metrics.refusals.inc(refusal);
+        code
+    }
+
     fn refuse_open(&self, failure: &OpenError) -> CloseCode {
         debug!(%failure, "dashboard not opened");
         let unopened = unopened(failure);
@@ -274,6 +276,20 @@ impl Sessions {
             Unopened::Away | Unopened::Memory | Unopened::Broken => Refusal::Unavailable,
         });
         unopened.close_code()
+    }
+}
+
+/// A token that ended longer ago is not taken for one whose page is getting another.
+const RENEWABLE: Duration = Duration::from_secs(600);
+
+/// How somebody who is not let in is counted, and told.
+fn refusal(denied: Denied) -> (Refusal, CloseCode) {
+    match denied {
+        Denied::Forbidden => (Refusal::Forbidden, CloseCode::Forbidden),
+        Denied::Expired { ago } if ago <= RENEWABLE => (Refusal::Expired, CloseCode::Expired),
+        Denied::Expired { .. } => (Refusal::Expired, CloseCode::Unauthenticated),
+        Denied::Unauthenticated => (Refusal::Unauthenticated, CloseCode::Unauthenticated),
+        Denied::TryAgain => (Refusal::Unavailable, CloseCode::LoadFailed),
     }
 }
 

@@ -3,12 +3,12 @@
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
 use super::workload::{self, Workload};
-use super::{Sessions, SessionsConfig};
+use super::{Doorkeeper, Sessions, SessionsConfig, refusal};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
 use crate::outbox::{Calls, Outbox};
-use crate::room::RoomHandle;
+use crate::room::{Clock, RoomHandle};
 use bytes::Bytes;
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -109,14 +109,14 @@ pub(super) struct OneDocument<'a> {
     member: MemberId,
     questions: Questions,
     /// When the reader's time began.
-    started: Instant,
+    clock: Clock,
     is_first: bool,
 }
 
 impl<'a> OneDocument<'a> {
     pub(super) fn new(room: &'a RoomHandle, member: MemberId, reader: &Reader<'_>) -> OneDocument<'a> {
         let questions = Questions::new(Timestamp(0));
-        OneDocument { room, member, questions, started: reader.started, is_first: true }
+        OneDocument { room, member, questions, clock: reader.clock, is_first: true }
     }
 }
 
@@ -142,7 +142,7 @@ impl Talk for OneDocument<'_> {
     async fn wait(&mut self) {
         match self.questions.due_at() {
             // Boxed, so that a session which has none waiting is no larger for it.
-            Some(due_at) => Box::pin(sleep_until(instant(self.started, due_at))).await,
+            Some(due_at) => Box::pin(sleep_until(self.clock.instant(due_at))).await,
             None => core::future::pending().await,
         }
     }
@@ -198,8 +198,13 @@ impl Talk for Refused {
     async fn leave(&mut self) {}
 }
 
+/// What checking a signature costs, in microseconds.
+const VERIFICATION: u64 = 100;
+
 pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
+    doorkeeper: &'a dyn Doorkeeper,
+    address: IpAddr,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
     account: Account,
@@ -217,7 +222,7 @@ pub(super) struct Reader<'a> {
     /// Messages that tell presence are counted apart: however many edits come at once, the cursor goes on.
     presence: TokenBucket,
     bytes: TokenBucket,
-    started: Instant,
+    clock: Clock,
     heard_at: Instant,
     deadline: Option<Instant>,
     unknown_logged: bool,
@@ -236,6 +241,8 @@ impl<'a> Reader<'a> {
         let rates = config.rates;
         Reader {
             config,
+            doorkeeper: &*sessions.doorkeeper,
+            address,
             outbox,
             metrics: Arc::clone(&sessions.metrics),
             workload: sessions.workloads.of(address),
@@ -252,7 +259,7 @@ impl<'a> Reader<'a> {
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             presence: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
-            started: now,
+            clock: sessions.registry.clock(),
             heard_at: now,
             deadline: None,
             unknown_logged: false,
@@ -732,10 +739,14 @@ impl<'a> Reader<'a> {
                 let now = self.outbox.postpone(member, Question::Presence).is_some();
                 Ok(now.then_some(Input::QueryAwareness { member }))
             }
-            // Stock clients send none; `decode` hands out the last three from servers only.
+            Ok(Message::Auth(body)) => match wire::renewal(&body) {
+                Some(token) => Box::pin(self.renew(token, member, room)).await.map(Some),
+                None => Ok(None),
+            },
+            // Stock clients send none; `decode` hands them out from servers only.
             Ok(
-                Message::Auth(_)
-                | Message::PermissionDenied(_)
+                Message::PermissionDenied(_)
+                | Message::TokenWanted
                 | Message::Authenticated { .. }
                 | Message::SyncStatus { .. },
             ) => Ok(None),
@@ -746,6 +757,19 @@ impl<'a> Reader<'a> {
             Err(failure) => {
                 debug!(%failure, "frame refused");
                 Err(self.refuse(Refusal::GarbageFrame, CloseCode::BadFrame))
+            }
+        }
+    }
+
+    /// Another token for the session. One that is not taken ends it, as it would not have let it in.
+    async fn renew(&mut self, token: &str, member: MemberId, room: &RoomHandle) -> Result<Input, End> {
+        self.price += VERIFICATION;
+        match self.doorkeeper.admit(self.address, room.id(), Some(token)).wait().await {
+            Ok(admission) => Ok(Input::Readmitted { member, admission }),
+            Err(denied) => {
+                let (refusal, code) = refusal(denied);
+                self.count(refusal);
+                Err(End::Close(code, REFUSAL_HOLD))
             }
         }
     }
@@ -820,12 +844,12 @@ impl<'a> Reader<'a> {
 
     /// The time that budgets are told.
     pub(super) fn now(&self) -> Timestamp {
-        elapsed(self.started)
+        self.clock.now()
     }
 
     /// When that time comes.
     pub(super) fn instant(&self, at: Timestamp) -> Instant {
-        instant(self.started, at)
+        self.clock.instant(at)
     }
 
     pub(super) fn refuse(&self, refusal: Refusal, code: CloseCode) -> End {
@@ -848,14 +872,6 @@ fn is_presence(message: &[u8]) -> bool {
         [name_bytes, rest @ ..] => rest.get(usize::from(*name_bytes)) == Some(&AWARENESS),
         [] => false,
     }
-}
-
-fn elapsed(started: Instant) -> Timestamp {
-    Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn instant(started: Instant, at: Timestamp) -> Instant {
-    started + Duration::from_millis(at.0)
 }
 
 /// Reads once into the thread's buffer, as soon as there is something. `None` when the peer hung up. Cancel-safe.

@@ -52,7 +52,7 @@ fn each_layer_overrides_the_one_before() {
 fn the_file_may_be_named_in_the_environment() {
     let (_directory, path) = file("anonymous-access = 'read-only'\nallowed-origins = ['https://a', 'https://b']\n");
     let (config, _) = Config::load(&layers(None, &[("YDASH_CONFIG", path.to_str().unwrap())], &[])).unwrap();
-    assert_eq!(config.anonymous_access, Some(Access::VIEWER));
+    assert_eq!(config.anonymous(), Some(Access::VIEWER));
     assert_eq!(config.allowed_origins.len(), 2);
 }
 

@@ -6,7 +6,7 @@ use ydash::config::{FILE_VARIABLE, Knob};
 use ydash::metrics::Metrics;
 
 /// What operators and frontend developers read.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "docs/PROTOCOL.md",
     "docs/HOCUSPOCUS.md",
@@ -14,6 +14,7 @@ const DOCUMENTS: [&str; 13] = [
     "docs/SCALING.md",
     "docs/MIGRATING.md",
     "docs/SECURITY.md",
+    "docs/AUTH.md",
     "web/README.md",
     "examples/README.md",
     "load-tests/README.md",
@@ -82,7 +83,25 @@ fn flags_and_variables_in_documents_exist() {
         for line in text.lines().filter(|line| line.starts_with("ydash ") || line.contains("run ydash -")) {
             for flag in words(line, "--", |c| c.is_ascii_lowercase() || c == '-') {
                 let name = flag.trim_start_matches('-');
-                let others = ["", "yjs", "dashboard", "salvage", "backup", "lossy", "config", "help", "version"];
+                let others = [
+                    "",
+                    "yjs",
+                    "dashboard",
+                    "salvage",
+                    "backup",
+                    "lossy",
+                    "config",
+                    "help",
+                    "version",
+                    "user",
+                    "role",
+                    "for",
+                    "link",
+                    "token",
+                    "operator",
+                    "new-secret",
+                    "new-key",
+                ];
                 let is_known = others.contains(&name) || Knob::all().iter().any(|knob| knob.name == name);
                 assert!(is_known, "{file}: there is no --{name}: {line}");
             }

@@ -16,7 +16,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use ydash::auth::{Admission, Authenticator, Caller, Denied};
+use ydash::auth::{Authenticator, Caller, Denied, Eventual, now};
 use ydash::cluster::Bus;
 use ydash::cluster::local::LocalBus;
 use ydash::config::{Config, Layers};
@@ -25,7 +25,7 @@ use ydash::server::Server;
 use ydash::shutdown::Shutdown;
 use ydash::store::memory::{MemoryStore, Step, Verdict};
 use ydash::store::{Append, LogEntry, Source, Store};
-use ydash_proto::access::{Access, Principal};
+use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
@@ -110,7 +110,7 @@ async fn rule_2_5_who_is_denied_hears_why_and_keeps_its_socket() {
         socket.send("doc", NOTHING_NEW).await;
         socket.reads("doc", &[SAVED]).await;
     }
-    assert_eq!(house.metrics.refusals.get(Refusal::Forbidden), 3);
+    assert_eq!(house.metrics.refusals.get(Refusal::Unauthenticated), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1832,16 +1832,16 @@ struct Tokens {
 }
 
 impl Authenticator for Tokens {
-    fn authenticate(&self, caller: &Caller<'_>) -> Result<Admission, Denied> {
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let token = caller.token.ok_or(Denied)?;
-        let (access, valid_for) = match token {
-            "editor" => (Access::EDITOR, None),
-            "viewer" => (Access::VIEWER, None),
-            "short" => (Access::EDITOR, Some(Duration::from_secs(2))),
-            _ => return Err(Denied),
+        let (access, until) = match caller.token {
+            Some("editor") => (Access::EDITOR, None),
+            Some("viewer") => (Access::VIEWER, None),
+            Some("short") => (Access::EDITOR, Some(now() + Duration::from_secs(2))),
+            _ => return Eventual::Now(Err(Denied::Unauthenticated)),
         };
-        Ok(Admission { identity: Principal::user(token), access, valid_for })
+        let principal = Principal::user(caller.token.unwrap_or_default());
+        Eventual::Now(Ok(Admission { principal, until, ..Admission::anonymous(access) }))
     }
 }
 
@@ -1865,6 +1865,7 @@ impl House {
     }
 
     fn start(flags: &[&str], asks_for_tokens: bool, shared: Option<(Arc<dyn Bus>, MemoryStore)>) -> House {
+        crate::support::let_reqwest_work();
         let flags = flags.iter().map(|flag| flag.trim_start_matches("--").split_once('=').unwrap());
         let flags = [("listen", "127.0.0.1:0"), ("room-idle", "300ms")].into_iter().chain(flags);
         let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -32,7 +32,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rlimit", &["src/descriptors.rs"]),
     ("toml", &["src/config/"]),
     ("redis", &["src/redis/"]),
-    ("rustls", &["src/redis/"]),
+    ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs"]),
+    ("jsonwebtoken", &["src/auth/"]),
+    ("ring", &["src/auth/", "src/http/etag.rs"]),
+    ("reqwest", &["src/auth/fetch.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
 
@@ -72,13 +75,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster", &["redis"]),
     ("catalog", &["redis"]),
     ("store", &["catalog", "redis"]),
-    ("config", &["redis", "store"]),
+    ("config", &["auth", "redis", "store"]),
     ("telemetry", &["config"]),
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("outbox", &[]),
     ("reading", &[]),
     ("room", &["store", "cluster", "reading", "outbox"]),
-    ("session", &["room", "outbox"]),
+    ("session", &["auth", "room", "outbox"]),
     ("http", &["auth", "config"]),
     ("inspect", &["http", "room"]),
     ("rest", &["cluster", "http", "reading", "room"]),
@@ -100,7 +103,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["catalog", "config", "descriptors", "server", "store", "telemetry"]),
+    ("cli", &["auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];

@@ -191,7 +191,7 @@ pub(super) fn consider<'a>(
     for grant in user.iter().flat_map(|user| &user.token_grants) {
         let gives = match grant.dashboards {
             Pattern::Dashboard(_) => Access::of(grant.role),
-            Pattern::Below { .. } => of_workspace(grant.role),
+            Pattern::Below { .. } | Pattern::All => of_workspace(grant.role),
         };
         let outcome = if !grant.dashboards.matches(dashboard) {
             Outcome::OtherFolder

@@ -57,6 +57,7 @@ fn reason(considered: &Considered<'_>) -> Value {
             let dashboards = match &grant.dashboards {
                 Pattern::Dashboard(dashboard) => dashboard.to_string(),
                 Pattern::Below { workspace, folder } => format!("{workspace}/{folder}*"),
+                Pattern::All => "every workspace of the token".to_owned(),
             };
             ("token", json!({ "dashboards": dashboards, "role": grant.role.as_str() }))
         }

@@ -5,6 +5,7 @@
 //! a capability away: what is not given is not there.
 
 mod address;
+mod admission;
 mod condition;
 mod decide;
 mod explain;
@@ -15,6 +16,7 @@ mod record;
 mod role;
 
 pub use address::{Address, Network};
+pub use admission::{Admission, Target};
 pub use condition::{CONDITIONS_MAX, ConditionError, Conditions, Unmet, Weekly};
 pub use decide::{Asking, Decision, Known, Records, decide};
 pub use explain::{Explanation, explain, shown};

@@ -35,7 +35,7 @@ pub struct User {
     pub groups: Vec<Arc<str>>,
     /// The workspaces that the token speaks for at all; `None` when its issuer does not say, and grants alone decide.
     pub workspaces: Option<Vec<Arc<str>>>,
-    /// What the token itself gives. At most [`GRANTS_MAX`].
+    /// What the token itself gives, and what its issuer's configuration gives with it. Few more than [`GRANTS_MAX`].
     pub token_grants: Vec<TokenGrant>,
     /// Whether it operates this server: reads metrics, nodes and the inspector. Says nothing about any dashboard.
     pub is_operator: bool,
@@ -104,10 +104,16 @@ impl User {
     /// The highest role that the token itself gives for a dashboard. Private documents and channels are never covered.
     #[must_use]
     pub fn token_role(&self, dashboard: &DashboardId) -> Option<Role> {
-        if !self.speaks_for(dashboard.workspace()) {
+        if !self.speaks_for(dashboard.workspace()) || dashboard.is_reserved() {
             return None;
         }
         self.token_grants.iter().filter(|grant| grant.dashboards.matches(dashboard)).map(|grant| grant.role).max()
+    }
+
+    /// Whether it is the user's private document: `~` and exactly the id, in a workspace that the token speaks for.
+    #[must_use]
+    pub fn owns(&self, dashboard: &DashboardId) -> bool {
+        dashboard.name().strip_prefix('~') == Some(&*self.id) && self.speaks_for(dashboard.workspace())
     }
 }
 
@@ -120,9 +126,11 @@ pub struct TokenGrant {
     pub role: Role,
 }
 
-/// Which dashboards a grant is about: one, a folder of them, or a workspace.
+/// Which dashboards a grant is about: one, a folder of them, a workspace, or all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
+    /// All of every workspace that the token speaks for. No text means that: it is the configuration's to give.
+    All,
     /// `acme/sales`.
     Dashboard(DashboardId),
     /// `acme/*`, or `acme/finance/*` with the folder `finance/`: whatever begins with that.
@@ -171,6 +179,7 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, dashboard: &DashboardId) -> bool {
         match self {
+            Pattern::All => !dashboard.is_reserved(),
             Pattern::Dashboard(one) => one == dashboard,
             Pattern::Below { workspace, folder } => {
                 **workspace == *dashboard.workspace()
@@ -232,6 +241,20 @@ mod tests {
         assert_eq!(user.token_role(&DashboardId::parse("other/sales").unwrap()), None);
         user.workspaces = Some(vec!["other".into()]);
         assert_eq!(user.token_role(&sales), None);
+    }
+
+    #[test]
+    fn a_private_document_belongs_to_exactly_one_user() {
+        let mut user = User { id: "ada".into(), ..User::default() };
+        user.token_grants = vec![TokenGrant { dashboards: Pattern::All, role: Role::Owner }];
+        let private = DashboardId::parse("acme/~ada").unwrap();
+        assert!(user.owns(&private));
+        assert_eq!(user.token_role(&private), None);
+        for other in ["acme/~ad", "acme/~ada2", "acme/~Ada", "acme/ada", "acme/~", "acme/@ada", "acme/~ada/x"] {
+            assert!(!user.owns(&DashboardId::parse(other).unwrap()), "{other}");
+        }
+        user.workspaces = Some(Vec::new());
+        assert!(!user.owns(&private));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefus
 use super::input::{Dialect, Scanned};
 use super::member::{Held, ToAsk};
 use super::{Room, Sender};
-use crate::access::Principal;
+use crate::access::{Capabilities, Principal};
 use crate::id::{ClientId, Clock, MemberId};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
@@ -45,7 +45,7 @@ impl Room {
             self.owners.writes(client, id);
         }
         let start = brought.unwrap_or(known);
-        if start == 0 || !member.access.may_edit() {
+        if start == 0 || !member.may(Capabilities::WRITE) {
             return;
         }
         // The last clock tells: one who takes somebody's next clocks cannot know what that one writes under them. A client that had
@@ -74,7 +74,7 @@ impl Room {
     /// takes another one, and some announce none. So it is asked for the last that it has of those under which somebody else
     /// may have written what is kept. Says whether there are any.
     pub(super) fn check_what_it_has(&mut self, now: Timestamp, id: MemberId, have: &StateVector) -> bool {
-        let Some(member) = self.members.get(&id).filter(|member| member.access.may_edit()) else { return false };
+        let Some(member) = self.members.get(&id).filter(|member| member.may(Capabilities::WRITE)) else { return false };
         let known = self.document.clocks();
         let (mut suspects, mut unknown) = (Vec::new(), Vec::new());
         for (client, clock) in have.iter() {
@@ -312,10 +312,10 @@ impl Room {
     pub(super) fn author_of(&self, sender: Sender<'_>) -> (Option<std::sync::Arc<str>>, u64, Source) {
         match sender {
             Sender::Member(id) => {
-                let author = self.members.get(&id).map(|member| &member.identity);
+                let author = self.members.get(&id).map(|member| &member.admission.principal);
                 (author.and_then(Principal::author), id.0, Source::Socket)
             }
-            Sender::Request(_, identity) => (identity.author(), 0, Source::Rest),
+            Sender::Request(_, author) => (author.principal.author(), 0, Source::Rest),
         }
     }
 

@@ -4,11 +4,11 @@
 //! its sender hears that. Whose a client id is, is for [`super::authorship`] to find out.
 
 use super::effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
-use super::input::{RequestId, Scanned};
+use super::input::{Dialect, RequestId, Scanned};
 use super::member::{Held, ToAsk};
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
-use crate::access::{Access, Principal};
+use crate::access::{Admission, Capabilities};
 use crate::id::MemberId;
 use crate::log::LogEntry;
 use crate::time::Timestamp;
@@ -64,7 +64,7 @@ impl Room {
             member.answers = member.asks.min(member.answers + 1);
             self.owners.answered(id, member.answers);
         }
-        if !member.access.may_edit() {
+        if !member.may(Capabilities::WRITE) {
             self.read_only(id, &scanned, acks, effects);
             return;
         }
@@ -292,22 +292,53 @@ impl Room {
     }
 
     /// Who may edit from here on is asked for what was refused before.
-    pub(super) fn readmitted(
-        &mut self,
-        now: Timestamp,
-        id: MemberId,
-        identity: Principal,
-        access: Access,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn readmitted(&mut self, now: Timestamp, id: MemberId, admission: Admission, effects: &mut Vec<Effect>) {
+        let may_read = self.may(&admission, Capabilities::READ);
         let Some(member) = self.members.get_mut(&id) else { return };
-        let was_viewer = !member.access.may_edit();
-        (member.identity, member.access) = (identity, access);
-        if was_viewer && access.may_edit() {
-            for client in member.owns() {
+        if !may_read {
+            effects.push(Effect::Close { member: id, code: CloseCode::Forbidden });
+            return;
+        }
+        let (was_editor, was_seen) = (member.may(Capabilities::WRITE), member.may(Capabilities::PRESENCE));
+        member.admission = admission;
+        let (is_editor, is_seen) = (member.may(Capabilities::WRITE), member.may(Capabilities::PRESENCE));
+        let (owned, dialect) = (member.owns(), member.dialect);
+        if dialect == Dialect::YWebsocket {
+            let until = member.admission.until;
+            self.terms.set(now, id, until);
+            let frame = Frame { bytes: encode::authenticated(is_editor), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: id, frame });
+        }
+        if was_seen && !is_seen {
+            self.presence.leave(id, &owned, now);
+        }
+        if was_editor && !is_editor {
+            self.let_go_of_held(id, effects);
+        }
+        if !was_editor && is_editor {
+            for client in owned {
                 self.claimed(now, id, client, effects);
             }
             self.ask(id, effects);
+        }
+    }
+
+    /// What a member sent while it might still edit, and what waits to be taken, is not taken any more.
+    fn let_go_of_held(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let refused = member.take_held().iter().map(|held| held.acks).sum();
+        self.count_held();
+        self.ack(id, false, refused, effects);
+    }
+
+    /// Asks for other tokens in time, and ends those who have none.
+    pub(super) fn end_terms(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for member in self.terms.asked(now) {
+            let frame = Frame { bytes: encode::ask_token(), kind: FrameKind::Notice };
+            effects.push(Effect::Send { to: member, frame });
+        }
+        for member in self.terms.ended(now) {
+            effects.push(Effect::Close { member, code: CloseCode::Expired });
         }
     }
 
@@ -497,11 +528,16 @@ impl Room {
         &mut self,
         now: Timestamp,
         request: RequestId,
-        identity: &Principal,
+        author: &Admission,
         scanned: Scanned,
         effects: &mut Vec<Effect>,
     ) {
-        if self.offer(now, Sender::Request(request, identity), scanned, 0, Attempt::First, effects) {
+        if !self.may(author, Capabilities::WRITE) {
+            effects.push(Effect::Report(Report::ReadOnly));
+            effects.push(Effect::Answer { request, result: Err(WriteRefusal::Forbidden) });
+            return;
+        }
+        if self.offer(now, Sender::Request(request, author), scanned, 0, Attempt::First, effects) {
             self.retry_held(now, effects);
         }
     }

@@ -47,6 +47,9 @@ pub enum WriteRefusal {
     /// It would break a limit of the document.
     #[error("{0}")]
     Limit(LimitReached),
+    /// Its author may not edit the dashboard.
+    #[error("no access to this dashboard")]
+    Forbidden,
     /// It was to begin a dashboard that has content.
     #[error("the dashboard exists")]
     Exists,
@@ -105,8 +108,10 @@ pub enum Report {
         /// How long its first update waited.
         waited: Duration,
     },
-    /// A member that may not edit did.
+    /// A member, or a call, that may not edit did.
     ReadOnly,
+    /// A member, or a call, sent something else that it may not send.
+    NotAllowed,
     /// An update waits behind a hole.
     Held,
     /// An update waits for the author in whose name it was written.

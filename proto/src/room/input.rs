@@ -1,7 +1,7 @@
 //! What a room is told.
 
 use super::{Cut, FlushSeq};
-use crate::access::{Access, Principal};
+use crate::access::Admission;
 use crate::document::Compacted;
 use crate::id::{MemberId, NodeId};
 use crate::log::LogPosition;
@@ -27,10 +27,8 @@ pub enum Dialect {
 pub struct Joining {
     /// Unique on this node.
     pub member: MemberId,
-    /// Who it is, as far as verified.
-    pub identity: Principal,
-    /// What it may do.
-    pub access: Access,
+    /// Who it is, as far as verified, and as what it comes.
+    pub admission: Admission,
     /// Whether it asked for a message of type 8 per update.
     pub wants_acks: bool,
     /// Whether it asked for its own updates to come back when they are durable.
@@ -124,15 +122,20 @@ pub enum Input {
     Readmitted {
         /// Who.
         member: MemberId,
-        /// Who it is, as far as verified.
-        identity: Principal,
-        /// What it may do from here on.
-        access: Access,
+        /// Who it is, and as what, from here on.
+        admission: Admission,
     },
     /// A text of the application for all members but the sender.
     Stateless {
-        /// Who sends it; `None` when it came by REST.
-        from: Option<MemberId>,
+        /// Who sends it.
+        from: MemberId,
+        /// What; UTF-8.
+        payload: Bytes,
+    },
+    /// A REST call brings a text of the application for all members.
+    Announce {
+        /// Who makes the call.
+        author: Admission,
         /// What; UTF-8.
         payload: Bytes,
     },
@@ -170,7 +173,7 @@ pub enum Input {
         /// To be answered by [`super::Effect::Answer`].
         request: RequestId,
         /// Who.
-        identity: Principal,
+        author: Admission,
         /// What.
         update: Box<Scanned>,
     },

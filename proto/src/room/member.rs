@@ -4,7 +4,7 @@ use super::flush::Flush;
 use super::input::{Dialect, Joining};
 use super::resync::{FlushSeq, FlushStarts};
 use super::unfit::Unfit;
-use crate::access::{Access, Principal};
+use crate::access::{Admission, Capabilities};
 use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
 use crate::update::{self, StateVector};
@@ -165,8 +165,7 @@ impl Lag {
 /// What the room knows about one session.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) identity: Principal,
-    pub(super) access: Access,
+    pub(super) admission: Admission,
     pub(super) wants_acks: bool,
     /// Yjs 14 counts an edit as saved when it comes back; only its ids are longer than 32 bits.
     pub(super) wants_echo: bool,
@@ -222,10 +221,8 @@ pub(super) struct Member {
 pub struct MemberView {
     /// Which session.
     pub id: MemberId,
-    /// Who, as far as verified.
-    pub identity: Principal,
-    /// What it may do.
-    pub access: Access,
+    /// Who, as far as verified, and as what.
+    pub admission: Admission,
     /// The Yjs client ids that it owns.
     pub clients: Vec<ClientId>,
     /// Updates of it that wait behind a hole.
@@ -238,18 +235,21 @@ impl Member {
     pub(super) fn view(&self, id: MemberId) -> MemberView {
         MemberView {
             id,
-            identity: self.identity.clone(),
-            access: self.access,
+            admission: self.admission.clone(),
             clients: self.owns(),
             held: self.held.len(),
             is_lagging: self.lag.is_some(),
         }
     }
 
+    /// Whether it may do that.
+    pub(super) fn may(&self, wanted: Capabilities) -> bool {
+        self.admission.access.may(wanted)
+    }
+
     pub(super) fn new(joining: Joining) -> Member {
         Member {
-            identity: joining.identity,
-            access: joining.access,
+            admission: joining.admission,
             wants_acks: joining.wants_acks,
             wants_echo: joining.wants_echo,
             dialect: joining.dialect,

@@ -21,6 +21,7 @@ mod peers;
 mod reconcile;
 mod resync;
 mod saving;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod unfit;
@@ -30,7 +31,7 @@ pub use input::{Dialect, Input, Joining, RequestId, Said, Scanned, StoreRead};
 pub use member::MemberView;
 pub use resync::FlushSeq;
 
-use crate::access::Principal;
+use crate::access::{Admission, Capabilities};
 use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::limits::Limits;
@@ -52,6 +53,7 @@ use peers::Company;
 use resync::FlushStarts;
 use saving::Saving;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use terms::Terms;
 
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -154,6 +156,8 @@ pub struct Room {
     checks: VecDeque<(Timestamp, MemberId)>,
     /// Updates that were set aside since the room was opened.
     set_aside: u32,
+    /// Until when members may be here.
+    terms: Terms,
     /// What it may still take, and what it took since it was weighed.
     allowance: usize,
     grown: usize,
@@ -170,7 +174,7 @@ struct SnapshotBegun {
 #[derive(Clone, Copy)]
 enum Sender<'a> {
     Member(MemberId),
-    Request(RequestId, &'a Principal),
+    Request(RequestId, &'a Admission),
 }
 
 impl Room {
@@ -217,6 +221,7 @@ impl Room {
             retry_held_at: None,
             checks: VecDeque::new(),
             set_aside: 0,
+            terms: Terms::default(),
             allowance: usize::MAX,
             grown: 0,
         })
@@ -225,19 +230,31 @@ impl Room {
     /// Takes one input. Call [`Room::handle_timeout`] after a batch of them: it sends what is due.
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Joined(joining) => self.joined(joining, effects),
+            Input::Joined(joining) => self.joined(now, joining, effects),
             Input::SyncStep1 { member, have } => self.sync_step1(now, member, have, effects),
             Input::Cut { cut } => self.cut(cut, effects),
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
             Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
-            Input::Readmitted { member, identity, access } => self.readmitted(now, member, identity, access, effects),
+            Input::Readmitted { member, admission } => self.readmitted(now, member, admission, effects),
             Input::Stateless { from, payload } => {
-                self.stateless(from, &payload, effects);
-                self.publish_stateless(payload, effects);
+                if self.lets(from, Capabilities::STATELESS, effects) {
+                    self.stateless(Some(from), &payload, effects);
+                    self.publish_stateless(payload, effects);
+                }
+            }
+            Input::Announce { author, payload } => {
+                if self.may(&author, Capabilities::STATELESS) {
+                    self.stateless(None, &payload, effects);
+                    self.publish_stateless(payload, effects);
+                } else {
+                    effects.push(Effect::Report(Report::NotAllowed));
+                }
             }
             Input::Awareness { member, body } => {
-                if let Ok(entries) = wire::awareness::entries(&body) {
+                if let Ok(entries) = wire::awareness::entries(&body)
+                    && self.lets(member, Capabilities::PRESENCE, effects)
+                {
                     let (entries, beyond) = entries.up_to(self.limits.awareness_entries_max);
                     if beyond > 0 {
                         effects.push(Effect::Report(Report::AwarenessDropped));
@@ -252,7 +269,7 @@ impl Room {
             Input::Overflowed { member, first_missed } => self.overflowed(member, first_missed),
             Input::Drained { member } => self.drained(member, effects),
             Input::Left { member } => self.left(now, member, effects),
-            Input::Write { request, update, identity } => self.write(now, request, &identity, *update, effects),
+            Input::Write { request, update, author } => self.write(now, request, &author, *update, effects),
             Input::Appended { position, before } => self.appended(now, position, before, effects),
             Input::AppendFailed => self.saving.failed(now),
             Input::AppendLost => {
@@ -286,6 +303,7 @@ impl Room {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.presence.expire(now);
+        self.end_terms(now, effects);
         self.give_up_on_silent_authors(now, effects);
         self.retry_held_later(now, effects);
         self.end_checks(now, effects);
@@ -335,6 +353,9 @@ impl Room {
         if !self.unshown.is_empty() {
             earlier(self.show_at);
         }
+        if let Some(due) = self.terms.next() {
+            earlier(due);
+        }
         if let Some(due) = self.retry_held_at {
             earlier(due);
         }
@@ -365,6 +386,22 @@ impl Room {
             earlier(since + if self.is_closing { CLOSING_RETRY } else { self.tuning.room_idle });
         }
         at
+    }
+
+    /// Whether somebody who was let in may do that with this dashboard. Sockets and calls are asked alike.
+    #[must_use]
+    pub fn may(&self, admission: &Admission, wanted: Capabilities) -> bool {
+        admission.access.may(wanted)
+    }
+
+    /// Whether a member may do that, and says aloud that it may not.
+    fn lets(&self, id: MemberId, wanted: Capabilities, effects: &mut Vec<Effect>) -> bool {
+        let Some(member) = self.members.get(&id) else { return false };
+        let is_allowed = member.may(wanted);
+        if !is_allowed {
+            effects.push(Effect::Report(Report::NotAllowed));
+        }
+        is_allowed
     }
 
     /// Whether the room could leave memory: nobody is here, everything is durable, and it has been so for the idle time (or was
@@ -496,15 +533,20 @@ impl Room {
             + self.owners.memory()
             + self.journal.memory()
             + self.cutting.memory()
+            + self.terms.memory()
             // What waits for the store lies in the document's tail, as far as that was not joined since.
             + self.saving.memory().saturating_sub(self.document.tail_bytes())
             + self.company.memory()
     }
 
-    fn joined(&mut self, joining: Joining, effects: &mut Vec<Effect>) {
+    fn joined(&mut self, now: Timestamp, joining: Joining, effects: &mut Vec<Effect>) {
         let Joining { member: id, dialect, .. } = joining;
         if self.is_closing {
             effects.push(Effect::Close { member: id, code: CloseCode::Restart });
+            return;
+        }
+        if !self.may(&joining.admission, Capabilities::READ) {
+            effects.push(Effect::Close { member: id, code: CloseCode::Forbidden });
             return;
         }
         if self.members.len() >= self.limits.members_max {
@@ -512,9 +554,12 @@ impl Room {
             return;
         }
         // Before it is in sync, so that no application offers an edit that will be refused.
-        if joining.dialect == Dialect::YWebsocket && joining.wants_acks && !joining.access.may_edit() {
+        if joining.dialect == Dialect::YWebsocket && joining.wants_acks && !joining.admission.access.may_edit() {
             let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
             effects.push(Effect::Send { to: id, frame });
+        }
+        if dialect == Dialect::YWebsocket {
+            self.terms.set(now, id, joining.admission.until);
         }
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
@@ -605,6 +650,7 @@ impl Room {
         }
         let Some(member) = self.members.remove(&id) else { return };
         self.make_aware(id);
+        self.terms.forget(id);
         self.unshown.remove(&id);
         self.cutting.forget(id);
         let owned = member.owns();

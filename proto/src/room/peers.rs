@@ -549,8 +549,8 @@ mod tests {
     }
 
     fn write(update: Scanned) -> Input {
-        let identity = crate::access::Principal::Anonymous;
-        Input::Write { request: super::super::RequestId(1), identity, update: Box::new(update) }
+        let author = crate::access::Admission::anonymous(crate::access::Access::EDITOR);
+        Input::Write { request: super::super::RequestId(1), author, update: Box::new(update) }
     }
 
     fn deliver(
@@ -742,8 +742,7 @@ mod tests {
         let (mut here, mut there) = (linked_room(), linked_room());
         let joining = super::super::Joining {
             member: MEMBER,
-            identity: crate::access::Principal::Anonymous,
-            access: crate::access::Access::EDITOR,
+            admission: crate::access::Admission::anonymous(crate::access::Access::EDITOR),
             wants_acks: false,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -799,8 +798,7 @@ mod tests {
         let (mut here, mut there) = (linked_room(), linked_room());
         let joining = |member| super::super::Joining {
             member,
-            identity: crate::access::Principal::Anonymous,
-            access: crate::access::Access::EDITOR,
+            admission: crate::access::Admission::anonymous(crate::access::Access::EDITOR),
             wants_acks: false,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -851,8 +849,7 @@ mod tests {
         let mut room = linked_room();
         let joining = super::super::Joining {
             member: CLAIMANT,
-            identity: crate::access::Principal::Anonymous,
-            access: crate::access::Access::EDITOR,
+            admission: crate::access::Admission::anonymous(crate::access::Access::EDITOR),
             wants_acks: false,
             wants_echo: false,
             dialect: super::super::Dialect::default(),

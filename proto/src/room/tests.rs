@@ -2,7 +2,7 @@
 
 use super::saving::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
 use super::*;
-use crate::access::Access;
+use crate::access::{Access, Admission, Capabilities, Principal, Role};
 use crate::lib0::write_var_uint;
 use crate::log::{LogEntry, Source};
 use crate::update;
@@ -47,8 +47,8 @@ impl TestRoom {
     }
 
     fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
-        let identity = Principal::Anonymous;
-        self.input(Input::Joined(Joining { member, identity, access, wants_acks: true, wants_echo: false, dialect }));
+        let admission = Admission::anonymous(access);
+        self.input(Input::Joined(Joining { member, admission, wants_acks: true, wants_echo: false, dialect }));
     }
 
     fn input(&mut self, input: Input) {
@@ -379,8 +379,7 @@ fn a_question_during_the_lag_is_answered_by_the_difference() {
     room.timeout();
     let joining = Joining {
         member: BOB,
-        identity: Principal::Anonymous,
-        access: Access::EDITOR,
+        admission: Admission::anonymous(Access::EDITOR),
         wants_acks: false,
         wants_echo: false,
         dialect: Dialect::YWebsocket,
@@ -749,8 +748,7 @@ fn who_comes_back_to_taken_clocks_is_told_that_its_edits_are_not_saved() {
         room.skip();
         room.input(Input::Joined(Joining {
             member: CAROL,
-            identity: Principal::Anonymous,
-            access: Access::EDITOR,
+            admission: Admission::anonymous(Access::EDITOR),
             wants_acks: true,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
@@ -1643,7 +1641,10 @@ fn access_changes_in_a_live_session() {
     room.join_in(HOCUSPOCUS, ALICE, Access::VIEWER);
     room.edit(ALICE, &typed(7, 0, "abc"));
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
-    let readmitted = |access| Input::Readmitted { member: ALICE, identity: Principal::user("alice"), access };
+    let readmitted = |access| {
+        let admission = Admission { principal: Principal::user("alice"), ..Admission::anonymous(access) };
+        Input::Readmitted { member: ALICE, admission }
+    };
     room.input(readmitted(Access::EDITOR));
     assert_eq!(room.sent(ALICE), [question(&[0])], "it is asked for what was refused");
     room.answer(ALICE, &typed(7, 0, "abc"));
@@ -1662,14 +1663,60 @@ fn access_changes_in_a_live_session() {
 fn a_stateless_message_goes_to_all_but_its_sender() {
     let mut room = TestRoom::new();
     room.join(ALICE);
-    room.join_in(HOCUSPOCUS, BOB, Access::VIEWER);
+    room.join_in(HOCUSPOCUS, BOB, Access::EDITOR);
     room.skip();
-    for from in [Some(BOB), None] {
-        room.input(Input::Stateless { from, payload: Bytes::from_static(b"hi") });
+    let payload = Bytes::from_static(b"hi");
+    let announce = Input::Announce { author: Admission::anonymous(Access::EDITOR), payload: payload.clone() };
+    for (from, input) in [(Some(BOB), Input::Stateless { from: BOB, payload }), (None, announce)] {
+        room.input(input);
         let [Effect::FanOut { frame, except }] = &room.take()[..] else { panic!("one frame for all") };
         assert_eq!((&frame.bytes[..], frame.kind), (&b"\x05\x02hi"[..], FrameKind::Stateless));
         assert_eq!(*except, from.into_iter().collect::<Vec<_>>());
     }
+}
+
+/// What a room lets through, for every role: the table of `docs/SECURITY.md`.
+#[test]
+fn each_role_may_do_what_its_capabilities_say_and_nothing_else() {
+    for role in Role::ALL {
+        let access = Access::of(role);
+        let may = |wanted| access.may(wanted);
+        for dialect in [Dialect::YWebsocket, HOCUSPOCUS] {
+            let mut room = TestRoom::new();
+            room.join(ALICE);
+            room.join_in(dialect, BOB, access);
+            room.skip();
+            let refused = |room: &mut TestRoom| {
+                let effects = core::mem::take(&mut room.effects);
+                effects.iter().any(|effect| matches!(effect, Effect::Report(Report::NotAllowed | Report::ReadOnly)))
+            };
+            room.edit(BOB, &typed(7, 0, "x"));
+            assert_eq!(refused(&mut room), !may(Capabilities::WRITE), "{role} edits");
+            room.input(Input::Stateless { from: BOB, payload: Bytes::from_static(b"hi") });
+            assert_eq!(refused(&mut room), !may(Capabilities::STATELESS), "{role} sends a stateless message");
+            room.announce(BOB, &[(7, 1, "{}")]);
+            assert_eq!(refused(&mut room), !may(Capabilities::PRESENCE), "{role} announces itself");
+            room.input(Input::SyncStep1 { member: BOB, have: StateVector::default() });
+            let is_answered = room.take().iter().any(|effect| matches!(effect, Effect::Send { to: BOB, .. }));
+            assert!(is_answered, "{role} reads");
+
+            let author = Admission::anonymous(access);
+            room.input(Input::Announce { author: author.clone(), payload: Bytes::from_static(b"hi") });
+            assert_eq!(refused(&mut room), !may(Capabilities::STATELESS), "{role} announces over REST");
+            let update = typed(8, 0, "y");
+            let scan = update::scan(&update, &Limits::default()).expect("an update");
+            let update = Box::new(Scanned { update, scan, frame: None });
+            room.input(Input::Write { request: RequestId(1), author, update });
+            assert_eq!(refused(&mut room), !may(Capabilities::WRITE), "{role} writes over REST");
+        }
+    }
+}
+
+#[test]
+fn who_may_not_read_does_not_get_in() {
+    let mut room = TestRoom::new();
+    room.join_as(BOB, Access::NONE);
+    assert!(matches!(room.take()[..], [Effect::Close { member: BOB, code: CloseCode::Forbidden }]));
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! input that brings it; a seat may be given up before, and what comes for it then is ignored.
 
 use super::questions::Questions;
-use crate::access::{Access, Principal};
+use crate::access::{Access, Admission};
 use crate::id::{DashboardId, MemberId};
 use crate::limits::Limits;
 use crate::rate::TokenBucket;
@@ -48,17 +48,6 @@ const RULES_BROKEN: &str = "Reset Connection";
 /// One attempt to have a document open, and what becomes of it: unique on its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeatId(pub u64);
-
-/// Who may enter, as what and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    /// As far as verified.
-    pub identity: Principal,
-    /// For the dashboard.
-    pub access: Access,
-    /// When another token is needed.
-    pub valid_for: Option<Duration>,
-}
 
 /// Why there is no place for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +114,8 @@ pub enum DocumentsInput {
         key: Bytes,
         /// Which of its tokens.
         token: u64,
-        /// Whom it lets in; `None` when nobody.
-        admitted: Option<Admitted>,
+        /// Whom it lets in, or why nobody.
+        admitted: Result<Admission, NotTaken>,
     },
     /// A place was looked for ([`DocumentsEffect::TakePlace`]).
     Placed {
@@ -266,10 +255,8 @@ pub enum DocumentsEffect {
     Readmit {
         /// In which seat.
         seat: SeatId,
-        /// Who it is by now.
-        identity: Principal,
-        /// What it may do.
-        access: Access,
+        /// Who it is by now, and as what.
+        admission: Admission,
     },
     /// Count what was not taken.
     Count(NotTaken),
@@ -286,8 +273,12 @@ pub enum NotTaken {
     GarbageFrame,
     /// A name outside the grammar, or an address longer than any.
     BadName,
-    /// A token that lets nobody in, or a message that only servers send.
+    /// A token of somebody who may not enter, or a message that only servers send.
     Forbidden,
+    /// No token, or one that is not taken.
+    Unauthenticated,
+    /// A token that has ended.
+    Expired,
     /// No token that was good in time.
     AuthTimeout,
     /// More than may wait for a token.
@@ -358,7 +349,7 @@ enum Phase {
 #[derive(Debug)]
 struct Entering {
     dashboard: DashboardId,
-    admitted: Admitted,
+    admitted: Admission,
     seat: SeatId,
     step: Step,
     /// Until when it is opened again if it cannot be opened.
@@ -376,13 +367,13 @@ enum Step {
     /// The store is away; when to try again.
     Closed(Timestamp),
     /// It joins as this.
-    Joining(Admitted),
+    Joining(Admission),
 }
 
 #[derive(Debug)]
 struct Live {
     seat: SeatId,
-    admitted: Admitted,
+    admitted: Admission,
     expires_at: Option<Timestamp>,
     ask_token_at: Option<Timestamp>,
     /// When to show who is here to a client that has not asked anything.
@@ -556,7 +547,7 @@ impl Documents {
             return self.deny(turn, &key, CloseCode::BadName.reason());
         };
         if token.len() > TOKEN_BYTES_MAX {
-            turn.count(NotTaken::Forbidden);
+            turn.count(NotTaken::Unauthenticated);
             return self.deny(turn, &key, DENIED);
         }
         if matches!(document.phase, Phase::Waiting { .. } | Phase::Denied) {
@@ -570,15 +561,18 @@ impl Documents {
         self.reschedule();
     }
 
-    fn checked(&mut self, turn: &mut Turn<'_>, key: &Bytes, token: u64, admitted: Option<Admitted>) {
+    fn checked(&mut self, turn: &mut Turn<'_>, key: &Bytes, token: u64, admitted: Result<Admission, NotTaken>) {
         let Some(document) = self.documents.get_mut(key) else { return };
         if document.checking != Some(token) {
             return; // Closed, and spoken of again, since.
         }
         document.checking = None;
-        let Some(admitted) = admitted else {
-            turn.count(NotTaken::Forbidden);
-            return self.deny(turn, key, DENIED);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                turn.count(why);
+                return self.deny(turn, key, DENIED);
+            }
         };
         match &mut document.phase {
             Phase::Live(_) => self.renew(turn, key, admitted),
@@ -601,14 +595,14 @@ impl Documents {
     }
 
     /// A live document has another token.
-    fn renew(&mut self, turn: &mut Turn<'_>, key: &[u8], admitted: Admitted) {
+    fn renew(&mut self, turn: &mut Turn<'_>, key: &[u8], admitted: Admission) {
         let Some(Document { address, phase: Phase::Live(live), .. }) = self.documents.get_mut(key) else { return };
-        let is_other = live.admitted.identity != admitted.identity || live.admitted.access != admitted.access;
+        let is_other = !live.admitted.is_alike(&admitted);
         (live.expires_at, live.ask_token_at) = lifetime(turn.now, &admitted);
-        live.admitted = admitted;
-        let Admitted { identity, access, .. } = live.admitted.clone();
+        live.admitted = admitted.clone();
+        let access = admitted.access;
         let answer = hocuspocus::authenticated(address, access);
-        let readmitted = is_other.then_some(DocumentsEffect::Readmit { seat: live.seat, identity, access });
+        let readmitted = is_other.then_some(DocumentsEffect::Readmit { seat: live.seat, admission: admitted });
         // Who may write is told before the room asks for what it wrote; who may not any more, when the room takes nothing.
         if access.may_edit() {
             turn.tell(answer);
@@ -739,8 +733,7 @@ impl Documents {
         }
         let joining = Joining {
             member,
-            identity: admitted.identity.clone(),
-            access: admitted.access,
+            admission: admitted.clone(),
             wants_acks: true,
             wants_echo: false,
             dialect: Dialect::Hocuspocus { echoes },
@@ -998,8 +991,9 @@ fn due_at(document: &Document, auth_timeout: Duration) -> Option<Timestamp> {
 }
 
 /// When an admission ends, and when to ask for the next token.
-fn lifetime(now: Timestamp, admitted: &Admitted) -> (Option<Timestamp>, Option<Timestamp>) {
-    let Some(valid_for) = admitted.valid_for else { return (None, None) };
+fn lifetime(now: Timestamp, admitted: &Admission) -> (Option<Timestamp>, Option<Timestamp>) {
+    let Some(until) = admitted.until else { return (None, None) };
+    let valid_for = until.since(now);
     let lead = RENEW_BEFORE.min(valid_for / 4);
     (Some(now + valid_for), Some(now + (valid_for - lead)))
 }

@@ -11,8 +11,6 @@ mod questions;
 #[cfg(test)]
 mod tests;
 
-pub use documents::{
-    Admitted, Crowded, Documents, DocumentsEffect, DocumentsInput, NotTaken, Outside, SeatId, Unopened,
-};
+pub use documents::{Crowded, Documents, DocumentsEffect, DocumentsInput, NotTaken, Outside, SeatId, Unopened};
 pub use outbox::{Call, Item, Next, Outbox, Purse, Pushed, Question};
 pub use questions::Questions;

@@ -1,7 +1,7 @@
 //! Documents on a socket: what a client sees, with everything outside answered by hand, and in random order.
 
 use super::*;
-use crate::access::{Access, Principal};
+use crate::access::{Access, Admission, Principal};
 use crate::id::MemberId;
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -58,12 +58,12 @@ fn limits() -> Limits {
     Limits { documents_per_socket_max: 3, pending_bytes_max: 1_000, stateless_bytes_max: 100, ..Limits::default() }
 }
 
-fn editor() -> Admitted {
-    Admitted { identity: Principal::user("ada"), access: Access::EDITOR, valid_for: None }
+fn editor() -> Admission {
+    Admission { principal: Principal::user("ada"), ..Admission::anonymous(Access::EDITOR) }
 }
 
-fn viewer() -> Admitted {
-    Admitted { access: Access::VIEWER, ..editor() }
+fn viewer() -> Admission {
+    Admission { access: Access::VIEWER, ..editor() }
 }
 
 fn behind(name: &str, message: &[u8]) -> Bytes {
@@ -115,7 +115,7 @@ fn short(effects: &[DocumentsEffect]) -> Vec<String> {
         }
         DocumentsEffect::Open { key, seat, .. } => format!("open {}@{}", name(key), seat.0),
         DocumentsEffect::Join { key, seat, joining, .. } => {
-            format!("join {}@{}: {} {}", name(key), seat.0, joining.member, scope(joining.access))
+            format!("join {}@{}: {} {}", name(key), seat.0, joining.member, scope(joining.admission.access))
         }
         DocumentsEffect::Leave { seat } => format!("leave @{}", seat.0),
         DocumentsEffect::Update { seat, wants_ack, .. } => format!("update @{}: ack {wants_ack}", seat.0),
@@ -124,7 +124,7 @@ fn short(effects: &[DocumentsEffect]) -> Vec<String> {
         DocumentsEffect::Introduce { seat } => format!("introduce @{}", seat.0),
         DocumentsEffect::Stateless { seat, payload } => format!("stateless @{}: {}", seat.0, name(payload)),
         DocumentsEffect::TooLarge { seat, acks } => format!("too large @{}: {acks}", seat.0),
-        DocumentsEffect::Readmit { seat, access, .. } => format!("readmit @{}: {}", seat.0, scope(*access)),
+        DocumentsEffect::Readmit { seat, admission } => format!("readmit @{}: {}", seat.0, scope(admission.access)),
         DocumentsEffect::Count(what) => format!("count {what:?}"),
         DocumentsEffect::Ignored(kind) => format!("ignored {kind}"),
         DocumentsEffect::End(code, hold) => format!("end {code:?} after {} ms", hold.as_millis()),
@@ -152,7 +152,7 @@ impl TestSocket {
         self.input(DocumentsInput::Frame(frame))
     }
 
-    fn checked(&mut self, name: &str, token: u64, admitted: Option<Admitted>) -> Vec<String> {
+    fn checked(&mut self, name: &str, token: u64, admitted: Result<Admission, NotTaken>) -> Vec<String> {
         self.input(DocumentsInput::Checked { key: Bytes::copy_from_slice(name.as_bytes()), token, admitted })
     }
 
@@ -183,16 +183,16 @@ impl TestSocket {
     }
 
     /// A document that is live in this seat.
-    fn live(name: &str, admitted: Admitted) -> TestSocket {
+    fn live(name: &str, admitted: Admission) -> TestSocket {
         let mut socket = TestSocket::new();
         socket.enter(name, 1, admitted);
         socket
     }
 
-    fn enter(&mut self, name: &str, seat: u64, admitted: Admitted) {
+    fn enter(&mut self, name: &str, seat: u64, admitted: Admission) {
         let checks = self.frame(token(name));
         let token = checks[0].split(['#', ':']).nth(1).and_then(|token| token.parse().ok()).expect("a check");
-        self.checked(name, token, Some(admitted));
+        self.checked(name, token, Ok(admitted));
         self.placed(name, seat, Ok(()));
         self.opened(name, seat, Ok(()));
         self.joined(name, seat, true);
@@ -205,7 +205,7 @@ fn a_document_is_joined_when_its_token_was_good_and_what_came_before_follows() {
     assert_eq!(socket.frame(question("doc")), [""; 0]);
     assert_eq!(socket.frame(stateless("doc", "early")), [""; 0]);
     assert_eq!(socket.frame(token("doc")), ["check doc#1: secret"]);
-    assert_eq!(socket.checked("doc", 1, Some(editor())), ["place doc@1: own"]);
+    assert_eq!(socket.checked("doc", 1, Ok(editor())), ["place doc@1: own"]);
     assert_eq!(socket.placed("doc", 1, Ok(())), ["open doc@1"]);
     assert_eq!(socket.frame(stateless("doc", "while it opens")), [""; 0]);
     assert_ne!(socket.world.kept, 0);
@@ -220,11 +220,14 @@ fn a_document_is_joined_when_its_token_was_good_and_what_came_before_follows() {
 fn a_denied_document_is_ignored_until_another_token_is_good_and_the_others_stay() {
     let mut socket = TestSocket::live("other", editor());
     assert_eq!(socket.frame(token("doc")), ["check doc#2: secret"]);
-    assert_eq!(socket.checked("doc", 2, None), ["count Forbidden", "tell doc: denied, permission-denied"]);
+    assert_eq!(
+        socket.checked("doc", 2, Err(NotTaken::Unauthenticated)),
+        ["count Unauthenticated", "tell doc: denied, permission-denied"]
+    );
     assert_eq!(socket.frame(question("doc")), [""; 0]);
     assert_eq!(socket.frame(stateless("other", "still here")), ["stateless @1: still here"]);
     assert_eq!(socket.frame(token("doc")), ["check doc#3: secret"]);
-    assert_eq!(socket.checked("doc", 3, Some(viewer())), ["place doc@2: another"]);
+    assert_eq!(socket.checked("doc", 3, Ok(viewer())), ["place doc@2: another"]);
 }
 
 #[test]
@@ -233,7 +236,10 @@ fn a_token_waits_while_the_one_before_is_checked() {
     assert_eq!(socket.frame(token("doc")), ["check doc#1: secret"]);
     assert_eq!(socket.frame(token("doc")), ["take later"]);
     assert_eq!(socket.frame(token("other")), ["check other#2: secret"]);
-    assert_eq!(socket.checked("doc", 1, None), ["count Forbidden", "tell doc: denied, permission-denied"]);
+    assert_eq!(
+        socket.checked("doc", 1, Err(NotTaken::Unauthenticated)),
+        ["count Unauthenticated", "tell doc: denied, permission-denied"]
+    );
     assert_eq!(socket.frame(token("doc")), ["check doc#3: secret"]);
 }
 
@@ -243,12 +249,12 @@ fn what_comes_for_a_document_that_was_closed_and_spoken_of_again_is_ignored() {
     socket.frame(token("doc"));
     assert_eq!(socket.frame(goodbye("doc")), [""; 0]);
     assert_eq!(socket.frame(token("doc")), ["check doc#2: secret"]);
-    assert_eq!(socket.checked("doc", 1, Some(editor())), [""; 0]);
-    assert_eq!(socket.checked("doc", 2, Some(editor())), ["place doc@1: own"]);
+    assert_eq!(socket.checked("doc", 1, Ok(editor())), [""; 0]);
+    assert_eq!(socket.checked("doc", 2, Ok(editor())), ["place doc@1: own"]);
     socket.placed("doc", 1, Ok(()));
     assert_eq!(socket.frame(goodbye("doc")), ["leave @1"]);
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 3, Some(editor())), ["place doc@2: own"]);
+    assert_eq!(socket.checked("doc", 3, Ok(editor())), ["place doc@2: own"]);
     assert_eq!(socket.opened("doc", 1, Ok(())), [""; 0], "the seat was given up");
     assert_eq!(socket.placed("doc", 2, Ok(())), ["open doc@2"]);
     assert_eq!(socket.opened("doc", 2, Ok(())), ["tell doc: ReadWrite", "join doc@2: m2 ReadWrite"]);
@@ -271,7 +277,7 @@ fn a_document_without_a_token_is_forgotten_and_a_socket_without_a_document_is_cl
 
     let mut socket = TestSocket::new();
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 1, None).len(), 2);
+    assert_eq!(socket.checked("doc", 1, Err(NotTaken::Unauthenticated)).len(), 2);
     let (waited, effects) = socket.wait();
     assert_eq!(waited, AUTH_TIMEOUT);
     assert_eq!(effects, ["count AuthTimeout", "end Idle after 0 ms"]);
@@ -284,7 +290,7 @@ fn documents_beyond_the_limit_are_denied_unless_one_that_is_denied_makes_place()
         socket.enter(name, seat, editor());
     }
     socket.frame(token("c"));
-    socket.checked("c", 3, None);
+    socket.checked("c", 3, Err(NotTaken::Unauthenticated));
     assert_eq!(socket.frame(token("d")), ["check d#4: secret"], "it takes the place of the denied one");
     let denied = ["count SocketDocuments", "tell e: denied, documents-per-socket-max reached"];
     assert_eq!(socket.frame(token("e")), denied);
@@ -312,7 +318,7 @@ fn what_waits_for_a_token_is_bounded_and_so_is_the_memory_for_it() {
 fn what_waits_for_a_document_to_open_stops_the_socket_and_one_message_may_be_as_large_as_any() {
     let mut socket = TestSocket::new();
     socket.frame(token("doc"));
-    socket.checked("doc", 1, Some(editor()));
+    socket.checked("doc", 1, Ok(editor()));
     socket.placed("doc", 1, Ok(()));
     assert_eq!(socket.frame(behind("doc", &encode::update(&[0; 5_000]))), [""; 0]);
     assert_eq!(socket.frame(stateless("doc", "next")), ["take later"]);
@@ -326,23 +332,23 @@ fn the_first_document_has_the_place_of_the_socket_and_gives_it_back() {
     let mut socket = TestSocket::new();
     socket.enter("a", 1, editor());
     socket.frame(token("b"));
-    assert_eq!(socket.checked("b", 2, Some(editor())), ["place b@2: another"]);
+    assert_eq!(socket.checked("b", 2, Ok(editor())), ["place b@2: another"]);
     assert_eq!(socket.frame(goodbye("a")), ["leave @1"]);
     socket.frame(token("c"));
-    assert_eq!(socket.checked("c", 3, Some(editor())), ["place c@3: own"]);
+    assert_eq!(socket.checked("c", 3, Ok(editor())), ["place c@3: own"]);
     assert_eq!(
         socket.placed("c", 3, Err(Crowded::Full("sessions-max reached"))),
         ["count SessionLimit", "leave @3", "tell c: denied, sessions-max reached"]
     );
     socket.frame(token("c"));
-    assert_eq!(socket.checked("c", 4, Some(editor())), ["place c@4: own"]);
+    assert_eq!(socket.checked("c", 4, Ok(editor())), ["place c@4: own"]);
 }
 
 #[test]
 fn an_address_that_joins_too_often_waits_for_its_place() {
     let mut socket = TestSocket::new();
     socket.frame(token("doc"));
-    socket.checked("doc", 1, Some(editor()));
+    socket.checked("doc", 1, Ok(editor()));
     let pause = Duration::from_millis(700);
     assert_eq!(socket.placed("doc", 1, Err(Crowded::Joins(pause))), ["count JoinRate"]);
     assert_eq!(socket.wait(), (pause, vec!["place doc@2: own".into()]));
@@ -355,7 +361,7 @@ fn a_client_that_opens_and_closes_in_circles_is_slowed_down() {
     let mut opened = 0;
     for n in 1..=20 {
         socket.frame(token("doc"));
-        if socket.checked("doc", n, Some(editor())).is_empty() {
+        if socket.checked("doc", n, Ok(editor())).is_empty() {
             let (waited, effects) = socket.wait();
             assert_eq!((waited, effects.len()), (Duration::from_millis(20), 1), "one in 20 ms");
             break;
@@ -374,12 +380,12 @@ fn no_more_dashboards_are_being_loaded_than_may_be_open_though_they_are_closed_m
     let mut socket = TestSocket::new();
     for n in 1..=3 {
         socket.frame(token("doc"));
-        socket.checked("doc", n, Some(editor()));
+        socket.checked("doc", n, Ok(editor()));
         socket.placed("doc", n, Ok(()));
         socket.frame(goodbye("doc"));
     }
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 4, Some(editor())), [""; 0]);
+    assert_eq!(socket.checked("doc", 4, Ok(editor())), [""; 0]);
     assert_eq!(socket.wait(), (Duration::from_millis(50), vec![]));
     socket.opened("doc", 1, Ok(()));
     assert_eq!(socket.wait(), (Duration::from_millis(50), vec!["place doc@4: own".into()]));
@@ -390,7 +396,7 @@ fn a_document_is_opened_again_while_the_store_is_away_until_patience_ends() {
     for (failure, code) in [(Unopened::Away, "LoadFailed"), (Unopened::Memory, "Overloaded")] {
         let mut socket = TestSocket::live("other", editor());
         socket.frame(token("doc"));
-        socket.checked("doc", 2, Some(editor()));
+        socket.checked("doc", 2, Ok(editor()));
         socket.placed("doc", 2, Ok(()));
         let mut effects = socket.opened("doc", 2, Err(failure));
         let mut tries = 1;
@@ -408,13 +414,13 @@ fn a_document_is_opened_again_while_the_store_is_away_until_patience_ends() {
 fn a_node_that_drains_ends_the_socket_and_a_broken_dashboard_only_itself() {
     let mut socket = TestSocket::live("other", editor());
     socket.frame(token("doc"));
-    socket.checked("doc", 2, Some(editor()));
+    socket.checked("doc", 2, Ok(editor()));
     socket.placed("doc", 2, Ok(()));
     let broken = socket.opened("doc", 2, Err(Unopened::Broken));
     let reason = CloseCode::LoadFailed.reason();
     assert_eq!(broken, ["count Unavailable".into(), "leave @2".into(), format!("tell doc: denied, {reason}")]);
     socket.frame(token("doc"));
-    socket.checked("doc", 3, Some(editor()));
+    socket.checked("doc", 3, Ok(editor()));
     socket.placed("doc", 3, Ok(()));
     assert_eq!(socket.opened("doc", 3, Err(Unopened::Draining)), ["count Draining", "end Restart after 0 ms"]);
 }
@@ -423,7 +429,7 @@ fn a_node_that_drains_ends_the_socket_and_a_broken_dashboard_only_itself() {
 fn a_room_that_ended_before_it_was_joined_is_opened_again_and_its_client_told_once() {
     let mut socket = TestSocket::new();
     socket.frame(token("doc"));
-    socket.checked("doc", 1, Some(editor()));
+    socket.checked("doc", 1, Ok(editor()));
     socket.placed("doc", 1, Ok(()));
     socket.opened("doc", 1, Ok(()));
     assert_eq!(socket.joined("doc", 1, false), ["open doc@1"]);
@@ -435,32 +441,32 @@ fn a_room_that_ended_before_it_was_joined_is_opened_again_and_its_client_told_on
 fn who_may_write_by_now_is_told_before_the_room_and_who_may_not_any_more_after() {
     let mut socket = TestSocket::live("doc", viewer());
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 2, Some(editor())), ["tell doc: ReadWrite", "readmit @1: ReadWrite"]);
+    assert_eq!(socket.checked("doc", 2, Ok(editor())), ["tell doc: ReadWrite", "readmit @1: ReadWrite"]);
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 3, Some(viewer())), ["readmit @1: ReadOnly", "tell doc: ReadOnly"]);
+    assert_eq!(socket.checked("doc", 3, Ok(viewer())), ["readmit @1: ReadOnly", "tell doc: ReadOnly"]);
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 4, Some(viewer())), ["tell doc: ReadOnly"], "nothing for the room");
+    assert_eq!(socket.checked("doc", 4, Ok(viewer())), ["tell doc: ReadOnly"], "nothing for the room");
     socket.frame(token("doc"));
-    let denied = ["count Forbidden", "leave @1", "tell doc: denied, permission-denied"];
-    assert_eq!(socket.checked("doc", 5, None), denied);
+    let denied = ["count Unauthenticated", "leave @1", "tell doc: denied, permission-denied"];
+    assert_eq!(socket.checked("doc", 5, Err(NotTaken::Unauthenticated)), denied);
 }
 
 #[test]
 fn a_token_that_came_while_its_document_was_joined_counts() {
     let mut socket = TestSocket::new();
     socket.frame(token("doc"));
-    socket.checked("doc", 1, Some(editor()));
+    socket.checked("doc", 1, Ok(editor()));
     socket.placed("doc", 1, Ok(()));
     socket.opened("doc", 1, Ok(()));
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 2, Some(viewer())), [""; 0]);
+    assert_eq!(socket.checked("doc", 2, Ok(viewer())), [""; 0]);
     assert_eq!(socket.joined("doc", 1, true), ["readmit @1: ReadOnly", "tell doc: ReadOnly"]);
 }
 
 #[test]
 fn a_client_is_asked_for_another_token_before_its_own_runs_out() {
-    let for_a_minute = Admitted { valid_for: Some(Duration::from_secs(60)), ..editor() };
-    let mut socket = TestSocket::live("doc", for_a_minute.clone());
+    let for_a_minute = |now| Admission { until: Some(now + Duration::from_secs(60)), ..editor() };
+    let mut socket = TestSocket::live("doc", for_a_minute(BEGIN));
     let asked = |socket: &mut TestSocket| loop {
         let (_, effects) = socket.wait();
         if effects != ["heartbeat"] {
@@ -469,7 +475,7 @@ fn a_client_is_asked_for_another_token_before_its_own_runs_out() {
     };
     assert_eq!(asked(&mut socket), (Duration::from_secs(45), vec!["tell doc: your token".into()]));
     socket.frame(token("doc"));
-    assert_eq!(socket.checked("doc", 2, Some(for_a_minute)), ["tell doc: ReadWrite"]);
+    assert_eq!(socket.checked("doc", 2, Ok(for_a_minute(socket.now))), ["tell doc: ReadWrite"]);
     assert_eq!(asked(&mut socket), (Duration::from_secs(90), vec!["tell doc: your token".into()]));
     assert_eq!(asked(&mut socket), (Duration::from_secs(105), vec!["end Reset after 0 ms".into()]));
 }
@@ -477,7 +483,7 @@ fn a_client_is_asked_for_another_token_before_its_own_runs_out() {
 /// Version 2 comes back without a pause.
 #[test]
 fn a_token_that_is_over_as_soon_as_it_comes_does_not_make_its_client_run_in_circles() {
-    let mut socket = TestSocket::live("doc", Admitted { valid_for: Some(Duration::ZERO), ..editor() });
+    let mut socket = TestSocket::live("doc", Admission { until: Some(BEGIN), ..editor() });
     assert_eq!(socket.wait(), (Duration::ZERO, vec![format!("end Reset after {} ms", REFUSAL_HOLD.as_millis())]));
 }
 
@@ -510,7 +516,7 @@ fn questions_beyond_the_budget_wait_and_are_asked_once() {
 fn a_client_of_an_older_version_that_asks_nothing_is_shown_who_is_here() {
     let mut socket = TestSocket::new();
     socket.frame(hocuspocus::token(&Address::new("doc"), "secret", None));
-    socket.checked("doc", 1, Some(editor()));
+    socket.checked("doc", 1, Ok(editor()));
     socket.placed("doc", 1, Ok(()));
     socket.opened("doc", 1, Ok(()));
     socket.joined("doc", 1, true);
@@ -561,7 +567,7 @@ fn garbage_and_addresses_that_are_too_long_end_the_socket_and_names_that_are_non
 fn a_token_longer_than_any_is_not_looked_at() {
     let mut socket = TestSocket::new();
     let long = hocuspocus::token(&Address::new("doc"), &"x".repeat(hocuspocus::TOKEN_BYTES_MAX + 1), None);
-    assert_eq!(socket.frame(long), ["count Forbidden", "tell doc: denied, permission-denied"]);
+    assert_eq!(socket.frame(long), ["count Unauthenticated", "tell doc: denied, permission-denied"]);
 }
 
 /// One move of a client, or of the world.
@@ -624,7 +630,11 @@ proptest! {
                 Move::Outcome { which, is_good, failure } if !waiting.is_empty() => {
                     Some(match waiting.remove(which.index(waiting.len())) {
                         DocumentsEffect::Check { key, token, .. } => {
-                            let admitted = is_good.then(|| if failure % 2 == 0 { editor() } else { viewer() });
+                            let admitted = match (is_good, failure % 2) {
+                                (true, 0) => Ok(editor()),
+                                (true, _) => Ok(viewer()),
+                                (false, _) => Err(NotTaken::Unauthenticated),
+                            };
                             DocumentsInput::Checked { key, token, admitted }
                         }
                         DocumentsEffect::Open { key, seat, .. } => {

@@ -48,6 +48,8 @@ pub enum CloseCode {
     Reset,
     /// A message that no client of the dialect sends. 4400, permanent.
     BadFrame,
+    /// Shows no token, or one that is not taken. 4401, permanent.
+    Unauthenticated,
     /// May not open this dashboard, or may not any longer. 4403, permanent.
     Forbidden,
     /// The name is not a dashboard's name. 4404, permanent.
@@ -57,6 +59,8 @@ pub enum CloseCode {
     HeldOverrun,
     /// Reads nothing for so long that it must have died. 4500.
     Stuck,
+    /// The token has ended, a moment ago: transient, since whoever has one gets another. 4501.
+    Expired,
     /// A large message arrives so slowly that it would keep its place for hours. 4508.
     Slow,
     /// Gave no sign of life. 4508: transient, unlike 4408, since sleeping laptops wake up.
@@ -65,7 +69,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 19] = [
+    pub const ALL: [CloseCode; 21] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -79,10 +83,12 @@ impl CloseCode {
         CloseCode::Memory,
         CloseCode::Reset,
         CloseCode::BadFrame,
+        CloseCode::Unauthenticated,
         CloseCode::Forbidden,
         CloseCode::BadName,
         CloseCode::HeldOverrun,
         CloseCode::Stuck,
+        CloseCode::Expired,
         CloseCode::Slow,
         CloseCode::Idle,
     ];
@@ -115,10 +121,12 @@ impl CloseCode {
             | CloseCode::Memory
             | CloseCode::Reset => 1013,
             CloseCode::BadFrame => 4400,
+            CloseCode::Unauthenticated => 4401,
             CloseCode::Forbidden => 4403,
             CloseCode::BadName => 4404,
             CloseCode::HeldOverrun => 4413,
             CloseCode::Stuck => 4500,
+            CloseCode::Expired => 4501,
             CloseCode::Slow | CloseCode::Idle => 4508,
         }
     }
@@ -141,12 +149,14 @@ impl CloseCode {
             CloseCode::Memory => "memory-max reached for this address, try again",
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
+            CloseCode::Unauthenticated => "a token that is taken has to be shown",
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => {
                 "no dashboard can have this name: 1 to 255 bytes, no control characters, no segment . or .."
             }
             CloseCode::HeldOverrun => "held-overruns-max reached: too many updates that build on unknown ones",
             CloseCode::Stuck => "client does not read",
+            CloseCode::Expired => "token expired",
             CloseCode::Slow => "message arrives too slowly, try again",
             CloseCode::Idle => "no sign of life from the client",
         }
@@ -172,7 +182,16 @@ mod tests {
     #[test]
     fn only_what_no_retry_can_heal_is_permanent() {
         let permanent: Vec<CloseCode> = CloseCode::ALL.into_iter().filter(|code| code.is_permanent()).collect();
-        assert_eq!(permanent, [CloseCode::BadFrame, CloseCode::Forbidden, CloseCode::BadName, CloseCode::HeldOverrun]);
+        assert_eq!(
+            permanent,
+            [
+                CloseCode::BadFrame,
+                CloseCode::Unauthenticated,
+                CloseCode::Forbidden,
+                CloseCode::BadName,
+                CloseCode::HeldOverrun
+            ]
+        );
     }
 
     #[test]

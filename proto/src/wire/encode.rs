@@ -108,6 +108,12 @@ pub fn permission_denied(reason: &str) -> Bytes {
 pub(super) const READ_WRITE: &str = "read-write";
 pub(super) const READ_ONLY: &str = "readonly";
 
+/// `02 01`: the token ends soon. A client that has another answers with it; y-protocols' `readAuthMessage` knows only `02 00`, and passes it over.
+#[must_use]
+pub fn ask_token() -> Bytes {
+    Bytes::from_static(&[tag::AUTH, 1])
+}
+
 /// What the session may do. Only to clients that opted in; stock providers of y-websocket pass over it.
 #[must_use]
 pub fn authenticated(may_edit: bool) -> Bytes {

@@ -425,7 +425,7 @@ pub fn close_event(code: CloseCode) -> (u16, &'static str) {
         CloseCode::Forbidden | CloseCode::BadName => (4403, "Forbidden"),
         CloseCode::MessageTooBig => (1009, "Message Too Big"),
         CloseCode::Idle => (4408, "Connection Timeout"),
-        CloseCode::Reset | CloseCode::HeldOverrun => (4205, "Reset Connection"),
+        CloseCode::Reset | CloseCode::HeldOverrun | CloseCode::Expired => (4205, "Reset Connection"),
         other => (other.code(), other.reason()),
     }
 }
@@ -691,6 +691,7 @@ mod tests {
                 CloseCode::TextFrame,
                 CloseCode::MessageTooBig,
                 CloseCode::BadFrame,
+                CloseCode::Unauthenticated,
                 CloseCode::Forbidden,
                 CloseCode::BadName
             ]

@@ -61,6 +61,8 @@ pub enum Message {
     Auth(Bytes),
     /// From a server: the reason why it will not serve.
     PermissionDenied(String),
+    /// The token ends soon: a client that has another may send it.
+    TokenWanted,
     /// From a server, to clients that opted in: what the session may do.
     Authenticated {
         /// `"read-write"` or `"readonly"`.
@@ -123,6 +125,7 @@ pub fn decode_from_server(frame: &Bytes) -> Result<Message, FrameError> {
     decode_as(frame, |kind, reader| match kind {
         tag::AUTH => match reader.var_uint()? {
             0 => Ok(Message::PermissionDenied(reader.var_str()?.to_owned())),
+            1 => Ok(Message::TokenWanted),
             2 => match reader.var_str()? {
                 encode::READ_WRITE => Ok(Message::Authenticated { may_edit: true }),
                 encode::READ_ONLY => Ok(Message::Authenticated { may_edit: false }),
@@ -137,6 +140,17 @@ pub fn decode_from_server(frame: &Bytes) -> Result<Message, FrameError> {
         },
         _ => decode_common(kind, reader, frame),
     })
+}
+
+/// The token in the body of a client's [`Message::Auth`]: `00 text`, which renews a session; `None` for anything else.
+#[must_use]
+pub fn renewal(body: &[u8]) -> Option<&str> {
+    let mut reader = Reader::new(body);
+    if reader.var_uint() != Ok(0) {
+        return None;
+    }
+    let token = reader.var_str().ok()?;
+    (reader.remaining() == 0 && token.len() <= hocuspocus::TOKEN_BYTES_MAX).then_some(token)
 }
 
 /// Whether a message that begins with `head` is one that gets a SyncStatus: a SyncStep2 or an Update.
@@ -193,6 +207,7 @@ mod tests {
             Message::QueryAwareness => encode::query_awareness(),
             Message::Auth(body) => [&[tag::AUTH], &body[..]].concat().into(),
             Message::PermissionDenied(reason) => encode::permission_denied(reason),
+            Message::TokenWanted => encode::ask_token(),
             Message::Authenticated { may_edit } => encode::authenticated(*may_edit),
             Message::SyncStatus { saved } => encode::sync_status(*saved),
         }
@@ -247,7 +262,8 @@ mod tests {
             assert_eq!(decode(&status), Err(FrameError::UnknownType(8)));
         }
         assert_eq!(decode_from_server(&hex("08 02")), Err(FrameError::UnknownStatus(2)));
-        assert_eq!(decode_from_server(&hex("02 01 00")), Err(FrameError::UnknownStatus(1)));
+        assert_eq!(decode_from_server(&hex("02 01")), Ok(Message::TokenWanted));
+        assert_eq!(decode_from_server(&hex("02 03 00")), Err(FrameError::UnknownStatus(3)));
     }
 
     #[test]

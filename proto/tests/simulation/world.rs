@@ -15,7 +15,7 @@ use bytes::Bytes;
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use ydash_proto::access::Principal;
+use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::document::compact;
 use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
@@ -500,8 +500,10 @@ impl World {
         let manners = self.clients[client].manners;
         let joining = Joining {
             member,
-            identity: Principal::user(&format!("user{client}")),
-            access: manners.access,
+            admission: Admission {
+                principal: Principal::user(&format!("user{client}")),
+                ..Admission::anonymous(manners.access)
+            },
             wants_acks: manners.wants_acks,
             wants_echo: false,
             dialect: manners.dialect,
@@ -1214,7 +1216,7 @@ impl World {
         self.next_request += 1;
         host.answers.insert(request, update.clone());
         let update = Box::new(Scanned { update, scan, frame: None });
-        self.tell(Input::Write { request, identity: Principal::Anonymous, update });
+        self.tell(Input::Write { request, author: Admission::anonymous(Access::EDITOR), update });
     }
 
     /// The process is lost, with everything in it.

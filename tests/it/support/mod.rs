@@ -8,3 +8,9 @@ pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod redis;
+
+/// Makes `reqwest` work: the server's own build of it can speak TLS, and takes its cryptography from the process.
+pub(crate) fn let_reqwest_work() {
+    // Another test of the same process may have done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

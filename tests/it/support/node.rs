@@ -65,6 +65,7 @@ impl Node {
     }
 
     fn run(mut command: Command, directory: &Path, listen: &str, store: &str, flags: &[&str]) -> Node {
+        super::let_reqwest_work();
         let mut child = command
             .current_dir(directory)
             .env_clear()

@@ -1,4 +1,5 @@
 import * as decoding from 'lib0/decoding'
+import * as encoding from 'lib0/encoding'
 import type { Awareness } from 'y-protocols/awareness'
 import { WebsocketProvider } from 'y-websocket'
 import type * as Y from 'yjs'
@@ -9,8 +10,12 @@ import { watchingSocket } from './socket.js'
 /** Message types beyond the sync protocol's, docs/PROTOCOL.md. */
 const AUTH = 2
 const DENIED = 0
+const TOKEN_WANTED = 1
 const AUTHENTICATED = 2
 const SYNC_STATUS = 8
+
+/** The token is not taken: only another one would be. */
+const UNAUTHENTICATED = 4401
 
 /** What was sent is larger than the server takes. It would be sent again with every connection. */
 const MESSAGE_TOO_BIG = 1009
@@ -48,7 +53,10 @@ export interface Refusal {
   readonly reason: string
 }
 
-/** A token, or how to get one: asked before every connection, so that it may expire. */
+/**
+ * A token, or how to get one: asked before every connection, and when the one that the session has ends soon. So it may expire, and the
+ * session goes on.
+ */
 export type Token = string | (() => string | Promise<string>)
 
 export interface ConnectionOptions {
@@ -101,6 +109,8 @@ export class Connection {
   #isWanted = false
   #isAskingForToken = false
   #tokenAttempts = 0
+  /** The server did not take the token that the function gave last. */
+  #wasTokenRefused = false
   #tokenTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(doc: Y.Doc, awareness: Awareness, options: ConnectionOptions) {
@@ -139,7 +149,8 @@ export class Connection {
       const [, decoder] = message
       const { pos } = decoder
       const kind = decoding.readVarUint(decoder)
-      if (kind === AUTHENTICATED) this.#isReadOnly = decoding.readVarString(decoder) === 'readonly'
+      if (kind === TOKEN_WANTED) void this.#renew()
+      else if (kind === AUTHENTICATED) this.#isReadOnly = decoding.readVarString(decoder) === 'readonly'
       else {
         if (kind === DENIED) this.#denial = decoding.readVarString(decoder)
         decoder.pos = pos
@@ -159,7 +170,13 @@ export class Connection {
       }
       this.#closed()
     })
-    provider.on('closed', event => { this.#ended(event) })
+    provider.on('closed', event => {
+      // A page that slept for long has an old token, and gets another one. That one is refused for good.
+      if (event.code === UNAUTHENTICATED && typeof this.#token === 'function' && !this.#wasTokenRefused && this.#isWanted) {
+        this.#wasTokenRefused = true
+        this.#connectLater(0)
+      } else this.#ended(event)
+    })
     void options.persistence?.hasUnsaved.then(async hasUnsaved => {
       if (!hasUnsaved || this.#isDestroyed) return
       this.#isDirty = this.#isLoading = true
@@ -238,6 +255,23 @@ export class Connection {
     if (this.#isWanted) provider.connect()
   }
 
+  /** Gives the session another token before the one that it has ends. One that comes too late is shown with the next connection. */
+  async #renew(): Promise<void> {
+    if (typeof this.#token !== 'function') return
+    const socket = this.provider.ws
+    try {
+      const token = await this.#token()
+      if (socket === null || socket !== this.provider.ws || socket.readyState !== socket.OPEN) return
+      const encoder = encoding.createEncoder()
+      encoding.writeVarUint(encoder, AUTH)
+      encoding.writeVarUint(encoder, 0)
+      encoding.writeVarString(encoder, token)
+      socket.send(encoding.toUint8Array(encoder))
+    } catch (error) {
+      console.warn('ydash: no new token', error)
+    }
+  }
+
   #connectLater(delay: number): void {
     if (!this.#isWanted) return
     this.#stayAway()
@@ -310,7 +344,7 @@ export class Connection {
     const isOpen = provider.wsconnected && this.#refusal.get() === null
     const isSettled = isOpen && provider.synced && this.#handshaken && !this.#hasGap && !this.#batching && this.#unanswered === 0
     if (isSettled && !this.#isLoading && !this.#wasRefused) this.#setDirty(false)
-    if (provider.synced) this.#hasFailed = false
+    if (provider.synced) this.#hasFailed = this.#wasTokenRefused = false
     // A session that may only read is told so before anything else.
     if (provider.synced) this.#access.set(this.#isReadOnly ? 'read-only' : 'read-write')
 

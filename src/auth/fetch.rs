@@ -1,0 +1,118 @@
+//! Fetches what an issuer publishes. The only place that speaks HTTP to others, and only to addresses that the operator configured or that a
+//! configured issuer names in its own metadata. No redirects, no more than 1 MiB, within 5 s.
+
+use core::time::Duration;
+
+use reqwest::{Client, Url, redirect};
+use serde_json::Value;
+
+use super::json;
+
+const BYTES_MAX: usize = 1 << 20;
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Fetches.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch(Client);
+
+impl Fetch {
+    /// # Errors
+    /// In words: this machine trusts nobody, for example.
+    pub(super) fn new() -> Result<Fetch, String> {
+        // There may be one already: Redis needs it as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .timeout(WITHIN)
+            .user_agent(concat!("ydash/", env!("CARGO_PKG_VERSION")))
+            .build();
+        client.map(Fetch).map_err(|error| told(&error))
+    }
+
+    /// What stands there.
+    ///
+    /// # Errors
+    /// In words, for the operator.
+    pub(super) async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        let place = parse(url)?;
+        let failed = |error: reqwest::Error| format!("{url}: {}", told(&error));
+        let mut answer = self.0.get(place).header("accept", "application/json").send().await.map_err(failed)?;
+        if answer.status() != 200 {
+            return Err(format!("{url}: answered {}", answer.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(failed)? {
+            if body.len() + part.len() > BYTES_MAX {
+                return Err(format!("{url}: answered more than {BYTES_MAX} bytes"));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    }
+
+    /// Where the issuer says that its keys are (OpenID Connect Discovery).
+    ///
+    /// # Errors
+    /// In words, for the operator.
+    pub(super) async fn discover(&self, issuer: &str) -> Result<String, String> {
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let metadata = json::object(&self.get(&url).await?).map_err(|error| format!("{url}: {error}"))?;
+        let text = |name: &str| metadata.get(name).and_then(Value::as_str);
+        match text("issuer") {
+            Some(own) if own == issuer => {}
+            own => {
+                return Err(format!(
+                    "{url}: is of issuer {:?}, not {issuer:?}; a slash at the end counts",
+                    own.unwrap_or_default()
+                ));
+            }
+        }
+        let keys = text("jwks_uri").ok_or_else(|| format!("{url}: names no jwks_uri"))?;
+        parse(keys)?;
+        Ok(keys.to_owned())
+    }
+}
+
+/// A URL that keys may come from: encrypted, or from this machine.
+///
+/// # Errors
+/// In words, for the operator.
+pub(super) fn parse(url: &str) -> Result<Url, String> {
+    let parsed = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    let host = parsed.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost"
+        || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    match parsed.scheme() {
+        "https" => Ok(parsed),
+        "http" if is_here => Ok(parsed),
+        _ => Err(format!("{url}: keys come over https, or from this machine")),
+    }
+}
+
+fn told(error: &reqwest::Error) -> String {
+    let mut cause: &dyn core::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn keys_come_encrypted_or_from_this_machine() {
+        for url in
+            ["https://id.example/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys", "http://[::1]/keys"]
+        {
+            assert!(parse(url).is_ok(), "{url}");
+        }
+        for url in
+            ["http://id.example/keys", "http://localhost.example/keys", "file:///etc/passwd", "ftp://127.0.0.1/", "x"]
+        {
+            assert!(parse(url).is_err(), "{url}");
+        }
+    }
+}
