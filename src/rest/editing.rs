@@ -4,6 +4,7 @@
 //! dashboard is made at a time, up to when the room has taken it; then the next one begins, while the first becomes durable.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,16 +13,16 @@ use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Admission;
 use ydash_proto::document::edit::{
-    Change, EDITED_JSON_BYTES_MAX, Edit, Pen, Place, Present, changes, parse, parse_lenient,
+    Change, EDITED_JSON_BYTES_MAX, Edit, OpenError, Pen, Place, Present, changes, parse, parse_lenient,
 };
-use ydash_proto::document::from_json;
+use ydash_proto::document::{self, TreeError, from_json};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Scanned, WriteRefusal};
 use ydash_proto::update::{self, EMPTY_UPDATE, StateVector};
 
 use super::pens::pen_for;
-use super::{DURABLE_WITHIN, Rest, TURN_WITHIN};
+use super::{DURABLE_WITHIN, QUICK_BYTES_MAX, QUICK_STEPS_MAX, Rest, TURN_WITHIN};
 use crate::http::{Body, CREATE_BYTES_MAX, EditError, Edited, Etag, Outcome, ReadError, Shown, Wish, WriteError};
 use crate::ledger::network;
 use crate::room::WriteError as RoomWriteError;
@@ -70,19 +71,31 @@ impl Rest {
             Some(etag) => self.bases().get(&dashboard, etag),
             None => None,
         };
-        let wish = std::sync::Arc::new(wish);
-        for _ in 0..ATTEMPTS {
+        let wish = Arc::new(wish);
+        let (mut attempts, mut is_dear) = (0, false);
+        while attempts < ATTEMPTS {
+            attempts += 1;
             let mut turn = self.pens.take(&dashboard, TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
             let room = self.registry.open(&dashboard).await.map_err(|_| ReadError::Unavailable)?;
             let state = room.read(StateVector::default()).await.map_err(|_| ReadError::Unavailable)?;
-            let place = self.making.take(network(caller), TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
-            let (last, wish, base) = (*turn, std::sync::Arc::clone(&wish), base.clone());
+            is_dear |= state.len() > QUICK_BYTES_MAX;
+            let (turns, steps_max) = if is_dear { (&self.dear, u64::MAX) } else { (&self.making, QUICK_STEPS_MAX) };
+            let place = turns.take(network(caller), TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
+            let (last, wish, base, limits) = (*turn, Arc::clone(&wish), base.clone(), self.limits.clone());
             self.metrics.documents_read.inc();
-            let rests = state.len() > super::QUICK_BYTES_MAX;
-            let limits = self.limits.clone();
-            let prepared = place.run(rests, move || prepare(&state, &wish, base.as_ref(), last, &limits));
-            let Prepared { scanned, pen, pen_after, begins, edited, text } =
-                prepared.await.map_err(|_| ReadError::Unreadable)??;
+            let work = move || match Present::read_within(&state, steps_max) {
+                Err(OpenError::Read(document::ReadError::Tree(TreeError::TooCostly))) if !is_dear => None,
+                read => Some(read.map_err(not_editable).and_then(|present| {
+                    let is_there = *state != EMPTY_UPDATE;
+                    prepare(&present, is_there, &wish, base.as_ref(), last, &limits)
+                })),
+            };
+            let Some(prepared) = place.run(is_dear, work).await.map_err(|_| ReadError::Unreadable)? else {
+                // It takes more steps than there are for what is quick: once more, where that disturbs nobody.
+                (attempts, is_dear) = (attempts - 1, true);
+                continue;
+            };
+            let Prepared { scanned, pen, pen_after, begins, edited, text } = prepared?;
             if edited.is_dry_run {
                 return Ok(edited);
             }
@@ -123,21 +136,22 @@ impl Rest {
 /// What is said of values that nest deeper than `any_depth_max` or shared types that do.
 const TOO_DEEP: &str = "values would be nested too deep";
 
-/// Makes the edit that is wished of a document's state.
+fn not_editable(why: OpenError) -> EditError {
+    debug!(%why, "a document is not edited as json");
+    EditError::NotEditable
+}
+
+/// Makes the edit that is wished of what a document shows.
 fn prepare(
-    state: &Bytes,
+    present: &Present<'_>,
+    is_there: bool,
     wish: &Wish,
     base: Option<&Bytes>,
     last: Option<Pen>,
     limits: &Limits,
 ) -> Result<Prepared, EditError> {
     let Wish { place, body, conditions, is_dry_run, .. } = wish;
-    let present = Present::read(state).map_err(|why| {
-        debug!(%why, "a document is not edited as json");
-        EditError::NotEditable
-    })?;
     let shown = present.shown();
-    let is_there = **state != EMPTY_UPDATE;
     let is_begun = matches!((place, body), (Place::Whole, Body::Put(_)));
     let here = if is_there { place.look(shown)? } else { None };
     let etag = here.as_ref().map(|here| etag_at(place, here));
@@ -166,7 +180,7 @@ fn prepare(
         (change, _) => change,
     };
     let target = place.change(shown, change)?;
-    let pen = pen_for(last, &present);
+    let pen = pen_for(last, present);
     let Edit { update, clocks } = match body {
         Body::Put(text) if !is_there => begin(text, pen)?,
         _ => present.edit(&target, pen)?,

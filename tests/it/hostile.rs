@@ -1051,7 +1051,7 @@ async fn hostile_09_a_document_that_is_dear_as_json_is_read_once_and_keeps_nobod
     attacker.send(live(&update((9, 2 * count), &[forge::in_root("u", ANY, &value)], &[]))).await;
     assert_eq!(attacker.statuses(1).await, (1, 0));
     assert!(dear().await.unwrap().text().await.unwrap().contains("\"u\""), "until it changes");
-    let put = reqwest::Client::new().put(arena.node.http("/api/dashboards/default/made")).body("{\"a\":{}}");
+    let put = reqwest::Client::new().put(arena.node.http("/api/dashboards/default/made")).body("{\"a\":{\"b\":1}}");
     assert_eq!(put.send().await.unwrap().status(), 201);
     arena.close().await;
 }

@@ -3,6 +3,8 @@
 //! Works on what a document shows; [`super::Present::edit`] makes the edit of it. Patches are bounded in operations and in memory: `copy`
 //! doubles, so thirty of them would make a billion values.
 
+use std::borrow::Cow;
+
 use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::{Map, Value, json};
 
@@ -83,17 +85,17 @@ impl Place {
     ///
     /// # Errors
     /// [`ChangeError::BadPointer`].
-    pub fn look(&self, shown: &Value) -> Result<Option<Value>, ChangeError> {
+    pub fn look<'v>(&self, shown: &'v Value) -> Result<Option<Cow<'v, Value>>, ChangeError> {
         match self {
-            Place::Whole => Ok(Some(shown.clone())),
+            Place::Whole => Ok(Some(Cow::Borrowed(shown))),
             Place::At(pointer) => {
                 check(pointer)?;
-                Ok(shown.pointer(pointer).cloned())
+                Ok(shown.pointer(pointer).map(Cow::Borrowed))
             }
             Place::Widget(id) => {
                 Ok(shown["widgets"].get(id.as_str()).map(|widget| match shown["layout"].get(id.as_str()) {
-                    Some(layout) => json!({ "widget": widget, "layout": layout }),
-                    None => json!({ "widget": widget }),
+                    Some(layout) => Cow::Owned(json!({ "widget": widget, "layout": layout })),
+                    None => Cow::Owned(json!({ "widget": widget })),
                 }))
             }
         }
@@ -105,21 +107,21 @@ impl Place {
     /// [`ChangeError`] – a sentence for whoever asked for it.
     pub fn change(&self, shown: &Value, change: Change) -> Result<Value, ChangeError> {
         let here = self.look(shown)?;
+        let is_there = here.is_some();
         let after = match change {
             Change::Put(value) => Some(value),
             Change::Remove => None,
-            Change::Merge(_) | Change::Patch(_) if here.is_none() => return Err(self.not_there()),
             Change::Merge(patch) => {
-                let mut after = here.clone().unwrap_or_default();
+                let mut after = here.ok_or_else(|| self.not_there())?.into_owned();
                 json_patch::merge(&mut after, &patch);
                 Some(after)
             }
-            Change::Patch(operations) => Some(patched(here.clone().unwrap_or_default(), operations)?),
+            Change::Patch(operations) => Some(patched(here.ok_or_else(|| self.not_there())?.into_owned(), operations)?),
         };
         match self {
             Place::Whole => Ok(after.unwrap_or_else(|| json!({}))),
             Place::At(pointer) => self.set(shown, pointer, after),
-            Place::Widget(id) => self.set_widget(shown, id, here.is_some(), after),
+            Place::Widget(id) => self.set_widget(shown, id, is_there, after),
         }
     }
 
@@ -304,9 +306,10 @@ mod tests {
     fn a_widget_is_in_two_places() {
         let widget = Place::Widget("a".into());
         let shown = json!({"widgets": {"a": {"t": 1}, "b": {}}, "layout": {"a": {"x": 1}}});
-        assert_eq!(widget.look(&shown).unwrap(), Some(json!({"widget": {"t": 1}, "layout": {"x": 1}})));
-        assert_eq!(Place::Widget("b".into()).look(&shown).unwrap(), Some(json!({"widget": {}})));
-        assert_eq!(Place::Widget("c".into()).look(&shown).unwrap(), None);
+        let look = |id: &str| Place::Widget(id.into()).look(&shown).unwrap().map(Cow::into_owned);
+        assert_eq!(look("a"), Some(json!({"widget": {"t": 1}, "layout": {"x": 1}})));
+        assert_eq!(look("b"), Some(json!({"widget": {}})));
+        assert_eq!(look("c"), None);
         let put = |value: Value| widget.change(&shown, Change::Put(value));
         let kept = put(json!({"widget": {"t": 2}})).unwrap();
         assert_eq!(kept, json!({"widgets": {"a": {"t": 2}, "b": {}}, "layout": {"a": {"x": 1}}}));

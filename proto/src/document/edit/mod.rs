@@ -137,7 +137,18 @@ impl<'a> Present<'a> {
     /// # Panics
     /// When `state` is not an update. Only what was scanned or admitted comes here.
     pub fn read(state: &'a [u8]) -> Result<Present<'a>, OpenError> {
-        let tree = Tree::of(state, STEPS_MAX)?;
+        Present::read_within(state, STEPS_MAX)
+    }
+
+    /// As [`Present::read`], with at most so many steps beside those that are linear in the document.
+    ///
+    /// # Errors
+    /// As [`Present::read`].
+    ///
+    /// # Panics
+    /// As [`Present::read`].
+    pub fn read_within(state: &'a [u8], steps_max: u64) -> Result<Present<'a>, OpenError> {
+        let tree = Tree::of(state, steps_max.min(STEPS_MAX))?;
         let text = render(&tree, EDITED_JSON_BYTES_MAX, Foreign::AsItIs)?;
         let shown = match value::parse_lenient(text.as_bytes()) {
             Err(JsonError::NotJson) => {
