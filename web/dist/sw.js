@@ -2,8 +2,8 @@
 //
 // The network comes first for everything that can change; a binary's upgrade shows at the next reload.
 
-const CACHE = 'ydash-fd5d4317d24c5474'
-const FILES = ['/', '/app.css', '/app.js', '/chunk-2X5JM4KU.js', '/chunk-3F6OY7ZL.js', '/chunk-4OTNCMHU.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DW34UCTS.js', '/chunk-DWBASTMD.js', '/chunk-DX74UMGQ.js', '/chunk-EFKWUHM7.css', '/chunk-EK36LTX4.js', '/chunk-FIB7YZC6.js', '/chunk-FQZ5YPWO.js', '/chunk-HU55JLEX.js', '/chunk-IEMFEXSZ.js', '/chunk-IJRNNGXQ.js', '/chunk-ISZVT2MD.js', '/chunk-KBNFA7RJ.js', '/chunk-MPJX4UXB.js', '/chunk-NHNWX2YJ.js', '/chunk-O5BAF537.js', '/chunk-R5EJLGDQ.js', '/chunk-RSOWKFNW.js', '/chunk-SQE76S5B.js', '/chunk-TDCITO4K.js', '/chunk-UEKQD72S.js', '/chunk-UGBDKNNC.js', '/chunk-W7V6PY6Z.js', '/chunk-YODZV5VZ.js', '/chunk-Z34O573M.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
+const CACHE = 'ydash-67208fffe6cb05ce'
+const FILES = ['/', '/app.css', '/app.js', '/chunk-3F6OY7ZL.js', '/chunk-4BGW7ZGA.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DW34UCTS.js', '/chunk-DWBASTMD.js', '/chunk-FIB7YZC6.js', '/chunk-FQZ5YPWO.js', '/chunk-GBOK5V5W.js', '/chunk-GJ4WDQHC.js', '/chunk-HU55JLEX.js', '/chunk-IJRNNGXQ.js', '/chunk-ISZVT2MD.js', '/chunk-J2WSH752.js', '/chunk-J4XNGX5N.js', '/chunk-JFF7T2R2.js', '/chunk-NYCRYUCX.js', '/chunk-O5BAF537.js', '/chunk-QUFV327Y.js', '/chunk-R5EJLGDQ.js', '/chunk-SQE76S5B.js', '/chunk-TDCITO4K.js', '/chunk-U23FAGKY.js', '/chunk-V6UM6NDG.js', '/chunk-VH2U33M5.js', '/chunk-W7V6PY6Z.js', '/chunk-YDZBP3ZY.js', '/chunk-YJIO62QF.js', '/chunk-YODZV5VZ.js', '/chunk-ZYZ4ODYL.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
 
 addEventListener('install', event => {
   event.waitUntil(caches.open(CACHE).then(cache => cache.addAll(FILES)).then(() => skipWaiting()))

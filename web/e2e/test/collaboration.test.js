@@ -158,6 +158,14 @@ describe('two people', () => {
     await ada.button('Bold')
     await ada.page.keyboard.type('loud')
     await eventually(async () => (await bob.editor('note').locator('strong').textContent()) === 'loud')
+    // As in Markdown.
+    await ada.button('Bold')
+    await ada.page.keyboard.press('Enter')
+    await ada.page.keyboard.type('so **strong** and *soft* and `odd` it is')
+    const line = bob.editor('note').locator('p', { hasText: 'so strong and soft and odd it is' })
+    await line.locator('strong', { hasText: 'strong' }).waitFor()
+    await line.locator('em', { hasText: 'soft' }).waitFor()
+    await line.locator('code', { hasText: 'odd' }).waitFor()
   })
 
   test('undo their own edits and not the other’s', async t => {

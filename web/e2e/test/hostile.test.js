@@ -60,6 +60,20 @@ describe('a document full of nonsense', { timeout: 120_000 }, () => {
         const options = new Y.Map(Object.entries({ metric, color: colors[n], split: splits[n] }))
         mallory.widget(`option ${n}`, { type: 'series', options }, { x: 1e9, y: -1e9, w: 1e9, h: n % 2 ? 1e9 : NaN })
       })
+      const keys = ['data', 'rows', 'value', 'labels', 'series', 'unit', 'columns', 'x', 'warn', 'alert', 'min', 'max', 'goal', 'reduce', 'url', 'formula', 'table', 'query', 'every', 'text', 'style']
+      const sources = [undefined, 'table', 'push', 'url', 'formula', 'server', 'prometheus']
+      for (const type of ['number', 'chart', 'bar', 'table', 'gauge', 'status', 'text', 'image', 'embed', undefined]) {
+        nonsense().forEach((_, n) => {
+          const options = Object.fromEntries(keys.map((key, k) => [key, nonsense()[(n + k) % nonsense().length]]))
+          mallory.widget(`${type} ${n}`, { type, options: new Y.Map(Object.entries({ ...options, source: sources[n % sources.length] })) })
+        })
+      }
+      nonsense().forEach((value, n) => doc.getMap('tables').set(`is ${n}`, value))
+      for (const key of ['title', 'columns', 'rows']) nonsense().forEach((value, n) => doc.getMap('tables').set(`${key} ${n}`, new Y.Map([[key, value]])))
+      doc.getMap('tables').set('__proto__', new Y.Map([['columns', ['__proto__', 'constructor', MARKUP]], ['rows', nonsense().filter(value => !(value instanceof Y.AbstractType || value instanceof Y.Doc))]]))
+      mallory.widget('of a table', { type: 'table', options: new Y.Map([['table', '__proto__']]) })
+      mallory.widget('deep formula', { type: 'number', options: new Y.Map([['formula', '('.repeat(900)]]) })
+      mallory.widget('wide formula', { type: 'number', options: new Y.Map([['formula', '1+'.repeat(400_000)]]) })
       for (const root of ['filters', 'preferences', 'meta']) {
         for (const key of ['__proto__', 'dateRange', 'sources', 'theme', 'compactMode', 'seeded']) doc.getMap(root).set(key, nonsense()[key.length])
         doc.getMap(root).set('refreshInterval', NaN)

@@ -95,7 +95,7 @@ describe('a table of the dashboard', () => {
     await ada.page.getByRole('article', { name: 'Chart' }).getByRole('img', { name: /Latest: visits 90$/ }).waitFor()
     await ada.button('Done')
     await ada.menu('Add a widget', 'Number')
-    await ada.page.getByLabel('Table', { exact: true }).selectOption({ index: 1 })
+    await ada.page.getByRole('combobox', { name: 'Table', exact: true }).selectOption({ index: 1 })
     await ada.page.getByLabel('Of the column').selectOption('sum')
     await ada.page.getByLabel('Unit').fill('€')
     await ada.page.getByLabel('Goal').fill('680')

@@ -72,7 +72,7 @@ test(`an edit is on the other's screen within ${WITHIN} ms, ${EDITS} times`, { t
 })
 
 test('two hundred widgets stay fluid while one is dragged and all of them move', { timeout: 120_000 }, async t => {
-  const ada = await Person.open(t, server.http, 'many', { name: 'Ada L' })
+  const ada = await Person.open(t, server.http, 'many', { name: 'Ada L', query: { lab: '' } })
   await ada.settled()
   await ada.menu('More', 'Add 200 widgets')
   await ada.settled()

@@ -1,3 +1,4 @@
+import 'uplot/dist/uPlot.min.css'
 import './app.css'
 import { lazy, type ReactNode, StrictMode, Suspense } from 'react'
 import { createRoot } from 'react-dom/client'

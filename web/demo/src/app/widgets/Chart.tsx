@@ -1,4 +1,3 @@
-import 'uplot/dist/uPlot.min.css'
 import { type ReactNode, useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import { formatNumber } from '../../shared/format.js'
@@ -26,7 +25,7 @@ interface ChartProps {
 }
 
 /** Lines or columns over time, or over names. */
-export function Chart({ label, display, lines, labels, fields, seconds, style }: ChartProps): ReactNode {
+export default function Chart({ label, display, lines, labels, fields, seconds, style }: ChartProps): ReactNode {
   const [ref, { width, height }] = useSize<HTMLDivElement>()
   const theme = useTheme()
   const chart = useRef<uPlot | null>(null)

@@ -1,6 +1,6 @@
 import { Bold, Code, Heading, Italic, List, ListOrdered } from 'lucide-react'
 import { baseKeymap, chainCommands, exitCode, setBlockType, toggleMark } from 'prosemirror-commands'
-import { inputRules, textblockTypeInputRule, wrappingInputRule } from 'prosemirror-inputrules'
+import { InputRule, inputRules, textblockTypeInputRule, wrappingInputRule } from 'prosemirror-inputrules'
 import { keymap } from 'prosemirror-keymap'
 import type { MarkType, NodeType } from 'prosemirror-model'
 import { liftListItem, sinkListItem, splitListItem, wrapInList } from 'prosemirror-schema-list'
@@ -21,6 +21,14 @@ const toggleHeading: Command = (state, dispatch) =>
   state.selection.$from.parent.type === heading
     ? setBlockType(paragraph as NodeType)(state, dispatch)
     : setBlockType(heading as NodeType, { level: 3 })(state, dispatch)
+
+/** What is written between signs gets a mark, as in Markdown; the signs go. */
+function markRule(pattern: RegExp, mark: MarkType): InputRule {
+  return new InputRule(pattern, ({ tr }, match, start, end) => {
+    const text = match[1]
+    return text === undefined ? null : tr.replaceWith(start, end, schema.text(text, [mark.create()])).removeStoredMark(mark)
+  })
+}
 
 const insertBreak = chainCommands(exitCode, (state, dispatch) => {
   dispatch?.(state.tr.replaceSelectionWith((hardBreak as NodeType).create()).scrollIntoView())
@@ -108,6 +116,9 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
           yCursorPlugin(carets as never, { cursorBuilder: caret, selectionBuilder: selection }),
           inputRules({
             rules: [
+              markRule(/\*\*([^*\s](?:[^*]*[^*\s])?)\*\*$/, strong as MarkType),
+              markRule(/(?<![*\w])\*([^*\s](?:[^*]*[^*\s])?)\*$/, em as MarkType),
+              markRule(/`([^`\s](?:[^`]*[^`\s])?)`$/, code as MarkType),
               wrappingInputRule(/^\s*>\s$/, blockquote as NodeType),
               wrappingInputRule(/^(\d+)\.\s$/, numbers as NodeType),
               wrappingInputRule(/^\s*([-+*])\s$/, bullets as NodeType),

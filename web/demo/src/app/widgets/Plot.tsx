@@ -1,12 +1,15 @@
-import type { ReactNode } from 'react'
+import { lazy, type ReactNode, Suspense } from 'react'
 import { formatNumber } from '../../shared/format.js'
 import { labelsOf, numbersOf } from '../data/frame.js'
 import { useFilterValues } from '../hooks.js'
 import { cssColor, paletteColor, partColors } from '../palette.js'
-import { Chart, type Line } from './Chart.js'
+import type { Line } from './Chart.js'
 import { displayOf } from './display.js'
 import type { WidgetProps } from './registry.js'
 import { Shown } from './Shown.js'
+
+// Numbers and tables are there before it.
+const Chart = lazy(() => import('./Chart.js'))
 
 const LINES_MAX = 12
 
@@ -32,7 +35,7 @@ export function Plot({ widget, title, isVisible }: WidgetProps): ReactNode {
                 ))}
               </ul>
             )}
-            {isVisible && <Chart label={title} display={display} lines={lines} labels={labels} fields={fields} seconds={isLive ? seconds : null} style={options.style === 'bars' || options.style === 'area' ? options.style : 'line'} />}
+            {isVisible && <Suspense fallback={<div className='chart' />}><Chart label={title} display={display} lines={lines} labels={labels} fields={fields} seconds={isLive ? seconds : null} style={options.style === 'bars' || options.style === 'area' ? options.style : 'line'} /></Suspense>}
           </div>
         )
       }}
