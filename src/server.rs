@@ -394,6 +394,7 @@ fn rooms(config: &Config) -> RoomsConfig {
             room_idle: config.room_idle,
             snapshot_after_bytes: config.snapshot_bytes,
             snapshot_interval: config.snapshot_interval,
+            verifies_presence: !config.issuers.is_empty(),
             ..Tuning::default()
         },
         memory_max: config.memory().rooms,

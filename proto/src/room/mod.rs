@@ -80,6 +80,8 @@ pub struct Tuning {
     pub snapshot_interval: Duration,
     /// Differences of documents of at least so many bytes are cut beside the room.
     pub cut_aside_bytes: usize,
+    /// Whether presence states say whom the server has verified behind them.
+    pub verifies_presence: bool,
 }
 
 impl Default for Tuning {
@@ -92,6 +94,7 @@ impl Default for Tuning {
             snapshot_interval: Duration::from_secs(60),
             // Those of smaller ones take less than a millisecond or two.
             cut_aside_bytes: 256 << 10,
+            verifies_presence: false,
         }
     }
 }

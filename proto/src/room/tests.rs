@@ -1713,6 +1713,29 @@ fn each_role_may_do_what_its_capabilities_say_and_nothing_else() {
 }
 
 #[test]
+fn a_state_says_whom_the_server_has_verified_and_whoever_passes_it_on_is_not() {
+    let mut room = TestRoom::new();
+    room.room.tuning.verifies_presence = true;
+    let admission = Admission { principal: Principal::user("ada"), ..Admission::anonymous(Access::EDITOR) };
+    let joining =
+        Joining { member: ALICE, admission, wants_acks: true, wants_echo: false, dialect: Dialect::YWebsocket };
+    room.input(Input::Joined(joining));
+    room.join(BOB);
+    room.announce(ALICE, &[(7, 1, r#"{"verified":{"id":"root"}}"#)]);
+    room.announce(BOB, &[(8, 1, "{}")]);
+    room.announce(BOB, &[(9, 1, r#"{"verified":{"id":"ada"}}"#)]);
+    let shown = room.room.presence.everything();
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(shown.contains(r#"{"verified":{"id":"root"},"verified":{"id":"ada","name":null}}"#), "{shown}");
+    assert!(shown.contains(r#"{"verified":null}"#), "{shown}");
+    assert!(shown.contains(r#"{"verified":{"id":"ada"},"verified":null}"#), "{shown}");
+    // What its client says again is what it said.
+    room.skip();
+    room.announce(ALICE, &[(7, 1, r#"{"verified":{"id":"root"}}"#)]);
+    assert!(room.take().is_empty(), "no nudge, and nothing for the others");
+}
+
+#[test]
 fn who_may_not_read_does_not_get_in() {
     let mut room = TestRoom::new();
     room.join_as(BOB, Access::NONE);

@@ -1,5 +1,6 @@
 //! Who is here: what members announce, who is shown whom, and who is made to announce itself once more.
 
+use super::stamp;
 use super::{Announcer, Introduction};
 use crate::id::{ClientId, MemberId};
 use crate::room::effect::{Effect, Frame, FrameKind, Report};
@@ -29,7 +30,9 @@ impl Room {
             (None, true) => Introduction::Late,
         };
         let is_young = now.since(self.opened_at) < YOUNG;
-        let announcer = Announcer { member: id, introduction, is_young, announced: member.announced };
+        let verified = self.tuning.verifies_presence.then(|| stamp::verified(&member.admission.principal));
+        let announced = member.announced;
+        let announcer = Announcer { member: id, introduction, is_young, announced, verified: verified.as_deref() };
         let again = entries.clone();
         let announced = self.presence.announce(now, announcer, entries, &mut self.owners, &self.limits);
         if let Some(client) = announced.claimed {

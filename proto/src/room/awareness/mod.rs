@@ -6,6 +6,7 @@
 mod announcing;
 mod elsewhere;
 mod ownership;
+mod stamp;
 mod table;
 
 pub(super) use ownership::{ELSEWHERE_WAIT, Owners};

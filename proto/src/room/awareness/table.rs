@@ -6,6 +6,7 @@
 //! the clock, as the clients' own does.
 
 use super::Owners;
+use super::stamp;
 use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -40,6 +41,8 @@ const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
 struct Known {
     clock: u32,
     state: Option<Bytes>,
+    /// How many bytes at the end of the state the server wrote.
+    stamp: usize,
     owner: Option<MemberId>,
     seen_at: Timestamp,
     nudged_at: Timestamp,
@@ -50,7 +53,13 @@ struct Known {
 
 impl Known {
     fn new(clock: u32, state: Option<Bytes>, owner: Option<MemberId>, seen_at: Timestamp) -> Known {
-        Known { clock, state, owner, seen_at, nudged_at: Timestamp(0), renewal: Renewal::NotNeeded, untold: None }
+        let (nudged_at, renewal) = (Timestamp(0), Renewal::NotNeeded);
+        Known { clock, state, stamp: 0, owner, seen_at, nudged_at, renewal, untold: None }
+    }
+
+    /// What its client said.
+    fn said(&self) -> Option<Bytes> {
+        self.state.as_ref().map(|state| stamp::unstamped(state, self.stamp))
     }
 }
 
@@ -108,7 +117,7 @@ pub(in crate::room) struct HeardOf {
 
 /// Who announces, and under which circumstances.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::room) struct Announcer {
+pub(in crate::room) struct Announcer<'a> {
     pub(in crate::room) member: MemberId,
     /// How far it has introduced itself on this connection.
     pub(in crate::room) introduction: Introduction,
@@ -116,6 +125,8 @@ pub(in crate::room) struct Announcer {
     pub(in crate::room) announced: Option<ClientId>,
     /// Whether the room was opened only just now.
     pub(in crate::room) is_young: bool,
+    /// Whom the server has verified behind it, if states are to say so.
+    pub(in crate::room) verified: Option<&'a str>,
 }
 
 /// What an announcement led to, beside the entries that became dirty.
@@ -142,12 +153,12 @@ impl Presence {
     pub(in crate::room) fn announce(
         &mut self,
         now: Timestamp,
-        announcer: Announcer,
+        announcer: Announcer<'_>,
         entries: Entries<'_>,
         owners: &mut Owners,
         limits: &Limits,
     ) -> Announced {
-        let Announcer { member, introduction, is_young, announced } = announcer;
+        let Announcer { member, introduction, is_young, announced, verified } = announcer;
         let mut outcome = Announced::default();
         if introduction != Introduction::Done
             && entries.len() == 1
@@ -189,7 +200,7 @@ impl Presence {
                         outcome.dropped += 1;
                         continue;
                     }
-                    let before = known.and_then(|known| known.state.as_ref()).map_or(0, |state| digest(state));
+                    let before = known.and_then(Known::said).map_or(0, |said| digest(&said));
                     owners.displace(entry.client, member, before);
                     owner = Some(member);
                 } else {
@@ -213,8 +224,8 @@ impl Presence {
             match self.known.get(&entry.client) {
                 Some(known) if !is_newer(known, &entry) => {
                     let says_the_same = known.clock == entry.clock
-                        && match &known.state {
-                            Some(state) => entry.is(state),
+                        && match known.said() {
+                            Some(said) => entry.is(&said),
                             None => entry.is_null(),
                         };
                     if is_own && !entry.is_null() && !says_the_same {
@@ -243,11 +254,18 @@ impl Presence {
                         }
                         continue;
                     };
+                    let (state, stamp) = match verified {
+                        Some(verified) if !entry.is_null() => {
+                            stamp::stamped(&state, if is_own { verified } else { stamp::NOBODY })
+                        }
+                        _ => (state, 0),
+                    };
                     let state = (!entry.is_null()).then_some(state);
                     if is_young && is_own && is_new && introduction != Introduction::Done && entry.clock > 0 {
                         outcome.nudges.push((entry.client, entry.clock));
                     }
-                    self.put_and_tell(entry.client, Known::new(entry.clock, state, owner, now));
+                    let known = Known { stamp, ..Known::new(entry.clock, state, owner, now) };
+                    self.put_and_tell(entry.client, known);
                 }
             }
         }
@@ -684,8 +702,13 @@ mod tests {
     }
 
     fn announce(presence: &mut Presence, now: Timestamp, body: &Bytes) -> Announced {
-        let announcer =
-            Announcer { member: MemberId(1), introduction: Introduction::Late, is_young: false, announced: None };
+        let announcer = Announcer {
+            member: MemberId(1),
+            introduction: Introduction::Late,
+            is_young: false,
+            announced: None,
+            verified: None,
+        };
         let entries = entries(body).expect("well-formed");
         presence.announce(now, announcer, entries, &mut Owners::default(), &Limits::default())
     }
