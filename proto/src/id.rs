@@ -60,8 +60,8 @@ pub enum IdError {
 /// The workspace of dashboards that are named without one.
 pub const DEFAULT_WORKSPACE: &str = "default";
 
-const WORKSPACE_BYTES_MAX: usize = 64;
-const NAME_BYTES_MAX: usize = 255;
+pub(crate) const WORKSPACE_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 255;
 
 impl DashboardId {
     /// The dashboard that `name` means, whatever client says it, on whatever path (percent-decoded) or in whatever message.

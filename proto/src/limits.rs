@@ -1,7 +1,14 @@
 //! Every bound that a client can reach, in one place.
 //!
-//! (Those of pushed values stand beside them: [`crate::pushed::PushLimits`].) Each has a test that reaches it. What happens there is said with the bound; close codes are in [`crate::wire::close`].
+//! Each has a test that reaches it. What happens there is said with the bound; close codes are in [`crate::wire::close`]. [`Limits`] has those
+//! that settings or tests change; the modules have those that are right for everybody. What must hold between them is asserted when this is
+//! compiled.
+//!
+//! Beside their use stand bounds of what a room remembers of its members (`room/member.rs`, `room/authorship.rs`), of work on a document
+//! (`document/`, `update/compare.rs`), rates ([`crate::rate`], [`crate::ledger`]), pushed values
+//! ([`crate::pushed::PushLimits`]), and those of HTTP in the server's `http/`.
 
+use crate::id;
 use core::time::Duration;
 
 /// What a document that is created from JSON may consist of: shared types, entries with plain values, and runs of plain values in lists.
@@ -93,28 +100,177 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Those that hold unless a setting says otherwise.
+    pub const DEFAULT: Limits = Limits {
+        frame_bytes_max: 64 << 20,
+        document_bytes_max: 64 << 20,
+        document_clients_max: 1 << 17,
+        nesting_max: 128,
+        any_depth_max: 64,
+        awareness_state_bytes_max: 32 << 10,
+        awareness_bytes_max: 8 << 20,
+        awareness_entries_max: 16 << 10,
+        held_updates_max: 256,
+        held_bytes_max: 1 << 20,
+        held_overruns_max: 8,
+        held_for_max: Duration::from_secs(30),
+        members_max: 20_000,
+        outbox_bytes_max: 1 << 20,
+        outbox_frames_max: 1024,
+        documents_per_socket_max: 256,
+        pending_bytes_max: 1 << 20,
+        stateless_bytes_max: 64 << 10,
+        unsaved_bytes_max: 4 << 20,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            frame_bytes_max: 64 << 20,
-            document_bytes_max: 64 << 20,
-            document_clients_max: 1 << 17,
-            nesting_max: 128,
-            any_depth_max: 64,
-            awareness_state_bytes_max: 32 << 10,
-            awareness_bytes_max: 8 << 20,
-            awareness_entries_max: 16 << 10,
-            held_updates_max: 256,
-            held_bytes_max: 1 << 20,
-            held_overruns_max: 8,
-            held_for_max: Duration::from_secs(30),
-            members_max: 20_000,
-            outbox_bytes_max: 1 << 20,
-            outbox_frames_max: 1024,
-            documents_per_socket_max: 256,
-            pending_bytes_max: 1 << 20,
-            stateless_bytes_max: 64 << 10,
-            unsaved_bytes_max: 4 << 20,
-        }
+        Limits::DEFAULT
     }
 }
+
+/// One socket, before anything is known of what it says.
+pub mod websocket {
+    /// Empty fragments that one message may have. Streaming encoders end a message with one; no more than that is ever useful.
+    pub const FRAGMENTS_EMPTY_MAX: u8 = 16;
+    /// A server reads past a message that is up to so many times longer than it may be. Its sender is told, and stays: whoever is closed for
+    /// what it sends comes back and sends it again, for ever.
+    pub const OVERSIZED_FACTOR: usize = 8;
+    /// What is kept of such a message: enough to see what it is, and which document it is about.
+    pub const HEAD_BYTES: usize = 1 << 10;
+}
+
+/// The documents of one socket in the Hocuspocus dialect.
+pub mod documents {
+    use core::time::Duration;
+
+    /// The longest address that is answered: a workspace, a name, and a session several times as long as providers draw them.
+    pub const ADDRESS_BYTES_MAX: usize = 512;
+    /// The longest token that is looked at.
+    pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+    /// How often every socket gets a sign of life. Providers reconnect after 30 s without a message (`messageReconnectTimeout`).
+    pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+    /// What a waiting message costs beside its bytes.
+    pub const WAITING_OVERHEAD: usize = 64;
+    /// How often documents may be opened on one socket: so many at once for each that may be open, then so many a second.
+    pub const OPENS_BURST_FACTOR: usize = 2;
+    /// As above.
+    pub const OPENS_PER_SECOND: u32 = 50;
+}
+
+/// The questions (SyncStep1) of one session.
+pub mod questions {
+    /// A question about a document of at least [`PRICED_BYTES`] costs so many tokens, about a smaller one less.
+    pub const PRICE_MAX: u32 = 16;
+    /// From this size on a document is as dear as any.
+    pub const PRICED_BYTES: usize = 1 << 20;
+    /// Eight of the dearest at once and one a second, or of the cheapest sixteen a second.
+    pub const BURST: u32 = 8 * PRICE_MAX;
+    /// As above.
+    pub const PER_SECOND: u32 = PRICE_MAX;
+    /// A question that is longer is answered, if it has to wait, as one of somebody who has nothing.
+    pub const KEPT_BYTES_MAX: usize = 32 << 10;
+}
+
+/// What waits for one socket, beside what settings say.
+pub mod outbox {
+    /// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, up to three small ones)
+    /// must fit into an empty outbox, or it would overflow again and again.
+    pub const FRAMES_ALWAYS: usize = 5;
+    /// States that may wait for the sessions of a divided socket whatever their size; beyond, they count like other frames.
+    pub const STATES_ALWAYS: usize = 4;
+    /// Bytes of what was [said](crate::session::Outbox::say) that may wait: it is never dropped.
+    pub const SAID_BYTES_MAX: usize = 256 << 10;
+    /// With more on its way to a socket, its sessions' questions are answered later: answers are made when they can be written, so that a
+    /// reader that does not read has at most one.
+    pub const BUSY_BYTES: usize = 64 << 10;
+    /// What waits is charged from this size on, with what is on its way.
+    pub const CHARGED_BYTES: usize = 64 << 10;
+    /// How many frames the writer takes at once.
+    pub const BATCH_FRAMES: usize = 64;
+}
+
+/// The awareness table of one room, beside what settings say.
+pub mod presence {
+    /// States of ids that no live session owns; beyond, further ones are dropped.
+    pub const UNOWNED_MAX: usize = 1024;
+    /// Clocks that are remembered after a removal; beyond, those that were removed first are forgotten.
+    pub const REMOVED_MAX: usize = 4096;
+    /// A state beyond this finds place only in half of what a room keeps.
+    pub const SMALL_STATE: usize = 4 << 10;
+    /// How far a client that was made to take the next clock goes on: it takes that, and perhaps moves meanwhile.
+    pub const NUDGED_CLOCKS_MAX: u32 = 64;
+    /// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
+    pub const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
+    /// Ids that changed in one message and have several sessions, for each of which a message of its own is made; the sessions of others get
+    /// everybody's.
+    pub const CONTESTED_MAX: usize = 8;
+}
+
+/// What comes from the bus, which is open to whoever reaches its server.
+pub mod bus {
+    /// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit
+    /// pubsub`), so what is larger goes in parts of this size.
+    pub const BODY_BYTES_MAX: usize = 1 << 20;
+    /// Parts that one envelope may have: 256 MiB.
+    pub const PARTS_MAX: u32 = 256;
+    /// Bytes of unfinished envelopes, all subscriptions together.
+    pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;
+    /// Bytes of envelopes that wait for one room; beyond, they are dropped and it is told so. One that is larger may wait alone.
+    pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+    /// Envelopes that wait for one room, likewise.
+    pub const QUEUE_ENVELOPES_MAX: usize = 1024;
+    /// Nodes that are known; beyond, somebody plays with the channel.
+    pub const NODES_MAX: usize = 1024;
+    /// Nodes that are remembered as taken for gone.
+    pub const GONE_MAX: usize = 256;
+    /// Nodes that are remembered as taken for gone.
+    pub const DROPPED_MAX: usize = 64;
+}
+
+/// What must hold between bounds.
+const _: () = {
+    let limits = Limits::DEFAULT;
+    // What a document holds can be brought in one message, with all that is around it.
+    assert!(limits.frame_bytes_max >= limits.document_bytes_max);
+    assert!(MESSAGE_OVERHEAD >= documents::ADDRESS_BYTES_MAX + 2 * LENGTH_BYTES_MAX + TYPE_BYTES);
+    // The beginning of a message that is too long tells which document it is about, and whether it counts on an ack.
+    assert!(websocket::HEAD_BYTES >= documents::ADDRESS_BYTES_MAX + LENGTH_BYTES_MAX + TYPE_BYTES);
+    // Every dashboard's name is an address, with a session behind it.
+    assert!(documents::ADDRESS_BYTES_MAX > id::WORKSPACE_BYTES_MAX + 1 + id::NAME_BYTES_MAX);
+    // A token that is good is not refused for its length, and all documents of a socket can be answered at once.
+    assert!(documents::TOKEN_BYTES_MAX + documents::WAITING_OVERHEAD < limits.pending_bytes_max);
+    assert!(
+        limits.documents_per_socket_max * (documents::ADDRESS_BYTES_MAX + REASON_BYTES_MAX) <= outbox::SAID_BYTES_MAX
+    );
+    // Providers give up a socket that is silent for 30 s.
+    assert!(documents::HEARTBEAT_EVERY.as_secs() < 30);
+    // What a room says to one that has drained fits into an empty outbox whatever its size, or it would overflow for ever.
+    assert!(outbox::FRAMES_ALWAYS >= FRAMES_AFTER_OVERFLOW && outbox::BATCH_FRAMES >= outbox::FRAMES_ALWAYS);
+    assert!(limits.outbox_frames_max > outbox::FRAMES_ALWAYS);
+    // One more message of each kind has a place where others wait.
+    assert!(
+        limits.stateless_bytes_max < limits.outbox_bytes_max && limits.stateless_bytes_max < limits.pending_bytes_max
+    );
+    assert!(outbox::BUSY_BYTES <= limits.outbox_bytes_max && outbox::CHARGED_BYTES <= limits.outbox_bytes_max);
+    // The largest state finds place in the half that is for large ones, and every small one is allowed.
+    assert!(limits.awareness_state_bytes_max <= limits.awareness_bytes_max / 2);
+    assert!(presence::SMALL_STATE <= limits.awareness_state_bytes_max);
+    assert!(presence::UNOWNED_MAX <= limits.awareness_entries_max);
+    // What members hold behind holes does not outgrow what a room may hold for the store by itself.
+    assert!(limits.held_bytes_max <= limits.unsaved_bytes_max);
+    // The largest envelope that goes in parts can be put together, and one part never overflows a queue that is empty.
+    assert!(bus::PARTS_MAX as usize * bus::BODY_BYTES_MAX <= bus::ASSEMBLY_BYTES_MAX);
+    assert!(bus::BODY_BYTES_MAX <= bus::QUEUE_BYTES_MAX);
+};
+
+/// A length or a type as a varint, at most.
+const LENGTH_BYTES_MAX: usize = 8;
+/// Two numbers say what kind of message it is.
+const TYPE_BYTES: usize = 2;
+/// What stands behind an address in an answer: type and reason, a close reason at most.
+const REASON_BYTES_MAX: usize = 128;
+/// A difference, everybody's presence, and up to three small ones.
+const FRAMES_AFTER_OVERFLOW: usize = 5;

@@ -19,12 +19,12 @@ pub struct LocalBus {
 struct Listener {
     node: NodeId,
     inbox: Arc<Inbox>,
-    company: Arc<Company>,
+    others_seen: Arc<Others>,
 }
 
 /// Who else is on the line, for one that may ask often.
 #[derive(Default)]
-struct Company {
+struct Others {
     has_others: AtomicBool,
     has_had_others: AtomicBool,
 }
@@ -59,14 +59,14 @@ impl Bus for LocalNode {
 
     fn subscribe<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Subscription> {
         let inbox = Arc::new(Inbox::default());
-        let company = Arc::new(Company::default());
-        let listener = Listener { node: self.node, inbox: Arc::clone(&inbox), company: Arc::clone(&company) };
+        let others_seen = Arc::new(Others::default());
+        let listener = Listener { node: self.node, inbox: Arc::clone(&inbox), others_seen: Arc::clone(&others_seen) };
         let mut lines = self.bus.lock();
         let line = lines.entry(dashboard.clone()).or_default();
         line.push(listener);
-        tell_company(line);
+        tell_others(line);
         drop(lines);
-        let wire = LocalWire { bus: self.bus.clone(), node: self.node, dashboard: dashboard.clone(), company };
+        let wire = LocalWire { bus: self.bus.clone(), node: self.node, dashboard: dashboard.clone(), others_seen };
         Box::pin(async move { Subscription::new(inbox, Box::new(wire)) })
     }
 }
@@ -75,7 +75,7 @@ struct LocalWire {
     bus: LocalBus,
     node: NodeId,
     dashboard: DashboardId,
-    company: Arc<Company>,
+    others_seen: Arc<Others>,
 }
 
 impl Wire for LocalWire {
@@ -86,11 +86,11 @@ impl Wire for LocalWire {
     }
 
     fn has_others(&self) -> bool {
-        self.company.has_others.load(Ordering::Acquire)
+        self.others_seen.has_others.load(Ordering::Acquire)
     }
 
     fn has_had_others(&self) -> bool {
-        self.company.has_had_others.load(Ordering::Acquire)
+        self.others_seen.has_had_others.load(Ordering::Acquire)
     }
 }
 
@@ -98,8 +98,8 @@ impl Drop for LocalWire {
     fn drop(&mut self) {
         let mut lines = self.bus.lock();
         let Some(line) = lines.get_mut(&self.dashboard) else { return };
-        line.retain(|listener| !Arc::ptr_eq(&listener.company, &self.company));
-        tell_company(line);
+        line.retain(|listener| !Arc::ptr_eq(&listener.others_seen, &self.others_seen));
+        tell_others(line);
         line.iter().filter(|other| other.node != self.node).for_each(|other| other.inbox.put(Heard::Gone(self.node)));
         if line.is_empty() {
             lines.remove(&self.dashboard);
@@ -107,11 +107,11 @@ impl Drop for LocalWire {
     }
 }
 
-fn tell_company(line: &[Listener]) {
+fn tell_others(line: &[Listener]) {
     for listener in line {
         let has_others = line.iter().any(|other| other.node != listener.node);
-        listener.company.has_others.store(has_others, Ordering::Release);
-        listener.company.has_had_others.fetch_or(has_others, Ordering::AcqRel);
+        listener.others_seen.has_others.store(has_others, Ordering::Release);
+        listener.others_seen.has_had_others.fetch_or(has_others, Ordering::AcqRel);
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::handle::{Large, OwnEdit, RoomView, ToRoom};
 use super::memory::Payer;
-use super::registry::{Context, Written};
+use super::registry::Context;
+use super::storage::{Written, scan_trusted};
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, Refusal, UpdateSource};
@@ -28,11 +29,9 @@ use tracing::{debug, error, info, warn};
 use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
-use ydash_proto::limits::Limits;
 use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal};
 use ydash_proto::session::Pushed;
 use ydash_proto::time::Timestamp;
-use ydash_proto::update;
 use ydash_proto::wire;
 use ydash_proto::wire::close::CloseCode;
 
@@ -457,7 +456,7 @@ impl Driver {
                 }
             }
             Effect::Append { entries, after } => {
-                let submission = self.context.append(&self.id, after, entries);
+                let submission = self.context.storage.append(&self.id, after, entries);
                 self.append = Some(submission).into();
             }
             Effect::Compact { parts } => {
@@ -471,7 +470,7 @@ impl Driver {
                 self.scans.push(Box::pin(async move { Some(Input::Cut { cut: cutting.await }) }));
             }
             Effect::Snapshot { covers, state } => {
-                let write = Arc::clone(&self.context).snapshot(self.id.clone(), covers, state, now);
+                let write = Arc::clone(&self.context.storage).snapshot(self.id.clone(), covers, state, now);
                 self.snapshot = Some(Box::pin(write) as Pin<Box<_>>).into();
             }
             Effect::Publish { number, durable, said } => {
@@ -480,10 +479,10 @@ impl Driver {
                 self.context.metrics.bus_published.inc();
             }
             Effect::ReadStore => {
-                let read = Arc::clone(&self.context).read_store(self.id.clone());
+                let read = Arc::clone(&self.context.storage).read(self.id.clone());
                 self.store_read = Some(Box::pin(read) as Pin<Box<_>>).into();
             }
-            Effect::SetAside { entry, why } => self.context.set_aside(&self.id, entry, why),
+            Effect::SetAside { entry, why } => self.context.storage.set_aside(&self.id, entry, why),
             Effect::Probe { member } => {
                 if let Some(seat) = self.seat(member) {
                     seat.outbox.probe();
@@ -632,12 +631,6 @@ impl Driver {
             self.room.allow(headroom);
         }
     }
-}
-
-/// Scans what another node or the store brings.
-pub(super) fn scan_trusted(update: Bytes, limits: &Limits) -> Option<Scanned> {
-    let scan = update::scan(&update, limits).ok()?;
-    Some(Scanned { update, scan, frame: None })
 }
 
 impl Drop for Driver {

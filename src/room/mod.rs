@@ -7,6 +7,7 @@ mod driver;
 mod handle;
 mod memory;
 mod registry;
+mod storage;
 
 pub use clock::Clock;
 pub use handle::{Ended, RoomHandle, RoomView, WriteError};

@@ -5,16 +5,15 @@
 //! handle: by then everything it accepted is durable, so whoever opens it a moment later loads the same content.
 
 use super::clock::Clock;
-use super::driver::{Driver, scan_trusted};
+use super::driver::Driver;
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use super::memory::RoomMemory;
+use super::storage::Storage;
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Memory, Metrics};
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
-use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
-use core::future::Future;
-use core::pin::Pin;
+use crate::store::{SetAside, Store, StoreError};
 use core::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -26,12 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, error, info_span};
 use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
-use ydash_proto::room::{Input, Loaded, Room, StoreRead, Tuning};
-use ydash_proto::time::Timestamp;
+use ydash_proto::room::{Input, Loaded, Room, Tuning};
 
 /// Messages that wait for one room; beyond, its peers' sockets are not read.
 const INBOX_MESSAGES: usize = 256;
@@ -78,27 +76,6 @@ pub enum OpenError {
     Draining,
 }
 
-/// What became of something that was to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written<T> {
-    /// It is durable.
-    Durable(T),
-    /// It may not be durable: to be tried again.
-    Failed,
-    /// It was refused: the store has lost what it builds on.
-    Lost,
-}
-
-impl<T> Written<T> {
-    fn of(result: Result<T, StoreError>) -> Written<T> {
-        match result {
-            Ok(written) => Written::Durable(written),
-            Err(StoreError::Lost { .. }) => Written::Lost,
-            Err(_) => Written::Failed,
-        }
-    }
-}
-
 type Slot = Arc<OnceCell<RoomHandle>>;
 
 /// What all rooms share.
@@ -113,9 +90,8 @@ pub(super) struct Context {
     /// Where differences of large documents are cut, for members and for others.
     pub(super) cutters: Cutters,
     pub(super) guest_cutters: Cutters,
+    pub(super) storage: Arc<Storage>,
     config: RoomsConfig,
-    store: Arc<dyn Store>,
-    writer: WriterHandle,
     bus: Arc<dyn Bus>,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
@@ -141,6 +117,7 @@ impl Registry {
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Registry {
+        let storage = Storage::new(store, writer, &config, Arc::clone(&metrics), tracker.clone());
         let context = Context {
             limits: config.limits.clone(),
             clock: Clock::start(),
@@ -150,9 +127,8 @@ impl Registry {
             readers: Readers::default(),
             cutters: Cutters::default(),
             guest_cutters: Cutters::default(),
+            storage: Arc::new(storage),
             config,
-            store,
-            writer,
             bus,
             slots: DashMap::new(),
             failures: Mutex::default(),
@@ -237,7 +213,7 @@ impl Registry {
         after: LogPosition,
         limit: usize,
     ) -> Result<Vec<(LogPosition, LogEntry)>, StoreError> {
-        self.context.store.log(id, after, limit).await
+        self.context.storage.store.log(id, after, limit).await
     }
 
     /// Which node this is.
@@ -303,7 +279,7 @@ impl Registry {
         let began = Instant::now();
         // Before the load: what other nodes write from here on is heard, what they wrote before is loaded.
         let line = context.bus.subscribe(id).await;
-        let stored = context.store.load(id).await.map_err(|failure| {
+        let stored = context.storage.store.load(id).await.map_err(|failure| {
             debug!(dashboard = %id, %failure, "load failed");
             OpenError::Store(Arc::new(failure))
         })?;
@@ -339,7 +315,7 @@ impl Registry {
                     // The next snapshot trims them.
                     for update in unusable.into_iter().take(SetAside::ENTRIES_MAX) {
                         let entry = LogEntry { at: now, author: None, session: 0, source: Source::Recovery, update };
-                        context.set_aside(id, entry, "log entry holds no update");
+                        context.storage.set_aside(id, entry, "log entry holds no update");
                     }
                 }
                 room
@@ -385,78 +361,9 @@ impl Context {
         self.slots.remove_if(id, is_unused).is_some() || !self.slots.contains_key(id)
     }
 
-    /// Submits entries that rely on everything up to `after` being there.
-    pub(super) fn append(
-        &self,
-        id: &DashboardId,
-        after: Option<LogPosition>,
-        entries: Vec<LogEntry>,
-    ) -> Pin<Box<dyn Future<Output = Written<Appended>> + Send>> {
-        let submission = self.writer.submit(Append { dashboard: id.clone(), after, entries });
-        Box::pin(async move { Written::of(submission.await) })
-    }
-
-    /// Writes a snapshot, unless a better one is there.
-    pub(super) async fn snapshot(
-        self: Arc<Self>,
-        id: DashboardId,
-        covers: LogPosition,
-        state: bytes::Bytes,
-        now: Timestamp,
-    ) -> Written<()> {
-        let history = u64::try_from(self.config.history.as_millis()).unwrap_or(u64::MAX);
-        let keep_log_since = Timestamp(now.0.saturating_sub(history));
-        match self.store.snapshot(&id, covers, state, keep_log_since).await {
-            Ok(SnapshotOutcome::Kept | SnapshotOutcome::Superseded) => {
-                self.metrics.snapshots.inc();
-                Written::Durable(())
-            }
-            Err(failure) => {
-                self.metrics.snapshots_failed.inc();
-                warn!(dashboard = %id, %failure, "snapshot failed; the log still holds everything");
-                Written::of(Err(failure))
-            }
-        }
-    }
-
     /// Which node this is.
     pub(super) fn node(&self) -> NodeId {
         self.bus.node()
-    }
-
-    /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
-    pub(super) fn set_aside(self: &Arc<Self>, id: &DashboardId, entry: LogEntry, why: &'static str) {
-        let (context, id) = (Arc::clone(self), id.clone());
-        let LogEntry { at, author, session, update, .. } = entry;
-        self.tracker.spawn(async move {
-            let refused = SetAside { at, author, session, why: why.to_owned(), update };
-            if let Err(failure) = context.store.set_aside(&id, refused).await {
-                warn!(dashboard = %id, %failure, "cannot keep refused content; its author was told that it is not saved");
-            }
-        });
-    }
-
-    /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.
-    pub(super) async fn read_store(self: Arc<Self>, id: DashboardId) -> Option<StoreRead> {
-        let stored = match self.store.load(&id).await {
-            Ok(stored) => stored,
-            Err(failure) => {
-                warn!(dashboard = %id, %failure, "store not read; what is there stays there");
-                return None;
-            }
-        };
-        let limits = self.limits.for_trusted();
-        let scanning = self.tracker.spawn_blocking(move || {
-            let position = stored.position;
-            let snapshot = match stored.snapshot {
-                // A snapshot that is no update must not be displaced by one that lacks what is in it.
-                Some((_, state)) => Some(scan_trusted(state, &limits)?),
-                None => None,
-            };
-            let tail = stored.tail.into_iter().filter_map(|update| scan_trusted(update, &limits));
-            Some(StoreRead { updates: snapshot.into_iter().chain(tail).collect(), position })
-        });
-        scanning.await.ok().flatten()
     }
 
     /// A while within the drain, so that clients do not come back all at once.

@@ -2,13 +2,11 @@
 
 use super::Part;
 use crate::id::NodeId;
+use crate::limits::bus::ASSEMBLY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Bytes of unfinished envelopes, all subscriptions together.
-const BUDGET_BYTES: usize = 256 << 20;
 
 /// What unfinished envelopes are counted against.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +74,7 @@ impl Assembly {
 
 impl AssemblyBudget {
     fn hold(&self, bytes: usize) -> Option<BudgetShare> {
-        let fits = |used: usize| Some(used + bytes).filter(|sum| *sum <= BUDGET_BYTES);
+        let fits = |used: usize| Some(used + bytes).filter(|sum| *sum <= ASSEMBLY_BYTES_MAX);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(BudgetShare { budget: self.clone(), bytes })
     }
@@ -97,8 +95,9 @@ impl Drop for BudgetShare {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BODY_BYTES_MAX, BusFrame, PARTS_MAX};
+    use super::super::BusFrame;
     use super::*;
+    use crate::limits::bus::{BODY_BYTES_MAX, PARTS_MAX};
 
     const ANN: NodeId = NodeId(1);
     const BEN: NodeId = NodeId(2);

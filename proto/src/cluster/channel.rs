@@ -124,8 +124,9 @@ impl Channel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ANSWER_WITHIN, BODY_BYTES_MAX};
+    use super::super::ANSWER_WITHIN;
     use super::*;
+    use crate::limits::bus::BODY_BYTES_MAX;
     use bytes::Bytes;
 
     const OWN: NodeId = NodeId(1);

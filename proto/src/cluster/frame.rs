@@ -1,14 +1,8 @@
 //! What is said on a channel: an envelope, a part of one, or a word about who is here.
 
 use crate::id::NodeId;
+use crate::limits::bus::BODY_BYTES_MAX;
 use bytes::Bytes;
-
-/// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit
-/// pubsub`), so what is larger goes in parts of this size.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// Parts that one envelope may have: 256 MiB.
-pub const PARTS_MAX: u32 = 256;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]

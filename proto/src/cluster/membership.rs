@@ -5,6 +5,7 @@
 //! this node itself was stopped, nothing is heard and nobody is declared gone. What comes after counts from zero.
 
 use crate::id::NodeId;
+use crate::limits::bus::{GONE_MAX, NODES_MAX};
 use crate::time::Timestamp;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,10 +20,6 @@ const GRACE: Duration = Duration::from_secs(3);
 const ECHOES: u32 = 3;
 /// A tick that comes this late was held up: the process was stopped, or the machine slept.
 const STALLED: Duration = Duration::from_secs(2);
-/// Nodes that are known; beyond, somebody plays with the channel.
-const NODES_MAX: usize = 1024;
-/// Nodes that are remembered as taken for gone.
-const GONE_MAX: usize = 256;
 
 /// The nodes on the bus beside this one; `I` is what each says of itself.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod queue;
 
 pub use assembly::{Assembled, Assembly, AssemblyBudget};
 pub use channel::{Channel, Reply};
-pub use frame::{BODY_BYTES_MAX, BusFrame, PARTS_MAX, Part};
+pub use frame::{BusFrame, Part};
 pub use membership::{HEARTBEAT, KnownNode, LEASE, Membership, NodeNews, Ticked};
 pub use peers::{ANSWER_WITHIN, Met, Peers};
 pub use queue::{Heard, HeardQueue};

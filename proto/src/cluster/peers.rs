@@ -4,6 +4,7 @@
 //! who listens when the hello is published, so one that is alone knows at once. What is in doubt counts as a peer.
 
 use crate::id::NodeId;
+use crate::limits::bus::{DROPPED_MAX, NODES_MAX};
 use crate::time::Timestamp;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -11,11 +12,6 @@ use std::collections::{BTreeMap, VecDeque};
 /// How long those who listen may take to answer a hello, and how long those who were here before the connection broke may take
 /// to come back. Longer than a reconnect takes: nobody's presence is to flicker when Redis restarts.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-
-/// Nodes that one dashboard may be open on. Far more than anybody runs; beyond, somebody plays with the channel.
-const NODES_MAX: usize = 1024;
-/// Nodes that are remembered as taken for gone.
-const DROPPED_MAX: usize = 64;
 
 /// The others on one dashboard.
 #[derive(Debug, Default)]

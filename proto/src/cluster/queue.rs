@@ -1,13 +1,9 @@
 //! What one channel has brought and its room has not taken yet: bounded, without anybody waiting to put something in.
 
 use crate::id::NodeId;
+use crate::limits::bus::{QUEUE_BYTES_MAX, QUEUE_ENVELOPES_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
-
-/// Bytes of envelopes that wait for one room; beyond, they are dropped and it is told so. One that is larger may wait alone.
-const BYTES_MAX: usize = 4 << 20;
-/// Envelopes that wait for one room, likewise.
-const ENVELOPES_MAX: usize = 1024;
 
 /// What a node hears of a dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +31,7 @@ impl HeardQueue {
     /// what is said again before the room has taken it moves to the end: however often it is said, the queue is bounded.
     pub fn put(&mut self, one: Heard) {
         let Heard::Envelope(envelope) = &one else { return self.say_once(one) };
-        let is_full = self.envelopes >= ENVELOPES_MAX || self.bytes + envelope.len() > BYTES_MAX;
+        let is_full = self.envelopes >= QUEUE_ENVELOPES_MAX || self.bytes + envelope.len() > QUEUE_BYTES_MAX;
         if is_full && self.envelopes > 0 {
             self.heard.retain(|one| matches!(one, Heard::Gone(_) | Heard::Forgotten));
             self.heard.push_back(Heard::Lost);
@@ -87,7 +83,7 @@ mod tests {
         let mut queue = HeardQueue::default();
         queue.put(envelope(b"first"));
         queue.put(Heard::Gone(NodeId(7)));
-        for _ in 0..ENVELOPES_MAX {
+        for _ in 0..QUEUE_ENVELOPES_MAX {
             queue.put(envelope(b"more"));
         }
         queue.put(envelope(b"after"));
@@ -109,9 +105,9 @@ mod tests {
     #[test]
     fn bytes_are_bounded_but_one_large_envelope_passes() {
         let mut queue = HeardQueue::default();
-        queue.put(Heard::Envelope(Bytes::from(vec![0; BYTES_MAX + 1])));
+        queue.put(Heard::Envelope(Bytes::from(vec![0; QUEUE_BYTES_MAX + 1])));
         assert!(matches!(taken(&mut queue).as_slice(), [Heard::Envelope(_)]));
-        queue.put(Heard::Envelope(Bytes::from(vec![0; BYTES_MAX])));
+        queue.put(Heard::Envelope(Bytes::from(vec![0; QUEUE_BYTES_MAX])));
         queue.put(envelope(b"one more"));
         assert_eq!(taken(&mut queue), [Heard::Lost]);
     }

@@ -12,20 +12,19 @@ use super::questions::Questions;
 use crate::access::{Access, Admission};
 use crate::id::{DashboardId, MemberId};
 use crate::limits::Limits;
+use crate::limits::documents::{
+    ADDRESS_BYTES_MAX, HEARTBEAT_EVERY, OPENS_BURST_FACTOR, OPENS_PER_SECOND, TOKEN_BYTES_MAX, WAITING_OVERHEAD,
+};
 use crate::rate::TokenBucket;
 use crate::room::{Dialect, Joining};
 use crate::time::Timestamp;
 use crate::wire::Message;
 use crate::wire::close::{CloseCode, REFUSAL_HOLD};
-use crate::wire::hocuspocus::{
-    self, ADDRESS_BYTES_MAX, Address, ClientMessage, HEARTBEAT, Incoming, TOKEN_BYTES_MAX, Turns,
-};
+use crate::wire::hocuspocus::{self, Address, ClientMessage, HEARTBEAT, Incoming, Turns};
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-/// How often every socket gets a sign of life. Providers reconnect after 30 s without a message (`messageReconnectTimeout`).
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// How long a token may follow a document's first question. Versions 3 and 4 send theirs before it; 2 sends none if it has none.
 const TOKEN_GRACE: Duration = Duration::from_millis(200);
 /// Until there may be a place for one more document among those that are being opened.
@@ -34,11 +33,6 @@ const PLACE_AGAIN: Duration = Duration::from_millis(50);
 const OPEN_AGAIN: Duration = Duration::from_millis(700);
 /// How long before a token runs out the client is asked for another, at most.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
-/// What a waiting message costs beside its bytes.
-const WAITING_OVERHEAD: usize = 64;
-/// How often documents may be opened on one socket: so many at once for each that may be open, then so many a second.
-const OPENS_BURST_FACTOR: usize = 2;
-const OPENS_PER_SECOND: u32 = 50;
 
 /// What the application is told when an authenticator says no: Hocuspocus' own word.
 const DENIED: &str = "permission-denied";

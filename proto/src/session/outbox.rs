@@ -12,6 +12,7 @@
 
 use crate::id::MemberId;
 use crate::limits::OutboxLimits;
+use crate::limits::outbox::{BATCH_FRAMES, BUSY_BYTES, CHARGED_BYTES, FRAMES_ALWAYS, SAID_BYTES_MAX, STATES_ALWAYS};
 use crate::room::{FlushSeq, Frame, FrameKind};
 use crate::update::StateVector;
 use crate::wire::close::CloseCode;
@@ -108,24 +109,6 @@ pub enum Call {
 
 /// Room for so many frames stays with an idle session.
 const FRAMES_KEPT: usize = 4;
-/// Frames that may wait whatever their size. What follows an overflow (a difference, everybody's presence, up to three small ones)
-/// must fit into an empty outbox, or it would overflow again and again.
-const FRAMES_ALWAYS: usize = 5;
-
-/// States that may wait for the sessions of a divided socket whatever their size; beyond, they count like other frames.
-const STATES_ALWAYS: usize = 4;
-/// Bytes of what was [said](Outbox::say) that may wait: it is never dropped.
-const SAID_BYTES_MAX: usize = 256 << 10;
-
-/// With more on its way to a socket, its sessions' questions are answered later: answers are made when they can be written, so that a
-/// reader that does not read has at most one.
-const BUSY_BYTES: usize = 64 << 10;
-
-/// What waits is charged from this size on, with what is on its way.
-const CHARGED_BYTES: usize = 64 << 10;
-
-/// How many frames the writer takes at once.
-const BATCH_FRAMES: usize = 64;
 
 /// What waits for one socket.
 #[derive(Debug, Default)]

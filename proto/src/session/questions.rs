@@ -4,19 +4,12 @@
 //! the budget waits here while its client is read on, and a newer one takes its place: the answer to that says all that the
 //! other's would.
 
+use crate::limits::questions::{BURST, KEPT_BYTES_MAX, PER_SECOND, PRICE_MAX, PRICED_BYTES};
 use crate::rate::TokenBucket;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use core::time::Duration;
 
-/// A question about a document of at least [`PRICED_BYTES`] costs so many tokens, about a smaller one less.
-const PRICE_MAX: u32 = 16;
-const PRICED_BYTES: usize = 1 << 20;
-/// Eight of the dearest at once and one a second, or of the cheapest sixteen a second.
-const BURST: u32 = 8 * PRICE_MAX;
-const PER_SECOND: u32 = PRICE_MAX;
-/// A question that is longer is answered, if it has to wait, as one of somebody who has nothing.
-const KEPT_BYTES_MAX: usize = 32 << 10;
 const HAS_NOTHING: &[u8] = &[0];
 
 /// The questions of one session.

@@ -43,11 +43,7 @@ pub mod tag {
     pub const AUTHENTICATED: u8 = 2;
 }
 
-/// The longest address that is answered: a workspace, a name, and a session several times as long as providers draw them.
-pub const ADDRESS_BYTES_MAX: usize = 512;
-
-/// The longest token that is looked at.
-pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+pub use crate::limits::documents::{ADDRESS_BYTES_MAX, TOKEN_BYTES_MAX};
 
 /// Divides a document's name from a session's.
 const SESSION_SEPARATOR: char = '\0';

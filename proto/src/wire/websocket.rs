@@ -12,6 +12,7 @@
 use bytes::Bytes;
 
 use super::close::CloseCode;
+use crate::limits::websocket::{FRAGMENTS_EMPTY_MAX, HEAD_BYTES, OVERSIZED_FACTOR};
 
 /// Which end of the connection decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,16 +143,6 @@ impl WebSocketError {
         }
     }
 }
-
-/// Empty fragments that one message may have. Streaming encoders end a message with one; no more than that is ever useful.
-const FRAGMENTS_EMPTY_MAX: u8 = 16;
-
-/// A server reads past a message that is up to so many times longer than it may be. Its sender is told, and stays: whoever is closed for
-/// what it sends comes back and sends it again, for ever.
-const OVERSIZED_FACTOR: usize = 8;
-
-/// What is kept of such a message: enough to see what it is, and which document it is about.
-const HEAD_BYTES: usize = 1 << 10;
 
 /// RFC 6455 §5.5.
 const CONTROL_BYTES_MAX: usize = 125;

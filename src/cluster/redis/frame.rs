@@ -12,8 +12,9 @@
 //! to whoever reaches the server, so what does not decode is counted and skipped.
 
 use bytes::Bytes;
-use ydash_proto::cluster::{BODY_BYTES_MAX, BusFrame, PARTS_MAX, Part};
+use ydash_proto::cluster::{BusFrame, Part};
 use ydash_proto::id::NodeId;
+use ydash_proto::limits::bus::{BODY_BYTES_MAX, PARTS_MAX};
 
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 14;
@@ -31,7 +32,7 @@ const HEARTBEAT_BYTES_MAX: usize = 4096;
 
 /// Why bytes are no frame: count it and go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FrameError {
+pub(super) enum BusFrameError {
     /// Published by a later ydash.
     #[error("version {0} is not known")]
     LaterVersion(u8),
@@ -73,30 +74,30 @@ pub(super) fn encode(frame: &BusFrame, node: NodeId) -> Vec<u8> {
 /// Reads a message, and who says it. Bodies share the buffer of `bytes`.
 ///
 /// # Errors
-/// Any [`FrameError`]: skip it.
-pub(super) fn decode(bytes: &Bytes) -> Result<(NodeId, BusFrame), FrameError> {
+/// Any [`BusFrameError`]: skip it.
+pub(super) fn decode(bytes: &Bytes) -> Result<(NodeId, BusFrame), BusFrameError> {
     match bytes.first() {
         Some(&VERSION) => {}
-        Some(&version) if version > VERSION => return Err(FrameError::LaterVersion(version)),
-        _ => return Err(FrameError::Garbage("no version")),
+        Some(&version) if version > VERSION => return Err(BusFrameError::LaterVersion(version)),
+        _ => return Err(BusFrameError::Garbage("no version")),
     }
-    let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Garbage("cut"))?;
+    let header = bytes.get(..HEADER_LEN).ok_or(BusFrameError::Garbage("cut"))?;
     if header[2..6] != checksum(bytes).to_le_bytes() {
-        return Err(FrameError::Garbage("checksum does not match"));
+        return Err(BusFrameError::Garbage("checksum does not match"));
     }
-    let node = NodeId(u64_at(header, 6).ok_or(FrameError::Garbage("cut"))?);
+    let node = NodeId(u64_at(header, 6).ok_or(BusFrameError::Garbage("cut"))?);
     let body = bytes.slice(HEADER_LEN..);
     let frame = match header[1] {
         ENVELOPE => BusFrame::Envelope(body),
-        PART => BusFrame::Part(decode_part(&body).ok_or(FrameError::Garbage("not a part"))?),
+        PART => BusFrame::Part(decode_part(&body).ok_or(BusFrameError::Garbage("not a part"))?),
         HELLO if body.is_empty() => BusFrame::Hello,
         HERE if body.is_empty() => BusFrame::Here,
         BYE if body.is_empty() => BusFrame::Bye,
         FORGOTTEN if body.len() == 8 => {
-            BusFrame::Forgotten(NodeId(u64_at(&body, 0).ok_or(FrameError::Garbage("cut"))?))
+            BusFrame::Forgotten(NodeId(u64_at(&body, 0).ok_or(BusFrameError::Garbage("cut"))?))
         }
         HEARTBEAT if body.len() <= HEARTBEAT_BYTES_MAX => BusFrame::Heartbeat(body),
-        _ => return Err(FrameError::Garbage("unknown kind")),
+        _ => return Err(BusFrameError::Garbage("unknown kind")),
     };
     Ok((node, frame))
 }
@@ -191,7 +192,7 @@ mod tests {
         }
         let mut later = encode(&BusFrame::Hello, NODE);
         later[0] = 7;
-        assert_eq!(decode(&later.into()), Err(FrameError::LaterVersion(7)));
+        assert_eq!(decode(&later.into()), Err(BusFrameError::LaterVersion(7)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::stamp;
 use super::{Announcer, Introduction};
 use crate::id::{ClientId, MemberId};
+use crate::limits::presence::CONTESTED_MAX;
 use crate::room::effect::{Effect, Frame, FrameKind, Report};
 use crate::room::input::Dialect;
 use crate::room::{Room, YOUNG};
@@ -10,10 +11,6 @@ use crate::time::Timestamp;
 use crate::wire::awareness::{Entries, NULL};
 use crate::wire::encode;
 use bytes::Bytes;
-
-/// Ids that changed in one message and have several sessions, for each of which a message of its own is made; the sessions of others get
-/// everybody's.
-const CONTESTED_MAX: usize = 8;
 
 impl Room {
     pub(in crate::room) fn awareness(

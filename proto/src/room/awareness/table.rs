@@ -9,6 +9,7 @@ use super::Owners;
 use super::stamp;
 use crate::id::{ClientId, MemberId, NodeId};
 use crate::limits::Limits;
+use crate::limits::presence::{NUDGED_CLOCKS_MAX, REMOVED_MAX, SMALL_STATE, UNOWNED_CLOCK_MAX, UNOWNED_MAX};
 use crate::time::Timestamp;
 use crate::wire::awareness::{Entries, Entry, NULL};
 use crate::wire::encode;
@@ -19,12 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// When a state that no live session owns counts as gone (`outdatedTimeout` in y-protocols).
 const OUTDATED_AFTER: Duration = Duration::from_secs(30);
-/// States of ids that no live session owns; beyond, further ones are dropped.
-const UNOWNED_MAX: usize = 1024;
-/// Clocks that are remembered after a removal; beyond, those that were removed first are forgotten.
-const REMOVED_MAX: usize = 4096;
-/// A state beyond this finds place only in half of what a room keeps.
-const SMALL_STATE: usize = 4 << 10;
 /// How soon somebody may be made to announce itself again; a storm of reconnects costs each one announcement a second.
 const NUDGE_AGAIN: Duration = Duration::from_secs(1);
 /// The same for each one who is here, because everybody hears of each announcement; up to where clients announce themselves anyway.
@@ -32,10 +27,6 @@ const NUDGE_AGAIN_EACH: Duration = Duration::from_millis(5);
 const NUDGE_AGAIN_MAX: Duration = Duration::from_secs(15);
 /// How long one that was shown who is here waits for the answer when it asks again, for each MiB of the answer.
 const SHOW_AGAIN_PER_MIB: Duration = Duration::from_secs(1);
-/// How far a client that was made to take the next clock goes on: it takes that, and perhaps moves meanwhile.
-const NUDGED_CLOCKS_MAX: u32 = 64;
-/// How far ahead somebody other than the owner may set a clock: nobody can push another's clock to its end.
-const UNOWNED_CLOCK_MAX: u32 = 1 << 30;
 
 #[derive(Debug)]
 struct Known {

@@ -1,0 +1,139 @@
+//! What rooms ask of the store: appends, snapshots, reads, and a place for what they refused.
+
+use super::registry::RoomsConfig;
+use crate::metrics::Metrics;
+use crate::store::writer::WriterHandle;
+use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
+use bytes::Bytes;
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
+use ydash_proto::log::{LogEntry, LogPosition};
+use ydash_proto::room::{Scanned, StoreRead};
+use ydash_proto::time::Timestamp;
+use ydash_proto::update;
+
+/// The store as rooms use it.
+pub(super) struct Storage {
+    pub(super) store: Arc<dyn Store>,
+    writer: WriterHandle,
+    limits: Limits,
+    /// For how long the log before a snapshot is kept.
+    history: Duration,
+    metrics: Arc<Metrics>,
+    tracker: TaskTracker,
+}
+
+/// What became of something that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written<T> {
+    /// It is durable.
+    Durable(T),
+    /// It may not be durable: to be tried again.
+    Failed,
+    /// It was refused: the store has lost what it builds on.
+    Lost,
+}
+
+impl<T> Written<T> {
+    fn of(result: Result<T, StoreError>) -> Written<T> {
+        match result {
+            Ok(written) => Written::Durable(written),
+            Err(StoreError::Lost { .. }) => Written::Lost,
+            Err(_) => Written::Failed,
+        }
+    }
+}
+
+impl Storage {
+    /// For the rooms of one node.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        writer: WriterHandle,
+        config: &RoomsConfig,
+        metrics: Arc<Metrics>,
+        tracker: TaskTracker,
+    ) -> Storage {
+        Storage { store, writer, limits: config.limits.clone(), history: config.history, metrics, tracker }
+    }
+
+    /// Submits entries that rely on everything up to `after` being there.
+    pub(super) fn append(
+        &self,
+        id: &DashboardId,
+        after: Option<LogPosition>,
+        entries: Vec<LogEntry>,
+    ) -> Pin<Box<dyn Future<Output = Written<Appended>> + Send>> {
+        let submission = self.writer.submit(Append { dashboard: id.clone(), after, entries });
+        Box::pin(async move { Written::of(submission.await) })
+    }
+
+    /// Writes a snapshot, unless a better one is there.
+    pub(super) async fn snapshot(
+        self: Arc<Self>,
+        id: DashboardId,
+        covers: LogPosition,
+        state: Bytes,
+        now: Timestamp,
+    ) -> Written<()> {
+        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
+        let keep_log_since = Timestamp(now.0.saturating_sub(history));
+        match self.store.snapshot(&id, covers, state, keep_log_since).await {
+            Ok(SnapshotOutcome::Kept | SnapshotOutcome::Superseded) => {
+                self.metrics.snapshots.inc();
+                Written::Durable(())
+            }
+            Err(failure) => {
+                self.metrics.snapshots_failed.inc();
+                warn!(dashboard = %id, %failure, "snapshot failed; the log still holds everything");
+                Written::of(Err(failure))
+            }
+        }
+    }
+
+    /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
+    pub(super) fn set_aside(&self, id: &DashboardId, entry: LogEntry, why: &'static str) {
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        let LogEntry { at, author, session, update, .. } = entry;
+        self.tracker.spawn(async move {
+            let refused = SetAside { at, author, session, why: why.to_owned(), update };
+            if let Err(failure) = store.set_aside(&id, refused).await {
+                warn!(dashboard = %id, %failure, "cannot keep refused content; its author was told that it is not saved");
+            }
+        });
+    }
+
+    /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.
+    pub(super) async fn read(self: Arc<Self>, id: DashboardId) -> Option<StoreRead> {
+        let stored = match self.store.load(&id).await {
+            Ok(stored) => stored,
+            Err(failure) => {
+                warn!(dashboard = %id, %failure, "cannot read the store; leaving its contents untouched");
+                return None;
+            }
+        };
+        let limits = self.limits.for_trusted();
+        let scanning = self.tracker.spawn_blocking(move || {
+            let position = stored.position;
+            let snapshot = match stored.snapshot {
+                // A snapshot that is no update must not be displaced by one that lacks what is in it.
+                Some((_, state)) => Some(scan_trusted(state, &limits)?),
+                None => None,
+            };
+            let tail = stored.tail.into_iter().filter_map(|update| scan_trusted(update, &limits));
+            Some(StoreRead { updates: snapshot.into_iter().chain(tail).collect(), position })
+        });
+        scanning.await.ok().flatten()
+    }
+}
+
+/// Scans what another node or the store brings.
+pub(super) fn scan_trusted(update: Bytes, limits: &Limits) -> Option<Scanned> {
+    let scan = update::scan(&update, limits).ok()?;
+    Some(Scanned { update, scan, frame: None })
+}
