@@ -240,17 +240,11 @@ impl Rest {
                 WriteRefusal::Limit(LimitReached::DocumentBytes) => {
                     WriteError::TooLarge { bytes_max: self.limits.document_bytes_max }
                 }
-                WriteRefusal::Limit(LimitReached::DeletedBytes) => WriteError::Limit(
-                    "what was deleted from the dashboard takes all the room there is for that, which `ydash reset` gives back",
-                ),
                 WriteRefusal::Limit(LimitReached::Memory | LimitReached::MessageBytes) => WriteError::Memory,
-                WriteRefusal::Limit(LimitReached::DocumentClients) => {
-                    WriteError::Limit("the document would know too many clients")
-                }
                 WriteRefusal::Limit(LimitReached::Content) => WriteError::Malformed,
-                WriteRefusal::Limit(LimitReached::Nesting) => {
-                    WriteError::Limit("shared types would be nested too deep")
-                }
+                WriteRefusal::Limit(
+                    limit @ (LimitReached::DeletedBytes | LimitReached::DocumentClients | LimitReached::Nesting),
+                ) => WriteError::Limit(limit.as_str()),
             },
         }
     }

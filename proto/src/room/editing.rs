@@ -12,7 +12,7 @@ use crate::access::{Admission, Capabilities};
 use crate::id::MemberId;
 use crate::log::LogEntry;
 use crate::time::Timestamp;
-use crate::update::{self, HeldWhy, Refusal, Scan, Source as Trust};
+use crate::update::{self, HeldWhy, Scan, Source as Trust};
 use crate::wire::close::CloseCode;
 use crate::wire::encode;
 use bytes::Bytes;
@@ -168,12 +168,7 @@ impl Room {
             self.revive(now);
         }
         if let Some(refusal) = admission.refused {
-            let limit = match refusal {
-                Refusal::Nesting(_) => LimitReached::Nesting,
-                Refusal::Clients(_) => LimitReached::DocumentClients,
-                Refusal::Parent | Refusal::Value => LimitReached::Content,
-            };
-            self.refuse(sender, update, acks, limit, effects);
+            self.refuse(sender, update, acks, refusal.into(), effects);
         } else if let Some(held) = admission.held.filter(|_| !differs) {
             self.hold(now, sender, held, acks, attempt, effects);
         } else {

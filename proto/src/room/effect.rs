@@ -4,6 +4,7 @@ use super::input::{RequestId, Said};
 use super::{Content, FlushSeq};
 use crate::id::MemberId;
 use crate::log::{LogEntry, LogPosition};
+use crate::update::Refusal;
 use crate::update::StateVector;
 use crate::wire::close::CloseCode;
 use bytes::Bytes;
@@ -62,29 +63,53 @@ pub enum WriteRefusal {
 pub(super) const REASON_DIFFERS: &str = "not saved: other content was saved before under the same client id and clock";
 
 /// A rule of documents that an update would break.
+///
+/// Its text is the only one: members are told it in their dialect, and callers of REST in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.as_str())]
 pub enum LimitReached {
     /// `document_bytes_max`.
-    #[error("document would exceed document-bytes-max: what exceeds it is not saved")]
     DocumentBytes,
     /// What was deleted takes as much as `document_bytes_max` allows for what is not.
-    #[error("what was deleted from the document exceeds document-bytes-max")]
     DeletedBytes,
     /// `frame_bytes_max`.
-    #[error("message exceeds frame-bytes-max: what it holds is not saved")]
     MessageBytes,
     /// There is no memory for it: the rooms of those who are in this one take more than their share.
-    #[error("room-memory is used up: what exceeds it is not saved, try again")]
     Memory,
     /// `document_clients_max`.
-    #[error("document would exceed document-clients-max")]
     DocumentClients,
     /// `nesting_max`.
-    #[error("shared types would nest deeper than nesting-max")]
     Nesting,
     /// Items in what is no shared type, or a map's value over several clocks: no client writes them, and Yjs or yrs would fail.
-    #[error("content that no client can write")]
     Content,
+}
+
+impl LimitReached {
+    /// What is said of it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LimitReached::DocumentBytes => "document would exceed document-bytes-max: what exceeds it is not saved",
+            LimitReached::DeletedBytes => {
+                "what was deleted from the dashboard takes all the room there is for that, which `ydash reset` gives back"
+            }
+            LimitReached::MessageBytes => "message exceeds frame-bytes-max: what it holds is not saved",
+            LimitReached::Memory => "room-memory is used up: what exceeds it is not saved, try again",
+            LimitReached::DocumentClients => "document would exceed document-clients-max",
+            LimitReached::Nesting => "shared types would nest deeper than nesting-max",
+            LimitReached::Content => "content that no client can write",
+        }
+    }
+}
+
+impl From<Refusal> for LimitReached {
+    fn from(refusal: Refusal) -> LimitReached {
+        match refusal {
+            Refusal::Nesting(_) => LimitReached::Nesting,
+            Refusal::Clients(_) => LimitReached::DocumentClients,
+            Refusal::Parent | Refusal::Value => LimitReached::Content,
+        }
+    }
 }
 
 /// What happened, for the metrics and the log; never needed to serve.
