@@ -1,6 +1,6 @@
 //! What collections take on the heap, as std lays them out and common allocators round it: for the memory budget of rooms.
 //!
-//! Estimates; `tests/memory.rs` compares them with what is really allocated.
+//! Estimates; `proto/tests/memory.rs` compares them with what is really allocated.
 
 /// A block of so many bytes.
 pub(crate) const fn block(bytes: usize) -> usize {

@@ -1,4 +1,4 @@
-// What items at one place cost a Yjs client: the figures of docs/PROTOCOL.md, "What items at one place cost clients".
+// What items at one place cost a Yjs client: the figures of docs/internals/conflicts.md.
 // node conflicts.js [NAME [COUNT ...]]
 import * as encoding from 'lib0/encoding'
 import * as Y from 'yjs'

@@ -1,8 +1,7 @@
 //! The Hocuspocus dialect by its bytes: a test for each rule, for each version of the provider that it concerns.
 //!
-//! The numbers are those of the page on which the providers' behaviour was collected: 2.5 authentication, 2.6 traces, 2.7 what a
-//! server must do, 2.8 liveness, 2.9 ends, 2.10 what differs between the versions. `docs/PROTOCOL.md` says the same in its own words,
-//! `tests/interop/` plays it with the published packages.
+//! The numbers are those of the table in `docs/HOCUSPOCUS.md`, "Rules and their tests"; `tests/interop/` plays the same rules with the
+//! published packages.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! Hostile and broken clients against a whole server: one test for each kind of attack, named by what must happen.
 //!
-//! The numbers are those of the list in `docs/PROTOCOL.md`, "Hostile input". In every test, two bystanders in the attacked
-//! room and two in another one exchange edits all the while: none may take a second, none may lose its socket. At the end
+//! The numbers are those of the list in `docs/internals/hostile-input.md`. In every test, two bystanders in the attacked room and two
+//! in another one exchange edits all the while: none may take three seconds, none may lose its socket. At the end
 //! the process lives, and its log says nothing above INFO.
 
 use std::sync::Arc;
@@ -957,7 +957,7 @@ async fn hostile_09_characters_in_an_array_keep_no_reader_busy() {
 #[tokio::test]
 async fn hostile_09_content_that_all_conflicts_costs_nobody_else_anything() {
     // Every item conflicts with all before it: each of 20,000 is compared with up to 40,000 others. Clients of the same
-    // document suffer by it; why that is not bounded is said in docs/PROTOCOL.md.
+    // document suffer by it; why that is not bounded is said in docs/internals/conflicts.md.
     let count = 20_000;
     let value = [1, 126];
     let mut structs = vec![forge::in_root("t", ANY, &value)];

@@ -182,30 +182,49 @@ fn every_file_says_first_what_it_is() {
     none(&breaches);
 }
 
-#[test]
-fn the_architecture_stays_a_map() {
-    let lines = read("ARCHITECTURE.md").lines().count();
-    assert!(lines <= 260, "ARCHITECTURE.md:{lines}: longer than 260 lines; details go to docs/");
+/// The folders that paths in documents and comments begin with.
+const FOLDERS: [&str; 11] =
+    ["src", "proto", "tests", "load-tests", "web", "docs", "deploy", "fuzz", "migrate", "scripts", "examples"];
+
+/// Whether `word` is a path from the repository's root at which there is nothing.
+fn dangles(word: &str) -> bool {
+    let top = word.split('/').next().unwrap_or_default();
+    let is_path = word.contains('/') && FOLDERS.contains(&top) && !word.contains([' ', '*', '<', '{', '…']);
+    is_path && !root().join(word).exists()
 }
 
 #[test]
 fn files_named_in_the_documents_exist() {
     let mut breaches = Vec::new();
     let mut documents = files_below("docs", ".md");
-    documents.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "load-tests/README.md"].map(String::from));
+    documents.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "load-tests/README.md"].map(String::from),
+    );
     for document in documents {
+        let folder = root().join(&document).parent().unwrap().to_owned();
         for (at, line) in read(&document).lines().enumerate() {
             // What is in backquotes stands at the odd places.
-            for named in line.split('`').skip(1).step_by(2) {
-                let top = named.split('/').next().unwrap_or_default();
-                let is_ours =
-                    ["src", "proto", "tests", "load-tests", "web", "docs", "deploy", "fuzz", "migrate", "scripts"]
-                        .contains(&top);
-                let is_path = named.contains('/') && !named.contains([' ', '*', '<', '{', '…']);
-                if is_ours && is_path && !root().join(named).exists() {
-                    breaches.push(format!("{document}:{}: there is no {named}", at + 1));
-                }
-            }
+            let named = line.split('`').skip(1).step_by(2).filter(|named| dangles(named));
+            let links = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            let links = links.filter(|link| !link.contains("://") && !folder.join(link).exists());
+            breaches.extend(named.chain(links).map(|what| format!("{document}:{}: there is no {what}", at + 1)));
+        }
+    }
+    none(&breaches);
+}
+
+#[test]
+fn files_named_in_comments_exist() {
+    let mut breaches = Vec::new();
+    let folders = ["src", "proto", "tests", "load-tests", "fuzz", "examples"].map(|folder| files_below(folder, ".rs"));
+    for file in folders.iter().flatten() {
+        for (at, line) in read(file).lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let words = comment.split([' ', '`', '(', ')', '"', '[', ']']);
+            let words = words.map(|word| word.trim_end_matches(['.', ',', ';', ':', '?', '!', '\'']));
+            breaches.extend(
+                words.filter(|word| dangles(word)).map(|word| format!("{file}:{}: there is no {word}", at + 1)),
+            );
         }
     }
     none(&breaches);
