@@ -13,8 +13,8 @@ COPY . .
 # The caches outlive the build, so the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin ydash && \
-    cp target/release/ydash /usr/local/bin/ydash && \
+    cargo build --profile dist --locked --bin ydash && \
+    cp target/dist/ydash /usr/local/bin/ydash && \
     mkdir /data
 
 FROM debian:bookworm-slim

@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::Subscriber;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::LogFormat;
 
@@ -30,7 +31,7 @@ pub enum TelemetryError {
     Installed,
 }
 
-/// Starts logging what `filter` lets through. Colours are used on a terminal, unless `NO_COLOR` is set.
+/// Starts logging what `filter` lets through: a level for everything, and others for modules. Colours are used on a terminal, unless `NO_COLOR` is set.
 ///
 /// # Errors
 /// [`TelemetryError`] – nothing was installed.
@@ -38,17 +39,16 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     if let Some(word) = filter.split(',').map(str::trim).find(|word| !is_directive(word)) {
         return Err(TelemetryError::Level { word: word.into() });
     }
-    let parsed = EnvFilter::builder()
-        .parse(filter)
-        .map_err(|source| TelemetryError::Filter { filter: filter.into(), source })?;
-    let subscriber = Subscriber::builder().with_env_filter(parsed).with_writer(stderr);
+    let levels: Targets = filter.parse().map_err(|source| TelemetryError::Filter { filter: filter.into(), source })?;
+    let subscriber = tracing_subscriber::registry().with(levels);
+    let lines = layer().with_writer(stderr);
     let installed = match format {
         LogFormat::Text => {
             let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            tracing::subscriber::set_global_default(subscriber.with_ansi(colours).finish())
+            tracing::subscriber::set_global_default(subscriber.with(lines.with_ansi(colours)))
         }
         LogFormat::Json => tracing::subscriber::set_global_default(
-            subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
+            subscriber.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)),
         ),
     };
     installed.map_err(|_| TelemetryError::Installed)
@@ -59,7 +59,7 @@ fn is_directive(word: &str) -> bool {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level =
         LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)) || word.parse().is_ok_and(|n: u8| n <= 5);
-    is_level || word.is_empty() || word.starts_with("ydash") || word.contains(['=', '[', ']', '{', '}', '"'])
+    is_level || word.is_empty() || word.starts_with("ydash") || word.contains('=')
 }
 
 #[cfg(test)]
@@ -68,12 +68,10 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_level_is_no_directive() {
-        for word in
-            ["info", "WARN", "off", "0", "5", "ydash", "ydash::store", "ydash=debug", "hyper=warn", "[room]", ""]
-        {
+        for word in ["info", "WARN", "off", "0", "5", "ydash", "ydash::store", "ydash=debug", "hyper=warn", ""] {
             assert!(is_directive(word), "{word}");
         }
-        for word in ["inof", "verbose", "6", "hyper"] {
+        for word in ["inof", "verbose", "6", "hyper", "[room]"] {
             assert!(!is_directive(word), "{word}");
         }
     }

@@ -1,6 +1,6 @@
 //! Crashes and restarts of the real binary under writers who wait for acks: what was called saved is there.
 //!
-//! Needs an optimized build to be worth its time: `cargo test --release --test crash`. `YDASH_BIN` names another binary.
+//! Needs an optimized binary to be worth its time, which `YDASH_BIN` names: `YDASH_BIN=target/release/ydash cargo test --test crash`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -214,7 +214,7 @@ fn start(directory: &Path) -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test crash")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn what_was_called_saved_survives_sigkill() {
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
@@ -245,7 +245,7 @@ async fn what_was_called_saved_survives_sigkill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test crash")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn sigterm_drains_and_everybody_comes_back() {
     let seed = seed();
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Several nodes of the real binary over a real Redis, behind nginx, under writers who wait for acks, while parts of it are killed,
 //! stopped and restarted: afterwards everything that was called saved is everywhere, all agree, and presence is exact.
 //!
-//! Needs an optimized build to be worth its time: `cargo test --release --test nodes`. `YDASH_BIN` names another binary. Each
+//! Needs an optimized binary to be worth its time, which `YDASH_BIN` names: `YDASH_BIN=target/release/ydash cargo test --test nodes`. Each
 //! scenario has a Redis, nodes and ports of its own, so they run at once: most of their time is waiting.
 
 #![allow(clippy::unwrap_used)]
@@ -384,7 +384,7 @@ const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 const FORGETFUL: &[&str] = &[];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn concurrent_edits_converge_on_every_node_and_in_the_store() {
     let world = World::start(FORGETFUL);
     world.until_all_know(&["node-0", "node-1", "node-2"], &[0, 1, 2]).await;
@@ -403,7 +403,7 @@ async fn concurrent_edits_converge_on_every_node_and_in_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn a_killed_node_takes_its_cursors_with_it_and_no_edit() {
     let mut world = World::start(DURABLE);
     let crowd = world.crowd();
@@ -452,20 +452,20 @@ async fn redis_is_killed(arguments: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn redis_is_killed_and_has_kept_everything() {
     redis_is_killed(DURABLE).await;
 }
 
 /// What a live node or client still had is written again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn redis_is_killed_and_has_forgotten_everything() {
     redis_is_killed(FORGETFUL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn a_node_that_was_stopped_agrees_with_the_others_when_it_goes_on() {
     let world = World::start(FORGETFUL);
     let mut crowd = world.crowd();
@@ -500,7 +500,7 @@ async fn a_node_that_was_stopped_agrees_with_the_others_when_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn a_redis_that_was_stopped_costs_nobody_its_cursor() {
     let world = World::start(DURABLE);
     let crowd = world.crowd();
@@ -532,7 +532,7 @@ async fn a_redis_that_was_stopped_costs_nobody_its_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn killed_bus_connections_heal_while_the_store_answers() {
     let world = World::start(FORGETFUL);
     let crowd = world.crowd();
@@ -552,7 +552,7 @@ async fn killed_bus_connections_heal_while_the_store_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(debug_assertions, ignore = "needs an optimized build: cargo test --release --test nodes")]
+#[cfg_attr(debug_assertions, ignore = "takes long: scripts/test runs it against the release binary")]
 async fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
     let mut world = World::start(DURABLE);
     let crowd = world.crowd();

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use ydash_proto::id::{DashboardId, IdError};
 
 /// The dashboard that an upgrade on `path` means: by what stands behind `/ws/`, or else by all of it but its first slash, because
@@ -38,28 +39,7 @@ pub(super) fn query_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
 /// Decodes `%XX`. A percent sign without two hex digits stands for itself, as browsers have it; `None` if the result is not
 /// UTF-8.
 pub(super) fn decode(encoded: &str) -> Option<Cow<'_, str>> {
-    if !encoded.contains('%') {
-        return Some(Cow::Borrowed(encoded));
-    }
-    let bytes = encoded.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape =
-            (bytes[at] == b'%').then(|| Some((hex(*bytes.get(at + 1)?)?, hex(*bytes.get(at + 2)?)?))).flatten();
-        if let Some((high, low)) = escape {
-            decoded.push(high << 4 | low);
-            at += 3;
-        } else {
-            decoded.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
+    percent_decode_str(encoded).decode_utf8().ok()
 }
 
 #[cfg(test)]

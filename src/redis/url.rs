@@ -12,6 +12,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use ydash_proto::id::{DashboardId, NodeId};
 
 const SERVER_PORT: u16 = 6379;
@@ -313,19 +314,12 @@ fn address_from(text: &str, default_port: u16) -> Result<Address, RedisUrlError>
 }
 
 fn percent_decoded(text: &str) -> Result<String, RedisUrlError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit =
-            |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(RedisUrlError::Encoding);
-        let value = digit(rest.next())? * 16 + digit(rest.next())?;
-        bytes.push(u8::try_from(value).expect("two hexadecimal digits"));
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(RedisUrlError::Encoding);
     }
-    String::from_utf8(bytes).map_err(|_| RedisUrlError::Encoding)
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| RedisUrlError::Encoding)?;
+    Ok(decoded.into_owned())
 }
 
 /// Percent-encoded, a mask left as it is.
@@ -333,12 +327,9 @@ struct Encoded<'a>(&'a str);
 
 impl fmt::Display for Encoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.bytes().try_for_each(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'*' | b':' => {
-                write!(f, "{}", char::from(byte))
-            }
-            byte => write!(f, "%{byte:02X}"),
-        })
+        const PLAIN: &AsciiSet =
+            &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*').remove(b':');
+        utf8_percent_encode(self.0, PLAIN).fmt(f)
     }
 }
 

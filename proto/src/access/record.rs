@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(Blocked::decode(&blocked.encode()), Some(blocked));
     }
 
-    /// Change this text only together with [`FORMAT`] and the page on access.
+    /// Change this text only together with [`FORMAT`] and docs/AUTH.md.
     #[test]
     fn golden_record() {
         let record = asked(json!({ "grants": [{ "subject": "everyone", "role": "viewer" }] })).unwrap();
