@@ -7,7 +7,7 @@ use super::awareness::ELSEWHERE_WAIT;
 use super::editing::Attempt;
 use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
 use super::input::{Dialect, Scanned};
-use super::member::{Held, ToAsk};
+use super::member::{Held, Member, ToAsk};
 use super::{Room, Sender};
 use crate::access::{Capabilities, Principal};
 use crate::id::{ClientId, Clock, MemberId};
@@ -23,14 +23,15 @@ use std::collections::BTreeSet;
 const AUTHORS_MAX: usize = 16;
 /// How long a client may take to answer what it is asked about its own id. Slow readers take long to come to the question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// So many clocks of an id are compared: its last ones tell, since the first difference ends what is taken. One alone may be alike by
+/// chance, as the end of a format is.
+const LAST_CLOCKS: Clock = 8;
 /// Ids in the name of which others wrote that a session which knows them is asked about.
 const SUSPECTS_MAX: usize = 16;
 /// Clocks of ids of which nobody knows who wrote them that it is asked about beside: comparing reads as many at most.
 const UNKNOWN_CLOCKS_MAX: Clock = 16 << 10;
 /// Such ids at most.
 const UNKNOWN_MAX: usize = 64;
-/// Ids of which a session had something else that it is remembered for.
-const DIFFERED_MAX: usize = 16;
 /// Updates set aside in one life of a room. Beyond, they are refused and counted only.
 const SET_ASIDE_MAX: u32 = 64;
 
@@ -50,7 +51,12 @@ impl Room {
         }
         // The last clock tells: one who takes somebody's next clocks cannot know what that one writes under them. A client that had
         // less of its own id than the document has been given the rest by now, so it is asked for all.
-        let from = if member.was_behind(client) { 0 } else { start - 1 };
+        let proven_to = self.owners.proven_to(client).unwrap_or(start);
+        let from = if member.was_behind(client) { 0 } else { start.min(proven_to).saturating_sub(LAST_CLOCKS) };
+        let asked = member.check.as_ref().map_or(&[][..], |check| &check.clients);
+        if asked.iter().any(|(other, asked)| *other == client && *asked <= from) {
+            return;
+        }
         self.check(now, id, &[(client, from)]);
         self.ask(id, effects);
     }
@@ -74,21 +80,26 @@ impl Room {
     /// takes another one, and some announce none. So it is asked for the last that it has of those under which somebody else
     /// may have written what is kept. Says whether there are any.
     pub(super) fn check_what_it_has(&mut self, now: Timestamp, id: MemberId, have: &StateVector) -> bool {
-        let Some(member) = self.members.get(&id).filter(|member| member.may(Capabilities::WRITE)) else { return false };
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        if !member.may(Capabilities::WRITE) || core::mem::replace(&mut member.is_compared, true) {
+            return false;
+        }
         let known = self.document.clocks();
         let (mut suspects, mut unknown) = (Vec::new(), Vec::new());
         for (client, clock) in have.iter() {
             let kept = known.get(client);
-            let is_own = member.brought.iter().any(|(brought, _)| *brought == client);
+            let is_own = member.brought.contains(&(client, 0));
             if kept == 0 || clock == 0 || is_own {
                 continue;
             }
-            match self.owners.came_from_author(client) {
-                // Unless its user has two devices with one id.
-                Some(true) if clock == kept => {}
-                Some(true) => unknown.push((true, kept, client, clock.min(kept) - 1)),
-                Some(false) => suspects.push((client, clock.min(kept) - 1)),
-                None => unknown.push((clock == kept, kept, client, clock.min(kept) - 1)),
+            let proven_to = self.owners.proven_to(client).unwrap_or(kept);
+            let last = clock.min(kept).min(proven_to).saturating_sub(LAST_CLOCKS);
+            let came_from_author = self.owners.came_from_author(client);
+            if came_from_author == Some(false) {
+                suspects.push((client, last));
+            } else {
+                // Of what came from its author, too: its user may have two devices with one id.
+                unknown.push((clock == kept, came_from_author.is_some(), kept, client, last));
             }
         }
         suspects.truncate(SUSPECTS_MAX);
@@ -96,7 +107,7 @@ impl Room {
         // Where the two differ comes first, and what is read fast.
         unknown.sort_unstable();
         let mut clocks: Clock = 0;
-        for (_, kept, client, from) in unknown.into_iter().take(UNKNOWN_MAX) {
+        for (.., kept, client, from) in unknown.into_iter().take(UNKNOWN_MAX) {
             clocks = clocks.saturating_add(kept);
             if clocks > UNKNOWN_CLOCKS_MAX {
                 break;
@@ -127,7 +138,12 @@ impl Room {
         }
         if is_checked {
             let checked = core::mem::take(&mut check.clients);
-            checked.iter().for_each(|(client, _)| member.proves(*client));
+            let is_kept = |client| !member.bars(client);
+            let kept: Vec<(ClientId, Clock)> = checked.into_iter().filter(|(client, _)| is_kept(*client)).collect();
+            for (client, from) in kept {
+                member.proves(client);
+                self.owners.proved(client, from, id);
+            }
         }
         self.end_check(id, effects);
     }
@@ -141,6 +157,7 @@ impl Room {
 
     /// Ends the checks of clients that do not answer: they have nothing that this session did not bring.
     pub(super) fn end_checks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut has_ended = false;
         while let Some(&(until, id)) = self.checks.front()
             && now >= until
         {
@@ -148,7 +165,11 @@ impl Room {
             let check = self.members.get(&id).and_then(|member| member.check.as_ref());
             if check.is_some_and(|check| now >= check.until) {
                 self.end_check(id, effects);
+                has_ended = true;
             }
+        }
+        if has_ended {
+            self.retry_held(now, effects);
         }
     }
 
@@ -183,6 +204,12 @@ impl Room {
             member.brings(span.client, span.start);
             claimed = member.takes(span.client).then_some(span.client);
         }
+        for (client, range) in accepted.deleted_structs() {
+            self.owners.hide(client, range, id);
+        }
+        for span in spans.iter().filter(|span| member.is_unproven(span.client, &accepted.scan)) {
+            self.owners.continued(span.client, span.start, id);
+        }
         for span in spans {
             if span.start == 0 {
                 member.proves(span.client);
@@ -197,9 +224,6 @@ impl Room {
                 member.brings(span.client, span.start);
                 // Its author was shown it, so it writes under another id from here on; if it does not, it is the author again.
                 self.owners.withdraw(span.client);
-            }
-            if span.has_deleted {
-                self.owners.hide(span.client, span.start, span.end, id);
             }
         }
         if let Some(client) = claimed {
@@ -218,23 +242,24 @@ impl Room {
         let ends_before = |span: &&update::Span| span.end < self.document.clocks().get(span.client);
         let fewer: BTreeSet<ClientId> = scan.spans.iter().filter(ends_before).map(|span| span.client).collect();
         let (members, owners) = (&self.members, &self.owners);
-        let never_seen = |client| {
+        let never_seen = |client, range| {
             let member = members.get(&answerer?)?;
             let is_forged = member.is(client) && (member.was_behind(client) || fewer.contains(&client));
             let may_be_own = member.announced.is_none_or(|own| own == client);
             let is_suspect = member.check.as_ref().is_some_and(|check| check.suspects.contains(&client));
-            (is_forged || is_suspect && may_be_own).then(|| owners.never_seen(client, answerer?)).flatten()
+            (is_forged || is_suspect && may_be_own).then(|| owners.first_never_seen(client, range, answerer?)).flatten()
         };
         self.document.differences(update, scan, never_seen)
     }
 
-    /// Whether an update repeats clocks under an id of which its sender had something else before: what is deleted there by now is
+    /// Whether an update holds something under an id of which its sender had something else before: what is deleted there by now is
     /// not what it wrote.
     pub(super) fn differed_before(&self, id: MemberId, scan: &Scan) -> bool {
-        let clocks = self.document.clocks();
-        self.members.get(&id).is_some_and(|member| {
-            scan.spans.iter().any(|span| member.differed.contains(&span.client) && span.start < clocks.get(span.client))
-        })
+        let Some(member) = self.members.get(&id) else { return false };
+        let is_barred = |span: &update::Span| {
+            member.barred.iter().any(|(client, clock)| *client == span.client && *clock < span.end)
+        };
+        scan.spans.iter().any(is_barred)
     }
 
     /// Tells the sender of an update that differs from what is kept that it is not saved, and sets it aside. What is new in it can be
@@ -248,13 +273,7 @@ impl Room {
         differences: &[Difference],
         effects: &mut Vec<Effect>,
     ) {
-        effects.push(Effect::Report(Report::Differs));
-        let (author, session, source) = self.author_of(sender);
-        if self.set_aside < SET_ASIDE_MAX {
-            self.set_aside += 1;
-            let entry = LogEntry { at: now, author, session, source, update: update.clone() };
-            effects.push(Effect::SetAside { entry, why: REASON_DIFFERS });
-        }
+        self.put_aside(now, sender, update, effects);
         match sender {
             Sender::Request(request, _) => {
                 effects.push(Effect::Answer { request, result: Err(WriteRefusal::Differs) });
@@ -263,9 +282,32 @@ impl Room {
         }
     }
 
+    fn put_aside(&mut self, now: Timestamp, sender: Sender<'_>, update: &Bytes, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(Report::Differs));
+        if self.set_aside < SET_ASIDE_MAX {
+            self.set_aside += 1;
+            let (author, session, source) = self.author_of(sender);
+            let entry = LogEntry { at: now, author, session, source, update: update.clone() };
+            effects.push(Effect::SetAside { entry, why: REASON_DIFFERS });
+        }
+    }
+
+    /// Tells a session that what it brought continues something that only it has. It is not remembered as refused: others may bring
+    /// something else under its clocks.
+    pub(super) fn refuse_barred(
+        &mut self,
+        now: Timestamp,
+        id: MemberId,
+        waiting: &update::Held,
+        acks: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.put_aside(now, Sender::Member(id), &waiting.bytes, effects);
+        self.ack(id, false, acks, effects);
+    }
+
     fn tell_differs(&mut self, id: MemberId, acks: u32, differences: &[Difference], effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        member.check = None;
         let unchecked = core::mem::take(&mut member.unchecked_acks);
         // Its provider does not count how many refusals it gets, and takes nothing for saved that it was not told of. If this answers out
         // of turn, what it counts on is among what waits.
@@ -276,19 +318,26 @@ impl Room {
         }
         self.warn_once(id, REASON_DIFFERS, effects);
         let Some(member) = self.members.get_mut(&id) else { return };
-        for difference in differences {
-            if member.differed.len() < DIFFERED_MAX && !member.differed.contains(&difference.client) {
-                member.differed.push(difference.client);
+        for difference in differences.iter().filter(|difference| !difference.is_deleted) {
+            member.bar(difference.client, difference.clock);
+        }
+        // What waits and continues that is not taken any more.
+        let mut refused = acks;
+        for held in member.take_held() {
+            if member.bars_held(&held.waiting, &self.limits) {
+                refused += held.acks;
+            } else {
+                member.held_bytes += held.waiting.memory();
+                member.held.push_back(held);
             }
         }
-        self.ack(id, false, acks, effects);
+        self.count_held();
+        self.ack(id, false, refused, effects);
         // What came deleted is gone for all others: its author sees that, too.
         let mut gone = update::DeleteSet::default();
         for difference in differences.iter().filter(|difference| difference.is_deleted) {
-            if let Some(range) = self.owners.never_seen(difference.client, id) {
-                let deletes = self.document.deleted_within(difference.client, range);
-                deletes.for_each(|range| gone.insert(difference.client, range.start, range.len()));
-            }
+            let ranges = self.owners.never_seen(difference.client, id);
+            ranges.into_iter().for_each(|range| gone.insert_range(difference.client, range));
         }
         if !gone.is_empty() {
             let mut deletions = vec![0];
@@ -345,8 +394,9 @@ impl Room {
     }
 
     /// Whether everybody who is to be asked about what is held has answered, or is gone.
-    pub(super) fn is_released(&self, now: Timestamp, held: &Held) -> bool {
+    pub(super) fn is_released(&self, now: Timestamp, member: &Member, held: &Held) -> bool {
         held.waiting.why == update::HeldWhy::Author
+            && !(member.check.is_some() && held.check_until.is_some_and(|until| now < until))
             && held.elsewhere_until.is_none_or(|until| now >= until)
             && held.authors.iter().all(|&(author, question)| match question {
                 _ if !self.members.contains_key(&author) => true,
@@ -355,7 +405,7 @@ impl Room {
             })
     }
 
-    /// Shows authors what others wrote in their names, and asks them what they have: their own comes first, and a Yjs client that
+    /// Shows authors the first of what others wrote in their names, and asks them what they have: their own comes first, and a Yjs client that
     /// receives something in its own name takes another id for what it writes from then on. Its answer tells that it has.
     pub(super) fn ask_authors(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.withheld == 0 {
@@ -386,10 +436,12 @@ impl Room {
                 for (of, question) in &mut held.authors {
                     if *of == author && question.is_none() {
                         *question = Some(number);
-                        // What is no sound continuation is nothing to show: it may be refused later, or end a client.
-                        if self.document.would_admit(&held.waiting.bytes, &self.limits) {
-                            shown.push(held.waiting.bytes.clone());
-                        }
+                        // Its first clock is enough. The rest would be put behind what the author has of its own and nobody else has
+                        // yet. And what is no sound continuation is nothing to show: it may be refused later, or end a client.
+                        let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits) else { continue };
+                        let is_wanted = |client| self.owners.author(client) == Some(author);
+                        let first = update::first_clocks(&held.waiting.bytes, &scan, is_wanted);
+                        shown.extend(first.filter(|first| self.document.would_admit(first, &self.limits)));
                     }
                 }
             }
@@ -409,6 +461,7 @@ impl Room {
         }
         for held in self.members.values_mut().flat_map(|member| &mut member.held) {
             held.elsewhere_until = held.elsewhere_until.filter(|until| now < *until);
+            held.check_until = held.check_until.filter(|until| now < *until);
         }
         for author in self.owners.give_up(now) {
             if let Some(member) = self.members.get_mut(&author) {
@@ -424,8 +477,9 @@ impl Room {
         if self.withheld == 0 {
             return None;
         }
-        let elsewhere = self.members.values().flat_map(|member| &member.held).filter_map(|held| held.elsewhere_until);
-        self.owners.next_timeout().into_iter().chain(elsewhere.min()).min()
+        let held = self.members.values().flat_map(|member| &member.held);
+        let until = held.flat_map(|held| [held.elsewhere_until, held.check_until]).flatten().min();
+        self.owners.next_timeout().into_iter().chain(until).min()
     }
 
     /// Takes what a member that leaves brought in the names of others, and that waits for them: it cannot bring it again.
@@ -434,6 +488,7 @@ impl Room {
         let mut progressed = false;
         for held in member.take_held() {
             if held.waiting.why == update::HeldWhy::Author
+                && held.check_until.is_none()
                 && let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits)
             {
                 let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };

@@ -6,7 +6,7 @@
 
 use crate::document::{Compacted, live_bytes};
 use crate::heap;
-use crate::id::ClientId;
+use crate::id::{ClientId, Clock};
 use crate::limits::Limits;
 use crate::update::{
     self, Accepted, Admission, ClockRange, DeleteSet, Difference, Knowledge, Places, Scan, ScanError, Source,
@@ -203,26 +203,12 @@ impl Document {
         &mut self,
         update: &Bytes,
         scan: &Scan,
-        never_seen: impl Fn(ClientId) -> Option<ClockRange>,
+        never_seen: impl Fn(ClientId, ClockRange) -> Option<Clock>,
     ) -> Vec<Difference> {
         let scanned = Scanned::of(&self.tail);
         let base = core::iter::once((&self.base, &*self.base_scan));
         let kept: Vec<(&Bytes, &Scan)> = base.chain(scanned.parts(&self.tail)).collect();
         update::differences(&kept, update, scan, self.knowledge.clocks(), &mut self.places, never_seen)
-    }
-
-    /// What is deleted of `client` within `range`.
-    pub(super) fn deleted_within(&self, client: ClientId, range: ClockRange) -> impl Iterator<Item = ClockRange> {
-        let within = move |deleted: &ClockRange| ClockRange {
-            start: deleted.start.max(range.start),
-            end: deleted.end.min(range.end),
-        };
-        self.knowledge
-            .deletes()
-            .of(client)
-            .into_iter()
-            .map(move |deleted| within(&deleted))
-            .filter(|range| range.start < range.end)
     }
 
     /// Whether an update brings structs that are not known, whatever it deletes.

@@ -5,7 +5,7 @@
 
 use super::effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
 use super::input::{Dialect, RequestId, Scanned};
-use super::member::{Held, ToAsk};
+use super::member::{Held, Member, ToAsk};
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
 use crate::access::{Admission, Capabilities};
@@ -22,6 +22,8 @@ use core::time::Duration;
 const HELD_EXPIRED: &str = "edits that build on content which is not here are not saved";
 /// How long an answer to a question for missing content may take before the question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long structs wait for their sender to say whether it has what is kept before them. Slow readers take longer.
+const CHECKED_WITHIN: Duration = Duration::from_secs(1);
 /// A document has at most so many ranges of what is deleted as its limit has bytes, divided by this: each takes some bytes itself.
 const BYTES_PER_DELETION: usize = 8;
 
@@ -83,6 +85,7 @@ impl Room {
         if progressed || is_answer {
             self.retry_held(now, effects);
         }
+        self.retry_held_later(now, effects);
     }
 
     /// Offers an update to the document and settles what comes of it.
@@ -127,13 +130,16 @@ impl Room {
         }
         let trust = if is_update_frame { Trust::Update } else { Trust::SyncStep2 };
         let (owners, presence) = (&self.owners, &self.presence);
+        let member = id.and_then(|id| self.members.get(&id));
         let is_withheld = |client| {
-            id.is_some()
-                && !attempt.is_released()
-                && match owners.author(client) {
-                    Some(author) => Some(author) != id,
-                    None => presence.is_elsewhere(client),
-                }
+            let waits_for_author = || match owners.author(client) {
+                Some(author) => Some(author) != id,
+                None => presence.is_elsewhere(client),
+            };
+            member.is_some_and(|member| {
+                member.bars(client)
+                    || !attempt.is_released() && (member.is_unproven(client, &scan) || waits_for_author())
+            })
         };
         let admission = self.document.admit(&update, &scan, trust, is_withheld, &self.limits);
         let progressed = admission.accepted.is_some();
@@ -170,7 +176,12 @@ impl Room {
         if let Some(refusal) = admission.refused {
             self.refuse(sender, update, acks, refusal.into(), effects);
         } else if let Some(held) = admission.held.filter(|_| !differs) {
-            self.hold(now, sender, held, acks, attempt, effects);
+            let barred =
+                id.filter(|id| self.members.get(id).is_some_and(|member| member.bars_held(&held, &self.limits)));
+            match barred {
+                Some(id) => self.refuse_barred(now, id, &held, acks, effects),
+                None => self.hold(now, sender, held, acks, attempt, effects),
+            }
         } else {
             self.vouch_for(now, sender, &update, &scan, is_update_frame, effects);
             self.wait_for_durable(sender, acks, effects);
@@ -403,8 +414,17 @@ impl Room {
             return;
         }
         member.held_bytes += bytes;
-        member.held.push_back(Held { waiting, since, acks, authors, elsewhere_until });
+        let check_until = member.check.as_ref().filter(|_| is_withheld).map(|_| since + CHECKED_WITHIN);
+        member.held.push_back(Held { waiting, since, acks, authors, elsewhere_until, check_until });
         self.held += 1;
+        let is_much =
+            member.held.len() * 2 > self.limits.held_updates_max || member.held_bytes * 2 > self.limits.held_bytes_max;
+        if let Some(check) = member.check.as_mut().filter(|check| is_much && !check.is_overrun) {
+            // Beyond the bounds all of it would be refused.
+            check.is_overrun = true;
+            member.held.iter_mut().for_each(|held| held.check_until = None);
+            self.retry_held_at = Some(now);
+        }
         if is_withheld {
             self.withheld += 1;
             self.ask_authors(now, effects);
@@ -423,13 +443,19 @@ impl Room {
                 break;
             }
             let mut progressed = false;
-            let may_move = |held: &Held| self.document.resolves(&held.waiting) || self.is_released(now, held);
-            let waiting: Vec<MemberId> =
-                self.members.iter().filter(|(_, member)| member.held.iter().any(may_move)).map(|(&id, _)| id).collect();
+            let may_move = |member: &Member, held: &Held| {
+                self.document.resolves(&held.waiting) || self.is_released(now, member, held)
+            };
+            let waiting: Vec<MemberId> = self
+                .members
+                .iter()
+                .filter(|(_, member)| member.held.iter().any(|held| may_move(member, held)))
+                .map(|(&id, _)| id)
+                .collect();
             for id in waiting {
                 let Some(member) = self.members.get_mut(&id) else { continue };
                 for held in member.take_held() {
-                    let is_released = self.is_released(now, &held);
+                    let is_released = self.members.get(&id).is_some_and(|member| self.is_released(now, member, &held));
                     let may_move = is_released || self.document.resolves(&held.waiting);
                     if !may_move || !self.may_spend(now, held.price()) {
                         self.keep_holding(id, held);

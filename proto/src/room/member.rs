@@ -6,8 +6,9 @@ use super::resync::{FlushSeq, FlushStarts};
 use super::unfit::Unfit;
 use crate::access::{Admission, Capabilities};
 use crate::id::{ClientId, Clock, MemberId};
+use crate::limits::Limits;
 use crate::time::Timestamp;
-use crate::update::{self, StateVector};
+use crate::update::{self, Scan, StateVector};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -25,6 +26,8 @@ pub(super) struct Held {
     pub(super) authors: Vec<ToAsk>,
     /// Another node shows an author of it, which may bring the same until then.
     pub(super) elsewhere_until: Option<Timestamp>,
+    /// It waits until its sender's check is over, or until then.
+    pub(super) check_until: Option<Timestamp>,
 }
 
 /// A returning author is asked for what it has under its id anew: what is kept there may not be what it wrote.
@@ -38,12 +41,16 @@ pub(super) struct Check {
     pub(super) question: u32,
     /// A client that has not answered by then never does.
     pub(super) until: Timestamp,
+    /// Nothing waits for it any more: there was too much.
+    pub(super) is_overrun: bool,
 }
 
 /// Ids of which a session that has not introduced itself brought, or lacks, something. Beyond, everything is asked for.
 const STRANGERS_MAX: usize = 64;
 /// Ids that a session may write under beside the one that it announces: a client that hears of itself takes another one.
 const WRITES_AS_MAX: usize = 4;
+/// Ids under which a session had something else than what is kept. Of one that has so many nothing is taken.
+const BARRED_MAX: usize = 64;
 
 impl Held {
     /// What trying it again costs, in microseconds.
@@ -195,8 +202,11 @@ pub(super) struct Member {
     pub(super) heard_of_itself: bool,
     /// It was told that content of its own differs from what is kept.
     pub(super) is_warned: bool,
-    /// Ids of which it had something else than what is kept.
-    pub(super) differed: Vec<ClientId>,
+    /// It said what it has, and was asked whether that is what is kept.
+    pub(super) is_compared: bool,
+    /// Ids under which nothing more of it is taken, since it had something else than what is kept from a clock on: what it brings would
+    /// continue something that nobody else has.
+    pub(super) barred: Vec<(ClientId, Clock)>,
     /// Whether it has sent a SyncStep2. What it sends before that, it sends without having read anything.
     pub(super) has_answered: bool,
     /// Set while its outbox drains after an overflow.
@@ -266,7 +276,8 @@ impl Member {
             answers: 0,
             heard_of_itself: false,
             is_warned: false,
-            differed: Vec::new(),
+            is_compared: false,
+            barred: Vec::new(),
             has_answered: false,
             lag: None,
             refused: Refused::default(),
@@ -324,6 +335,35 @@ impl Member {
     /// Whether it may have had less of `client` than the document.
     pub(super) fn was_behind(&self, client: ClientId) -> bool {
         self.behind.len() > STRANGERS_MAX || self.behind.contains(&client)
+    }
+
+    /// Whether it is asked for what it has of `client` at an earlier clock than `scan` begins with.
+    pub(super) fn is_unproven(&self, client: ClientId, scan: &Scan) -> bool {
+        let check = self.check.as_ref().filter(|check| !check.is_overrun);
+        let asked = check.and_then(|check| check.clients.iter().find(|(other, _)| *other == client));
+        asked.is_some_and(|(_, from)| !scan.spans.iter().any(|span| span.client == client && span.start <= *from))
+    }
+
+    /// From `clock` on nothing is taken of it under `client`.
+    pub(super) fn bar(&mut self, client: ClientId, clock: Clock) {
+        if let Some((_, from)) = self.barred.iter_mut().find(|(other, _)| *other == client) {
+            *from = clock.min(*from);
+        } else if self.barred.len() < BARRED_MAX {
+            self.barred.push((client, clock));
+        }
+    }
+
+    /// Whether nothing is taken of it under `client`; under no id of one that had something else under very many.
+    pub(super) fn bars(&self, client: ClientId) -> bool {
+        self.barred.len() >= BARRED_MAX || self.barred.iter().any(|(barred, _)| *barred == client)
+    }
+
+    /// Whether what waits needs something that is not taken of it.
+    pub(super) fn bars_held(&self, waiting: &update::Held, limits: &Limits) -> bool {
+        !self.barred.is_empty()
+            && (waiting.missing.iter().any(|(client, _)| self.bars(*client))
+                || update::scan(&waiting.bytes, limits)
+                    .is_ok_and(|scan| scan.spans.iter().any(|span| self.bars(span.client))))
     }
 
     /// Remembers an update that was refused, for which it expects so many acks.

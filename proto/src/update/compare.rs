@@ -86,8 +86,8 @@ impl Places {
 
 /// Where `update` differs from what is `kept` under the clocks that are `known`: the first place of each client.
 ///
-/// What is deleted on one side has no content to compare. It differs only where `never_seen` says that nobody here ever saw it
-/// with content.
+/// What is deleted on one side has no content to compare, but a place unless it was collected. It differs in content only from the first clock on that `never_seen` finds in a range:
+/// one that nobody here ever saw with content.
 ///
 /// # Panics
 /// When a scan is that of other bytes.
@@ -97,7 +97,7 @@ pub(crate) fn differences(
     scan: &Scan,
     known: &StateVector,
     places: &mut Places,
-    never_seen: impl Fn(ClientId) -> Option<ClockRange>,
+    never_seen: impl Fn(ClientId, ClockRange) -> Option<Clock>,
 ) -> Vec<Difference> {
     let mut repeated: BTreeMap<ClientId, (ClockRange, Vec<Part<'_>>)> = BTreeMap::new();
     for span in &scan.spans {
@@ -125,7 +125,9 @@ pub(crate) fn differences(
         let theirs = scan.spans.iter().filter(|span| span.client == client);
         let theirs = theirs.map(|span| Part { update, start: span.start, bytes: span.bytes.clone() }).collect();
         let (mut kept, mut theirs) = (Side::new(client, parts), Side::new(client, theirs));
-        if let Some((clock, is_deleted)) = first_difference(&mut kept, &mut theirs, range, never_seen(client)) {
+        if let Some((clock, is_deleted)) =
+            first_difference(&mut kept, &mut theirs, range, |range| never_seen(client, range))
+        {
             found.push(Difference { client, clock, is_deleted });
         }
     }
@@ -136,7 +138,7 @@ fn first_difference(
     kept: &mut Side<'_>,
     theirs: &mut Side<'_>,
     range: ClockRange,
-    never_seen: Option<ClockRange>,
+    never_seen: impl Fn(ClockRange) -> Option<Clock>,
 ) -> Option<(Clock, bool)> {
     let mut clock = range.start;
     while clock < range.end {
@@ -148,19 +150,21 @@ fn first_difference(
         }
         let end = kept.end()?.min(theirs.end()?).min(range.end);
         let (one, other) = (kept.current.as_mut()?, theirs.current.as_mut()?);
-        if let (Some(kept_item), Some(item)) = (one.item, other.item) {
-            if !one.is_placed_as(&kept_item, other, &item, clock) {
-                return Some((clock, false));
-            }
+        if let (Some(kept_item), Some(item)) = (one.item, other.item)
+            && !one.is_placed_as(&kept_item, other, &item, clock)
+        {
+            return Some((clock, false));
+        }
+        if one.has_content() && other.has_content() {
             if let Some(after) = one.units.first_difference(&mut other.units, end - clock) {
                 return Some((clock + after, false));
             }
             (one.at, other.at) = (end, end);
-        } else if let (None, Some(_), Some(hidden)) = (one.item, other.item, never_seen)
-            && hidden.start < end
-            && clock < hidden.end
+        } else if !one.has_content()
+            && other.has_content()
+            && let Some(hidden) = never_seen(ClockRange { start: clock, end })
         {
-            return Some((clock.max(hidden.start), true));
+            return Some((hidden, true));
         }
         clock = end;
     }
@@ -186,7 +190,7 @@ struct Current<'a> {
     client: ClientId,
     update: &'a [u8],
     read: Struct,
-    /// `None` when it has no content any more.
+    /// `None` when it was collected. One that is deleted still has its place.
     item: Option<Item>,
     /// How far its content was read.
     at: Clock,
@@ -205,7 +209,7 @@ impl<'a> Side<'a> {
                 && current.read.end > clock
             {
                 let at = clock.max(current.read.start);
-                if current.item.is_some() && current.at < at {
+                if current.has_content() && current.at < at {
                     current.units.skip(at - current.at);
                     current.at = at;
                 }
@@ -231,11 +235,16 @@ impl<'a> Side<'a> {
 impl<'a> Current<'a> {
     fn new(client: ClientId, update: &'a [u8], read: Struct) -> Current<'a> {
         let item = match read.kind {
-            Kind::Item(item) if !item.is_deleted => Some(item),
+            Kind::Item(item) => Some(item),
             _ => None,
         };
-        let units = item.map_or(Units::One(Content::Deleted), |item| Units::of(read.content(&item, update)));
+        let live = item.filter(|item| !item.is_deleted);
+        let units = live.map_or(Units::One(Content::Deleted), |item| Units::of(read.content(&item, update)));
         Current { client, update, at: read.start, read, item, units }
+    }
+
+    fn has_content(&self) -> bool {
+        self.item.is_some_and(|item| !item.is_deleted)
     }
 
     /// Whether both place what begins at `clock` alike. What is cut off a struct has the clock before it as origin.
@@ -436,8 +445,13 @@ mod tests {
         scans.iter().flat_map(|scan| &scan.spans).for_each(|span| known.advance(span.client, span.end));
         let kept: Vec<(&Bytes, &Scan)> = kept.iter().zip(&scans).collect();
         let mut places = Places::default();
-        let found = differences(&kept, update, &scanned(update), &known, &mut places, |_| never_seen);
-        assert_eq!(differences(&kept, update, &scanned(update), &known, &mut places, |_| never_seen), found);
+        let hidden = |_, range: ClockRange| {
+            never_seen
+                .filter(|seen| seen.start < range.end && range.start < seen.end)
+                .map(|seen| seen.start.max(range.start))
+        };
+        let found = differences(&kept, update, &scanned(update), &known, &mut places, hidden);
+        assert_eq!(differences(&kept, update, &scanned(update), &known, &mut places, hidden), found);
         found.iter().map(|found| (found.client, found.clock, found.is_deleted)).collect()
     }
 
@@ -469,6 +483,16 @@ mod tests {
         assert_eq!(compare(&[text("abc")], &of_two, None), [(1, 0, false)], "client 2 is not known");
         let before_it = update(&[(1, 0, &[before((9, 0), STRING, &string("a"))])], &[]);
         assert_eq!(compare(&[text("abc")], &before_it, None), [(1, 0, false)]);
+    }
+
+    /// What is put behind it would go into another list on either side.
+    #[test]
+    fn what_is_deleted_still_has_its_place() {
+        let in_text = update(&[(1, 0, &[in_root(DELETED, &[1])])], &[]);
+        let elsewhere = update(&[(1, 0, &[before((9, 0), DELETED, &[1])])], &[]);
+        assert_eq!(compare(core::slice::from_ref(&in_text), &elsewhere, None), [(1, 0, false)]);
+        assert_eq!(compare(&[elsewhere], &text("a"), None), [(1, 0, false)]);
+        assert_eq!(compare(&[in_text], &text("a"), None), []);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl DeleteSet {
         }
     }
 
-    pub(super) fn insert_range(&mut self, client: ClientId, range: ClockRange) {
+    pub(crate) fn insert_range(&mut self, client: ClientId, range: ClockRange) {
         self.clients.entry(client).or_default().insert(range);
     }
 
@@ -71,6 +71,11 @@ impl DeleteSet {
     /// Whether all of `range` is deleted.
     pub(crate) fn covers(&self, client: ClientId, range: ClockRange) -> bool {
         self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
+    }
+
+    /// The first clock of `range` that is deleted.
+    pub(crate) fn first_within(&self, client: ClientId, range: ClockRange) -> Option<Clock> {
+        self.clients.get(&client)?.first_within(range)
     }
 
     /// The ranges of one client, ascending.

@@ -279,11 +279,8 @@ struct News {
 }
 
 impl Accepted {
-    /// The same with all that its structs say of themselves that it is deleted among its deletions, as Yjs writes it.
-    ///
-    /// A client that has content of its own under these clocks skips the structs; it learns from the deletions that others have none.
-    #[must_use]
-    pub(crate) fn declaring_deletions(self) -> Accepted {
+    /// The clocks that came without content.
+    pub(crate) fn deleted_structs(&self) -> Vec<(ClientId, ClockRange)> {
         let mut deleted = Vec::new();
         for span in self.scan.spans.iter().filter(|span| span.has_deleted) {
             let mut walk = Walk::over(&self.bytes, span.client, span.start, span.bytes.clone());
@@ -293,6 +290,15 @@ impl Accepted {
                 }
             }
         }
+        deleted
+    }
+
+    /// The same with all that its structs say of themselves that it is deleted among its deletions, as Yjs writes it.
+    ///
+    /// A client that has content of its own under these clocks skips the structs; it learns from the deletions that others have none.
+    #[must_use]
+    pub(crate) fn declaring_deletions(self) -> Accepted {
+        let deleted = self.deleted_structs();
         if deleted.is_empty() {
             return self;
         }

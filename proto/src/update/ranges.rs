@@ -100,6 +100,15 @@ impl Ranges {
         self.overlaps(ClockRange { start: clock, end: clock.saturating_add(1) })
     }
 
+    /// The first clock that is in here and in `range`.
+    pub(super) fn first_within(&self, range: ClockRange) -> Option<Clock> {
+        let before = self.0.range(..=range.start).next_back();
+        if before.is_some_and(|(_, end)| *end > range.start) {
+            return Some(range.start);
+        }
+        self.0.range(range.start..range.end).next().map(|(start, _)| *start)
+    }
+
     pub(super) fn overlaps(&self, range: ClockRange) -> bool {
         self.0.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
     }

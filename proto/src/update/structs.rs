@@ -12,7 +12,7 @@ use crate::id::{ClientId, Clock};
 use crate::json::{self, JsonError};
 use crate::lib0::{Lib0Error, Reader, write_var_uint};
 
-const INFO_GC: u8 = 0;
+pub(super) const INFO_GC: u8 = 0;
 pub(super) const INFO_SKIP: u8 = 10;
 pub(crate) const CONTENT_MASK: u8 = 0x1f;
 pub(crate) const HAS_PARENT_SUB: u8 = 0x20;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use ydash_proto::id::{ClientId, Clock};
 use ydash_proto::lib0::{Lib0Error, Reader};
+use ydash_proto::update::DeleteSet;
 
 /// What stands at one clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) struct Piece {
     pub(crate) len: Clock,
     /// One number per clock; `None` when it came deleted or collected.
     pub(crate) live: Option<Vec<u64>>,
+    /// A number for the place of its first clock; what follows stands behind it. `None` when it came collected.
+    place: Option<u64>,
 }
 
 impl Piece {
@@ -40,6 +43,7 @@ impl Piece {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
     live: BTreeMap<(ClientId, Clock), u64>,
+    places: BTreeMap<(ClientId, Clock), u64>,
     ends: BTreeMap<ClientId, Clock>,
 }
 
@@ -61,7 +65,11 @@ impl Contents {
             if let Some(live) = &mut piece.live {
                 live.drain(..known as usize);
             }
+            if known > 0 {
+                piece.place = None;
+            }
             *end = (*end).max(piece.start + piece.len);
+            self.places.extend(piece.place.map(|place| ((piece.client, piece.start), place)));
             self.live.extend(piece.clocks().map(|(clock, content)| ((piece.client, clock), content)));
         }
         fresh.retain(|piece| piece.len > 0);
@@ -83,10 +91,27 @@ impl Contents {
     }
 
     pub(crate) fn differs_from(&self, piece: &Piece) -> bool {
-        piece.clocks().any(|(clock, content)| match self.at(piece.client, clock) {
-            Content::Unknown | Content::Gone => false,
-            Content::Live(other) => other != content,
+        let place = self.places.get(&(piece.client, piece.start));
+        place.is_some_and(|place| piece.place.is_some_and(|other| *place != other))
+            || piece.clocks().any(|(clock, content)| match self.at(piece.client, clock) {
+                Content::Unknown | Content::Gone => false,
+                Content::Live(other) => other != content,
+            })
+    }
+
+    /// Whether something else stands where an update has content, and stands there still: what is deleted by now is deleted for all.
+    pub(crate) fn replaces(&self, update: &[u8], deletes: &DeleteSet) -> bool {
+        pieces(update).iter().any(|piece| {
+            piece.clocks().any(|(clock, content)| self.fate(piece.client, clock, content, deletes) == Fate::Replaced)
         })
+    }
+
+    fn fate(&self, client: ClientId, clock: Clock, content: u64, deletes: &DeleteSet) -> Fate {
+        match self.at(client, clock) {
+            Content::Unknown => Fate::Missing,
+            Content::Live(other) if other != content && !deletes.contains(client, clock) => Fate::Replaced,
+            Content::Live(_) | Content::Gone => Fate::Kept,
+        }
     }
 
     /// Where updates differ, for whoever looks for the reason.
@@ -106,6 +131,8 @@ impl Contents {
     /// After a restart: what of `found` was known before keeps what it came as.
     pub(crate) fn restart(&mut self, found: &Contents) {
         self.live.retain(|(client, clock), _| *clock < found.ends.get(client).copied().unwrap_or(0));
+        self.places.retain(|(client, clock), _| *clock < found.ends.get(client).copied().unwrap_or(0));
+        self.places.extend(found.places.iter().map(|(&at, &place)| (at, place)));
         self.live.extend(found.live.iter().map(|(&at, &content)| (at, content)));
         self.ends.clone_from(&found.ends);
     }
@@ -133,17 +160,13 @@ pub(crate) enum Fate {
 }
 
 impl Edit {
-    /// `came` knows what first came at each clock, `found` what is there.
-    pub(crate) fn fate(&self, found: &Contents, came: &Contents) -> Fate {
-        let fate = |client, clock, content| match (found.at(client, clock), came.at(client, clock)) {
-            (Content::Unknown, _) => Fate::Missing,
-            (Content::Live(other), _) | (Content::Gone, Content::Live(other)) if other != content => Fate::Replaced,
-            _ => Fate::Kept,
-        };
-        let all = self.pieces.iter().flat_map(|piece| {
-            piece.clocks().map(move |(clock, content)| fate(piece.client, clock, content)).collect::<Vec<_>>()
-        });
-        all.max().unwrap_or(Fate::Kept)
+    /// `found` knows what is there, or was before it was deleted.
+    pub(crate) fn fate(&self, found: &Contents, deletes: &DeleteSet) -> Fate {
+        let fates = self
+            .pieces
+            .iter()
+            .flat_map(|piece| piece.clocks().map(|(clock, content)| found.fate(piece.client, clock, content, deletes)));
+        fates.max().unwrap_or(Fate::Kept)
     }
 }
 
@@ -159,9 +182,9 @@ fn read(reader: &mut Reader<'_>) -> Result<Vec<Piece>, Lib0Error> {
         let client = reader.var_uint()?;
         let mut clock = reader.var_uint()? as Clock;
         for _ in 0..structs {
-            let (len, live) = read_struct(reader, client, clock)?;
+            let (len, place, live) = read_struct(reader, client, clock)?;
             if let Some(live) = live {
-                pieces.push(Piece { client, start: clock, len, live });
+                pieces.push(Piece { client, start: clock, len, live, place });
             }
             clock += len;
         }
@@ -175,12 +198,16 @@ type Place<'a> =
 /// What is read of a struct: nothing, that its content is gone, or the numbers in it.
 type Read = Option<Option<Vec<u64>>>;
 
-/// Its length, and unless it is a hole what it holds.
-fn read_struct(reader: &mut Reader<'_>, client: ClientId, clock: Clock) -> Result<(Clock, Read), Lib0Error> {
+/// Its length, its place if it has one, and unless it is a hole what it holds.
+fn read_struct(
+    reader: &mut Reader<'_>,
+    client: ClientId,
+    clock: Clock,
+) -> Result<(Clock, Option<u64>, Read), Lib0Error> {
     let info = reader.u8()?;
     if info == 0 || info == 10 {
         let len = reader.var_uint()? as Clock;
-        return Ok((len, (info == 0).then_some(None)));
+        return Ok((len, None, (info == 0).then_some(None)));
     }
     let mut place: Place<'_> = (None, None, None, None, None);
     if info & 0x80 != 0 {
@@ -209,7 +236,7 @@ fn read_struct(reader: &mut Reader<'_>, client: ClientId, clock: Clock) -> Resul
         values.push(hasher.finish());
     };
     match content {
-        1 => return Ok((reader.var_uint()? as Clock, Some(None))),
+        1 => return Ok((reader.var_uint()? as Clock, Some(number(&place)), Some(None))),
         2 => {
             for _ in 0..reader.var_uint()? {
                 add(reader.var_bytes()?);
@@ -235,7 +262,13 @@ fn read_struct(reader: &mut Reader<'_>, client: ClientId, clock: Clock) -> Resul
         }
         other => panic!("content {other} is nothing that these clients write"),
     }
-    Ok((values.len() as Clock, Some(Some(values))))
+    Ok((values.len() as Clock, Some(number(&place)), Some(Some(values))))
+}
+
+fn number(place: &Place<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    place.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Copies one `Any` value.

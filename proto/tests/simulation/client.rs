@@ -321,8 +321,8 @@ pub(crate) struct Received {
 pub(crate) struct Portrait {
     values: serde_json::Value,
     text: Vec<String>,
-    clocks: StateVector,
-    deletes: DeleteSet,
+    pub(crate) clocks: StateVector,
+    pub(crate) deletes: DeleteSet,
 }
 
 impl Portrait {

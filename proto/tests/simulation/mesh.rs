@@ -168,6 +168,7 @@ impl World {
         {
             // No update of its own: the page begins with it.
             self.clients[client].restore(&image);
+            self.strand(client, &image);
         }
         self.after(0, Event::Connect(client));
     }

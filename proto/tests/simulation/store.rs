@@ -109,6 +109,12 @@ impl Store {
         self.durable.knowledge()
     }
 
+    /// Whether all of an update is durable.
+    pub(crate) fn durable_has(&self, update: &Bytes) -> bool {
+        let scan = update::scan(update, &Limits::default()).expect("an update");
+        self.durable().contains(update, &scan)
+    }
+
     /// Likewise, with what stands there.
     pub(crate) fn contents(&self) -> &Contents {
         &self.contents

@@ -6,7 +6,7 @@
 
 use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
-use crate::update::ClockRange;
+use crate::update::{ClockRange, DeleteSet};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,12 @@ pub(in crate::room) struct Owners {
     /// Sessions that announced an id for which another one speaks.
     displaced: BTreeMap<ClientId, Vec<Displaced>>,
     questions: BTreeMap<MemberId, Question>,
-    never_seen: BTreeMap<ClientId, NeverSeen>,
+    /// Clocks that came with their content deleted, and who brought those of a client, if it was one session.
+    never_seen: DeleteSet,
+    hidden_by: BTreeMap<ClientId, Option<MemberId>>,
+    /// From which clock on an id was continued by a session that did not say whether it has what is kept before that; and by which, if
+    /// it was one.
+    unproven: BTreeMap<ClientId, (Clock, Option<MemberId>)>,
     /// Ids of which something came in this life of the room: whether all of it came from a session that writes under them.
     came_from_author: BTreeMap<ClientId, bool>,
 }
@@ -38,14 +43,6 @@ struct Displaced {
     said: u64,
     /// It was made to take the next clock: what it says at that counts.
     is_nudged: bool,
-}
-
-/// Clocks that came with their content deleted, from the first to the last of them.
-#[derive(Clone, Copy, Debug)]
-struct NeverSeen {
-    range: ClockRange,
-    /// Who brought them, if it was one session.
-    by: Option<MemberId>,
 }
 
 /// What an author was asked last.
@@ -197,11 +194,9 @@ impl Owners {
     }
 
     /// A member brought clocks of `client` with their content deleted.
-    pub(in crate::room) fn hide(&mut self, client: ClientId, start: Clock, end: Clock, by: MemberId) {
-        let seen = self.never_seen.entry(client);
-        let NeverSeen { range, by: known } =
-            seen.or_insert(NeverSeen { range: ClockRange { start, end }, by: Some(by) });
-        (range.start, range.end) = (range.start.min(start), range.end.max(end));
+    pub(in crate::room) fn hide(&mut self, client: ClientId, range: ClockRange, by: MemberId) {
+        self.never_seen.insert_range(client, range);
+        let known = self.hidden_by.entry(client).or_insert(Some(by));
         *known = known.filter(|known| *known == by);
     }
 
@@ -219,15 +214,52 @@ impl Owners {
         self.came_from_author.get(&client).copied()
     }
 
-    /// Where content of `client` may have come deleted from others than `member`, so that nobody here ever saw it.
-    pub(in crate::room) fn never_seen(&self, client: ClientId, member: MemberId) -> Option<ClockRange> {
-        let seen = self.never_seen.get(&client)?;
-        (seen.by != Some(member)).then_some(seen.range)
+    /// `member` continued `client` from `start` on, and what it has before that is not known.
+    pub(in crate::room) fn continued(&mut self, client: ClientId, start: Clock, member: MemberId) {
+        let (from, by) = self.unproven.entry(client).or_insert((start, Some(member)));
+        *from = start.min(*from);
+        *by = by.filter(|by| *by == member);
+    }
+
+    /// What `member` has of `client` before `clock` is what is kept.
+    pub(in crate::room) fn proved(&mut self, client: ClientId, clock: Clock, member: MemberId) {
+        let is_proved = |(from, by): &mut (Clock, Option<MemberId>)| clock < *from && *by == Some(member);
+        self.unproven.get_mut(&client).is_some_and(is_proved).then(|| self.unproven.remove(&client));
+    }
+
+    /// The last clock of `client` of which it is known that whoever continued it had what is kept, if not all are.
+    pub(in crate::room) fn proven_to(&self, client: ClientId) -> Option<Clock> {
+        self.unproven.get(&client).map(|(from, _)| *from)
+    }
+
+    /// Clocks of `client` that may have come deleted from others than `member`, so that nobody here ever saw their content.
+    pub(in crate::room) fn never_seen(&self, client: ClientId, member: MemberId) -> Vec<ClockRange> {
+        if self.is_hidden_from(client, member) { self.never_seen.of(client) } else { Vec::new() }
+    }
+
+    /// The first of them within `range`.
+    pub(in crate::room) fn first_never_seen(
+        &self,
+        client: ClientId,
+        range: ClockRange,
+        member: MemberId,
+    ) -> Option<Clock> {
+        self.never_seen.first_within(client, range).filter(|_| self.is_hidden_from(client, member))
+    }
+
+    fn is_hidden_from(&self, client: ClientId, member: MemberId) -> bool {
+        self.hidden_by.get(&client).is_some_and(|by| *by != Some(member))
     }
 
     /// Bytes held, roughly.
     pub(in crate::room) fn memory(&self) -> usize {
-        (self.speakers.len() + self.authors.len() + self.never_seen.len() + self.came_from_author.len()) * 32
+        (self.speakers.len()
+            + self.authors.len()
+            + self.hidden_by.len()
+            + self.unproven.len()
+            + self.came_from_author.len())
+            * 32
+            + self.never_seen.memory()
     }
 }
 
