@@ -488,7 +488,6 @@ impl Room {
         let mut progressed = false;
         for held in member.take_held() {
             if held.waiting.why == update::HeldWhy::Author
-                && held.check_until.is_none()
                 && let Ok(scan) = update::scan(&held.waiting.bytes, &self.limits)
             {
                 let scanned = Scanned { update: held.waiting.bytes, scan, frame: None };
