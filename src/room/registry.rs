@@ -420,3 +420,7 @@ impl Context {
         failures.get(id).is_some_and(|(count, at)| *count >= 2 && at.elapsed() < QUARANTINE)
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;
