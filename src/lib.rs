@@ -1,5 +1,6 @@
 //! Everything in ydash that does: sockets, HTTP, storage, tasks, configuration. What decides lives in `ydash_proto`.
 
+pub mod access;
 mod allocator;
 pub mod auth;
 pub mod catalog;
@@ -8,6 +9,7 @@ pub mod cluster;
 pub mod compress;
 pub mod config;
 pub mod descriptors;
+pub mod grants;
 pub mod http;
 pub mod inspect;
 pub mod ledger;

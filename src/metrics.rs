@@ -201,6 +201,8 @@ label! {
         Stateless = "stateless",
         /// `POST /api/dashboards/…/widgets/<id>/data`, `GET /api/dashboards/…/pushed`.
         Pushed = "pushed",
+        /// Who may do what: grants, links, collaborators, blocked users.
+        Access = "access",
         /// Anything else.
         Unknown = "unknown",
     }

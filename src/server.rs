@@ -16,6 +16,7 @@ use ydash_proto::room::Tuning;
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 
+use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Peak, return_free_pages};
 use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
 use crate::cluster::Bus;
@@ -24,9 +25,10 @@ use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::{self, Config};
 use crate::descriptors;
+use crate::grants::Grants;
 use crate::http::{
-    self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, Nodes, PaceLimits, Pages,
-    Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, NoRecords, Nodes, PaceLimits,
+    Pages, Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
@@ -175,11 +177,14 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
+        let catalog = store.catalog();
+        let records = Arc::new(RecordCache::new(catalog.is_shared()));
         let registry = Registry::new(
             rooms(&config),
             Arc::clone(&store),
             writer,
             Arc::clone(&bus),
+            Arc::clone(&records),
             Arc::clone(&metrics),
             tasks.clone(),
         );
@@ -189,7 +194,9 @@ impl Server {
         let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
         let inspector = Arc::new(inspector);
         let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
-        let site = Arc::new(Site { authenticator, ..site });
+        let permissions = Permissions::start(catalog, Arc::clone(&bus), Arc::new(registry.clone()), records).await;
+        let access = Arc::new(Grants::new(permissions.clone()));
+        let site = Arc::new(Site { authenticator, access, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -224,6 +231,7 @@ impl Server {
         }
         upkeep.abort();
         keys.abort();
+        permissions.close();
         drop(registry);
         // After the last room: what it said has been heard, and who is still there goes with the node.
         bus.close().await;
@@ -451,6 +459,7 @@ pub fn site(
     Site {
         is_admin: false,
         authenticator: authenticator(config),
+        access: Arc::new(NoRecords),
         dashboards,
         inspector,
         inspector_on: config.inspector,

@@ -455,7 +455,7 @@ impl Play {
                 assert!(covers <= self.stored.position);
                 assert!(self.snapshot.replace((covers, state)).is_none(), "two snapshots at once");
             }
-            Effect::Close { member, .. } => {
+            Effect::Close { member, .. } | Effect::Expel { member, .. } => {
                 let at = self.seat(member);
                 self.leave(at);
             }

@@ -10,6 +10,7 @@ mod fetch;
 mod issuer;
 mod json;
 mod keys;
+mod link;
 mod mint;
 mod published;
 mod token;
@@ -27,6 +28,7 @@ use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
 
 pub use issuer::{IssuerSettings, OWN, Preset};
+pub use link::{NewLink, ShownLink, new_link, read_link};
 pub use mint::{Minting, mint, new_key, new_secret};
 pub use token::{TOKEN_BYTES_MAX, TokenError};
 pub use tokens::{Tokens, now};
@@ -99,12 +101,18 @@ pub trait Authenticator: Send + Sync + 'static {
         Eventual::Now(Ok(Principal::Anonymous))
     }
 
-    /// Decides about `caller`.
+    /// Decides about `caller`, as far as nothing is written down about the dashboard: with that, whoever is let in as nothing may still do something.
     fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission>;
 
     /// Whether it can tell who operates the server. If not, what operators see is for whoever reaches the port.
     fn knows_operators(&self) -> bool {
         false
+    }
+
+    /// What somebody is told who may do nothing.
+    fn refusal(&self, principal: &Principal) -> Denied {
+        let _ = principal;
+        Denied::Forbidden
     }
 
     /// Whether it can decide about everybody already: `/readyz` asks.
@@ -137,8 +145,7 @@ impl Anonymous {
 impl Authenticator for Anonymous {
     fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
         let given = self.access.unwrap_or(Access::NONE);
-        let admission = Admission::without_records(Principal::Anonymous, given, caller.dashboard);
-        Eventual::Now(if admission.access.is_none() { Err(Denied::Forbidden) } else { Ok(admission) })
+        Eventual::Now(Ok(Admission::without_records(Principal::Anonymous, given, caller.dashboard)))
     }
 }
 
@@ -159,13 +166,13 @@ mod tests {
     fn everybody_gets_the_configured_access() {
         assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), "a"), Ok(Access::EDITOR));
         assert_eq!(ask(Anonymous::new(Some(Access::VIEWER)), "a"), Ok(Access::VIEWER));
-        assert_eq!(ask(Anonymous::new(None), "a"), Err(Denied::Forbidden));
+        assert_eq!(ask(Anonymous::new(None), "a"), Ok(Access::NONE));
     }
 
     #[test]
     fn reserved_names_need_an_identity() {
         for name in ["~alice", "@approvals"] {
-            assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), name), Err(Denied::Forbidden));
+            assert_eq!(ask(Anonymous::new(Some(Access::EDITOR)), name), Ok(Access::NONE));
         }
     }
 }

@@ -162,19 +162,17 @@ impl Authenticator for Tokens {
         let shared = Arc::clone(&self.0);
         let dashboard = caller.dashboard.clone();
         self.identify(caller.token).and_then(move |principal| {
-            let is_anonymous = principal == Principal::Anonymous;
             let given = shared.anonymous.unwrap_or(Access::NONE);
-            let admission = Admission::without_records(principal, given, &dashboard);
-            match admission.access.is_none() {
-                false => Ok(admission),
-                true if is_anonymous => Err(Denied::Unauthenticated),
-                true => Err(Denied::Forbidden),
-            }
+            Ok(Admission::without_records(principal, given, &dashboard))
         })
     }
 
     fn knows_operators(&self) -> bool {
         true
+    }
+
+    fn refusal(&self, principal: &Principal) -> Denied {
+        if *principal == Principal::Anonymous { Denied::Unauthenticated } else { Denied::Forbidden }
     }
 
     fn is_ready(&self) -> bool {

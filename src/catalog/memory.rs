@@ -80,6 +80,10 @@ impl Shared {
 }
 
 impl Catalog for MemoryCatalog {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>, CatalogError>> {
         Box::pin(async move {
             match self.open("read a record")?.records.get(key) {

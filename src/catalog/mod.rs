@@ -32,6 +32,9 @@ pub const KEY_BYTES_MAX: usize = 1024;
 
 /// Records by key. Cheap to share; every method may be called from many tasks at once and never blocks its thread.
 pub trait Catalog: Send + Sync + 'static {
+    /// Whether other processes may write to it as well.
+    fn is_shared(&self) -> bool;
+
     /// Reads a record; `None` if there is none.
     ///
     /// # Errors
@@ -93,6 +96,15 @@ impl Key {
     #[must_use]
     pub fn of_workspace(workspace: &str) -> Key {
         Key::new(&format!("{ACCESS}{workspace}")).expect("a workspace's name is short and has no control characters")
+    }
+
+    /// Where it is said which users are blocked.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn of_blocked() -> Key {
+        Key::new(BLOCKED).expect("is short and plain")
     }
 
     /// The text.
@@ -211,11 +223,20 @@ impl CatalogError {
 /// What keys begin with that say who may do what.
 const ACCESS: &str = "acl/";
 
+/// Which users are blocked.
+const BLOCKED: &str = "blocked";
+
 /// The dashboard that a record is about, if it is about one.
 #[must_use]
 pub fn dashboard_of(key: &Key) -> Option<DashboardId> {
     let name = key.as_str().strip_prefix(ACCESS).filter(|name| name.contains('/'))?;
     DashboardId::stored(name).ok()
+}
+
+/// The workspace that a record is about, if it is about one.
+#[must_use]
+pub fn workspace_of(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix(ACCESS).filter(|name| !name.contains('/'))
 }
 
 /// Refuses what is larger than a record may be.

@@ -128,6 +128,10 @@ impl RedisCatalog {
 }
 
 impl Catalog for RedisCatalog {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>, CatalogError>> {
         const DOING: &str = "read a record";
         Box::pin(async move {

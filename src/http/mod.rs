@@ -3,6 +3,7 @@
 //! Knows everybody, and nobody knows it: what it needs from rooms and sessions are the traits [`Dashboards`] and
 //! [`SocketHandler`], which the composition root fills in. Upgrades are answered before any route is looked at ([`serve`]).
 
+mod access;
 mod addresses;
 mod assets;
 mod dashboards;
@@ -42,11 +43,12 @@ use warp::{Filter, path as segment};
 use ydash_proto::access::Admission;
 use ydash_proto::id::DashboardId;
 
-use crate::auth::{Authenticator, Caller, Denied, Eventual};
+use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
 use crate::config::Network;
 use crate::ledger::Ledger;
 use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
 
+pub use access::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, NoRecords, Scope};
 pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Read, ReadError, WriteError};
 pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
@@ -71,6 +73,8 @@ pub struct Site {
     pub is_admin: bool,
     /// Decides who enters.
     pub authenticator: Arc<dyn Authenticator>,
+    /// What is written down about who may do what.
+    pub access: Arc<dyn AccessControl>,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
     /// What `/inspector` shows, and whether it shows anything.
@@ -106,9 +110,26 @@ pub struct Site {
 }
 
 impl Site {
-    /// Asks the authenticator about one dashboard.
+    /// Who comes to a dashboard, and what they may do there: by their token or link, and by what is written down.
     pub fn admit(&self, dashboard: &DashboardId, address: IpAddr, token: Option<&str>) -> Eventual<Admission> {
-        self.authenticator.authenticate(&Caller { address, dashboard, token })
+        let decided = match token.and_then(read_link) {
+            Some(link) => self.access.decide_link(dashboard, address, link),
+            None => {
+                let (access, dashboard) = (Arc::clone(&self.access), dashboard.clone());
+                match self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token }) {
+                    Eventual::Now(Ok(admission)) => access.decide(&dashboard, address, admission),
+                    Eventual::Now(Err(denied)) => Eventual::Now(Err(denied)),
+                    Eventual::Later(verdict) => Eventual::Later(Box::pin(async move {
+                        let admission = verdict.await?;
+                        access.decide(&dashboard, address, admission).wait().await
+                    })),
+                }
+            }
+        };
+        let authenticator = Arc::clone(&self.authenticator);
+        decided.and_then(move |admission| {
+            if admission.access.is_none() { Err(authenticator.refusal(&admission.principal)) } else { Ok(admission) }
+        })
     }
 
     /// Counts another session on a socket that is open already, until the permit is dropped.

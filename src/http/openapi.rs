@@ -90,6 +90,7 @@ fn names_in(path: &'static str) -> impl Iterator<Item = &'static str> {
 fn needs(route: &Route) -> Vec<&'static str> {
     match route.needs {
         Needs::Nothing => Vec::new(),
+        Needs::Caller => vec!["what the description says"],
         Needs::Operator => vec!["operator, once tokens are read"],
         Needs::Inspector => vec!["operator, or else a browser on the server's own machine"],
         Needs::Dashboard(capabilities) => capabilities.names().collect(),
@@ -100,6 +101,7 @@ fn needs(route: &Route) -> Vec<&'static str> {
 fn problems_of(route: &Route) -> Vec<u16> {
     let common: &[u16] = match route.needs {
         Needs::Nothing => &[403, 405, 429, 503],
+        Needs::Caller => &[401, 403, 404, 405, 429, 503],
         Needs::Operator => &[401, 403, 405, 429, 503],
         Needs::Inspector => &[401, 403, 404, 405, 429, 503],
         Needs::Dashboard(_) => &[400, 401, 403, 404, 405, 429, 500, 503],

@@ -18,7 +18,7 @@ use ydash_proto::id::DashboardId;
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
-use crate::http::{Site, dashboards, editing, inspector, nodes, on, openapi, path, pushed, token};
+use crate::http::{Site, access, dashboards, editing, inspector, nodes, on, openapi, path, pushed, token};
 use crate::metrics;
 
 /// One thing that can be done.
@@ -52,6 +52,8 @@ pub(super) enum Needs {
     Operator,
     /// The same, and else to be a browser on the server's own machine.
     Inspector,
+    /// To be who the call is about, or what it says: it finds that out by itself.
+    Caller,
     /// This, with the dashboard that the path names.
     Dashboard(Capabilities),
 }
@@ -166,7 +168,7 @@ async fn call(
 ) -> Result<Response, Refused> {
     let address = incoming.address;
     let target = match route.needs {
-        Needs::Nothing => None,
+        Needs::Nothing | Needs::Caller => None,
         Needs::Operator | Needs::Inspector => {
             let (headers, query) = (incoming.headers.clone(), incoming.query.clone());
             let curious = Curious { address, headers, query };
@@ -208,7 +210,7 @@ pub(super) fn counted(path: &str) -> Option<metrics::Route> {
 }
 
 /// Parameters that take the rest of the path, slashes and all.
-const NAME: &str = "name";
+pub(super) const NAME: &str = "name";
 const PATH: &str = "path";
 
 enum Found<'p> {
@@ -282,6 +284,9 @@ const EDITED: &[Answer] = &[json(200, "durable, or what would change"), json(201
 const BYTES: &str = "application/octet-stream";
 const READ: Needs = Needs::Dashboard(Capabilities::READ);
 const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
+const SHARE: Needs = Needs::Dashboard(Capabilities::SHARE);
+const MANAGE: Needs = Needs::Dashboard(Capabilities::MANAGE);
+const CHANGED: &[Answer] = &[json(200, "applied on every node"), json(202, "written; some nodes have not confirmed")];
 
 /// All of them, in the order of `docs/API.md`. Of those that fit a path, the one with most segments counts.
 pub(super) const ROUTES: &[Route] = &[
@@ -542,6 +547,212 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
     },
     Route {
         method: Method::GET,
+        path: "/api/dashboards/{name}/access",
+        needs: MANAGE,
+        title: "Read who may do what",
+        about: "The grants of a dashboard, and whether it is restricted. With `user`, what that user may do, and for each grant whether it counts or\nwhat is missing; of the user's token only what the query says is known. See `docs/AUTH.md`.",
+        parameters: &[
+            query("user", "explain what this user may do"),
+            query("groups", "groups of the user, with commas between them"),
+            query("address", "where the user comes from"),
+        ],
+        body: None,
+        answers: &[json(200, "grants with their version, or an explanation")],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::read(call)),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/api/dashboards/{name}/access",
+        needs: MANAGE,
+        title: "Say who may do what",
+        about: "Replaces the grants of a dashboard. `\"applied\": true` says that every node has taken it: from then on nothing is taken from\nanybody or sent to anybody that the grants do not allow. 202 names nodes that have not confirmed.",
+        parameters: &[header("If-Match", "the version that was read: if another one is there, the answer is 412")],
+        body: Some(Body {
+            types: &[JSON],
+            about: "`{\"grants\": [{\"subject\": \"user:ada\", \"role\": \"editor\"}], \"restricted\": false}`",
+        }),
+        answers: CHANGED,
+        problems: &[408, 412, 413, 422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::write(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/links",
+        needs: SHARE,
+        title: "List links",
+        about: "Links that open the dashboard, without their secrets.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "the links")],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::links(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/links",
+        needs: SHARE,
+        title: "Make a link",
+        about: "A link that opens the dashboard to whoever has it. `link` in the answer is shown this once.",
+        parameters: &[],
+        body: Some(Body { types: &[JSON], about: "`{\"role\": \"viewer\"}`, with `label` and conditions" }),
+        answers: &[json(201, "made"), json(202, "made; some nodes have not confirmed")],
+        problems: &[408, 413, 422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::make_link(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}/links/{id}",
+        needs: SHARE,
+        title: "Revoke a link or an invitation",
+        about: "Sessions that came by it end before this is answered.",
+        parameters: &[],
+        body: None,
+        answers: CHANGED,
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::revoke_link(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/collaborators",
+        needs: SHARE,
+        title: "List collaborators",
+        about: "Users with a grant of their own, and open invitations.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "users and invitations")],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::collaborators(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/collaborators",
+        needs: SHARE,
+        title: "Add a collaborator, or invite somebody",
+        about: "With `user`, gives that user a role. Without, makes an invitation, whose secret is shown this once.",
+        parameters: &[],
+        body: Some(Body {
+            types: &[JSON],
+            about: "`{\"user\": \"bob\", \"role\": \"editor\"}`, or `{\"role\": …, \"not_after\": …, \"email\": …}`",
+        }),
+        answers: &[json(200, "added"), json(201, "invited"), json(202, "done; some nodes have not confirmed")],
+        problems: &[408, 413, 422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::invite(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}/collaborators/{user}",
+        needs: MANAGE,
+        title: "Remove a collaborator",
+        about: "Takes the grants away that the user has on the dashboard.",
+        parameters: &[],
+        body: None,
+        answers: CHANGED,
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::remove_collaborator(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/invitations/accept",
+        needs: Needs::Caller,
+        title: "Accept an invitation",
+        about: "Turns an invitation into a grant for whoever calls, once.",
+        parameters: &[],
+        body: Some(Body { types: &[JSON], about: "`{\"invitation\": \"yd_…\"}`" }),
+        answers: CHANGED,
+        problems: &[400, 408, 413, 422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::accept(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/workspaces/{name}/access",
+        needs: Needs::Caller,
+        title: "Read who may do what in a workspace",
+        about: "The grants of a workspace, for its owners.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "grants with their version")],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::read_workspace(call)),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/api/workspaces/{name}/access",
+        needs: Needs::Caller,
+        title: "Say who may do what in a workspace",
+        about: "As for a dashboard. A grant may have a `folder`.",
+        parameters: &[header("If-Match", "the version that was read: if another one is there, the answer is 412")],
+        body: Some(Body { types: &[JSON], about: "`{\"grants\": […]}`" }),
+        answers: CHANGED,
+        problems: &[400, 408, 412, 413, 422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::write_workspace(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/admin/recheck",
+        needs: Needs::Caller,
+        title: "Read everything about access again",
+        about: "For operators. Every node reads again what is written down about its open dashboards.",
+        parameters: &[],
+        body: None,
+        answers: CHANGED,
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::recheck(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/users/{name}/block",
+        needs: Needs::Caller,
+        title: "Block a user",
+        about: "For operators. The user may do nothing any more, whatever grants and tokens say.",
+        parameters: &[],
+        body: None,
+        answers: CHANGED,
+        problems: &[422],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::block(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/users/{name}/block",
+        needs: Needs::Caller,
+        title: "Let a blocked user in again",
+        about: "For operators.",
+        parameters: &[],
+        body: None,
+        answers: CHANGED,
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(access::unblock(call)),
+    },
+    Route {
+        method: Method::GET,
         path: "/api/nodes",
         needs: Needs::Operator,
         title: "List the nodes",
@@ -588,7 +799,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
 pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Capabilities)> {
     ROUTES.iter().filter_map(|route| match route.needs {
         Needs::Dashboard(needed) => Some((route.method.as_str(), route.path, needed)),
-        Needs::Nothing | Needs::Operator | Needs::Inspector => None,
+        Needs::Nothing | Needs::Caller | Needs::Operator | Needs::Inspector => None,
     })
 }
 

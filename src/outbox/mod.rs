@@ -217,6 +217,16 @@ impl Outbox {
         self.call.notify_one();
     }
 
+    /// Ends one session at once: what waits for it is dropped, and nothing more is taken for it. On a divided socket that leaves the others
+    /// alone.
+    pub fn expel(&self, member: MemberId, code: CloseCode) {
+        let mut shared = self.lock();
+        shared.queue.expel(member, code);
+        self.tell(&mut shared);
+        wake(shared);
+        self.call.notify_one();
+    }
+
     /// Drops everything: the socket is gone.
     pub fn abandon(&self) {
         let mut guard = self.lock();

@@ -102,6 +102,8 @@ pub(super) struct Driver {
     updates: u64,
     flushed_bytes: u64,
     resyncs: u64,
+    /// How much the node knew of access when the room was last told.
+    access_known: u64,
 }
 
 impl Driver {
@@ -132,6 +134,7 @@ impl Driver {
             updates: 0,
             flushed_bytes: 0,
             resyncs: 0,
+            access_known: 0,
         })
     }
 
@@ -154,6 +157,7 @@ impl Driver {
         let timer = sleep_until(armed);
         tokio::pin!(timer);
         loop {
+            let mut scanned = None;
             // Every branch is cancel-safe: `recv_many`, `hear` and the boxed futures keep what they have, the timer its deadline.
             tokio::select! {
                 _ = inbox.recv_many(&mut messages, INPUTS_AT_ONCE) => {}
@@ -170,13 +174,21 @@ impl Driver {
                     self.snapshotted(written);
                 }
                 () = self.line.hear(&mut heard, INPUTS_AT_ONCE) => {}
-                Some(input) = self.scans.next(), if !self.scans.is_empty() => self.scanned(input),
+                Some(input) = self.scans.next(), if !self.scans.is_empty() => scanned = Some(input),
                 Some(read) = &mut self.store_read => {
                     self.store_read = None.into();
                     let now = self.context.clock.now();
                     self.handle(now, Input::StoreRead { read });
                 }
                 () = &mut timer => armed = Instant::now() + Duration::from_secs(3600),
+            }
+            if !self.context.records.is_kept_up() {
+                // This process was stopped, and rights may have gone meanwhile on which what has just come would still be let through.
+                self.context.records.until_kept_up().await;
+                self.look_up_access(self.context.clock.now());
+            }
+            if let Some(input) = scanned {
+                self.scanned(input);
             }
             let now = self.context.clock.now();
             for message in messages.drain(..) {
@@ -212,6 +224,9 @@ impl Driver {
     }
 
     fn take(&mut self, now: Timestamp, message: ToRoom) {
+        if decides(&message) {
+            self.look_up_access(now);
+        }
         match message {
             ToRoom::Join { joining, outbox } => {
                 let seat = Seat { member: joining.member, outbox };
@@ -249,7 +264,7 @@ impl Driver {
             ToRoom::Edit { edit, taken, answer } => {
                 let OwnEdit { author, update, pen, begins } = *edit;
                 // Who may not write learns nothing of what is there.
-                let refusal = if !self.room.may(&author, Capabilities::WRITE) {
+                let refusal = if !self.room.may(now, &author, Capabilities::WRITE) {
                     Some(WriteRefusal::Forbidden)
                 } else if begins && self.room.has_content() {
                     Some(WriteRefusal::Exists)
@@ -265,6 +280,10 @@ impl Driver {
                         let _ = taken.send(()); // As above.
                     }
                 }
+            }
+            ToRoom::Access { records, taken } => {
+                self.handle(now, Input::AccessChanged { records: *records });
+                let _ = taken.send(()); // Whoever waited may have given up.
             }
             ToRoom::Look { answer } => {
                 let _ = answer.send(self.view()); // As above.
@@ -300,6 +319,16 @@ impl Driver {
         let request = RequestId(self.next_request);
         self.answers.insert(request, answer);
         self.handle(now, Input::Write { request, author, update });
+    }
+
+    /// Has the room know all that the node does of who may do what: a change that came while it was being opened was not told to it.
+    fn look_up_access(&mut self, now: Timestamp) {
+        let changes = self.context.records.changes();
+        if changes != self.access_known {
+            self.access_known = changes;
+            let records = self.context.records.latest(&self.id);
+            self.handle(now, Input::AccessChanged { records });
+        }
     }
 
     fn view(&self) -> RoomView {
@@ -488,6 +517,12 @@ impl Driver {
                     seat.outbox.probe();
                 }
             }
+            Effect::Expel { member, code } => {
+                self.context.metrics.refusals.inc(Refusal::Forbidden);
+                if let Ok(at) = self.seats.binary_search_by_key(&member, |seat| seat.member) {
+                    self.seats.remove(at).outbox.expel(member, code);
+                }
+            }
             Effect::Close { member, code } => {
                 if code == CloseCode::RoomFull {
                     self.context.metrics.refusals.inc(Refusal::MemberLimit);
@@ -643,6 +678,17 @@ impl Drop for Driver {
             error!(dashboard = %self.id, "room failed; it opens again from the store");
         }
     }
+}
+
+/// Whether somebody is let in by a message, or not.
+fn decides(message: &ToRoom) -> bool {
+    matches!(
+        message,
+        ToRoom::Join { .. }
+            | ToRoom::Write { .. }
+            | ToRoom::Edit { .. }
+            | ToRoom::Input(Input::Readmitted { .. } | Input::Announce { .. })
+    )
 }
 
 /// Whether an input takes the room longer than other rooms on the same thread should have to wait.

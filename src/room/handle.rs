@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use ydash_proto::access::Admission;
+use ydash_proto::access::{Admission, Records};
 use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::log::LogPosition;
@@ -37,6 +37,11 @@ pub(super) enum ToRoom {
         /// Told as soon as it is in the document.
         taken: oneshot::Sender<()>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    },
+    /// What is written down about who may do what; answered when the room has taken it.
+    Access {
+        records: Box<Records>,
+        taken: oneshot::Sender<()>,
     },
     Look {
         answer: oneshot::Sender<RoomView>,
@@ -169,6 +174,7 @@ impl core::fmt::Debug for ToRoom {
             ToRoom::Read { .. } => "Read",
             ToRoom::Write { .. } => "Write",
             ToRoom::Edit { .. } => "Edit",
+            ToRoom::Access { .. } => "Access",
             ToRoom::Look { .. } => "Look",
             ToRoom::Leave => "Leave",
             ToRoom::Drain => "Drain",

@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use super::memory::RoomMemory;
 use super::storage::Storage;
+use crate::access::{RecordCache, Rooms};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Memory, Metrics};
 use crate::reading::{Cutters, Readers};
@@ -18,6 +19,7 @@ use core::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use std::time::Instant;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span};
+use ydash_proto::access::Records;
 use ydash_proto::id::{DashboardId, NodeId};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
@@ -93,6 +96,8 @@ pub(super) struct Context {
     pub(super) storage: Arc<Storage>,
     config: RoomsConfig,
     bus: Arc<dyn Bus>,
+    /// What the node knows of who may do what.
+    pub(super) records: Arc<RecordCache>,
     slots: DashMap<DashboardId, Slot>,
     failures: Mutex<HashMap<DashboardId, (u32, Instant)>>,
     /// Whose damage was told: somebody who asks again and again would fill the log with it.
@@ -114,6 +119,7 @@ impl Registry {
         store: Arc<dyn Store>,
         writer: WriterHandle,
         bus: Arc<dyn Bus>,
+        records: Arc<RecordCache>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Registry {
@@ -130,6 +136,7 @@ impl Registry {
             storage: Arc::new(storage),
             config,
             bus,
+            records,
             slots: DashMap::new(),
             failures: Mutex::default(),
             told: Mutex::default(),
@@ -348,6 +355,25 @@ impl Registry {
             .instrument(span),
         );
         Ok(handle)
+    }
+}
+
+impl Rooms for Registry {
+    fn open(&self) -> Vec<DashboardId> {
+        let open = self.context.slots.iter().filter(|slot| slot.initialized());
+        open.map(|slot| slot.key().clone()).collect()
+    }
+
+    fn tell(&self, records: Records) -> BoxFuture<'_, ()> {
+        let room = self.context.slots.get(&records.of).and_then(|slot| slot.get().cloned());
+        Box::pin(async move {
+            let Some(room) = room else { return };
+            let (taken, is_taken) = oneshot::channel();
+            // A room that has ended lets nobody do anything.
+            if room.send(ToRoom::Access { records: Box::new(records), taken }).await.is_ok() {
+                let _ = is_taken.await;
+            }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who was let in to a dashboard, as what, and until when.
 
-use super::{Access, Asking, Principal, Records, decide};
+use super::{Access, Address, Asking, Principal, Records, decide};
 use crate::id::DashboardId;
 use crate::time::Timestamp;
 
@@ -16,6 +16,10 @@ pub struct Admission {
     pub access: Access,
     /// Until when that holds; a client that can is asked for another token before. `None` for the life of the session.
     pub until: Option<Timestamp>,
+    /// From where, if that is known: grants may be limited to networks.
+    pub address: Option<Address>,
+    /// What is written down about the dashboard, as of a moment ago. The room takes it, and decides by the newest that it knows.
+    pub records: Option<Records>,
 }
 
 /// A dashboard, and who goes there as what.
@@ -49,7 +53,7 @@ impl Admission {
         let until = principal.as_user().and_then(|user| user.valid_until);
         let asking = Asking { principal: &principal, given, address: None };
         let access = decide(&asking, &Records::none(dashboard.clone()), Timestamp::default()).access;
-        Admission { given, access, until, principal }
+        Admission { given, access, until, principal, ..Admission::default() }
     }
 }
 

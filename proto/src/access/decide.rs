@@ -97,6 +97,24 @@ pub fn decide(asking: &Asking<'_>, records: &Records, now: Timestamp) -> Decisio
     decision
 }
 
+/// What somebody may do in a whole workspace: by its record and by their token, neither of which may be for some folder only.
+#[must_use]
+pub fn workspace_access(asking: &Asking<'_>, records: &Records, now: Timestamp) -> Access {
+    let mut access = Access::NONE;
+    consider(asking, records, now, |considered| {
+        let is_for_all = match considered.what {
+            What::Workspace(grant) => grant.folder.is_none(),
+            What::Token(TokenGrant { dashboards: Pattern::Below { folder, .. }, .. }) => folder.is_empty(),
+            What::Token(TokenGrant { dashboards: Pattern::All, .. }) => true,
+            _ => false,
+        };
+        if is_for_all && considered.outcome == Outcome::Counts {
+            access = access.and(considered.gives);
+        }
+    });
+    access
+}
+
 /// Something that was looked at for a decision.
 #[derive(Clone, Debug)]
 pub(super) struct Considered<'a> {
@@ -151,9 +169,6 @@ pub(super) fn consider<'a>(
     if user.is_some_and(|user| records.blocked.record.users.contains_key(&user.id)) {
         return each(counts(What::Blocked, Access::NONE));
     }
-    if !given.is_none() {
-        each(counts(What::Given, given));
-    }
     if dashboard.is_reserved() {
         // What is written down about a private document counts as little as what is about the workspace. Channels are the server's.
         let owner = dashboard.name().strip_prefix('~');
@@ -161,6 +176,9 @@ pub(super) fn consider<'a>(
             each(counts(What::Private, Access::EDITOR));
         }
         return;
+    }
+    if !given.is_none() {
+        each(counts(What::Given, given));
     }
     // Whoever owns the workspace of a restricted dashboard may still let somebody in.
     let of_workspace = |role: Role| match (own.restricted, role) {
@@ -390,6 +408,34 @@ pub(super) mod tests {
         assert_eq!(decide(&asking, &records, end), Decision::default());
         records.dashboard = Known::default();
         assert_eq!(role(&records, &link("l1"), "acme/sales"), None);
+    }
+
+    #[test]
+    fn a_workspace_is_managed_by_those_who_own_all_of_it() {
+        let workspace = json!({ "grants": [
+            { "subject": "user:olga", "role": "owner" },
+            { "subject": "user:fred", "role": "owner", "folder": "finance/" },
+        ] });
+        // A dashboard's own record says nothing of its workspace, and neither does its being restricted, as of no dashboard in particular.
+        let records = records(workspace, grant("user:ada", "owner"));
+        let token = |pattern| {
+            let grant = TokenGrant { dashboards: Pattern::parse(pattern).unwrap(), role: Role::Owner };
+            Principal::User(Arc::new(User { token_grants: vec![grant], ..User::default() }))
+        };
+        for (principal, role) in [
+            (Principal::user("olga"), Some(Role::Owner)),
+            (Principal::user("fred"), None),
+            (Principal::user("ada"), None),
+            (Principal::Anonymous, None),
+            (token("acme/*"), Some(Role::Owner)),
+            (token("acme/finance/*"), None),
+            (token("acme/sales"), None),
+            (token("other/*"), None),
+        ] {
+            let records = Records { of: id("acme/finance/x"), ..records.clone() };
+            let asking = Asking { principal: &principal, given: Access::EDITOR, address: None };
+            assert_eq!(workspace_access(&asking, &records, NOW).role(), role, "{principal:?}");
+        }
     }
 
     #[test]

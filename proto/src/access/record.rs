@@ -15,8 +15,6 @@ pub const RECORD_GRANTS_MAX: usize = 500;
 pub const RECORD_LINKS_MAX: usize = 200;
 /// Users that are blocked on a server.
 pub const BLOCKED_MAX: usize = 10_000;
-/// Origins that one link is bound to.
-pub const LINK_ORIGINS_MAX: usize = 16;
 /// What somebody calls a link.
 pub const LABEL_CHARS_MAX: usize = 100;
 
@@ -61,10 +59,6 @@ pub struct ShareLink {
     pub role: Role,
     /// When and from where.
     pub when: Conditions,
-    /// How often it may be used to come in; `None` for any number of times.
-    pub uses_max: Option<u32>,
-    /// Origins whose pages may use it, if there are any. At most [`LINK_ORIGINS_MAX`].
-    pub origins: Vec<Arc<str>>,
     /// For those who manage it.
     pub label: Arc<str>,
     /// Who made it; empty for somebody without a name.
@@ -261,12 +255,6 @@ impl ShareLink {
         fields.insert("id".to_owned(), (*self.id).into());
         fields.insert("role".to_owned(), self.role.as_str().into());
         self.when.put(&mut fields);
-        if let Some(uses) = self.uses_max {
-            fields.insert("uses_max".to_owned(), uses.into());
-        }
-        if !self.origins.is_empty() {
-            fields.insert("origins".to_owned(), self.origins.iter().map(|origin| Value::from(&**origin)).collect());
-        }
         for (name, text) in [("label", &self.label), ("by", &self.by)] {
             if !text.is_empty() {
                 fields.insert(name.to_owned(), (**text).into());
@@ -276,26 +264,12 @@ impl ShareLink {
         Value::Object(fields)
     }
 
-    /// What somebody asks for: role, conditions, `uses_max`, `origins`, `label`. `None` when it is not understood.
+    /// What somebody asks for: role, conditions, label. `None` when it is not understood.
     #[must_use]
     pub fn asked(asked: &Value, id: Arc<str>, secret: [u8; 32], by: Arc<str>, at: Timestamp) -> Option<ShareLink> {
         let mut fields = asked.as_object()?.clone();
         let role = fields.remove("role")?.as_str()?.parse().ok().filter(|role| *role < Role::Owner)?;
         let when = Conditions::take(&mut fields).ok()?;
-        let uses_max = match fields.remove("uses_max") {
-            None | Some(Value::Null) => None,
-            Some(uses) => Some(u32::try_from(uses.as_u64()?).ok().filter(|uses| *uses > 0)?),
-        };
-        let mut origins = Vec::new();
-        if let Some(asked) = fields.remove("origins") {
-            for origin in asked.as_array()? {
-                let origin = origin.as_str().filter(|origin| is_origin(origin))?;
-                origins.push(origin.into());
-            }
-            if origins.is_empty() || origins.len() > LINK_ORIGINS_MAX {
-                return None;
-            }
-        }
         let label = match fields.remove("label") {
             None => "".into(),
             Some(label) => {
@@ -304,7 +278,7 @@ impl ShareLink {
                 label.as_str().filter(is_label)?.into()
             }
         };
-        fields.is_empty().then_some(ShareLink { id, secret, role, when, uses_max, origins, label, by, at })
+        fields.is_empty().then_some(ShareLink { id, secret, role, when, label, by, at })
     }
 
     fn encode(&self) -> Value {
@@ -420,16 +394,6 @@ impl Blocked {
     }
 }
 
-/// `https://app.example.org`, with a port perhaps, and nothing behind it.
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    text.len() <= 255
-        && host.is_some_and(|host| {
-            !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
-        })
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -463,7 +427,7 @@ mod tests {
             "grants": [{ "subject": "user:bob", "role": "viewer", "not_after": "2026-12-24T18:00:00Z" }],
         }));
         let link = link(json!({
-            "role": "viewer", "uses_max": 3, "label": "board", "origins": ["https://wiki.example.org:8443"],
+            "role": "viewer", "label": "board",
             "not_after": "2026-12-24T18:00:00Z", "addresses": ["10.0.0.0/8"],
         }));
         let invitation = json!({ "role": "owner", "not_after": "2026-12-24T18:00:00Z", "email": "bob@example.org" });
@@ -544,17 +508,11 @@ mod tests {
     }
 
     #[test]
-    fn links_give_no_more_than_editing_and_name_origins() {
+    fn links_give_no_more_than_editing() {
         assert!(link(json!({ "role": "editor" })).is_some());
         for refused in [
             json!({ "role": "owner" }),
             json!({}),
-            json!({ "role": "viewer", "uses_max": 0 }),
-            json!({ "role": "viewer", "uses_max": -1 }),
-            json!({ "role": "viewer", "origins": [] }),
-            json!({ "role": "viewer", "origins": ["*"] }),
-            json!({ "role": "viewer", "origins": ["https://a.example/path"] }),
-            json!({ "role": "viewer", "origins": vec!["https://a.example"; LINK_ORIGINS_MAX + 1] }),
             json!({ "role": "viewer", "label": "x".repeat(LABEL_CHARS_MAX + 1) }),
             json!({ "role": "viewer", "not_after": "soon" }),
             json!({ "role": "viewer", "password": "x" }),

@@ -4,7 +4,7 @@
 //! its sender hears that. Whose a client id is, is for [`super::authorship`] to find out.
 
 use super::effect::{Effect, Frame, FrameKind, LimitReached, Report, WriteRefusal};
-use super::input::{Dialect, RequestId, Scanned};
+use super::input::{RequestId, Scanned};
 use super::member::{Held, Member, ToAsk};
 use super::saving::{Unsaved, Waiting};
 use super::{Room, Sender};
@@ -297,40 +297,8 @@ impl Room {
         }
     }
 
-    /// Who may edit from here on is asked for what was refused before.
-    pub(super) fn readmitted(&mut self, now: Timestamp, id: MemberId, admission: Admission, effects: &mut Vec<Effect>) {
-        let may_read = self.may(&admission, Capabilities::READ);
-        let Some(member) = self.members.get_mut(&id) else { return };
-        if !may_read {
-            effects.push(Effect::Close { member: id, code: CloseCode::Forbidden });
-            return;
-        }
-        let (was_editor, was_seen) = (member.may(Capabilities::WRITE), member.may(Capabilities::PRESENCE));
-        member.admission = admission;
-        let (is_editor, is_seen) = (member.may(Capabilities::WRITE), member.may(Capabilities::PRESENCE));
-        let (owned, dialect) = (member.owns(), member.dialect);
-        if dialect == Dialect::YWebsocket {
-            let until = member.admission.until;
-            self.terms.set(now, id, until);
-            let frame = Frame { bytes: encode::authenticated(is_editor), kind: FrameKind::Notice };
-            effects.push(Effect::Send { to: id, frame });
-        }
-        if was_seen && !is_seen {
-            self.presence.leave(id, &owned, now);
-        }
-        if was_editor && !is_editor {
-            self.let_go_of_held(id, effects);
-        }
-        if !was_editor && is_editor {
-            for client in owned {
-                self.claimed(now, id, client, effects);
-            }
-            self.ask(id, effects);
-        }
-    }
-
     /// What a member sent while it might still edit, and what waits to be taken, is not taken any more.
-    fn let_go_of_held(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
+    pub(super) fn let_go_of_held(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let refused = member.take_held().iter().map(|held| held.acks).sum();
         self.count_held();
@@ -553,7 +521,7 @@ impl Room {
         scanned: Scanned,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.may(author, Capabilities::WRITE) {
+        if !self.may(now, author, Capabilities::WRITE) {
             effects.push(Effect::Report(Report::ReadOnly));
             effects.push(Effect::Answer { request, result: Err(WriteRefusal::Forbidden) });
             return;

@@ -234,6 +234,13 @@ pub enum Effect {
         /// Whose.
         member: MemberId,
     },
+    /// End a session that may not be here any more: nothing more goes to it, and what waits for it is dropped.
+    Expel {
+        /// Whose.
+        member: MemberId,
+        /// Why.
+        code: CloseCode,
+    },
     /// End a session.
     Close {
         /// Whose.

@@ -1,7 +1,7 @@
 //! What a room is told.
 
 use super::{Cut, FlushSeq};
-use crate::access::Admission;
+use crate::access::{Admission, Records};
 use crate::document::Compacted;
 use crate::id::{MemberId, NodeId};
 use crate::log::LogPosition;
@@ -117,6 +117,11 @@ pub enum Input {
         member: MemberId,
         /// How many acks it expects for it.
         acks: u32,
+    },
+    /// What is written down about who may do what has changed.
+    AccessChanged {
+        /// All of it, or what has changed: what is of an older version counts for nothing.
+        records: Records,
     },
     /// What a member may do has changed.
     Readmitted {

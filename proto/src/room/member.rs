@@ -207,6 +207,8 @@ pub(super) struct Member {
     /// Ids under which nothing more of it is taken, since it had something else than what is kept from a clock on: what it brings would
     /// continue something that nobody else has.
     pub(super) barred: Vec<(ClientId, Clock)>,
+    /// It was told that it may write, or may not any more.
+    pub(super) is_told: bool,
     /// Whether it has sent a SyncStep2. What it sends before that, it sends without having read anything.
     pub(super) has_answered: bool,
     /// Set while its outbox drains after an overflow.
@@ -278,6 +280,7 @@ impl Member {
             is_warned: false,
             is_compared: false,
             barred: Vec::new(),
+            is_told: false,
             has_answered: false,
             lag: None,
             refused: Refused::default(),

@@ -8,6 +8,7 @@
 //! - an ack goes out only after the store said that all of the update's content is durable;
 //! - awareness of an id comes from the session that owns it, and disappears with it.
 
+mod admitting;
 mod authorship;
 mod awareness;
 mod cutting;
@@ -41,6 +42,7 @@ use crate::time::Timestamp;
 use crate::update::{ScanError, StateVector};
 use crate::wire::close::CloseCode;
 use crate::wire::{self, encode};
+use admitting::Admitting;
 use awareness::{Owners, Presence};
 use bytes::Bytes;
 use core::time::Duration;
@@ -144,6 +146,7 @@ pub struct Room {
     snapshot_in_flight: Option<SnapshotBegun>,
     snapshot_retry_at: Option<Timestamp>,
     /// When garbage is to be collected because the document is nearly full; and when it last was.
+    admitting: Admitting,
     make_room_at: Option<Timestamp>,
     made_room_at: Option<Timestamp>,
     /// When the running compaction began; and until when no other does, since the last one took its time.
@@ -214,6 +217,7 @@ impl Room {
             snapshot_wanted: None,
             snapshot_in_flight: None,
             snapshot_retry_at: None,
+            admitting: Admitting::default(),
             make_room_at: None,
             made_room_at: None,
             compacts_since: now,
@@ -239,6 +243,7 @@ impl Room {
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
             Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
+            Input::AccessChanged { records } => self.access_changed(now, records, effects),
             Input::Readmitted { member, admission } => self.readmitted(now, member, admission, effects),
             Input::Stateless { from, payload } => {
                 if self.lets(from, Capabilities::STATELESS, effects) {
@@ -247,7 +252,7 @@ impl Room {
                 }
             }
             Input::Announce { author, payload } => {
-                if self.may(&author, Capabilities::STATELESS) {
+                if self.may(now, &author, Capabilities::STATELESS) {
                     self.stateless(None, &payload, effects);
                     self.publish_stateless(payload, effects);
                 } else {
@@ -305,6 +310,8 @@ impl Room {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        // First: what else is due is not for those who may not be here any more.
+        self.end_conditions(now, effects);
         self.presence.expire(now);
         self.end_terms(now, effects);
         self.give_up_on_silent_authors(now, effects);
@@ -359,6 +366,9 @@ impl Room {
         if let Some(due) = self.terms.next() {
             earlier(due);
         }
+        if let Some(due) = self.admitting.again_at() {
+            earlier(due);
+        }
         if let Some(due) = self.retry_held_at {
             earlier(due);
         }
@@ -389,12 +399,6 @@ impl Room {
             earlier(since + if self.is_closing { CLOSING_RETRY } else { self.tuning.room_idle });
         }
         at
-    }
-
-    /// Whether somebody who was let in may do that with this dashboard. Sockets and calls are asked alike.
-    #[must_use]
-    pub fn may(&self, admission: &Admission, wanted: Capabilities) -> bool {
-        admission.access.may(wanted)
     }
 
     /// Whether a member may do that, and says aloud that it may not.
@@ -542,13 +546,14 @@ impl Room {
             + self.company.memory()
     }
 
-    fn joined(&mut self, now: Timestamp, joining: Joining, effects: &mut Vec<Effect>) {
+    fn joined(&mut self, now: Timestamp, mut joining: Joining, effects: &mut Vec<Effect>) {
         let Joining { member: id, dialect, .. } = joining;
         if self.is_closing {
             effects.push(Effect::Close { member: id, code: CloseCode::Restart });
             return;
         }
-        if !self.may(&joining.admission, Capabilities::READ) {
+        self.admit(now, &mut joining.admission, effects);
+        if !joining.admission.access.may(Capabilities::READ) {
             effects.push(Effect::Close { member: id, code: CloseCode::Forbidden });
             return;
         }
@@ -626,7 +631,7 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         // Questions were dropped with the rest: what comes answers the one that follows.
         member.answers = member.asks;
-        let is_warned = member.is_warned;
+        let (is_warned, is_told) = (member.is_warned, member.is_told);
         let is_shown = member.announced.is_some();
         let nudges = self.presence.unanswered(&member.owns());
         self.make_aware(id);
@@ -639,6 +644,9 @@ impl Room {
         self.nudge(id, &nudges, effects);
         if is_warned {
             authorship::warn(id, effect::REASON_DIFFERS, effects); // It may have been dropped with the rest.
+        }
+        if is_told {
+            self.tell_access(id, effects); // Likewise.
         }
         // The question may have been dropped with the rest; a second one costs one small answer.
         self.ask(id, effects);

@@ -8,27 +8,27 @@ use crate::log::{LogEntry, Source};
 use crate::update;
 use crate::wire::Message;
 
-const ALICE: MemberId = MemberId(1);
-const BOB: MemberId = MemberId(2);
+pub(super) const ALICE: MemberId = MemberId(1);
+pub(super) const BOB: MemberId = MemberId(2);
 const CAROL: MemberId = MemberId(3);
 
-struct TestRoom {
-    room: Room,
-    now: Timestamp,
+pub(super) struct TestRoom {
+    pub(super) room: Room,
+    pub(super) now: Timestamp,
     effects: Vec<Effect>,
 }
 
 impl TestRoom {
-    fn new() -> TestRoom {
+    pub(super) fn new() -> TestRoom {
         TestRoom::with_limits(Limits::default())
     }
 
-    fn with_limits(limits: Limits) -> TestRoom {
+    pub(super) fn with_limits(limits: Limits) -> TestRoom {
         TestRoom::open(Loaded::default(), limits)
     }
 
     /// A room that has been open for a while.
-    fn open(loaded: Loaded, limits: Limits) -> TestRoom {
+    pub(super) fn open(loaded: Loaded, limits: Limits) -> TestRoom {
         let opened = Timestamp(1_000_000);
         let mut room = Room::open(opened, loaded, limits, Tuning::default()).expect("opens");
         let now = opened + 2 * YOUNG;
@@ -36,70 +36,70 @@ impl TestRoom {
         TestRoom { room, now, effects: Vec::new() }
     }
 
-    fn join(&mut self, member: MemberId) {
+    pub(super) fn join(&mut self, member: MemberId) {
         self.join_as(member, Access::EDITOR);
     }
 
     /// Joins, wants acks, and says what stock clients say at first.
-    fn join_as(&mut self, member: MemberId, access: Access) {
+    pub(super) fn join_as(&mut self, member: MemberId, access: Access) {
         self.join_in(Dialect::YWebsocket, member, access);
         self.input(Input::SyncStep1 { member, have: StateVector::default() });
     }
 
-    fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
+    pub(super) fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
         let admission = Admission::anonymous(access);
         self.input(Input::Joined(Joining { member, admission, wants_acks: true, wants_echo: false, dialect }));
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.room.handle(self.now, input, &mut self.effects);
     }
 
     /// An update as a live change.
-    fn edit(&mut self, member: MemberId, update: &Bytes) {
+    pub(super) fn edit(&mut self, member: MemberId, update: &Bytes) {
         let scan = update::scan(update, &Limits::default()).expect("an update");
         let frame = Some(encode::update(update));
         self.input(Input::Update { member, update: Box::new(Scanned { update: update.clone(), scan, frame }) });
     }
 
     /// An update as the answer to a SyncStep1.
-    fn answer(&mut self, member: MemberId, update: &Bytes) {
+    pub(super) fn answer(&mut self, member: MemberId, update: &Bytes) {
         let scan = update::scan(update, &Limits::default()).expect("an update");
         self.input(Input::Update { member, update: Box::new(Scanned { update: update.clone(), scan, frame: None }) });
     }
 
-    fn announce(&mut self, member: MemberId, entries: &[(ClientId, u32, &str)]) {
+    pub(super) fn announce(&mut self, member: MemberId, entries: &[(ClientId, u32, &str)]) {
         self.input(Input::Awareness { member, body: body(entries) });
     }
 
-    fn appended(&mut self, position: u128) {
+    pub(super) fn appended(&mut self, position: u128) {
         let before = self.room.saving.known().unwrap_or(LogPosition::START);
         self.input(Input::Appended { position: LogPosition(position), before });
     }
 
-    fn after(&mut self, wait: Duration) {
+    pub(super) fn after(&mut self, wait: Duration) {
         self.now = self.now + wait;
         self.timeout();
     }
 
-    fn timeout(&mut self) {
+    pub(super) fn timeout(&mut self) {
         self.room.handle_timeout(self.now, &mut self.effects);
         assert!(self.room.poll_timeout() > self.now, "still due after everything was done");
     }
 
     /// Forgets what was asked for so far.
-    fn skip(&mut self) {
+    pub(super) fn skip(&mut self) {
         self.timeout();
         self.effects.clear();
     }
 
-    fn take(&mut self) -> Vec<Effect> {
+    pub(super) fn take(&mut self) -> Vec<Effect> {
         self.effects.retain(|effect| !matches!(effect, Effect::Report(_)));
         core::mem::take(&mut self.effects)
     }
 
     /// What `to` alone was sent.
-    fn sent(&mut self, to: MemberId) -> Vec<Message> {
+    pub(super) fn sent(&mut self, to: MemberId) -> Vec<Message> {
         let effects = self.take();
         let sent = effects.iter().filter_map(|effect| match effect {
             Effect::Send { to: member, frame } if *member == to => Some(message(&frame.bytes)),
@@ -109,7 +109,7 @@ impl TestRoom {
     }
 
     /// What went to everybody but those.
-    fn fanned_out(&mut self) -> Vec<(Message, Vec<MemberId>)> {
+    pub(super) fn fanned_out(&mut self) -> Vec<(Message, Vec<MemberId>)> {
         let fanned = self.take().into_iter().filter_map(|effect| match effect {
             Effect::FanOut { frame, except } => Some((message(&frame.bytes), except)),
             _ => None,
@@ -117,7 +117,7 @@ impl TestRoom {
         fanned.collect()
     }
 
-    fn acks(&mut self) -> Vec<(MemberId, bool, u32)> {
+    pub(super) fn acks(&mut self) -> Vec<(MemberId, bool, u32)> {
         let acks = self.take().into_iter().filter_map(|effect| match effect {
             Effect::Ack { to, saved, count } => Some((to, saved, count)),
             _ => None,
@@ -125,7 +125,7 @@ impl TestRoom {
         acks.collect()
     }
 
-    fn appends(&mut self) -> Vec<Vec<LogEntry>> {
+    pub(super) fn appends(&mut self) -> Vec<Vec<LogEntry>> {
         let appends = self.take().into_iter().filter_map(|effect| match effect {
             Effect::Append { entries, .. } => Some(entries),
             _ => None,
@@ -151,7 +151,7 @@ fn awareness(entries: &[(ClientId, u32, &str)]) -> Message {
 }
 
 /// `client` writes `text` into a root type, its first character at `clock`.
-fn typed(client: ClientId, clock: u32, text: &str) -> Bytes {
+pub(super) fn typed(client: ClientId, clock: u32, text: &str) -> Bytes {
     structs(client, clock, &[&[4, 1, 1, b'r', text.len() as u8], text.as_bytes()].concat())
 }
 

@@ -353,6 +353,18 @@ impl Outbox {
         self.close(code, code.hold());
     }
 
+    /// Ends one session at once: what waits for it is dropped, and nothing more is taken for it. On a divided socket that leaves the others
+    /// alone.
+    pub fn expel(&mut self, member: MemberId, code: CloseCode) {
+        let is_here = self.several.as_mut().is_none_or(|several| several.session(member).is_some());
+        self.withdraw(member);
+        match &mut self.several {
+            Some(several) if is_here => several.dismissed.push((member, code)),
+            Some(_) => {}
+            None => self.close(code, code.hold()),
+        }
+    }
+
     /// Drops everything: the socket is gone.
     pub fn abandon(&mut self, purse: &mut dyn Purse) {
         *self = Outbox { limits: self.limits, is_closed: true, ..Outbox::default() };
@@ -780,6 +792,25 @@ mod tests {
         assert_eq!(outbox.take_call(), None);
         outbox.dismiss(BOB, CloseCode::Internal);
         assert_eq!(outbox.take_call(), Some(Call::Ended));
+    }
+
+    #[test]
+    fn whoever_is_expelled_gets_nothing_of_what_waits() {
+        let mut alone = outbox();
+        alone.push(ALICE, &flush(1, 10));
+        alone.expel(ALICE, CloseCode::Forbidden);
+        assert!(matches!(take(&mut alone), (Some(Next::Close(..)), items) if items.is_empty()));
+
+        let mut shared = divided();
+        shared.push(ALICE, &flush(1, 10));
+        shared.push(BOB, &flush(1, 10));
+        shared.expel(ALICE, CloseCode::Forbidden);
+        shared.push(ALICE, &flush(2, 10));
+        // Its seat is given up as well, which ends nobody else's session.
+        shared.dismiss(ALICE, CloseCode::Internal);
+        assert_eq!(shared.take_call(), Some(Call::Dismissed(ALICE, CloseCode::Forbidden)));
+        assert_eq!(shared.take_call(), None);
+        assert_eq!(take(&mut shared).1.len(), 1, "Bob's");
     }
 
     #[test]

@@ -1022,7 +1022,7 @@ impl World {
                     self.after(PROBE_TIMEOUT, Event::Gone(member));
                 }
             }
-            Effect::Close { member, code } => {
+            Effect::Close { member, code } | Effect::Expel { member, code } => {
                 if let Some(session) = self.sessions.get_mut(&member) {
                     session.outbox.close(code, Duration::ZERO);
                 }

@@ -36,6 +36,11 @@ impl EmbeddedCatalog {
 }
 
 impl Catalog for EmbeddedCatalog {
+    /// The directory is locked.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>, CatalogError>> {
         Box::pin(async move {
             let at = key.clone();

@@ -56,9 +56,14 @@ impl Peer {
     /// As [`Peer::try_open`], on a document in the Hocuspocus dialect. Everything but signs of life and authentication reads as in
     /// the other one.
     pub(crate) async fn try_open_document(url: &str, name: &str) -> Option<Peer> {
+        Peer::try_open_document_as(url, name, "").await
+    }
+
+    /// As [`Peer::try_open_document`], with a token.
+    pub(crate) async fn try_open_document_as(url: &str, name: &str, token: &str) -> Option<Peer> {
         let mut peer = Peer::try_open(url).await?;
         peer.address = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
-        let token = [2, 0, 0];
+        let token = [&[2, 0, u8::try_from(token.len()).unwrap()], token.as_bytes()].concat();
         peer.send(token).await.then_some(peer)
     }
 

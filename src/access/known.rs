@@ -1,0 +1,249 @@
+//! Records that were read or heard of, by what they are about: bounded, and never older than something known before.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use ydash_proto::access::Records;
+use ydash_proto::id::DashboardId;
+
+use super::{Content, Subject};
+
+/// How long what was read from a catalog that others write to counts as current. They tell of every change; this is for those that got lost.
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(5);
+
+/// What a node knows of who may do what. Rooms look here whenever somebody comes, so that none is decided about with less than is known.
+pub struct RecordCache {
+    known: Mutex<KnownRecords>,
+    /// Grows whenever something later becomes known.
+    changes: AtomicU64,
+    /// Whether other nodes go on without this one when it is stopped.
+    is_leased: bool,
+    began: Instant,
+    /// When it was known that nothing had been missed, in milliseconds since it began.
+    kept_up_at: AtomicU64,
+    kept_up: Notify,
+}
+
+/// A node that was stopped for so long was not waited for.
+const LEASE: Duration = Duration::from_secs(3);
+
+impl RecordCache {
+    /// Nothing is known yet. `is_shared` if other processes write to the catalog.
+    #[must_use]
+    pub fn new(is_shared: bool) -> RecordCache {
+        let known = KnownRecords::new(is_shared.then_some(FRESH_FOR));
+        RecordCache {
+            known: Mutex::new(known),
+            changes: AtomicU64::new(0),
+            is_leased: is_shared,
+            began: Instant::now(),
+            kept_up_at: AtomicU64::new(0),
+            kept_up: Notify::new(),
+        }
+    }
+
+    /// Whether this node was not stopped for longer than others wait for it.
+    #[must_use]
+    pub fn is_kept_up(&self) -> bool {
+        !self.is_leased
+            || self.now().saturating_sub(self.kept_up_at.load(Ordering::Acquire)) <= LEASE.as_millis() as u64
+    }
+
+    /// Waits until what this node has missed while it was stopped is known, or cannot be.
+    pub async fn until_kept_up(&self) {
+        let waiting = async {
+            loop {
+                let kept_up = self.kept_up.notified();
+                if self.is_kept_up() {
+                    return;
+                }
+                kept_up.await;
+            }
+        };
+        // While the catalog is away nobody can know: whoever is here stays.
+        let _ = timeout(LEASE, waiting).await;
+    }
+
+    pub(super) fn keep_up(&self) {
+        self.kept_up_at.store(self.now(), Ordering::Release);
+        self.kept_up.notify_waiters();
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How often something became known.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// All that is known about a dashboard, current or not.
+    #[must_use]
+    pub fn latest(&self, dashboard: &DashboardId) -> Records {
+        let known = self.lock();
+        let mut records = Records::none(dashboard.clone());
+        for subject in Subject::all_of(dashboard) {
+            if let Some(content) = known.get(&subject) {
+                records.learn(content.of(&subject, dashboard));
+            }
+        }
+        records
+    }
+
+    /// All that is known about a dashboard, if nothing of it has to be read.
+    #[must_use]
+    pub fn current(&self, dashboard: &DashboardId) -> Option<Records> {
+        let now = Instant::now();
+        let is_current = Subject::all_of(dashboard).iter().all(|subject| self.lock().is_fresh(subject, now));
+        is_current.then(|| self.latest(dashboard))
+    }
+
+    pub(super) fn is_fresh(&self, subject: &Subject) -> bool {
+        self.lock().is_fresh(subject, Instant::now())
+    }
+
+    pub(super) fn learn(&self, subject: &Subject, content: Option<Content>) -> bool {
+        let is_later = self.lock().learn(subject, content, Instant::now());
+        if is_later {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
+        is_later
+    }
+
+    pub(super) fn distrust(&self) {
+        self.lock().distrust();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KnownRecords> {
+        // A panic leaves a whole entry or none.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records that are remembered. Beyond, those are forgotten that were read longest ago.
+const KNOWN_MAX: usize = 32 << 10;
+
+/// Records, also absent ones.
+struct KnownRecords {
+    entries: HashMap<Subject, Entry>,
+    /// How long what was read counts as current; `None` if only this process writes.
+    fresh_for: Option<Duration>,
+}
+
+struct Entry {
+    /// `None` if nothing is written down.
+    content: Option<Content>,
+    /// `None` if something may have been missed since.
+    read_at: Option<Instant>,
+}
+
+impl Content {
+    fn version(&self) -> u64 {
+        match self {
+            Content::Record(known) => known.version,
+            Content::Blocked(known) => known.version,
+        }
+    }
+}
+
+impl KnownRecords {
+    fn new(fresh_for: Option<Duration>) -> KnownRecords {
+        KnownRecords { entries: HashMap::new(), fresh_for }
+    }
+
+    /// Whether what is known is current.
+    fn is_fresh(&self, subject: &Subject, now: Instant) -> bool {
+        let read_at = self.entries.get(subject).and_then(|entry| entry.read_at);
+        read_at.is_some_and(|at| self.fresh_for.is_none_or(|fresh_for| now.duration_since(at) < fresh_for))
+    }
+
+    /// What is known, current or not.
+    fn get(&self, subject: &Subject) -> Option<&Content> {
+        self.entries.get(subject)?.content.as_ref()
+    }
+
+    /// Takes what was read or heard. Says whether it is later than what was known.
+    fn learn(&mut self, subject: &Subject, content: Option<Content>, now: Instant) -> bool {
+        let version = content.as_ref().map_or(0, Content::version);
+        if let Some(entry) = self.entries.get_mut(subject) {
+            let is_later = version > entry.content.as_ref().map_or(0, Content::version);
+            if is_later {
+                entry.content = content;
+            }
+            entry.read_at = Some(now);
+            return is_later;
+        }
+        if self.entries.len() >= KNOWN_MAX {
+            self.forget_some();
+        }
+        self.entries.insert(subject.clone(), Entry { content, read_at: Some(now) });
+        version > 0
+    }
+
+    /// Something may have been missed: everything is read again before it is believed.
+    fn distrust(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.read_at = None);
+    }
+
+    /// Forgets the older half.
+    fn forget_some(&mut self) {
+        let mut ages: Vec<Option<Instant>> = self.entries.values().map(|entry| entry.read_at).collect();
+        let middle = ages.len() / 2;
+        let (_, median, _) = ages.select_nth_unstable(middle);
+        let median = *median;
+        self.entries.retain(|subject, entry| entry.read_at > median || *subject == Subject::Blocked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use ydash_proto::access::{Known, Record};
+    use ydash_proto::id::DashboardId;
+
+    fn subject(n: usize) -> Subject {
+        Subject::Dashboard(DashboardId::parse(&format!("w/{n}")).unwrap())
+    }
+
+    fn content(version: u64) -> Option<Content> {
+        Some(Content::Record(Known { version, record: Arc::new(Record::default()) }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_older_never_displaces_what_is_newer() {
+        let mut known = KnownRecords::new(Some(Duration::from_secs(5)));
+        let now = Instant::now();
+        assert!(!known.is_fresh(&subject(1), now));
+        assert!(!known.learn(&subject(1), None, now), "absent is no news");
+        assert!(known.is_fresh(&subject(1), now));
+        assert!(known.learn(&subject(1), content(3), now));
+        assert!(!known.learn(&subject(1), content(2), now));
+        assert!(!known.learn(&subject(1), None, now));
+        assert_eq!(known.get(&subject(1)).map(Content::version), Some(3));
+        assert!(!known.is_fresh(&subject(1), now + Duration::from_secs(5)));
+        known.distrust();
+        assert!(!known.is_fresh(&subject(1), now));
+        assert_eq!(known.get(&subject(1)).map(Content::version), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_are_bounded_however_many_names_are_asked_for() {
+        let mut known = KnownRecords::new(None);
+        known.learn(&Subject::Blocked, None, Instant::now());
+        for n in 0..KNOWN_MAX * 2 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            known.learn(&subject(n), None, Instant::now());
+            assert!(known.entries.len() <= KNOWN_MAX);
+        }
+        assert!(known.is_fresh(&subject(KNOWN_MAX * 2 - 1), Instant::now()));
+        assert!(!known.is_fresh(&subject(0), Instant::now()));
+        assert!(known.is_fresh(&Subject::Blocked, Instant::now()));
+    }
+}

@@ -1,0 +1,500 @@
+//! Who may do what, from REST to the wire: grants, links and blocks, and that a change holds from the moment on at which it is answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use yrs::updates::decoder::Decode;
+use yrs::{Doc, GetString, Text, Transact, Update};
+
+use ydash::auth::{Authenticator, Caller, Denied, Eventual};
+use ydash::cluster::local::LocalBus;
+use ydash::cluster::redis::RedisBus;
+use ydash::config::{Config, Layers};
+use ydash::redis::RedisUrl;
+use ydash::server::Server;
+use ydash::store::memory::MemoryStore;
+use ydash::store::{self, Store, StoreConfig, StoreUrl};
+use ydash_proto::access::{Access, Admission, Pattern, Principal, Role, TokenGrant, User};
+
+use crate::support::peer::{Peer, WITHIN};
+use crate::support::redis::Server as Redis;
+use crate::support::{forge, let_reqwest_work};
+
+/// Believes what a token says: `ada` is the user ada, `olga` owns the workspace acme, `root` operates the server.
+struct Believing;
+
+impl Believing {
+    fn principal(token: &str) -> Principal {
+        let token_grants = match token {
+            "olga" => vec![TokenGrant { dashboards: Pattern::parse("acme/*").unwrap(), role: Role::Owner }],
+            _ => Vec::new(),
+        };
+        let (id, is_operator) = (token.into(), token == "root");
+        Principal::User(Arc::new(User { id, token_grants, is_operator, ..User::default() }))
+    }
+}
+
+impl Authenticator for Believing {
+    fn identify(&self, token: Option<&str>) -> Eventual<Principal> {
+        let token = token.filter(|token| !token.is_empty());
+        Eventual::Now(Ok(token.map_or(Principal::Anonymous, Believing::principal)))
+    }
+
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
+        let dashboard = caller.dashboard.clone();
+        self.identify(caller.token)
+            .and_then(move |principal| Ok(Admission::without_records(principal, Access::NONE, &dashboard)))
+    }
+
+    fn refusal(&self, _: &Principal) -> Denied {
+        Denied::Forbidden
+    }
+}
+
+#[derive(Clone)]
+struct House {
+    address: SocketAddr,
+    http: Client,
+}
+
+impl House {
+    fn server() -> Server {
+        let flags = [("listen", "127.0.0.1:0"), ("flush-interval", "1ms")];
+        let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (config, _) = Config::load(&Layers { flags, ..Layers::default() }).unwrap();
+        Server::bind(Arc::new(config)).unwrap().with_authenticator(Arc::new(Believing))
+    }
+
+    fn serve(server: Server, store: Arc<dyn Store>) -> House {
+        let address = server.local_address();
+        tokio::spawn(server.serve(store));
+        let_reqwest_work();
+        House { address, http: Client::new() }
+    }
+
+    fn alone() -> House {
+        House::serve(House::server(), Arc::new(MemoryStore::new()))
+    }
+
+    fn three() -> [House; 3] {
+        let (bus, store) = (LocalBus::new(), MemoryStore::new());
+        [(); 3].map(|()| House::serve(House::server().on_bus(bus.node()).leaving_store_open(), Arc::new(store.clone())))
+    }
+
+    /// Bus, store and catalog in a real Redis.
+    async fn over(redis: &Redis) -> House {
+        let server = House::server();
+        let url: RedisUrl = redis.url().parse().unwrap();
+        let bus = RedisBus::start(url.clone(), server.node_info(), Arc::clone(server.metrics()));
+        assert!(bus.connected(WITHIN).await);
+        let store = store::open(&StoreUrl::Redis(url), &StoreConfig::default()).unwrap();
+        House::serve(server.on_bus(Arc::new(bus)), store)
+    }
+
+    async fn call(&self, method: Method, path: &str, token: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = self.http.request(method, format!("http://{}/api/{path}", self.address)).bearer_auth(token);
+        let request = match body {
+            Some(body) => request.body(body.to_string()),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    }
+
+    async fn get(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        self.call(Method::GET, path, token, None).await
+    }
+
+    /// Whether somebody may read a dashboard.
+    async fn reads(&self, dashboard: &str, token: &str) -> StatusCode {
+        let url = format!("http://{}/api/dashboards/{dashboard}/state", self.address);
+        self.http.get(url).bearer_auth(token).send().await.unwrap().status()
+    }
+
+    /// Gives roles on acme/sales, and takes all others. What is answered holds everywhere.
+    async fn grant(&self, roles: &[(&str, &str)]) {
+        let grant = |(user, role): &(&str, &str)| json!({ "subject": format!("user:{user}"), "role": role });
+        let grants: Vec<Value> = roles.iter().map(grant).collect();
+        let asked = json!({ "grants": grants });
+        let (status, answer) = self.call(Method::PUT, "dashboards/acme/sales/access", "olga", Some(asked)).await;
+        assert_eq!((status, &answer["applied"]), (StatusCode::OK, &json!(true)), "{answer}");
+    }
+
+    async fn y_websocket(&self, token: &str) -> Member {
+        let url = format!("ws://{}/acme/sales?token={token}", self.address);
+        Member::greet(Peer::try_open(&url).await.expect("the server listens")).await
+    }
+
+    async fn hocuspocus(&self, token: &str) -> Member {
+        let url = format!("ws://{}/hocuspocus", self.address);
+        let peer = Peer::try_open_document_as(&url, "acme/sales", token).await.expect("the server listens");
+        Member::greet(peer).await
+    }
+}
+
+/// Somebody in acme/sales who speaks either dialect.
+struct Member {
+    peer: Peer,
+    doc: Doc,
+}
+
+impl Member {
+    async fn greet(mut peer: Peer) -> Member {
+        peer.send(forge::sync_step1(&[0])).await;
+        Member { peer, doc: Doc::new() }
+    }
+
+    async fn joined(mut self) -> Member {
+        self.until("its state", |frame| frame.starts_with(&[0, 1])).await;
+        self
+    }
+
+    async fn write(&mut self, text: &str) {
+        let update = {
+            let content = self.doc.get_or_insert_text("t");
+            let mut txn = self.doc.transact_mut();
+            content.push(&mut txn, text);
+            txn.encode_update_v1()
+        };
+        self.peer.send(forge::live(&update)).await;
+    }
+
+    fn text(&self) -> String {
+        self.doc.get_or_insert_text("t").get_string(&self.doc.transact())
+    }
+
+    /// Takes one message; `None` when the socket has ended, or nothing came in time.
+    async fn take(&mut self, within: Duration) -> Option<Vec<u8>> {
+        let frame = self.peer.next_within(within).await?;
+        if let [0, 1 | 2, ..] = frame[..] {
+            let mut reader = ydash_proto::lib0::Reader::new(&frame[2..]);
+            let update = Update::decode_v1(reader.var_bytes().unwrap()).unwrap();
+            self.doc.transact_mut().apply_update(update).unwrap();
+        }
+        Some(frame)
+    }
+
+    async fn until(&mut self, what: &str, is_it: impl Fn(&[u8]) -> bool) {
+        let began = Instant::now();
+        loop {
+            let frame = self.take(WITHIN.saturating_sub(began.elapsed())).await;
+            if is_it(&frame.unwrap_or_else(|| panic!("{what} did not come"))) {
+                return;
+            }
+        }
+    }
+
+    async fn until_text(&mut self, text: &str) {
+        let began = Instant::now();
+        while !self.text().contains(text) {
+            let left = WITHIN.saturating_sub(began.elapsed());
+            assert!(self.take(left).await.is_some(), "{text:?} did not come: {:?}", self.text());
+        }
+    }
+
+    /// Takes what comes until the socket ends or is quiet for a while.
+    async fn drain(&mut self) {
+        while self.take(Duration::from_millis(300)).await.is_some() {}
+    }
+}
+
+const READ_ONLY: &[u8] = b"\x02\x02\x08readonly";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_revocation_is_answered_nothing_reaches_the_revoked_and_nothing_of_theirs_is_taken() {
+    revoke(&[House::alone()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_holds_on_every_node_when_it_is_answered() {
+    revoke(&House::three()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_holds_on_every_node_over_redis_when_it_is_answered() {
+    let redis = tokio::task::spawn_blocking(Redis::shared).await.unwrap();
+    revoke(&[House::over(&redis).await, House::over(&redis).await, House::over(&redis).await]).await;
+}
+
+async fn revoke(houses: &[House]) {
+    let (first, last) = (&houses[0], &houses[houses.len() - 1]);
+    first.grant(&[("ada", "editor"), ("bob", "editor"), ("carol", "editor")]).await;
+    let mut carol = first.y_websocket("carol").await.joined().await;
+    let mut revoked = Vec::new();
+    for house in houses {
+        revoked.push(house.y_websocket("ada").await.joined().await);
+        revoked.push(house.hocuspocus("bob").await.joined().await);
+    }
+    carol.write("before").await;
+    for member in &mut revoked {
+        member.until_text("before").await;
+    }
+
+    last.grant(&[("carol", "editor")]).await;
+    for member in &mut revoked {
+        member.write("late").await;
+    }
+    carol.write("secret").await;
+    // A reader that may see it has it: so it has been sent to everybody who may.
+    let mut witness = last.y_websocket("olga").await.joined().await;
+    witness.until_text("secret").await;
+    for member in &mut revoked {
+        member.drain().await;
+        assert!(!member.text().contains("secret"), "{}", member.text());
+    }
+    let (status, document) = last.get("dashboards/acme/sales", "olga").await;
+    assert_eq!((status, &document["t"]), (StatusCode::OK, &json!("beforesecret")));
+    // Nor do they come back, on either road.
+    for house in houses {
+        assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::FORBIDDEN);
+        let mut again = house.y_websocket("ada").await;
+        again.drain().await;
+        assert_eq!(again.text(), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lowered_role_is_shown_in_place_in_both_dialects() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor"), ("bob", "editor"), ("carol", "editor")]).await;
+    let mut carol = house.y_websocket("carol").await.joined().await;
+    let mut lowered = [house.y_websocket("ada").await.joined().await, house.hocuspocus("bob").await.joined().await];
+    house.grant(&[("ada", "viewer"), ("bob", "viewer"), ("carol", "editor")]).await;
+    for (member, is_told) in lowered.iter_mut().zip([true, false]) {
+        if is_told {
+            member.until("word of it", |frame| frame == READ_ONLY).await;
+        }
+        member.write("late").await;
+    }
+    carol.write("news").await;
+    for member in &mut lowered {
+        member.until_text("news").await;
+    }
+    let (_, document) = house.get("dashboards/acme/sales", "olga").await;
+    assert_eq!(document["t"], "news");
+    house.grant(&[("ada", "editor"), ("bob", "viewer"), ("carol", "editor")]).await;
+    let [ada, _] = &mut lowered;
+    ada.until("a question for what was refused", |frame| frame.starts_with(&[0, 0])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_of_a_role_is_taken_by_the_room_before_it_is_answered() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor")]).await;
+    let mut members = Vec::new();
+    for _ in 0..20 {
+        members.push(house.y_websocket("ada").await.joined().await);
+    }
+    let mut took = Vec::new();
+    for round in 0..20 {
+        let role = if round % 2 == 0 { "viewer" } else { "editor" };
+        let began = Instant::now();
+        house.grant(&[("ada", role)]).await;
+        took.push(began.elapsed());
+    }
+    for member in &mut members {
+        member.until("word of it", |frame| frame == READ_ONLY).await;
+    }
+    took.sort_unstable();
+    println!("20 changes with 20 members: median {:?}, slowest {:?}", took[took.len() / 2], took[took.len() - 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absent_and_forbidden_are_answered_alike() {
+    let house = House::alone();
+    house.grant(&[("ada", "owner")]).await;
+    for path in [
+        "dashboards/acme/sales/access",
+        "dashboards/acme/sales/links",
+        "dashboards/acme/sales/collaborators",
+        "dashboards/acme/sales/access?user=ada",
+        "dashboards/acme/sales",
+        "workspaces/acme/access",
+    ] {
+        let there = house.get(path, "eve").await;
+        let absent =
+            house.get(&path.replace("sales", "nothing").replace("workspaces/acme", "workspaces/none"), "eve").await;
+        assert_eq!(there, absent, "{path}");
+        assert_eq!(there.0, StatusCode::FORBIDDEN, "{path}");
+    }
+    for (method, path) in [
+        (Method::PUT, "dashboards/acme/sales/access"),
+        (Method::POST, "dashboards/acme/sales/links"),
+        (Method::DELETE, "dashboards/acme/sales/links/0123456789abcdef"),
+        (Method::POST, "dashboards/acme/sales/collaborators"),
+        (Method::POST, "dashboards/acme/sales/invitations/accept"),
+        (Method::DELETE, "dashboards/acme/sales/collaborators/ada"),
+        (Method::PUT, "workspaces/acme/access"),
+        (Method::POST, "admin/recheck"),
+        (Method::POST, "users/ada/block"),
+        (Method::DELETE, "users/ada/block"),
+    ] {
+        let (status, answer) = house.call(method.clone(), path, "eve", Some(json!({}))).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_replaced_only_by_whoever_has_read_it() {
+    let house = House::alone();
+    let path = "dashboards/acme/sales/access";
+    let (status, none) = house.get(path, "olga").await;
+    assert_eq!((status, none), (StatusCode::OK, json!({ "grants": [], "restricted": false, "version": 0 })));
+    let put = async |tag: &str, asked: Value| {
+        let url = format!("http://{}/api/{path}", house.address);
+        let request = house.http.put(url).bearer_auth("olga").header("If-Match", tag).body(asked.to_string());
+        let answer = request.send().await.unwrap();
+        let etag = answer.headers().get("etag").map(|etag| etag.to_str().unwrap().to_owned());
+        (answer.status(), etag, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
+    };
+    let one = json!({ "grants": [{ "subject": "user:ada", "role": "viewer" }], "restricted": true });
+    let (status, etag, _) = put("\"0\"", one.clone()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(put("\"0\"", one.clone()).await.0, StatusCode::PRECONDITION_FAILED);
+    let etag = etag.unwrap();
+    let (_, shown) = house.get(path, "olga").await;
+    assert_eq!((format!("\"{}\"", shown["version"]), &shown["restricted"]), (etag.clone(), &json!(true)));
+    assert_eq!(put(&etag, json!({ "grants": [] })).await.0, StatusCode::OK);
+    assert_eq!(put("W/x", one).await.0, StatusCode::BAD_REQUEST);
+    for (asked, told) in [
+        (json!({ "grants": [{ "subject": "user:ada", "role": "king" }] }), "grant 0: a role is one of"),
+        (json!({ "grants": [{ "subject": "user:ada", "role": "viewer", "if": 1 }] }), "unknown field \"if\""),
+        (json!({ "grants": [], "deny": [] }), "fields grants and restricted"),
+    ] {
+        let (status, answer) = house.call(Method::PUT, path, "olga", Some(asked)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer["errors"][0]["detail"].as_str().unwrap().contains(told), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_gives_to_all_of_its_dashboards_unless_they_are_restricted() {
+    let house = House::alone();
+    let everyone = json!({ "grants": [
+        { "subject": "everyone", "role": "viewer" },
+        { "subject": "user:fred", "role": "editor", "folder": "finance/" },
+    ] });
+    let (status, answer) = house.call(Method::PUT, "workspaces/acme/access", "olga", Some(everyone)).await;
+    assert_eq!((status, &answer["applied"]), (StatusCode::OK, &json!(true)), "{answer}");
+    assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::OK);
+    assert_eq!(house.reads("other/sales", "ada").await, StatusCode::FORBIDDEN);
+    let restricted = json!({ "grants": [], "restricted": true });
+    house.call(Method::PUT, "dashboards/acme/sales/access", "olga", Some(restricted)).await;
+    assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::FORBIDDEN);
+    assert_eq!(house.reads("acme/other", "ada").await, StatusCode::OK);
+
+    let (_, why) = house.get("dashboards/acme/finance%2Fx/access?user=fred", "olga").await;
+    assert_eq!((&why["role"], &why["user"]), (&json!("editor"), &json!("fred")), "{why}");
+    let (_, why) = house.get("dashboards/acme/sales/access?user=fred", "olga").await;
+    assert_eq!(why["role"], Value::Null);
+    assert!(why["reasons"][0]["missing"].as_str().unwrap().contains("restricted"), "{why}");
+    let private = house.reads("acme/~ada", "ada").await;
+    assert_eq!((private, house.reads("acme/~ada", "olga").await), (StatusCode::OK, StatusCode::FORBIDDEN));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_opens_one_dashboard_to_whoever_has_it_until_it_is_revoked() {
+    let house = House::alone();
+    let links = "dashboards/acme/sales/links";
+    let (status, made) =
+        house.call(Method::POST, links, "olga", Some(json!({ "role": "editor", "label": "wall" }))).await;
+    assert_eq!((status, &made["applied"]), (StatusCode::CREATED, &json!(true)), "{made}");
+    let link = made["link"].as_str().unwrap().to_owned();
+    let (_, listed) = house.get(links, "olga").await;
+    assert_eq!((&listed["links"][0]["label"], &listed["links"][0]["link"]), (&json!("wall"), &Value::Null));
+    assert!(!listed.to_string().contains("sha256"), "{listed}");
+
+    let mut guests = [house.y_websocket(&link).await.joined().await, house.hocuspocus(&link).await.joined().await];
+    guests[0].write("by link").await;
+    guests[1].until_text("by link").await;
+    for wrong in [link[..link.len() - 1].to_owned() + "!", link.replace("yd_", "yd_0")] {
+        assert_ne!(house.reads("acme/sales", &wrong).await, StatusCode::OK, "{wrong}");
+    }
+    assert_ne!(house.reads("acme/other", &link).await, StatusCode::OK);
+    // An editor may not make links, and no link may own.
+    assert_eq!(
+        house.call(Method::POST, links, &link, Some(json!({ "role": "viewer" }))).await.0,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        house.call(Method::POST, links, "olga", Some(json!({ "role": "owner" }))).await.0,
+        StatusCode::BAD_REQUEST
+    );
+
+    let one = format!("{links}/{}", made["id"].as_str().unwrap());
+    let (status, revoked) = house.call(Method::DELETE, &one, "olga", None).await;
+    assert_eq!((status, &revoked["applied"]), (StatusCode::OK, &json!(true)), "{revoked}");
+    assert_eq!(house.call(Method::DELETE, &one, "olga", None).await.0, StatusCode::NOT_FOUND);
+    let mut olga = house.y_websocket("olga").await.joined().await;
+    olga.write("after").await;
+    house.y_websocket("olga").await.joined().await.until_text("after").await;
+    for guest in &mut guests {
+        guest.drain().await;
+        assert!(!guest.text().contains("after"));
+    }
+    assert_ne!(house.reads("acme/sales", &link).await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invitation_is_accepted_once_and_gives_no_more_than_its_maker_has() {
+    let house = House::alone();
+    let collaborators = "dashboards/acme/sales/collaborators";
+    let (status, answer) =
+        house.call(Method::POST, collaborators, "olga", Some(json!({ "user": "ada", "role": "owner" }))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let invitation = json!({ "role": "viewer", "not_after": "2999-01-01T00:00:00Z" });
+    let (status, made) = house.call(Method::POST, collaborators, "ada", Some(invitation)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let accept = json!({ "invitation": made["invitation"] });
+    let path = "dashboards/acme/sales/invitations/accept";
+    let (status, accepted) = house.call(Method::POST, path, "bob", Some(accept.clone())).await;
+    assert_eq!((status, &accepted["role"]), (StatusCode::OK, &json!("viewer")), "{accepted}");
+    assert_eq!(house.call(Method::POST, path, "eve", Some(accept)).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(house.reads("acme/sales", "bob").await, StatusCode::OK);
+    let (_, listed) = house.get(collaborators, "olga").await;
+    assert_eq!(
+        (listed["collaborators"].as_array().unwrap().len(), &listed["invitations"]),
+        (2, &json!([])),
+        "{listed}"
+    );
+    let removed = house.call(Method::DELETE, &format!("{collaborators}/bob"), "ada", None).await;
+    assert_eq!((removed.0, &removed.1["applied"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(house.reads("acme/sales", "bob").await, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_user_is_out_of_everything_at_once() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor")]).await;
+    let mut ada = house.y_websocket("ada").await.joined().await;
+    let (status, answer) = house.call(Method::POST, "users/ada/block", "root", None).await;
+    assert_eq!((status, &answer["applied"]), (StatusCode::OK, &json!(true)), "{answer}");
+    ada.write("late").await;
+    ada.drain().await;
+    assert_eq!(house.reads("acme/~ada", "ada").await, StatusCode::FORBIDDEN);
+    assert_eq!(house.get("dashboards/acme/sales", "olga").await.0, StatusCode::NOT_FOUND, "nothing was written");
+    assert_eq!(house.call(Method::DELETE, "users/ada/block", "root", None).await.0, StatusCode::OK);
+    assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_catalog_is_away_live_sessions_go_on_and_newcomers_are_told_to_try_again() {
+    let store = MemoryStore::new();
+    let house = House::serve(House::server(), Arc::new(store.clone()));
+    house.grant(&[("ada", "editor"), ("bob", "editor")]).await;
+    let mut ada = house.y_websocket("ada").await.joined().await;
+    let mut bob = house.y_websocket("bob").await.joined().await;
+    store.memory_catalog().set_down(true);
+    ada.write("on").await;
+    bob.until_text("on").await;
+    assert_eq!(house.reads("acme/unknown", "ada").await, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, _) =
+        house.call(Method::PUT, "dashboards/acme/sales/access", "olga", Some(json!({ "grants": [] }))).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    store.memory_catalog().set_down(false);
+    assert_eq!(house.reads("acme/unknown", "ada").await, StatusCode::FORBIDDEN);
+}
