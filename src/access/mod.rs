@@ -402,7 +402,8 @@ impl Shared {
     }
 
     fn publish(&self, bytes: Bytes) {
-        if let Some(line) = &*self.lock(&self.line) {
+        // Whoever is alone says nothing. One who comes reads nothing before it is known here.
+        if let Some(line) = self.lock(&self.line).as_ref().filter(|line| line.has_others()) {
             line.publish(bytes);
         }
     }

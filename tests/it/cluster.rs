@@ -573,6 +573,10 @@ impl Bus for Outdoors {
         let weather = Arc::clone(&self.weather);
         Box::pin(async move {
             let subscription = self.bus.subscribe(dashboard).await;
+            // What nodes say of access is for themselves; the weather is the rooms'.
+            if dashboard.is_reserved() {
+                return subscription;
+            }
             subscription.through(|wire| Box::new(WireOutdoors { wire, weather }))
         })
     }
