@@ -1,7 +1,7 @@
 // Plays attacks one at a time, or all at once, and prints the table of docs/SECURITY.md. Usage: ./run
 
 import { fork } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { attacks, elsewhere } from './inputs/list.js'
 import { Server } from './server.js'
@@ -12,16 +12,15 @@ const { values: options, positionals: [binary, ...names] } = parseArgs({
   allowPositionals: true,
   options: {
     before: { type: 'string' },
-    from: { type: 'string' },
     into: { type: 'string' },
-    json: { type: 'string' },
+    record: { type: 'string' },
     seconds: { type: 'string', default: '12' },
     after: { type: 'string', default: '10' },
     soak: { type: 'string' }
   }
 })
 if (!binary) {
-  console.error('usage: load-tests/attacks/run BINARY [NAME…] [--before OTHER | --from FILE] [--into DOCUMENT] [--soak MINUTES] [--seconds N] [--after N] [--json FILE]')
+  console.error('usage: load-tests/attacks/run BINARY [NAME…] [--before OTHER] [--record FILE] [--into DOCUMENT] [--soak MINUTES] [--seconds N] [--after N]')
   process.exit(2)
 }
 const [seconds, after] = [Number(options.seconds), Number(options.after)]
@@ -159,33 +158,36 @@ async function play (binary, attack) {
   }
 }
 
-async function playAll (binary) {
-  const figures = []
+/** Figures of both binaries by the attack's number: those of `--record`, and what is played now in their place. */
+const record = options.record && existsSync(options.record) ? JSON.parse(readFileSync(options.record, 'utf8')) : { before: {}, after: {} }
+
+/** Plays what was chosen and keeps the figures as `which` of the record. */
+async function playAll (binary, which) {
   for (const attack of chosen) {
     console.error(`== ${attack.number} ${attack.name}: ${attack.what}`)
+    let figures
     try {
-      figures.push(await play(binary, attack))
-      console.error(format.line(figures.at(-1)))
+      figures = await play(binary, attack)
+      console.error(format.line(figures))
     } catch (error) {
       console.error(`! ${error.stack}`)
-      figures.push({ number: attack.number, name: attack.name, what: attack.what, failed: error.message.split('\n')[0] })
+      figures = { number: attack.number, name: attack.name, what: attack.what, failed: error.message.split('\n')[0] }
     }
-    if (options.json) writeFileSync(options.json, JSON.stringify(figures, null, 1))
+    record[which][attack.number] = figures
+    if (options.record) writeFileSync(options.record, JSON.stringify(record, null, 1) + '\n')
   }
-  return figures
 }
 
 if (options.soak) {
   const isGood = await soak(binary, Number(options.soak) * 60, chosen, Helper)
   process.exit(isGood ? 0 : 1)
 }
-const older = options.from ? JSON.parse(readFileSync(options.from, 'utf8')) : null
-const before = older ?? (options.before ? await playAll(options.before) : null)
-const figures = await playAll(binary)
-const table = format.table(figures, before, names.length === 0 ? elsewhere : [])
+if (options.before) await playAll(options.before, 'before')
+await playAll(binary, 'after')
+const table = format.table(attacks.map(({ number }) => record.after[number]).filter(Boolean), record.before, names.length === 0 || options.record ? elsewhere : [])
 console.log(table)
 if (options.into) {
   const text = readFileSync(options.into, 'utf8')
   writeFileSync(options.into, text.replace(/(<!-- attacks -->\n)[^]*(<!-- end -->)/, (_, opening, closing) => opening + table + '\n' + closing))
 }
-process.exit(figures.every(format.isHarmless) ? 0 : 1)
+process.exit(chosen.every(({ number }) => format.isHarmless(record.after[number])) ? 0 : 1)

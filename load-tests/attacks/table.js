@@ -41,14 +41,14 @@ export const format = {
   isHarmless: one => !one.failed && !one.hasHarmed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
     one.coresMax <= CORES_MAX && one.newcomers.refused + one.newcomers.missing + one.early.refused + one.early.missing === 0 && lost(one) === 0 && amiss(one).length === 0,
 
-  /** `before`: figures of another binary, which stand first in each cell. */
+  /** `before`: figures of another binary by number, which stand first in each cell. */
   table: (figures, before, elsewhere) => {
     const rows = [
       ['#', 'attack', 'else', 'same', '/healthz', 'cores, worst second', 'MiB at most', 'MiB after 10 s', 'files', 'saved and lost', 'amiss after 10 s, and what it found'],
       Array(11).fill('---')
     ]
     for (const one of figures) {
-      const old = before?.find(({ name }) => name === one.name)
+      const old = before[one.number]
       const both = cell => [old, one].filter(each => each !== undefined).map(each => (each.failed ? 'failed' : cell(each))).join(' → ')
       rows.push([
         one.number,

@@ -1,13 +1,20 @@
 //! Dashboards in Redis, through whole servers: what is kept when Redis goes, comes back, or has forgotten everything; and moving
 //! in and out while servers serve.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use ydash::store::Store;
+use ydash::store::embedded::EmbeddedStore;
+use ydash_proto::id::DashboardId;
+use ydash_proto::log::LogPosition;
+use ydash_proto::time::Timestamp;
+
 use super::support::client::Client;
 use super::support::node::{Node, binary};
-use super::support::redis::Server;
+use super::support::redis::{Server, free_port};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -110,6 +117,68 @@ async fn dashboards_move_into_redis_and_out_while_a_server_serves() {
     let (done, told) =
         ydash(directory.path(), &["doctor", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"]);
     assert!(!done && told.contains("BROKEN") && told.contains("127.0.0.1:1"), "{told}");
+}
+
+/// A certificate for 127.0.0.1 that signs itself, and its key.
+fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=ydash test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+        .args([certificate.as_os_str(), "-keyout".as_ref(), key.as_os_str()])
+        .output()
+        .expect("openssl is needed, as from `apt-get install openssl`");
+    assert!(made.status.success(), "{made:?}");
+    (certificate, key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_and_bus_reach_a_redis_over_tls_whose_certificate_is_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(directory.path());
+    let port = free_port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no", "--tls-cert-file"];
+    let files = [&certificate, &key, &certificate].map(|path| path.to_str().unwrap());
+    let _redis =
+        Server::start(&[&tls[..], &[files[0], "--tls-key-file", files[1], "--tls-ca-cert-file", files[2]]].concat());
+    let url = format!("rediss://127.0.0.1:{port}");
+    let nodes = [(); 2].map(|()| Node::start_trusting(&certificate, &url, &[]));
+    let mut client = Client::joined(&nodes[0], "/ws/w/board?acks=1", 1).await;
+    let mut other = Client::joined(&nodes[1], "/ws/w/board", 2).await;
+    client.set("over", 1).await;
+    client.until(|client| client.saved == 2).await;
+    other.until(|other| other.get("over") == Some(1)).await;
+    let later = Node::start_trusting(&certificate, &url, &["--bus", "none"]);
+    assert_eq!(Client::joined(&later, "/ws/w/board", 3).await.content(), client.content());
+
+    let (done, told) = ydash(directory.path(), &["doctor", "--listen", "127.0.0.1:0", "--store", &url]);
+    assert!(!done && told.contains("certificate"), "who does not trust it says so: {told}");
+}
+
+/// It was an ERROR line for each request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_garbage_is_told_once_however_often_somebody_asks_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = |name| DashboardId::new("w", name).unwrap();
+    let store = EmbeddedStore::open(&directory.path().join("data")).unwrap();
+    for name in ["one", "two"] {
+        let garbage = Bytes::from_static(b"garbage");
+        store.snapshot(&id(name), LogPosition::START, garbage, Timestamp::default()).await.unwrap();
+    }
+    drop(store);
+    let mut node = Node::start_in(directory.path(), &[]);
+    for _ in 0..10 {
+        for name in ["one", "two"] {
+            let answer = reqwest::get(node.http(&format!("/api/dashboards/w/{name}/state"))).await.unwrap();
+            assert_eq!(answer.status(), 503);
+        }
+    }
+    let _works = Client::joined(&node, "/ws/w/board", 1).await;
+    node.terminate(WITHIN).await;
+    let log = node.log();
+    let errors: Vec<&String> = log.iter().filter(|line| line.contains("ERROR")).collect();
+    assert!(errors.len() == 2 && errors.iter().all(|line| line.contains("stored state is no document")), "{errors:#?}");
 }
 
 /// Anybody on the machine could read every dashboard: directories were 0755, files 0644.

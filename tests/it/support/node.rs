@@ -60,6 +60,16 @@ impl Node {
         node
     }
 
+    /// As [`Node::start_at`], with the certificates in a file in the place of the system's.
+    pub(crate) fn start_trusting(certificates: &Path, store: &str, flags: &[&str]) -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let mut trusting = Command::new("env");
+        trusting.arg(format!("SSL_CERT_FILE={}", certificates.display())).arg(binary());
+        let mut node = Node::run(trusting, directory.path(), "127.0.0.1:0", store, flags);
+        node._directory = Some(directory);
+        node
+    }
+
     fn spawn(directory: &Path, listen: &str, store: &str, flags: &[&str]) -> Node {
         Node::run(Command::new(binary()), directory, listen, store, flags)
     }
