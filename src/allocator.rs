@@ -14,6 +14,49 @@ pub(crate) fn return_free_pages() {
     }
 }
 
+/// Has blocks of a mebibyte and more go back to the system when they are freed. By itself glibc raises that bound to 32 MiB as soon as one of them
+/// was, and keeps documents and messages between smaller blocks.
+pub(crate) fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code)]
+    // SAFETY: sets a number of the allocator; called before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
+/// Memory of this process that is in RAM; 0 where nobody says.
+pub(crate) fn resident() -> usize {
+    const PAGE: usize = 4 << 10;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).map_or(0, |pages| pages * PAGE)
+}
+
+/// Tells when much more memory is in use than is accounted for.
+#[derive(Debug, Default)]
+pub(crate) struct Excess {
+    /// What the last walk over the heap left.
+    left: usize,
+}
+
+/// What is accounted for is right within a fifth, and there is what nobody accounts for.
+const COUNTED_SHARE: usize = 5;
+const UNCOUNTED: usize = 64 << 20;
+/// Less than this is no reason for another walk over the heap.
+const WORTH_A_WALK: usize = 32 << 20;
+
+impl Excess {
+    /// Takes note of how much is resident and accounted for; `true` when it is worth a walk over the heap.
+    pub(crate) fn is_found(&mut self, resident: usize, counted: usize) -> bool {
+        self.left = self.left.min(resident);
+        let is_found = resident > counted + counted / COUNTED_SHARE + UNCOUNTED && resident > self.left + WORTH_A_WALK;
+        if is_found {
+            self.left = resident;
+        }
+        is_found
+    }
+}
+
 /// Tells when a peak is over.
 #[derive(Debug, Default)]
 pub(crate) struct Peak {
@@ -35,6 +78,17 @@ impl Peak {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_accounts_for_is_looked_for_once_unless_there_is_more() {
+        const MIB: usize = 1 << 20;
+        let mut excess = Excess::default();
+        let resident = [20, 1_200, 1_500, 1_500, 900, 920, 960, 300];
+        let counted = [0, 1_000, 1_000, 1_000, 1_000, 100, 100, 200];
+        let found =
+            resident.iter().zip(counted).map(|(resident, counted)| excess.is_found(resident * MIB, counted * MIB));
+        assert_eq!(found.collect::<Vec<_>>(), [false, false, true, false, false, false, true, false]);
+    }
 
     #[test]
     fn a_peak_is_over_once() {

@@ -5,8 +5,10 @@
 //! or is refused with "try again"; who may still have how much is [`ydash_proto::ledger`]'s to decide.
 
 use crate::metrics::{Memory, Metrics};
+use bytes::Bytes;
 use core::fmt;
 use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +39,8 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// The account. What is charged per message comes here only when it is large.
 pub struct Ledger {
     accounts: Mutex<ledger::Ledger<IpAddr>>,
+    /// What several hold together, by where it lies.
+    shared: Mutex<HashMap<usize, Shared>>,
     is_tight: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -47,6 +51,7 @@ impl Ledger {
     pub fn new(budget: usize, metrics: Arc<Metrics>) -> Arc<Ledger> {
         Arc::new(Ledger {
             accounts: Mutex::new(ledger::Ledger::new(budget)),
+            shared: Mutex::default(),
             is_tight: AtomicBool::new(false),
             metrics,
         })
@@ -82,6 +87,11 @@ impl Ledger {
         self.accounts().headroom(network(address))
     }
 
+    fn shared(&self) -> MutexGuard<'_, HashMap<usize, Shared>> {
+        // As below.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn changed(&self, accounts: &ledger::Ledger<IpAddr>) {
         self.is_tight.store(accounts.used() > accounts.budget() / 2, Ordering::Relaxed);
     }
@@ -106,6 +116,25 @@ impl Account {
         Box::new(Lease { ledger: Arc::clone(&self.ledger), payer: self.payer, kind, bytes: 0 })
     }
 
+    /// A share in something that others may hold, too: it is paid once, by one of those who hold it.
+    ///
+    /// # Errors
+    /// [`Full`] – nobody pays for it yet, and this account cannot.
+    pub fn share(&self, bytes: &Bytes, kind: Memory) -> Result<Share, Full> {
+        let key = bytes.as_ptr() as usize;
+        let mut shared = self.ledger.shared();
+        if let Some(known) = shared.get_mut(&key) {
+            *known.holders.entry(self.payer).or_default() += 1;
+        } else {
+            let mut lease = *self.lease(kind);
+            lease.resize(bytes.len())?;
+            // Kept, so that nothing else comes to lie there.
+            let bytes = bytes.clone();
+            shared.insert(key, Shared { _bytes: bytes, lease, holders: BTreeMap::from([(self.payer, 1)]) });
+        }
+        Ok(Share { ledger: Arc::clone(&self.ledger), payer: self.payer, key })
+    }
+
     /// The network address that pays.
     #[must_use]
     pub fn payer(&self) -> IpAddr {
@@ -116,6 +145,57 @@ impl Account {
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.ledger.is_tight()
+    }
+}
+
+struct Shared {
+    _bytes: Bytes,
+    lease: Lease,
+    /// How many shares each address has.
+    holders: BTreeMap<IpAddr, usize>,
+}
+
+/// A share in something that several hold.
+pub struct Share {
+    ledger: Arc<Ledger>,
+    payer: IpAddr,
+    key: usize,
+}
+
+impl Share {
+    /// Whether it is one in this.
+    #[must_use]
+    pub fn is_in(&self, bytes: &Bytes) -> bool {
+        bytes.as_ptr() as usize == self.key
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shared = self.ledger.shared();
+        let Some(known) = shared.get_mut(&self.key) else { return };
+        if let Some(count) = known.holders.get_mut(&self.payer) {
+            *count -= 1;
+            if *count == 0 {
+                known.holders.remove(&self.payer);
+            }
+        }
+        match known.holders.first_key_value() {
+            None => {
+                let last = shared.remove(&self.key);
+                drop(shared);
+                drop(last);
+            }
+            // Whoever is the last to hold it pays for it.
+            Some((&next, _)) if !known.holders.contains_key(&known.lease.payer) => known.lease.move_to(next),
+            Some(_) => {}
+        }
     }
 }
 
@@ -165,6 +245,13 @@ impl Lease {
     /// Makes it one of so many bytes, because they are there already.
     pub fn charge(&mut self, bytes: usize) {
         self.settle(bytes, true);
+    }
+
+    fn move_to(&mut self, payer: IpAddr) {
+        let mut accounts = self.ledger.accounts();
+        accounts.give_back(self.payer, self.bytes);
+        accounts.charge(payer, self.bytes);
+        self.payer = payer;
     }
 
     fn settle(&mut self, bytes: usize, forced: bool) {
@@ -236,6 +323,25 @@ mod tests {
         assert_eq!((ledger.used(), metrics.memory_bytes.get(Memory::Messages)), (6500, 6500));
         drop(lease);
         assert_eq!((ledger.used(), metrics.memory_bytes.get(Memory::Messages)), (0, 0));
+    }
+
+    /// A state counted for nothing while others had it, too, and to its room when it had been replaced: whoever did not read filled the room's
+    /// budget.
+    #[test]
+    fn what_several_hold_is_paid_once_by_one_of_them() {
+        let metrics = Arc::new(Metrics::new());
+        let ledger = Ledger::new(6400, Arc::clone(&metrics));
+        let [alice, bob] = [HOME, "192.0.2.2".parse().unwrap()].map(|address| ledger.account(address));
+        let state = Bytes::from(vec![0; 4000]);
+        let shares = [&alice, &alice, &bob].map(|account| account.share(&state, Memory::Outboxes).unwrap());
+        assert_eq!((ledger.used(), ledger.headroom(bob.payer())), (4000, 800));
+        let [first, second, third] = shares;
+        drop((second, first));
+        assert_eq!((ledger.used(), ledger.headroom(HOME)), (4000, 800), "who is left pays");
+        assert_eq!(bob.share(&Bytes::from(vec![0; 801]), Memory::Outboxes).err(), Some(Full::Share));
+        drop(third);
+        assert_eq!((ledger.used(), metrics.memory_bytes.get(Memory::Outboxes)), (0, 0));
+        assert!(ledger.shared().is_empty());
     }
 
     #[test]

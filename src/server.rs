@@ -17,7 +17,7 @@ use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::access::{Permissions, RecordCache};
-use crate::allocator::{Peak, return_free_pages};
+use crate::allocator::{Excess, Peak, resident, return_free_pages};
 use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
@@ -201,7 +201,7 @@ impl Server {
             sessions(&config),
             registry.clone(),
             Arc::new(Door(Arc::clone(&site))),
-            ledger,
+            Arc::clone(&ledger),
             Arc::clone(&metrics),
             tasks.clone(),
             fastrand::u64(1..1 << 52),
@@ -210,7 +210,7 @@ impl Server {
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let homing = Homing::begin(&*store, config.limits()).await;
         let keys = tokio::spawn(site.authenticator.keep_up());
-        let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), Arc::clone(&metrics)));
+        let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), ledger, Arc::clone(&metrics)));
         let routes = Routes::new(&site);
         let serving_operators = admin.map(|listener| {
             let address = listener.local_addr().unwrap_or(config.listen);
@@ -251,12 +251,18 @@ const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// How long refusals are added up between two lines about them.
 const TELL_REFUSALS: Duration = Duration::from_secs(60);
 
-async fn keep_up(mut homing: Homing, registry: Registry, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+async fn keep_up(
+    mut homing: Homing,
+    registry: Registry,
+    store: Arc<dyn Store>,
+    ledger: Arc<Ledger>,
+    metrics: Arc<Metrics>,
+) {
     let lost: u64 = store.missing().iter().map(|missing| missing.entries.max(1)).sum();
     metrics.store_missing.set(i64::try_from(lost).unwrap_or(i64::MAX));
     let mut ticks = tokio::time::interval(UPKEEP);
     let mut was_up = true;
-    let mut peak = Peak::default();
+    let (mut peak, mut excess) = (Peak::default(), Excess::default());
     let mut life = None;
     let mut looked_at = Instant::now();
     let (mut refusals, mut told_at) = (RefusalsTold::default(), None::<Instant>);
@@ -271,7 +277,9 @@ async fn keep_up(mut homing: Homing, registry: Registry, store: Arc<dyn Store>, 
             }
         }
         registry.relieve().await;
-        if peak.is_over(metrics.rooms.get() + metrics.sessions.get()) {
+        let counted = metrics.room_bytes.get() + i64::try_from(ledger.used()).unwrap_or(i64::MAX);
+        let has_excess = excess.is_found(resident(), usize::try_from(counted).unwrap_or(0));
+        if peak.is_over(metrics.rooms.get() + metrics.sessions.get()) || has_excess {
             // Nobody waits for it.
             drop(tokio::task::spawn_blocking(return_free_pages));
         }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use ydash_proto::access::{Access, Admission};
 use ydash_proto::document::{Compacted, Kept};
 use ydash_proto::id::MemberId;
@@ -350,7 +351,9 @@ impl Play {
         let Some(parts) = self.compaction.take() else { return };
         let base = succeeds.then(|| {
             let state = update::merge(&parts);
-            Compacted { live_bytes: state.len(), state, kept: Kept::All }
+            let limits = Limits::default().for_trusted();
+            let scan = Arc::new(update::scan(&state, &limits).expect("a state is an update"));
+            Compacted { live_bytes: state.len(), state, kept: Kept::All, scan }
         });
         self.handle(Input::Compacted { base });
     }

@@ -41,6 +41,8 @@ pub struct Limits {
     pub held_updates_max: usize,
     /// Bytes that wait behind a hole, per member, with the list of what they wait for. A single update may be larger.
     pub held_bytes_max: usize,
+    /// Structs and deletions of one update that waits behind a hole. Beyond: as for too many updates.
+    pub held_work_max: u32,
     /// How often a member may overrun its held updates before its session ends.
     pub held_overruns_max: u32,
     /// How long an update may wait behind a hole before it is refused.
@@ -113,6 +115,7 @@ impl Limits {
         awareness_entries_max: 16 << 10,
         held_updates_max: 256,
         held_bytes_max: 1 << 20,
+        held_work_max: 1 << 18,
         held_overruns_max: 8,
         held_for_max: Duration::from_secs(30),
         members_max: 20_000,

@@ -21,12 +21,13 @@ use tokio::runtime;
 use tracing::{info, warn};
 
 use crate::config::{Config, Knob, Layers, LogFormat};
-use crate::{descriptors, server, telemetry};
+use crate::{allocator, descriptors, server, telemetry};
 
 /// Runs the process' command and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     private::keep_files_private();
+    allocator::return_large_blocks();
     let matches = match parse(std::env::args_os()) {
         Ok(matches) => matches,
         // Help and version come as errors too; clap knows which stream and code they have.

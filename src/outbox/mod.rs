@@ -5,8 +5,8 @@
 
 pub(crate) mod small;
 
-use crate::ledger::{Account, Lease};
-use crate::metrics::{Memory, Metrics};
+use crate::ledger::{Account, Lease, Share};
+use crate::metrics::{Memory, Metrics, Refusal};
 use bytes::Bytes;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use ydash_proto::id::MemberId;
 use ydash_proto::limits::OutboxLimits;
-use ydash_proto::room::Frame;
+use ydash_proto::room::{Frame, FrameKind};
 use ydash_proto::session::{self, Call, Item, Next, Purse, Pushed, Question};
-use ydash_proto::wire::close::CloseCode;
+use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
 
 /// The gauge is told of changes from this size on: what waits for less than a socket's turn is nobody's news.
 const TOLD_BYTES: usize = 16 << 10;
@@ -41,8 +41,40 @@ struct Shared {
     /// What of the bytes that wait the gauge knows.
     told_bytes: usize,
     lease: Option<Box<Lease>>,
+    shares: Option<Box<Shares>>,
     /// Set while the writer has nothing to do: whoever gives it something takes this.
     waker: Option<Waker>,
+}
+
+/// Large states that its sessions have in common with others: those that wait, and those on their way.
+#[derive(Default)]
+struct Shares {
+    waiting: Vec<Share>,
+    leaving: Vec<Share>,
+}
+
+/// States from this size on are charged, once for all who read the same.
+const SHARED_BYTES: usize = 64 << 10;
+
+impl Shared {
+    /// Gives back the shares in what waits no more.
+    fn settle_shares(&mut self) {
+        if let Some(shares) = &mut self.shares {
+            shares.waiting.retain(|share| self.queue.frames().any(|frame| share.is_in(&frame.bytes)));
+        }
+    }
+
+    /// Notes which states leave with a batch. What left with the last one is written.
+    fn shares_leave(&mut self, batch: &[Item]) {
+        let Some(shares) = &mut self.shares else { return };
+        let leaves = |share: &mut Share| {
+            batch.iter().any(|item| matches!(item, Item::Frame(frame) if share.is_in(&frame.bytes)))
+        };
+        shares.leaving = shares.waiting.extract_if(.., leaves).collect();
+        if shares.waiting.is_empty() && shares.leaving.is_empty() {
+            self.shares = None;
+        }
+    }
 }
 
 /// The lease as what decides sees it.
@@ -76,7 +108,7 @@ impl Outbox {
         metrics: Arc<Metrics>,
     ) -> Outbox {
         let queue = session::Outbox::new(limits);
-        let shared = Shared { queue, socket, told_bytes: 0, lease: None, waker: None };
+        let shared = Shared { queue, socket, told_bytes: 0, lease: None, shares: None, waker: None };
         Outbox { shared: Mutex::new(shared), account, metrics, call: Notify::new() }
     }
 
@@ -105,10 +137,29 @@ impl Outbox {
     }
 
     fn put(&self, mut guard: MutexGuard<'_, Shared>, member: MemberId, frame: &Frame) -> Pushed {
+        let is_shared = frame.kind == FrameKind::State && frame.bytes.len() > SHARED_BYTES;
+        let share = match is_shared.then(|| self.account.share(&frame.bytes, Memory::Outboxes)) {
+            Some(Ok(share)) => Some(share),
+            Some(Err(_)) => {
+                // Its address does not read what it has asked for before. It may come back when it has.
+                self.metrics.refusals.inc(Refusal::Memory);
+                guard.queue.close(CloseCode::Memory, REFUSAL_HOLD);
+                wake(guard);
+                self.call.notify_one();
+                return Pushed::Taken;
+            }
+            None => None,
+        };
         let Shared { queue, lease, .. } = &mut *guard;
         let (_, before) = queue.waiting();
         let pushed = queue.push(member, frame, &mut Paid { lease, account: &self.account });
         let is_news = pushed != Pushed::Taken || queue.waiting().1 > before;
+        if let Some(share) = share {
+            guard.shares.get_or_insert_default().waiting.push(share);
+        }
+        if pushed != Pushed::Taken || is_shared {
+            guard.settle_shares();
+        }
         self.tell(&mut guard);
         if is_news {
             wake(guard);
@@ -142,6 +193,7 @@ impl Outbox {
     pub fn divide(&self) {
         let mut shared = self.lock();
         shared.queue.divide();
+        shared.settle_shares();
         self.tell(&mut shared);
     }
 
@@ -160,6 +212,7 @@ impl Outbox {
     pub fn withdraw(&self, member: MemberId) {
         let mut shared = self.lock();
         shared.queue.withdraw(member);
+        shared.settle_shares();
         self.tell(&mut shared);
     }
 
@@ -233,6 +286,7 @@ impl Outbox {
         let Shared { queue, lease, socket, .. } = &mut *guard;
         queue.abandon(&mut Paid { lease, account: &self.account });
         *socket = None;
+        guard.shares = None;
         self.tell(&mut guard);
         wake(guard);
         self.call.notify_one();
@@ -253,6 +307,7 @@ impl Outbox {
         let Shared { queue, lease, waker, .. } = &mut *guard;
         let next = queue.next(batch, &mut Paid { lease, account: &self.account });
         *waker = next.is_none().then(|| cx.waker().clone());
+        guard.shares_leave(batch);
         self.tell(&mut guard);
         next.map_or(Poll::Pending, Poll::Ready)
     }
@@ -328,6 +383,30 @@ mod tests {
         let mut batch = Vec::new();
         let next = outbox.next(&mut batch).await;
         (next, batch)
+    }
+
+    /// Each had a state of another moment, which counted for nobody.
+    #[tokio::test]
+    async fn readers_of_one_address_that_do_not_read_states_are_turned_away_when_they_hold_its_share() {
+        let ledger = Ledger::new(64 << 20, Arc::default());
+        let account = ledger.account(IpAddr::from([192, 0, 2, 1]));
+        let limits = OutboxLimits { bytes_max: 1 << 20, frames_max: 64 };
+        let outboxes = [(); 10].map(|()| Outbox::new(None, limits, account.clone(), Arc::default()));
+        let state = || Frame { bytes: Bytes::from(vec![0; 10 << 20]), kind: FrameKind::State };
+        let states = [(); 5].map(|()| state());
+        for (n, outbox) in outboxes.iter().enumerate() {
+            assert_eq!(outbox.push(ALICE, &states[n / 2]), Pushed::Taken, "what others have too is paid");
+        }
+        assert_eq!(ledger.used(), 40 << 20);
+        assert_eq!(take(&outboxes[7]).await.0, Next::Batch);
+        assert_eq!(take(&outboxes[8]).await, (Next::Close(CloseCode::Memory, REFUSAL_HOLD), vec![]));
+        outboxes[7].ping();
+        take(&outboxes[7]).await;
+        assert_eq!(ledger.used(), 40 << 20, "another one has it");
+        outboxes[6].abandon();
+        assert_eq!(ledger.used(), 30 << 20);
+        outboxes.iter().for_each(Outbox::abandon);
+        assert_eq!(ledger.used(), 0);
     }
 
     #[tokio::test]

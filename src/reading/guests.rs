@@ -32,6 +32,7 @@ impl<K: Hash + Eq + Copy> Clone for Turns<K> {
 struct Line<K: Hash + Eq + Copy> {
     places: usize,
     taken: usize,
+    waiting_max: usize,
     /// Places by who has them.
     holders: HashMap<K, usize>,
     waiting: HashMap<K, VecDeque<oneshot::Sender<Place<K>>>>,
@@ -51,9 +52,16 @@ impl<K: Hash + Eq + Copy> Turns<K> {
     /// So many places.
     #[must_use]
     pub fn new(places: usize) -> Turns<K> {
+        Turns::with_line(places, WAITING_MAX)
+    }
+
+    /// So many places, for which so many of one payer may wait.
+    #[must_use]
+    pub fn with_line(places: usize, waiting_max: usize) -> Turns<K> {
         let line = Line {
             places: places.max(1),
             taken: 0,
+            waiting_max,
             holders: HashMap::new(),
             waiting: HashMap::new(),
             order: VecDeque::new(),
@@ -68,9 +76,10 @@ impl<K: Hash + Eq + Copy> Turns<K> {
     pub async fn take(&self, key: K, within: Duration) -> Result<Place<K>, GaveUp> {
         let given = {
             let mut line = self.line();
+            let waiting_max = line.waiting_max;
             let waiting = line.waiting.entry(key).or_default();
             waiting.retain(|one| !one.is_closed());
-            if waiting.len() >= WAITING_MAX {
+            if waiting.len() >= waiting_max {
                 return Err(GaveUp);
             }
             let (give, given) = oneshot::channel();

@@ -55,8 +55,9 @@ const WEIGH_AFTER_SHARE: usize = 16;
 /// Members that an operator is shown of one room.
 const SEATS_SHOWN: usize = 500;
 
-/// Updates of more structs and deletions than that take longer than a millisecond or two to admit.
+/// Updates of more structs and deletions than that, or of more bytes, take longer than a millisecond or two to admit.
 const LONG_STRUCTS: u32 = 2048;
+const LONG_BYTES: usize = 256 << 10;
 
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
@@ -202,8 +203,7 @@ impl Driver {
             if messages.capacity() > INPUTS_AT_ONCE / 4 {
                 messages = Vec::new();
             }
-            self.room.handle_timeout(now, &mut self.effects);
-            self.perform(now);
+            self.attend(now);
             self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
             self.account(now);
             if self.room.is_evictable(now) {
@@ -243,8 +243,12 @@ impl Driver {
             }
             ToRoom::Input(input) => self.handle(now, input),
             ToRoom::Large(large) => {
-                let Large { input, .. } = *large;
+                let Large { input, turn, .. } = *large;
+                let began = Instant::now();
                 self.handle(now, input);
+                if let Some(mut turn) = turn {
+                    turn.took(began.elapsed());
+                }
             }
             ToRoom::Read { have, answer } => {
                 if !self.room.cuts_aside() {
@@ -421,15 +425,39 @@ impl Driver {
     }
 
     fn handle(&mut self, now: Timestamp, input: Input) {
-        let (room, effects) = (&mut self.room, &mut self.effects);
-        if takes_long(&input) {
-            at_length(|| room.handle(now, input, effects));
-        } else {
-            room.handle(now, input, effects);
+        let is_long = takes_long(&input) || self.room.is_laden();
+        if is_long {
+            self.reserve(now, &input);
         }
-        if !self.effects.is_empty() {
+        let work = || {
+            self.room.handle(now, input, &mut self.effects);
+            if !self.effects.is_empty() {
+                self.perform(now);
+            }
+        };
+        if is_long { at_length(work) } else { work() }
+    }
+
+    /// Pays for what a large update may add before it is taken: many rooms that each look at what is left would take it all at once.
+    fn reserve(&mut self, now: Timestamp, input: &Input) {
+        let price = update_of(input).map_or(0, Scanned::price);
+        if price >= WEIGH_AFTER_BYTES {
+            self.room.allow(self.context.memory.headroom(self.memory));
+            let (payer, bytes) = self.memory;
+            let reserved = (payer, bytes.saturating_add(price));
+            self.context.memory.weighed(core::mem::replace(&mut self.memory, reserved), reserved);
+            self.weigh_at = now;
+        }
+    }
+
+    /// Has the room do what is due.
+    fn attend(&mut self, now: Timestamp) {
+        let is_long = self.room.is_laden();
+        let mut work = || {
+            self.room.handle_timeout(now, &mut self.effects);
             self.perform(now);
-        }
+        };
+        if is_long { at_length(work) } else { work() }
     }
 
     fn perform(&mut self, now: Timestamp) {
@@ -694,11 +722,21 @@ fn decides(message: &ToRoom) -> bool {
 /// Whether an input takes the room longer than other rooms on the same thread should have to wait.
 fn takes_long(input: &Input) -> bool {
     let update = match input {
-        Input::Update { update, .. } | Input::Answer { update, .. } | Input::Write { update, .. } => update,
-        Input::Remote { said: Said::Update(update), .. } => update,
-        _ => return false,
+        Input::Compacted { base } => return base.as_ref().is_some_and(|base| base.state.len() > LONG_BYTES),
+        Input::StoreRead { read } => return read.is_some(),
+        _ => update_of(input),
     };
-    update.scan.structs.saturating_add(update.scan.delete_ranges) > LONG_STRUCTS
+    update.is_some_and(|update| {
+        update.scan.structs.saturating_add(update.scan.delete_ranges) > LONG_STRUCTS || update.update.len() > LONG_BYTES
+    })
+}
+
+fn update_of(input: &Input) -> Option<&Scanned> {
+    match input {
+        Input::Update { update, .. } | Input::Answer { update, .. } | Input::Write { update, .. } => Some(update),
+        Input::Remote { said: Said::Update(update), .. } => Some(update),
+        _ => None,
+    }
 }
 
 /// Does what takes long while another thread serves the other rooms of this one.

@@ -2,6 +2,7 @@
 
 use crate::ledger::{CHARGED_BYTES_MIN, Lease};
 use crate::outbox::Outbox;
+use crate::reading::lengthy::Turn;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +56,8 @@ pub(super) enum ToRoom {
 /// A large input: its bytes count until the room has it.
 pub(super) struct Large {
     pub(super) input: Input,
+    /// Work on it is done in this turn.
+    pub(super) turn: Option<Box<Turn>>,
     _lease: Option<Box<Lease>>,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -208,20 +211,20 @@ impl RoomHandle {
     /// # Errors
     /// [`Ended`] – end the session; its client comes back.
     pub async fn input(&self, input: Input) -> Result<(), Ended> {
-        self.deliver(input, None).await
+        self.deliver(input, None, None).await
     }
 
-    /// As [`RoomHandle::input`], with the lease for what it takes up until the room has it.
+    /// As [`RoomHandle::input`], with the lease for what it takes up until the room has it, and the turn in which the room is to take it.
     ///
     /// # Errors
     /// [`Ended`] – likewise.
-    pub async fn deliver(&self, input: Input, lease: Option<Box<Lease>>) -> Result<(), Ended> {
+    pub async fn deliver(&self, input: Input, lease: Option<Box<Lease>>, turn: Option<Box<Turn>>) -> Result<(), Ended> {
         let bytes = weight(&input);
         if bytes <= LARGE_INPUT {
             return self.send(ToRoom::Input(input)).await;
         }
         let place = self.place_for(bytes).await?;
-        self.send(ToRoom::Large(Box::new(Large { input, _lease: lease, _place: Some(place) }))).await
+        self.send(ToRoom::Large(Box::new(Large { input, turn, _lease: lease, _place: Some(place) }))).await
     }
 
     /// Waits until there is place for so many bytes in the inbox.
@@ -282,5 +285,54 @@ impl RoomHandle {
 
     pub(super) async fn send(&self, message: ToRoom) -> Result<(), Ended> {
         self.shared.inbox.send(message).await.map_err(|_| Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::future::Future;
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+
+    /// A handle, and what a room would take its inputs from.
+    fn handle() -> (RoomHandle, mpsc::Receiver<ToRoom>) {
+        let (inbox, messages) = mpsc::channel(256);
+        let id = DashboardId::new("w", "board").unwrap();
+        let shared = Shared { id, inbox, inbox_bytes: inbox_bytes(), document_bytes: Arc::default() };
+        (RoomHandle { shared: Arc::new(shared) }, messages)
+    }
+
+    fn large(kib: usize) -> Input {
+        Input::Stateless { from: MemberId(1), payload: Bytes::from(vec![b'x'; kib << 10]) }
+    }
+
+    fn poll<F: Future>(future: core::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// 256 messages of 1 MiB each waited for a room that was busy: its inbox was bounded by their number alone.
+    #[tokio::test]
+    async fn what_waits_for_a_room_is_bounded_in_bytes() {
+        let (handle, mut messages) = handle();
+        for _ in 0..INBOX_KIB / 1024 {
+            assert_eq!(handle.input(large(1024)).await, Ok(()));
+        }
+        let mut next = pin!(handle.input(large(5)));
+        assert_eq!(poll(next.as_mut()), Poll::Pending, "its socket is not read meanwhile");
+        assert_eq!(poll(pin!(handle.input(Input::Left { member: MemberId(1) }))), Poll::Ready(Ok(())), "what is small");
+        drop(messages.recv().await);
+        assert_eq!(next.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn an_input_that_is_larger_than_the_inbox_waits_until_it_is_alone() {
+        let (handle, mut messages) = handle();
+        handle.input(large(5)).await.unwrap();
+        let mut next = pin!(handle.input(large(2 * INBOX_KIB)));
+        assert_eq!(poll(next.as_mut()), Poll::Pending);
+        drop(messages.recv().await);
+        assert_eq!(next.await, Ok(()));
+        assert_eq!(poll(pin!(handle.input(large(5)))), Poll::Pending);
     }
 }

@@ -39,16 +39,25 @@ impl RoomMemory {
         bytes <= ledger.budget() / ALWAYS || ledger.used().saturating_add(bytes) <= ledger.budget()
     }
 
+    /// How much a room of so many bytes may grow.
+    pub(super) fn headroom(&self, (payer, bytes): (Payer, usize)) -> usize {
+        headroom(&self.ledger(), payer, bytes)
+    }
+
     /// Takes a room's new weight in the place of its old one. Returns how much it may grow.
     pub(super) fn weighed(&self, (was, before): (Payer, usize), (payer, bytes): (Payer, usize)) -> usize {
         let mut ledger = self.ledger();
         ledger.give_back(was, before);
         ledger.charge(payer, bytes);
-        ledger.headroom_of_one(payer, bytes).max((ledger.budget() / ALWAYS).saturating_sub(bytes))
+        headroom(&ledger, payer, bytes)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger<Payer>> {
         // Sums are right even after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn headroom(ledger: &Ledger<Payer>, payer: Payer, bytes: usize) -> usize {
+    ledger.headroom_of_one(payer, bytes).max((ledger.budget() / ALWAYS).saturating_sub(bytes))
 }

@@ -12,6 +12,7 @@ use super::storage::Storage;
 use crate::access::{RecordCache, Rooms};
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, Memory, Metrics};
+use crate::reading::lengthy::Lengthy;
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
 use crate::store::{SetAside, Store, StoreError};
@@ -94,6 +95,7 @@ pub(super) struct Context {
     pub(super) cutters: Cutters,
     pub(super) guest_cutters: Cutters,
     pub(super) storage: Arc<Storage>,
+    lengthy: Lengthy,
     config: RoomsConfig,
     bus: Arc<dyn Bus>,
     /// What the node knows of who may do what.
@@ -134,6 +136,7 @@ impl Registry {
             cutters: Cutters::default(),
             guest_cutters: Cutters::default(),
             storage: Arc::new(storage),
+            lengthy: Lengthy::default(),
             config,
             bus,
             records,
@@ -221,6 +224,12 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(LogPosition, LogEntry)>, StoreError> {
         self.context.storage.store.log(id, after, limit).await
+    }
+
+    /// Where large inputs of rooms take turns.
+    #[must_use]
+    pub fn lengthy(&self) -> &Lengthy {
+        &self.context.lengthy
     }
 
     /// Which node this is.

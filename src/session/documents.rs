@@ -254,7 +254,7 @@ impl Documents {
             other => unreachable!("{other:?} is performed above"),
         };
         let Some(Seat { room: Some(room), .. }) = self.world.seats.get(&seat) else { return Ok(()) };
-        room.deliver(input, reader.paid()).await.map_err(|_| End::with(CloseCode::Internal))
+        room.deliver(input, reader.paid(), reader.turn()).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
     /// Whom a token lets in. What has to be waited for takes seconds at most, and the socket with it.

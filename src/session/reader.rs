@@ -8,6 +8,7 @@ use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
 use crate::outbox::{Calls, Outbox};
+use crate::reading::lengthy::{Lengthy, Turn};
 use crate::room::{Clock, RoomHandle};
 use bytes::Bytes;
 use core::future::poll_fn;
@@ -128,7 +129,7 @@ impl Talk for OneDocument<'_> {
             return Err(End::Greeted(message));
         }
         if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
-            self.room.deliver(input, reader.paid()).await.map_err(|_| End::with(CloseCode::Internal))?;
+            self.room.deliver(input, reader.paid(), reader.turn()).await.map_err(|_| End::with(CloseCode::Internal))?;
         }
         Ok(Taken::Yes)
     }
@@ -212,6 +213,9 @@ pub(super) struct Reader<'a> {
     arriving: Option<Box<Arriving>>,
     /// What the message that arrived last takes up, until somebody has it.
     paid: Option<Box<Lease>>,
+    /// Where large messages take turns, and the turn of the one at hand.
+    lengthy: &'a Lengthy,
+    turn: Option<Box<Turn>>,
     workload: Workload,
     /// What the message that is being read costs.
     price: u64,
@@ -232,7 +236,12 @@ pub(super) struct Reader<'a> {
 struct Arriving {
     lease: Box<Lease>,
     pace: Pace,
+    /// Reads since others had their turn.
+    reads: usize,
 }
+
+/// So many reads take half a millisecond.
+const READS_AT_ONCE: usize = 8;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sessions: &'a Sessions, address: IpAddr, outbox: Arc<Outbox>, deflate: bool) -> Reader<'a> {
@@ -250,6 +259,8 @@ impl<'a> Reader<'a> {
             account: sessions.ledger.account(address),
             arriving: None,
             paid: None,
+            lengthy: sessions.registry.lengthy(),
+            turn: None,
             backlog: Vec::new(),
             decoder: Decoder::new(Options {
                 role: Role::Server,
@@ -412,10 +423,12 @@ impl<'a> Reader<'a> {
         }
         let (now, arrived) = (self.now(), self.decoder.arrived_bytes());
         let arriving = self.arriving.get_or_insert_with(|| {
-            Box::new(Arriving { lease: self.account.lease(Memory::Messages), pace: Pace::new(now, arrived) })
+            Box::new(Arriving { lease: self.account.lease(Memory::Messages), pace: Pace::new(now, arrived), reads: 0 })
         });
+        arriving.reads += 1;
+        let is_long = arriving.reads.is_multiple_of(READS_AT_ONCE);
         if arriving.lease.resize(bytes).is_ok() {
-            return Ok(());
+            return if is_long { self.pay_for_arrival(talk, calls).await } else { Ok(()) };
         }
         arriving.lease.charge(self.decoder.buffered_bytes());
         let began = Instant::now();
@@ -423,6 +436,17 @@ impl<'a> Reader<'a> {
         Box::pin(self.wait_for_memory(&mut lease, bytes, talk, calls)).await?;
         if let Some(arriving) = &mut self.arriving {
             arriving.lease = lease;
+            arriving.pace.excuse(began.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Pays for what has arrived since it did so last, and lets others have their turn.
+    async fn pay_for_arrival<T: Talk>(&mut self, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let began = Instant::now();
+        self.wait_for_share(workload::price_of_arrival(READS_AT_ONCE * READ_BYTES), talk, calls).await?;
+        tokio::task::yield_now().await;
+        if let Some(arriving) = &mut self.arriving {
             arriving.pace.excuse(began.elapsed());
         }
         Ok(())
@@ -462,6 +486,28 @@ impl<'a> Reader<'a> {
     /// What the message at hand takes up: whoever takes the message keeps this with it.
     pub(super) fn paid(&mut self) -> Option<Box<Lease>> {
         self.paid.take()
+    }
+
+    /// The turn of the message at hand: whoever takes the message works in it.
+    pub(super) fn turn(&mut self) -> Option<Box<Turn>> {
+        self.turn.take()
+    }
+
+    /// Waits for the turn of a large message.
+    async fn take_turn<T: Talk>(&mut self, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let turn = self.lengthy.turn(self.account.payer());
+        tokio::pin!(turn);
+        loop {
+            // All cancel-safe.
+            tokio::select! {
+                turn = &mut turn => {
+                    self.turn = turn.map(Box::new);
+                    return Ok(());
+                }
+                call = calls.next() => self.answer(call, talk).await?,
+                event = talk.wait() => talk.attend(self, event).await?,
+            }
+        }
     }
 
     /// Does what somebody else than the peer wants.
@@ -604,11 +650,16 @@ impl<'a> Reader<'a> {
 
     async fn hand_over<T: Talk>(&mut self, frame: Bytes, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
         let mut frame = frame;
-        while let Taken::Later(again) = talk.take(self, frame).await? {
+        loop {
+            if frame.len() > LARGE_MESSAGE {
+                Box::pin(self.take_turn(talk, calls)).await?;
+            }
+            let taken = talk.take(self, frame).await;
+            self.turn = None;
+            let Taken::Later(again) = taken? else { return Ok(()) };
             Box::pin(self.pause(None, talk, calls)).await?;
             frame = again;
         }
-        Ok(())
     }
 
     /// A message was longer than one may be. Its sender is told, and stays: who is closed for it comes back and sends it again, for ever.
@@ -824,9 +875,16 @@ impl<'a> Reader<'a> {
         let limits = &self.config.limits;
         let scan = if update.len() > LARGE_MESSAGE {
             let (update, limits) = (update.clone(), limits.clone());
-            tokio::task::spawn_blocking(move || update::scan(&update, &limits))
-                .await
-                .map_err(|_| End::with(CloseCode::Internal))?
+            let scanning = move || {
+                let began = Instant::now();
+                (update::scan(&update, &limits), began.elapsed())
+            };
+            let scanned = tokio::task::spawn_blocking(scanning).await;
+            let (scan, took) = scanned.map_err(|_| End::with(CloseCode::Internal))?;
+            if let Some(turn) = &mut self.turn {
+                turn.took(took);
+            }
+            scan
         } else {
             update::scan(&update, limits)
         };

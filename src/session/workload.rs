@@ -17,12 +17,14 @@ use ydash_proto::update::Scan;
 /// An address may keep one in so many processors busy.
 const SHARE: u64 = 3;
 /// For so long it may have caused more, microseconds.
-const BURST: u64 = 2_000_000;
+const BURST: u64 = 500_000;
 /// A session pays when it owes so much, microseconds.
 const PAID_AT: u64 = 500;
 /// Messages beyond this are paid for before they are read, as if they were all of the smallest structs.
 const RESERVED_BYTES: usize = 16 << 10;
 const BYTES_PER_STRUCT: u64 = 4;
+/// To read a message, pass it on, keep it, write it to disk and join it with others.
+const BYTES_PER_MICROSECOND: u64 = 32;
 /// Addresses at which those that owe nothing are looked for and forgotten.
 const SWEEP_AT: usize = 4096;
 
@@ -109,9 +111,14 @@ pub(super) fn reserved(bytes: usize) -> u64 {
     if bytes > RESERVED_BYTES { bytes as u64 / BYTES_PER_STRUCT } else { 0 }
 }
 
+/// What it costs that so many bytes of a large message arrive: they are read, unmasked and put to those before.
+pub(super) fn price_of_arrival(bytes: usize) -> u64 {
+    bytes as u64 / 640
+}
+
 /// What any message costs.
 pub(super) fn price(bytes: usize) -> u64 {
-    3 + bytes as u64 / 512
+    3 + bytes as u64 / BYTES_PER_MICROSECOND
 }
 
 /// What an update costs beside.

@@ -13,6 +13,7 @@ use core::time::Duration;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use ydash_proto::room::{FrameKind, Input};
 use ydash_proto::session::{Item, Next, Question};
@@ -22,6 +23,9 @@ use ydash_proto::wire::{encode, hocuspocus};
 
 /// Slices in one system call (`IOV_MAX` is 1024 on Linux).
 const SLICES_MAX: usize = 256;
+/// Bytes in one system call. What is larger goes in several, between which others have their turn: a socket takes megabytes at once, and that takes
+/// milliseconds, for each of a hundred readers of the same state.
+const WRITE_BYTES: usize = 256 << 10;
 
 pub(super) struct Writer {
     pub(super) io: Arc<OwnedWriteHalf>,
@@ -157,15 +161,17 @@ impl Writer {
         while first < parts.len() {
             let written = {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let mut count = 0;
+                let (mut count, mut left) = (0, WRITE_BYTES);
                 let mut skip = offset;
                 for part in &parts[first..] {
-                    if count + 3 > SLICES_MAX {
+                    if count + 3 > SLICES_MAX || left == 0 {
                         break;
                     }
                     for bytes in [&part.header[..part.header_len], &part.address[..], &part.payload[..]] {
-                        if skip < bytes.len() {
-                            slices[count] = IoSlice::new(&bytes[skip..]);
+                        if skip < bytes.len() && left > 0 {
+                            let end = bytes.len().min(skip.saturating_add(left));
+                            slices[count] = IoSlice::new(&bytes[skip..end]);
+                            left -= end - skip;
                             count += 1;
                         }
                         skip = skip.saturating_sub(bytes.len());
@@ -175,6 +181,7 @@ impl Writer {
             };
             match written {
                 Ok(mut written) => {
+                    let is_long = written >= WRITE_BYTES;
                     written += offset;
                     offset = 0;
                     while first < parts.len() {
@@ -185,6 +192,9 @@ impl Writer {
                         }
                         written -= len;
                         first += 1;
+                    }
+                    if is_long {
+                        yield_now().await;
                     }
                 }
                 // Slow is not stuck: the time runs only while the socket takes nothing at all.

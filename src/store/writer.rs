@@ -3,13 +3,14 @@
 //! A lone append on a quiet server is committed at once. While a batch is in flight, and until the commit interval after
 //! it has passed, further appends collect into the next one, so that many rooms share one fsync. The queue needs no bound of
 //! its own: a room has at most one append in flight, and each is bounded by
-//! [`ydash_proto::limits::Limits::unsaved_bytes_max`].
+//! [`ydash_proto::limits::Limits::unsaved_bytes_max`]. Small appends do not wait behind large ones.
 //!
 //! A failed batch fails everybody in it. Nothing is tried again here: the rooms know what is still missing.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -109,6 +110,45 @@ impl Future for Submitted {
     }
 }
 
+/// Larger appends let smaller ones go first: they take a while to write, and there may be many.
+const LARGE_APPEND: usize = 256 << 10;
+
+/// What waits: small appends in their order, and large ones in theirs, of which one goes with each batch. A room has one append at a time,
+/// so none overtakes another of the same room.
+#[derive(Default)]
+struct Waiting {
+    small: VecDeque<Submission>,
+    large: VecDeque<Submission>,
+}
+
+impl Waiting {
+    fn put(&mut self, submission: Submission) {
+        let queue = if submission.append.bytes() > LARGE_APPEND { &mut self.large } else { &mut self.small };
+        queue.push_back(submission);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
+    /// When the first came.
+    fn since(&self) -> Option<Instant> {
+        [&self.small, &self.large].into_iter().filter_map(|queue| Some(queue.front()?.submitted_at)).min()
+    }
+
+    /// The next small one that finds a place in a batch.
+    fn take_small(&mut self, commit: &Commit, config: &WriterConfig) -> Option<Submission> {
+        let has_place = commit.appends < config.batch_appends_max && commit.bytes < config.batch_bytes_max;
+        has_place.then(|| self.small.pop_front()).flatten()
+    }
+}
+
+impl Append {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.update.len()).sum()
+    }
+}
+
 struct Submission {
     append: Append,
     submitted_at: Instant,
@@ -122,27 +162,36 @@ async fn run(
     mut submissions: mpsc::UnboundedReceiver<Submission>,
 ) {
     let mut answers = Vec::new();
+    let mut waiting = Waiting::default();
     let mut due = Instant::now();
-    while let Some(first) = submissions.recv().await {
+    loop {
+        if waiting.is_empty() {
+            let Some(first) = submissions.recv().await else { return };
+            waiting.put(first);
+        }
         // Sleeping without listening saves a wake-up for every append that comes meanwhile.
         if due > Instant::now() {
             tokio::time::sleep_until(due).await;
         }
 
+        while let Ok(next) = submissions.try_recv() {
+            waiting.put(next);
+        }
         let started = Instant::now();
-        let mut commit = Commit { waited: started - first.submitted_at, ..Commit::default() };
-        let mut batch = Vec::with_capacity(submissions.len() + 1);
-        let mut next = Some(first);
-        let mut is_full = false;
-        while let Some(Submission { append, answer, .. }) = next {
+        let waited = waiting.since().map_or(Duration::ZERO, |since| started - since);
+        let mut commit = Commit { waited, ..Commit::default() };
+        let mut batch = Vec::with_capacity(waiting.small.len() + 1);
+        let mut large = waiting.large.pop_front();
+        while let Some(Submission { append, answer, .. }) =
+            waiting.take_small(&commit, &config).or_else(|| large.take())
+        {
             commit.appends += 1;
             commit.entries += append.entries.len();
-            commit.bytes += append.entries.iter().map(|entry| entry.update.len()).sum::<usize>();
+            commit.bytes += append.bytes();
             batch.push(append);
             answers.push(answer);
-            is_full = commit.appends >= config.batch_appends_max || commit.bytes >= config.batch_bytes_max;
-            next = if is_full { None } else { submissions.try_recv().ok() };
         }
+        let is_full = !waiting.is_empty();
 
         let results = store.append(batch).await;
         assert_eq!(results.len(), answers.len(), "a store answers every append of a batch");
@@ -247,6 +296,23 @@ mod tests {
             assert_eq!(bench.commits().iter().map(|commit| commit.appends).collect::<Vec<_>>(), [4, 4, 2]);
             assert!(started.elapsed() <= Duration::from_millis(1));
         }
+    }
+
+    /// An edit of a quiet dashboard was saved after 5 s, behind 25 pastes of 30 MiB each.
+    #[tokio::test(start_paused = true)]
+    async fn small_appends_do_not_wait_behind_large_ones() {
+        let bench = Bench::new(WriterConfig::default());
+        let large = |n: usize| {
+            let mut append = update(&format!("w/large-{n}"), 1);
+            append.entries[0].update = vec![0; LARGE_APPEND + 1].into();
+            append
+        };
+        let mut waiting: Vec<_> = (0..3).map(|n| bench.writer.submit(large(n))).collect();
+        waiting.extend((0..5).map(|n| bench.writer.submit(update(&format!("w/{n}"), 1))));
+        for submitted in waiting {
+            submitted.await.unwrap();
+        }
+        assert_eq!(bench.commits().iter().map(|commit| commit.appends).collect::<Vec<_>>(), [6, 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,7 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("outbox", &[]),
     ("reading", &[]),
     ("room", &["access", "store", "cluster", "reading", "outbox"]),
-    ("session", &["auth", "room", "outbox"]),
+    ("session", &["auth", "room", "outbox", "reading"]),
     ("http", &["auth", "config"]),
     ("inspect", &["http", "room"]),
     ("grants", &["access", "auth", "catalog", "http"]),
@@ -107,7 +107,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
+    ("cli", &["allocator", "auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];

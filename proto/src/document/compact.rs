@@ -5,6 +5,8 @@
 //! structs of which each was written right behind the one before become one. For none of it must the order of items be known:
 //! a client that reads the joined struct parts it wherever somebody else's item lies between.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::id::{ClientId, Clock};
@@ -15,7 +17,7 @@ use crate::update::structs::{
     CONTENT_ANY, CONTENT_DELETED, CONTENT_JSON, CONTENT_MASK, CONTENT_STRING, Id, Item, Kind, Parent, Struct, Walk,
     header_at, write_gc, write_header,
 };
-use crate::update::{self, ClockRange, DeleteSet, Knowledge, Span, StateVector, scan_admitted};
+use crate::update::{self, ClockRange, DeleteSet, Knowledge, Scan, Span, StateVector, scan_admitted};
 
 /// A state that stands for all its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Compacted {
     pub live_bytes: usize,
     /// Whether garbage was collected.
     pub kept: Kept,
+    /// The state's scan: to make it takes as long as to read the state, which a room does not wait for.
+    pub scan: Arc<Scan>,
 }
 
 /// How much of the parts' bytes a compaction kept.
@@ -56,12 +60,11 @@ pub fn compact(parts: &[Bytes], limits: &Limits) -> Compacted {
         NotCollected::Longer => collect(&joined, Form::Whole, bytes_max),
         NotCollected::NotWhole => Err(why),
     });
-    match collected {
-        Ok(collected) if collected.is_whole(limits) => {
-            Compacted { state: collected.state, live_bytes: collected.live_bytes, kept: Kept::Live }
-        }
-        _ => Compacted { live_bytes: joined.len(), state: joined, kept: Kept::All },
-    }
+    let (state, live_bytes, kept) = match collected {
+        Ok(collected) if collected.is_whole(limits) => (collected.state, collected.live_bytes, Kept::Live),
+        _ => (joined.clone(), joined.len(), Kept::All),
+    };
+    Compacted { scan: Arc::new(scan_admitted(&state)), state, live_bytes, kept }
 }
 
 /// How many bytes of a state hold what is not deleted.
@@ -604,7 +607,9 @@ mod tests {
             vec![update(&[(1, 0, &[gc(1), skip(1), gc(1)])], &[])],
             vec![update(&[(1, 0, &[after((2, 0), STRING, &string("a"))])], &[])],
         ] {
-            let all = Compacted { state: parts[0].clone(), live_bytes: parts[0].len(), kept: Kept::All };
+            let state = parts[0].clone();
+            let scan = Arc::new(scan_admitted(&state));
+            let all = Compacted { live_bytes: state.len(), state, kept: Kept::All, scan };
             assert_eq!(compact(&parts, &Limits::default()), all);
         }
         assert_eq!(compacted(&[])[..], update::EMPTY_UPDATE);
@@ -635,7 +640,7 @@ mod tests {
             &[(id, 0, &[in_root(STRING, &string("<>")), both(&string(&"x".repeat(letters as usize)))])],
             &deletes,
         );
-        let Compacted { state: collected, live_bytes, kept } =
+        let Compacted { state: collected, live_bytes, kept, .. } =
             compact(core::slice::from_ref(&state), &Limits::default());
         assert_eq!(kept, Kept::Live);
         assert!(collected.len() <= state.len(), "{} bytes became {}", state.len(), collected.len());

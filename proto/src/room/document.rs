@@ -27,10 +27,6 @@ const QUESTION_BYTES_MIN: usize = 4 << 10;
 /// Appended bytes below which a compaction is not worth its price.
 const COMPACT_BYTES_MIN: usize = 64 << 10;
 
-/// Smaller frames that were let go are not worth remembering.
-const LET_GO_BYTES_MIN: usize = 64 << 10;
-/// Room for so many stays.
-const LET_GO_KEPT: usize = 4;
 /// What `Bytes` keeps for those who share it.
 const BYTES_OVERHEAD: usize = heap::block(24);
 
@@ -111,8 +107,6 @@ pub(super) struct Document {
     /// Bytes accepted since the document was opened.
     accepted: u64,
     orphans: Vec<Bytes>,
-    /// Frames and states that were replaced while somebody had them.
-    let_go: Vec<Bytes>,
     /// How many of the tail's updates a running compaction covers.
     compacting: Option<usize>,
     compact_at: usize,
@@ -139,7 +133,6 @@ impl Document {
             question: None,
             accepted: 0,
             orphans: Vec::new(),
-            let_go: Vec::new(),
             compacting: None,
             compact_at: COMPACT_BYTES_MIN,
         }
@@ -161,7 +154,8 @@ impl Document {
             // To find it out takes as long as reading it, and matters only when the document is large.
             let is_large = base.len() > limits.document_bytes_max / 2;
             let live = if is_large { live_bytes(&base) } else { base.len() };
-            document.rebase(base, live);
+            let scan = Arc::new(update::scan_admitted(&base));
+            document.rebase(base, scan, live);
             document.orphans = opened.held.into_iter().map(|held| held.bytes).collect();
         }
         document.orphans.extend(log);
@@ -180,7 +174,8 @@ impl Document {
     ) -> Admission {
         let mut admission = self.knowledge.admit(update, scan, source, is_withheld, limits);
         if source != Source::Trusted {
-            admission.accepted = admission.accepted.map(Accepted::declaring_deletions);
+            let deleted = core::mem::take(&mut admission.deleted);
+            admission.accepted = admission.accepted.map(|accepted| accepted.declaring(deleted));
         }
         if let Some(accepted) = &admission.accepted {
             self.keep(accepted);
@@ -338,8 +333,7 @@ impl Document {
                 self.base_live = self.live_bytes().min(state.len());
                 self.base_scan = Arc::clone(&cut.scan);
                 self.places.clear();
-                let before = core::mem::replace(&mut self.base, state);
-                self.let_go(before);
+                self.base = state;
                 self.tail.clear();
                 self.tail_runs = 0;
                 self.tail_bytes = 0;
@@ -349,8 +343,7 @@ impl Document {
             return;
         }
         if self.differences.len() == DIFFERENCES_MAX {
-            let (_, frame) = self.differences.remove(0);
-            self.let_go(frame);
+            self.differences.remove(0);
         }
         self.differences.push((have.clone(), cut.frame.clone()));
     }
@@ -392,8 +385,8 @@ impl Document {
     /// Puts a compaction's result in the place of what it covered. `None`: it failed, the parts stay as they are.
     pub(super) fn compacted(&mut self, base: Option<Compacted>) {
         let Some(covered) = self.compacting.take() else { return };
-        if let Some(Compacted { state, live_bytes, .. }) = base {
-            self.rebase(state, live_bytes);
+        if let Some(Compacted { state, live_bytes, scan, .. }) = base {
+            self.rebase(state, scan, live_bytes);
             self.tail.drain(..covered);
             self.tail_runs = self.tail_runs.saturating_sub(covered);
             self.tail_bytes = self.tail.iter().map(|part| part.bytes.len()).sum();
@@ -412,7 +405,7 @@ impl Document {
         self.tail_bytes
     }
 
-    /// Bytes held, roughly.
+    /// Bytes held, roughly. What was replaced and somebody still reads is for that reader to pay.
     pub(super) fn memory(&self) -> usize {
         // The base mostly lies in the frame.
         let full = self.full.as_ref().filter(|frame| frame.len() < self.base.len()).map_or(0, Bytes::len);
@@ -429,37 +422,21 @@ impl Document {
             + self.question.as_ref().map_or(0, |(frame, _)| heap::block(frame.len()))
             + self.differences.iter().map(difference).sum::<usize>()
             + self.orphans.iter().map(Bytes::len).sum::<usize>()
-            + self.let_go.iter().map(Bytes::len).sum::<usize>()
             + self.knowledge.memory()
-    }
-
-    /// Forgets what nobody has any more of that was let go.
-    pub(super) fn prune(&mut self) {
-        self.let_go.retain(|bytes| !bytes.is_unique());
-        self.let_go.shrink_to(LET_GO_KEPT);
-    }
-
-    /// Large frames that somebody has not written yet count until then.
-    fn let_go(&mut self, bytes: Bytes) {
-        if bytes.len() > LET_GO_BYTES_MIN && !bytes.is_unique() {
-            self.let_go.push(bytes);
-        }
     }
 
     /// Lets go of what was encoded: the document has changed.
     fn let_go_encoded(&mut self) {
-        self.full = None; // It lies where the base does.
-        for (_, frame) in core::mem::take(&mut self.differences) {
-            self.let_go(frame);
-        }
+        // Whoever reads one of them pays for it.
+        self.full = None;
+        self.differences = Vec::new();
     }
 
-    fn rebase(&mut self, base: Bytes, live: usize) {
-        self.base_scan = Arc::new(update::scan_admitted(&base));
+    fn rebase(&mut self, base: Bytes, scan: Arc<Scan>, live: usize) {
+        self.base_scan = scan;
         self.base_live = live;
         self.places.clear();
-        let base = core::mem::replace(&mut self.base, base);
-        self.let_go(base);
+        self.base = base;
     }
 
     fn parts(&self) -> Vec<Bytes> {

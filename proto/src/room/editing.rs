@@ -352,9 +352,10 @@ impl Room {
             Attempt::Again { since, authors, elsewhere_until } => (since, authors, elsewhere_until),
         };
         let Some(member) = self.members.get_mut(&id) else { return };
-        let bytes = waiting.memory();
+        let (bytes, work) = (waiting.memory(), waiting.work);
         // A single one may be as large as a message.
         let has_room = member.held.len() < self.limits.held_updates_max
+            && work <= self.limits.held_work_max
             && member.held_bytes + bytes <= self.limits.held_bytes_max.max(bytes);
         if !has_room && is_first {
             // Nothing is lost: the sender still has it, and is asked for all that is missing here.
@@ -385,6 +386,7 @@ impl Room {
         let check_until = member.check.as_ref().filter(|_| is_withheld).map(|_| since + CHECKED_WITHIN);
         member.held.push_back(Held { waiting, since, acks, authors, elsewhere_until, check_until });
         self.held += 1;
+        self.held_work = self.held_work.saturating_add(work);
         let is_much =
             member.held.len() * 2 > self.limits.held_updates_max || member.held_bytes * 2 > self.limits.held_bytes_max;
         if let Some(check) = member.check.as_mut().filter(|check| is_much && !check.is_overrun) {
@@ -494,6 +496,8 @@ impl Room {
 
     pub(super) fn count_held(&mut self) {
         self.held = self.members.values().map(|member| member.held.len()).sum();
+        let work = self.members.values().flat_map(|member| &member.held).map(|held| held.waiting.work);
+        self.held_work = work.fold(0, u32::saturating_add);
         let held = self.members.values().flat_map(|member| &member.held);
         self.withheld = held.filter(|held| held.waiting.why == HeldWhy::Author).count();
     }
@@ -529,6 +533,14 @@ impl Room {
         if self.offer(now, Sender::Request(request, author), scanned, 0, Attempt::First, effects) {
             self.retry_held(now, effects);
         }
+    }
+}
+
+impl Scanned {
+    /// What it may add to the memory of a room.
+    #[must_use]
+    pub fn price(&self) -> usize {
+        price(&self.update, &self.scan)
     }
 }
 

@@ -61,6 +61,11 @@ impl Flush {
         self.collected.push(Collected { author, accepted, frame });
     }
 
+    /// Bytes of what was collected.
+    pub(super) fn bytes(&self) -> usize {
+        self.collected.iter().map(|one| one.accepted.bytes.len()).sum()
+    }
+
     /// How many updates were collected.
     pub(super) fn len(&self) -> usize {
         self.collected.len()

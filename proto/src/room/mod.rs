@@ -57,6 +57,9 @@ use saving::Saving;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use terms::Terms;
 
+/// Structs and deletions that are held, and bytes that wait to be told, beyond which a turn of the room takes longer than a millisecond or two.
+const LADEN_WORK: u32 = 2048;
+const LADEN_BYTES: usize = 256 << 10;
 /// How often something is sent to everybody. Stock clients reconnect when no message came for 30 s (`messageReconnectTimeout`).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long after a room that closes could not leave it tries again.
@@ -76,6 +79,10 @@ pub struct Tuning {
     pub awareness_interval: Duration,
     /// How long a room without members stays in memory.
     pub room_idle: Duration,
+    /// How long one stays that holds more than [`Tuning::heavy_room_bytes`].
+    pub heavy_room_idle: Duration,
+    /// What makes a room a heavy one.
+    pub heavy_room_bytes: usize,
     /// A snapshot is written when the log has grown by so many bytes.
     pub snapshot_after_bytes: usize,
     /// A snapshot is written when the log holds something this old that none covers.
@@ -92,6 +99,9 @@ impl Default for Tuning {
             flush_interval: Duration::from_millis(8),
             awareness_interval: Duration::from_millis(20),
             room_idle: Duration::from_secs(60),
+            // A page that is reloaded is back by then.
+            heavy_room_idle: Duration::from_secs(5),
+            heavy_room_bytes: 4 << 20,
             snapshot_after_bytes: 256 << 10,
             snapshot_interval: Duration::from_secs(60),
             // Those of smaller ones take less than a millisecond or two.
@@ -155,6 +165,7 @@ pub struct Room {
     /// Updates that wait behind a hole or for an author, and those for an author.
     held: usize,
     withheld: usize,
+    held_work: u32,
     /// How long the room may be busy with those, and when it looks at them next.
     retries: TokenBucket,
     retry_held_at: Option<Timestamp>,
@@ -167,6 +178,8 @@ pub struct Room {
     /// What it may still take, and what it took since it was weighed.
     allowance: usize,
     grown: usize,
+    /// What it held when it was weighed.
+    weight: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -224,6 +237,7 @@ impl Room {
             compacted_enough_until: now,
             held: 0,
             withheld: 0,
+            held_work: 0,
             retries: TokenBucket::new(editing::RETRIES_BURST, editing::RETRIES_PER_SECOND, now),
             retry_held_at: None,
             checks: VecDeque::new(),
@@ -231,6 +245,7 @@ impl Room {
             terms: Terms::default(),
             allowance: usize::MAX,
             grown: 0,
+            weight: 0,
         })
     }
 
@@ -396,7 +411,7 @@ impl Room {
         // Before that the room waits for an input (an append, a compaction or a snapshot ends), not for the time.
         if let Some(since) = self.empty_since.filter(|_| self.is_settled()) {
             // Offered again soon while closing: a session that has left holds its handle until its socket is closed.
-            earlier(since + if self.is_closing { CLOSING_RETRY } else { self.tuning.room_idle });
+            earlier(since + if self.is_closing { CLOSING_RETRY } else { self.idle() });
         }
         at
     }
@@ -415,7 +430,7 @@ impl Room {
     /// told to close).
     #[must_use]
     pub fn is_evictable(&self, now: Timestamp) -> bool {
-        let idle = self.empty_since.is_some_and(|since| now.since(since) >= self.tuning.room_idle);
+        let idle = self.empty_since.is_some_and(|since| now.since(since) >= self.idle());
         (idle || self.is_closing && self.members.is_empty()) && self.is_settled()
     }
 
@@ -448,6 +463,13 @@ impl Room {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Whether what is due, or any update, may take longer than others on the same thread should wait: much waits to be told, or what is
+    /// held takes long to be tried again.
+    #[must_use]
+    pub fn is_laden(&self) -> bool {
+        self.held_work > LADEN_WORK || self.flush.bytes() > LADEN_BYTES
     }
 
     /// Bytes of the encoded document.
@@ -512,9 +534,15 @@ impl Room {
 
     /// Counts the bytes that it holds, roughly; linear in the clients that the document knows.
     pub fn weigh(&mut self) -> usize {
-        self.document.prune();
         self.grown = 0;
-        self.memory()
+        self.weight = self.memory();
+        self.weight
+    }
+
+    /// How long it stays when nobody is here.
+    fn idle(&self) -> Duration {
+        let Tuning { room_idle, heavy_room_idle, heavy_room_bytes, .. } = self.tuning;
+        if self.weight > heavy_room_bytes { room_idle.min(heavy_room_idle) } else { room_idle }
     }
 
     /// What it took, by its price, since it was [weighed](Room::weigh).

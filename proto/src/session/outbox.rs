@@ -234,6 +234,11 @@ impl Outbox {
         (self.bytes, self.frames.len())
     }
 
+    /// The frames that wait.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.frames.iter().map(|(_, frame)| frame)
+    }
+
     /// Whether a session's frames were dropped and it has not been told the difference yet.
     #[must_use]
     pub fn lags(&self, member: MemberId) -> bool {

@@ -103,6 +103,9 @@ pub(crate) struct TextPart<'a> {
     pub(crate) ends_with_half: bool,
 }
 
+/// How much of a text is looked at together.
+const STEP: usize = 64;
+
 /// What stands for half a surrogate pair.
 pub(crate) const HALF: &str = "\u{fffd}";
 
@@ -120,7 +123,15 @@ impl<'a> TextPart<'a> {
         let begins_with_half = core::mem::take(&mut self.begins_with_half);
         left -= usize::from(begins_with_half);
         let mut at = 0;
-        for c in self.text.chars() {
+        // Most texts are of one byte a unit, and what is cut off may be megabytes.
+        for part in self.text.as_bytes().chunks(STEP) {
+            if part.len() > left || !part.is_ascii() {
+                break;
+            }
+            left -= part.len();
+            at += part.len();
+        }
+        for c in self.text[at..].chars() {
             if left < c.len_utf16() {
                 break;
             }
@@ -169,5 +180,11 @@ mod tests {
         assert_eq!(parts("😀😀", &[1, 2]), ["\u{fffd}", "\u{fffd}\u{fffd}", "\u{fffd}"]);
         assert_eq!(parts("😀", &[1, 1]), ["\u{fffd}", "\u{fffd}", ""]);
         assert_eq!(parts("a", &[0, 1]), ["", "a", ""]);
+        let long = ["a".repeat(200), "😀".into(), "b".repeat(200)].concat();
+        for at in [1, 63, 64, 65, 128, 199, 200, 202, 203, 402] {
+            let units: Vec<u16> = long.encode_utf16().collect();
+            let halves = [&units[..at], &units[at..]].map(|half| String::from_utf16(half).expect("no pair is cut"));
+            assert_eq!(parts(&long, &[at as Clock]), halves);
+        }
     }
 }

@@ -41,6 +41,8 @@ pub enum Source {
 pub struct Admission {
     /// What is new and was added to the knowledge.
     pub accepted: Option<Accepted>,
+    /// What the structs in that say of themselves that it is deleted.
+    pub(crate) deleted: Vec<(ClientId, ClockRange)>,
     /// What cannot be added yet.
     pub held: Option<Held>,
     /// Why the whole update is refused; then nothing was added and nothing is held.
@@ -185,26 +187,27 @@ impl Knowledge {
     ) -> Admission {
         let is_trusted = source == Source::Trusted;
         let is_withheld = |client| !is_trusted && is_withheld(client);
-        if self.admit_whole(update, scan, &is_withheld, limits) {
+        if let Some(deleted) = self.admit_whole(update, scan, &is_withheld, limits) {
             let accepted = Accepted { bytes: update.clone(), scan: scan.clone() };
-            return Admission { accepted: Some(accepted), ..Admission::default() };
+            return Admission { accepted: Some(accepted), deleted, ..Admission::default() };
         }
         Order::new(self, update, scan, is_trusted).run(is_withheld, limits)
     }
 
-    /// Adds a small update that is new as a whole and depends on nothing but what is known; says whether it was one.
+    /// Adds a small update that is new as a whole and depends on nothing but what is known; if it was one, says what in it came deleted.
     fn admit_whole(
         &mut self,
         update: &Bytes,
         scan: &Scan,
         is_withheld: &impl Fn(ClientId) -> bool,
         limits: &Limits,
-    ) -> bool {
-        let Some(News { levels, deleted }) = self.weigh_whole(update, scan, is_withheld, limits) else { return false };
+    ) -> Option<Vec<(ClientId, ClockRange)>> {
+        let News { levels, deleted } = self.weigh_whole(update, scan, is_withheld, limits)?;
         scan.spans.iter().for_each(|span| self.clocks.advance(span.client, span.end));
-        scan.deletes(update).chain(deleted).for_each(|(client, range)| self.deletes.insert_range(client, range));
+        let all_deleted = scan.deletes(update).chain(deleted.iter().copied());
+        all_deleted.for_each(|(client, range)| self.deletes.insert_range(client, range));
         levels.into_iter().for_each(|(client, levels)| self.nesting.append(client, levels));
-        true
+        Some(deleted)
     }
 
     /// Whether a small update is new as a whole and could be added as it is.
@@ -293,12 +296,11 @@ impl Accepted {
         deleted
     }
 
-    /// The same with all that its structs say of themselves that it is deleted among its deletions, as Yjs writes it.
+    /// The same with all that its structs say of themselves that it is `deleted` among its deletions, as Yjs writes it.
     ///
     /// A client that has content of its own under these clocks skips the structs; it learns from the deletions that others have none.
     #[must_use]
-    pub(crate) fn declaring_deletions(self) -> Accepted {
-        let deleted = self.deleted_structs();
+    pub(crate) fn declaring(self, deleted: Vec<(ClientId, ClockRange)>) -> Accepted {
         if deleted.is_empty() {
             return self;
         }
@@ -392,7 +394,8 @@ mod tests {
     #[test]
     fn what_came_deleted_is_declared_deleted() {
         let declare = |bytes: &Bytes| {
-            let accepted = admit(&mut Knowledge::default(), bytes).accepted.expect("new").declaring_deletions();
+            let admission = admit(&mut Knowledge::default(), bytes);
+            let accepted = admission.accepted.expect("new").declaring(admission.deleted);
             assert_eq!(accepted.scan, scan(&accepted.bytes, &Limits::default()).expect("an update"));
             accepted.bytes
         };

@@ -198,6 +198,7 @@ impl<'a> Order<'a> {
                 write_update(&accepted_pieces, &DeletesToWrite::Set(&new))
             };
             admission.accepted = Some(Accepted { bytes, scan });
+            admission.deleted = self.deleted.clone();
             self.commit(&new);
         }
         admission

@@ -351,8 +351,12 @@ pub(crate) fn skip_value(reader: &mut Reader<'_>) {
 
 /// How many UTF-16 units `text` takes: the clocks of a string count these.
 pub(crate) fn utf16_len(text: &str) -> u64 {
-    // Every character starts with a byte that is no continuation; those of four bytes take two units.
-    text.bytes().map(|b| u64::from(b & 0xc0 != 0x80) + u64::from(b >= 0xf0)).sum()
+    // Every character starts with a byte that is no continuation; those of four bytes take two units. Summed up in bytes that cannot
+    // overflow, which a processor does many at a time: a paste is megabytes.
+    let units = |part: &[u8]| {
+        part.iter().fold(0_u8, |sum, b| sum.wrapping_add(u8::from(b & 0xc0 != 0x80)).wrapping_add(u8::from(*b >= 0xf0)))
+    };
+    text.as_bytes().chunks(127).map(|part| u64::from(units(part))).sum()
 }
 
 /// Appends what is left of a struct from clock `from` on, which lies inside it.

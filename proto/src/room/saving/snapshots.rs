@@ -104,7 +104,7 @@ impl Room {
         let since = self.saving.unsnapshotted_since()?;
         let leaves = self.is_closing || self.saving.since_snapshot() >= self.tuning.snapshot_after_bytes;
         let by_time = since + self.tuning.snapshot_interval;
-        let by_idle = self.empty_since.map(|since| since + self.tuning.room_idle);
+        let by_idle = self.empty_since.map(|since| since + self.idle());
         let due = if leaves { since } else { by_idle.map_or(by_time, |at| at.min(by_time)) };
         let due = if self.is_closing { due } else { due.max(self.compacted_enough_until) };
         Some(self.snapshot_retry_at.map_or(due, |retry| due.max(retry)))
