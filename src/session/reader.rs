@@ -46,8 +46,8 @@ const INFLATED_FIRST: usize = 64 << 10;
 const INFLATED_STEP: usize = 16;
 /// How much of a message that is too long is looked at: what it is, and about which document.
 const HEAD_BYTES: usize = 1 << 10;
-/// A message beyond this is scanned on a thread that may take its time.
-const LARGE_MESSAGE: usize = 128 << 10;
+/// A message beyond this is scanned on a thread that may take its time, in its turn.
+pub(super) const LARGE_MESSAGE: usize = 128 << 10;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
