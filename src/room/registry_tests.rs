@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::access::RecordCache;
 use crate::cluster::local::LocalBus;
 use crate::store::memory::{MemoryStore, Step, Verdict};
 use crate::store::writer::{Writer, WriterConfig};
@@ -31,7 +32,8 @@ fn house() -> House {
         drain_spread: Duration::ZERO,
     };
     let bus = LocalBus::new().node();
-    let registry = Registry::new(config, Arc::new(store.clone()), writer, bus, Arc::clone(&metrics), tracker);
+    let records = Arc::new(RecordCache::new(false));
+    let registry = Registry::new(config, Arc::new(store.clone()), writer, bus, records, Arc::clone(&metrics), tracker);
     House { store, registry, metrics }
 }
 
