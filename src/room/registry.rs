@@ -414,25 +414,28 @@ impl Context {
 
     fn failed(&self, id: &DashboardId) {
         self.metrics.evictions.inc(Eviction::Failed);
+        {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            if failures.len() >= FAILURES_MAX {
+                failures.retain(|_, (_, at)| at.elapsed() < QUARANTINE);
+            }
+            let (count, at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
+            if at.elapsed() >= QUARANTINE {
+                *count = 0;
+            }
+            (*count, *at) = (*count + 1, Instant::now());
+            if *count >= 2 {
+                self.metrics.rooms_quarantined.inc();
+                error!(dashboard = %id, "room failed again: the dashboard is quarantined, its log is kept");
+            } else {
+                error!(dashboard = %id, "room failed; the dashboard opens again from the store");
+            }
+        }
+        // Last: whoever finds the place empty may open another room.
         if let Entry::Occupied(slot) = self.slots.entry(id.clone())
             && slot.get().get().is_some_and(|room| room.shared.inbox.is_closed())
         {
             slot.remove();
-        }
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= FAILURES_MAX {
-            failures.retain(|_, (_, at)| at.elapsed() < QUARANTINE);
-        }
-        let (count, at) = failures.entry(id.clone()).or_insert((0, Instant::now()));
-        if at.elapsed() >= QUARANTINE {
-            *count = 0;
-        }
-        (*count, *at) = (*count + 1, Instant::now());
-        if *count >= 2 {
-            self.metrics.rooms_quarantined.inc();
-            error!(dashboard = %id, "room failed again: the dashboard is quarantined, its log is kept");
-        } else {
-            error!(dashboard = %id, "room failed; the dashboard opens again from the store");
         }
     }
 
