@@ -2,8 +2,8 @@
 //
 // The network comes first for everything that can change; a binary's upgrade shows at the next reload.
 
-const CACHE = 'ydash-67208fffe6cb05ce'
-const FILES = ['/', '/app.css', '/app.js', '/chunk-3F6OY7ZL.js', '/chunk-4BGW7ZGA.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DW34UCTS.js', '/chunk-DWBASTMD.js', '/chunk-FIB7YZC6.js', '/chunk-FQZ5YPWO.js', '/chunk-GBOK5V5W.js', '/chunk-GJ4WDQHC.js', '/chunk-HU55JLEX.js', '/chunk-IJRNNGXQ.js', '/chunk-ISZVT2MD.js', '/chunk-J2WSH752.js', '/chunk-J4XNGX5N.js', '/chunk-JFF7T2R2.js', '/chunk-NYCRYUCX.js', '/chunk-O5BAF537.js', '/chunk-QUFV327Y.js', '/chunk-R5EJLGDQ.js', '/chunk-SQE76S5B.js', '/chunk-TDCITO4K.js', '/chunk-U23FAGKY.js', '/chunk-V6UM6NDG.js', '/chunk-VH2U33M5.js', '/chunk-W7V6PY6Z.js', '/chunk-YDZBP3ZY.js', '/chunk-YJIO62QF.js', '/chunk-YODZV5VZ.js', '/chunk-ZYZ4ODYL.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
+const CACHE = 'ydash-54d4f83de7e90605'
+const FILES = ['/', '/app.css', '/app.js', '/chunk-3USKTPAT.js', '/chunk-4PCDTSV4.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-6BOQ4UTO.js', '/chunk-7IHEGB43.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DW34UCTS.js', '/chunk-DWBASTMD.js', '/chunk-F4LXQCZM.js', '/chunk-FIB7YZC6.js', '/chunk-GBOK5V5W.js', '/chunk-HLE2RVML.js', '/chunk-HU55JLEX.js', '/chunk-IJRNNGXQ.js', '/chunk-IQDEZTDW.js', '/chunk-ISZVT2MD.js', '/chunk-J4XNGX5N.js', '/chunk-KKPV4CDJ.js', '/chunk-LBS7IZ4H.js', '/chunk-N2WS35CM.js', '/chunk-O5BAF537.js', '/chunk-PCA3AVDQ.js', '/chunk-Q3JAGC6K.js', '/chunk-SQE76S5B.js', '/chunk-ULTFTKDH.js', '/chunk-VH2U33M5.js', '/chunk-WV3X7CXW.js', '/chunk-YHKIEKJO.js', '/chunk-YODZV5VZ.js', '/chunk-ZJ5RAVJL.js', '/chunk-ZTKDGSP6.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
 
 addEventListener('install', event => {
   event.waitUntil(caches.open(CACHE).then(cache => cache.addAll(FILES)).then(() => skipWaiting()))

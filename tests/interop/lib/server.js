@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { eventually } from './wait.js'
 
-const BINARY = process.env.YDASH_BIN ?? fileURLToPath(new URL('../../../target/release/ydash', import.meta.url))
+export const BINARY = process.env.YDASH_BIN ?? fileURLToPath(new URL('../../../target/release/ydash', import.meta.url))
 /** `examples/controlled_server.rs`; `cargo test` builds it, too. */
 const CONTROLLED = process.env.YDASH_CONTROLLED_BIN ?? ['release', 'debug']
   .map(profile => fileURLToPath(new URL(`../../../target/${profile}/examples/controlled_server`, import.meta.url)))

@@ -23,6 +23,9 @@ import { renaming } from './Tile.js'
 import { isDemo, Welcome } from './Welcome.js'
 import { remember } from './home/dashboards.js'
 
+/** The close code for whoever shows no token, or one that is not taken. */
+const UNAUTHENTICATED = 4401
+
 // What has no part in the first paint.
 const WidgetPanel = lazy(() => import('./panel/WidgetPanel.js'))
 const CodePanel = lazy(() => import('./panel/CodePanel.js'))
@@ -89,7 +92,7 @@ function Banner(): ReactNode {
   if (status === 'refused') {
     return (
       <p className='banner' data-tone='bad' role='alert'>
-        <TriangleAlert size={16} aria-hidden='true' /> {why?.reason === 'forbidden' ? 'You have no access to this dashboard. Ask whoever runs this server to let you in.' : `The server refused this dashboard: ${why?.reason || `code ${why?.code}`}.`}
+        <TriangleAlert size={16} aria-hidden='true' /> {why?.reason === 'forbidden' || why?.code === UNAUTHENTICATED ? 'You have no access to this dashboard. Open it by a link that somebody gave you, or ask whoever runs this server to let you in.' : `The server refused this dashboard: ${why?.reason || `code ${why?.code}`}.`}
       </p>
     )
   }

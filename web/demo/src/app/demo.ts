@@ -1,4 +1,5 @@
 import { createClient, type Dashboard } from '@ydash/client'
+import { token } from '../shared/token.js'
 
 /** Two who show what company is like, until there is some. They are clients like any other, in this page. */
 const PEOPLE = [
@@ -17,7 +18,7 @@ const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.
 export function comeIn(dashboard: Dashboard): () => void {
   const began = Date.now()
   const stops = PEOPLE.map((user, n) => {
-    const client = createClient({ url: location.origin, user, persist: false, storage: null })
+    const client = createClient({ url: location.origin, user, persist: false, storage: null, ...token !== undefined && { token } })
     const own = client.dashboard(dashboard.id)
     let at = { x: 0.2 + n * 0.5, y: 0.4 }
     let to = { ...at }

@@ -1,4 +1,5 @@
 import { byLabel, parseMetrics, quantileOf, rateOf, rateOfAll, type Reading, valueOf } from '../shared/openmetrics.js'
+import { ask } from '../shared/token.js'
 
 /** One moment of everything that widgets can show. */
 export interface Sample {
@@ -95,7 +96,7 @@ class Feed {
     // Nobody looks: the server need not be asked.
     if (document.hidden) return
     try {
-      const answer = await fetch('/metrics')
+      const answer = await ask('/metrics')
       if (!answer.ok) throw new Error(`it answered ${answer.status}`)
       this.#take({ at: Date.now(), values: parseMetrics(await answer.text()) })
       this.#staleSince = null

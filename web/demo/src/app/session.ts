@@ -1,4 +1,5 @@
 import { COLORS, createClient, type Dashboard, type Other, type Self } from '@ydash/client'
+import { token, tokenName } from '../shared/token.js'
 import { type Address, addressOf, pathOf } from './address.js'
 
 const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
@@ -21,11 +22,11 @@ export const newTitle = search.get('title')
 
 // The same in every tab and tomorrow: a person is one, however often they come.
 const me = {
-  name: recall('name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
+  name: tokenName ?? recall('name') ?? `${pick(QUALITIES)} ${pick(ANIMALS)}`,
   color: recall('color') ?? pick(COLORS)
 }
 
-export const client = createClient({ url: location.origin, user: me })
+export const client = createClient({ url: location.origin, user: me, ...token !== undefined && { token } })
 remember(me)
 
 /** Changes who this browser's user is. */

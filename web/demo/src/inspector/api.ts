@@ -1,4 +1,5 @@
 import { useEffect, useState } from 'react'
+import { ask } from '../shared/token.js'
 
 /** The node, as it tells of itself. */
 export interface NodeInfo {
@@ -103,9 +104,9 @@ export function usePolled<T>(path: string): { readonly now: Answer<T> | null, re
 
 /** What the server answers under `/api`; `null` where there is nothing. */
 export async function get<T>(path: string): Promise<T | null> {
-  const answer = await fetch(`/api/${path}`)
+  const answer = await ask(`/api/${path}`)
   if (answer.status === 404) return null
-  if (!answer.ok) throw new Error(answer.status === 403 ? 'The inspector answers only to browsers on the server’s own machine.' : `The server answered ${answer.status}.`)
+  if (!answer.ok) throw new Error(answer.status === 401 || answer.status === 403 ? 'The inspector answers only to operators, and without tokens only to browsers on the server’s own machine.' : `The server answered ${answer.status}.`)
   return await answer.json() as T
 }
 

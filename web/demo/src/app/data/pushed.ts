@@ -1,4 +1,5 @@
 import { type Readable, type Dashboard } from '@ydash/client'
+import { withToken } from '../../shared/token.js'
 import { EMPTY, type Frame } from './frame.js'
 
 /** What was pushed at one moment. */
@@ -88,7 +89,7 @@ class Pushed {
 
   #open(): void {
     this.#timer = undefined
-    const stream = new EventSource(this.#url)
+    const stream = new EventSource(withToken(this.#url))
     this.#stream = stream
     stream.addEventListener('all', event => { this.#take(event.data, true) })
     stream.addEventListener('news', event => { this.#take(event.data, false) })

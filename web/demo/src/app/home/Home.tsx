@@ -2,6 +2,7 @@ import { ArrowDownAZ, Clock3, Copy, Ellipsis, Plus, Search, Star, X } from 'luci
 import { type FormEvent, type ReactNode, useEffect, useMemo, useState } from 'react'
 import { formatAgo, shorten, TITLE_MAX } from '../../shared/format.js'
 import { useMediaQuery } from '../../shared/media.js'
+import { ask } from '../../shared/token.js'
 import { nameFrom, pathOf } from '../address.js'
 import { announce, Announcements } from '../announce.js'
 import { parseTable } from '../data/csv.js'
@@ -82,7 +83,7 @@ const nameOf = ({ id, title }: Entry): string => shorten(title || id.split('/').
 async function freeId(wanted: string): Promise<string> {
   for (let n = 1; n < 100; n++) {
     const id = n === 1 ? wanted : `${wanted}-${n}`
-    const answer = await fetch(`/api/dashboards/${encodePath(id)}`)
+    const answer = await ask(`/api/dashboards/${encodePath(id)}`)
     if (answer.status === 404 || answer.ok && (await answer.text()) === '{}') return id
     if (!answer.ok) throw new Error(((await answer.json()) as { message?: string }).message ?? `the server answered ${answer.status}`)
   }
@@ -97,9 +98,9 @@ function told(error: unknown): void {
 async function duplicate(entry: Entry): Promise<void> {
   try {
     const id = await freeId(`${entry.id}-copy`)
-    const state = await fetch(`/api/dashboards/${encodePath(entry.id)}/state`)
+    const state = await ask(`/api/dashboards/${encodePath(entry.id)}/state`)
     if (!state.ok) throw new Error(`the server answered ${state.status}`)
-    const written = await fetch(`/api/dashboards/${encodePath(id)}/updates`, { method: 'POST', body: await state.arrayBuffer() })
+    const written = await ask(`/api/dashboards/${encodePath(id)}/updates`, { method: 'POST', body: await state.arrayBuffer() })
     if (!written.ok) throw new Error(((await written.json()) as { message?: string }).message ?? `the server answered ${written.status}`)
     location.href = `${pathOf(id)}?copied`
   } catch (error) {
@@ -120,7 +121,7 @@ function New({ onClose }: { onClose: () => void }): ReactNode {
       if (template === 'pasted') {
         const json = dashboardOf(pasted)
         if (json !== null) {
-          const written = await fetch(`/api/dashboards/${encodePath(id)}`, { method: 'PUT', body: json, headers: { 'if-none-match': '*' } })
+          const written = await ask(`/api/dashboards/${encodePath(id)}`, { method: 'PUT', body: json, headers: { 'if-none-match': '*' } })
           if (!written.ok) throw new Error(((await written.json()) as { message?: string }).message ?? `the server answered ${written.status}`)
           location.href = pathOf(id)
           return

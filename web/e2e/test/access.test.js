@@ -1,0 +1,53 @@
+// Who is let in, and how a link brings its token.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { after, before, describe, test } from 'node:test'
+import { BINARY, Server } from '../../../tests/interop/lib/server.js'
+import { closeBrowser, Person } from '../lib/people.js'
+
+const SECRET = 'a secret that is long enough to sign tokens with'
+
+after(closeBrowser)
+
+/** What the provider and the browser say of a refusal. */
+const expects = problem => /Permission denied|status of 40[13]/.test(problem)
+
+describe('a server that asks for tokens', () => {
+  let server
+  before(async () => { server = await Server.start({ args: ['--auth-secret', SECRET] }) })
+  after(() => server.stop())
+
+  const link = (...args) => execFileSync(BINARY, ['token', '--auth-secret', SECRET, ...args, '--link', '--url', server.http], { encoding: 'utf8' }).trim()
+  const ofAda = () => link('--user', 'ada', '--name', 'Ada Lovelace', '--role', 'editor', '--dashboard', 'acme/sales')
+
+  test('lets in whoever opens a link, under their name, and keeps the token out of the address', async t => {
+    const ada = await Person.visit(t, ofAda())
+    await ada.settled()
+    assert.equal(await ada.page.evaluate(() => location.hash), '')
+    assert.equal(await ada.page.evaluate(() => window.ydash.dashboard.presence.self.get().user.name), 'Ada Lovelace')
+
+    await ada.page.reload()
+    await ada.settled()
+  })
+
+  test('tells whoever has no link that they have no access', async t => {
+    const nobody = await Person.visit(t, `${server.http}/d/acme/sales`, { expects })
+    await nobody.page.getByText('You have no access to this dashboard').waitFor()
+  })
+
+  test('tells whoever has a link to another dashboard the same', async t => {
+    const ada = await Person.visit(t, ofAda(), { expects })
+    await ada.settled()
+    await ada.page.goto(`${server.http}/d/acme/finance`)
+    await ada.page.getByText('You have no access to this dashboard').waitFor()
+  })
+
+  test('shows its inspector to operators only', async t => {
+    const [, token] = link('--user', 'root', '--operator', '--role', 'viewer', '--dashboard', 'acme/sales').split('#')
+    const operator = await Person.visit(t, `${server.http}/inspector#${token}`)
+    await operator.page.getByText('Sessions').first().waitFor()
+    const nobody = await Person.visit(t, `${server.http}/inspector`)
+    await nobody.page.getByText('answers only to operators').first().waitFor()
+  })
+})
