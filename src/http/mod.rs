@@ -177,7 +177,7 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let page = reading().and(warp::path::full()).and(curious()).and(with(site)).and_then(
         |path: warp::path::FullPath, curious: Curious, site: Arc<Site>| async move {
             if path.as_str() == "/inspector"
-                && let Err(problem) = curious.check_inspector(&site).await
+                && let Err(problem) = curious.check_inspector_page(&site).await
             {
                 return Ok(on(Route::Inspector, site.refuse(problem)));
             }
