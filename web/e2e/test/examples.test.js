@@ -62,7 +62,7 @@ describe('the twelve lines', () => {
       await tab.goto(url)
       return lines
     }))
-    await eventually(() => said.every(lines => lines.some(line => line?.sales?.refresh === 30)), { within: PATIENCE.timeout, what: 'the widget is there' })
+    await eventually(() => said.every(lines => lines.some(line => line?.sales?.options?.value === 1200)), { within: PATIENCE.timeout, what: 'the widget is there' })
     await eventually(() => said.every(lines => lines.some(line => Array.isArray(line) && line.length === 2 && line.every(({ user }) => user?.name === 'Ada'))), { within: PATIENCE.timeout, what: 'both see two people' })
     const answer = await fetch(`${server.http}/api/dashboards/default/my-room`)
     assert.deepEqual(await answer.json(), { widgets: { sales: { type: 'number', title: 'Sales', options: { value: 1200, unit: '€' } } } })
