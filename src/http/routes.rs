@@ -461,7 +461,7 @@ nothing_there"#,
         path: "/api/dashboards/{name}/widgets/{id}/data",
         needs: WRITE,
         title: "Push a value for a widget",
-        about: "What a widget whose `options.source` is `push` shows. It is kept apart from the document, which would remember each value for ever: in\nmemory, the last 3,600 points of a widget, until the node ends. With several nodes, pages see what was pushed to the node that they are\nconnected to. The widget need not be there. More than 200 points per second for one dashboard, after 7,200 at once, are answered 429.",
+        about: "Gives a value to widgets with `options.source` `push`. Values are kept apart from the document, which would remember each for ever: in\nmemory, the last 3,600 points of a widget, until the node ends. With several nodes, pages see what was pushed to the node that they are\nconnected to. The widget need not be there. More than 200 points per second for one dashboard, after 7,200 at once, are answered 429.",
         parameters: &[],
         body: Some(Body {
             types: &[JSON],

@@ -1,4 +1,4 @@
-//! Who may enter, against a whole server: tokens on every way that carries them, keys over HTTP, and what each role may do with each route.
+//! Authentication against a whole server: tokens on every way that carries them, keys over HTTP, and what each role may do with each route.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
