@@ -296,7 +296,7 @@ impl Grants {
         }
         for _ in 0..ATTEMPTS {
             let known = match self.permissions.read(&Subject::Blocked).await.map_err(unavailable)? {
-                Some(Content::Blocked(known)) => known,
+                Some(Content::Blocked(known, _)) => known,
                 _ => Known::default(),
             };
             let mut blocked: Blocked = (*known.record).clone();
@@ -326,7 +326,7 @@ impl Grants {
 
     async fn record_of(&self, subject: &Subject) -> Result<Known<Record>, AccessRefusal> {
         match self.permissions.read(subject).await.map_err(unavailable)? {
-            Some(Content::Record(known)) => Ok(known),
+            Some(Content::Record(known, _)) => Ok(known),
             _ => Ok(Known::default()),
         }
     }

@@ -128,10 +128,13 @@ impl RecordCache {
 
 /// Records that are remembered. Beyond, those are forgotten that were read longest ago.
 const KNOWN_MAX: usize = 32 << 10;
+/// Bytes of them, as they are stored. One has at most [`crate::catalog::CONTENT_BYTES_MAX`].
+const KNOWN_BYTES_MAX: usize = 32 << 20;
 
 /// Records, also absent ones.
 struct KnownRecords {
     entries: HashMap<Subject, Entry>,
+    bytes: usize,
     /// How long what was read counts as current; `None` if only this process writes.
     fresh_for: Option<Duration>,
 }
@@ -144,17 +147,23 @@ struct Entry {
 }
 
 impl Content {
-    fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         match self {
-            Content::Record(known) => known.version,
-            Content::Blocked(known) => known.version,
+            Content::Record(known, _) => known.version,
+            Content::Blocked(known, _) => known.version,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Content::Record(_, bytes) | Content::Blocked(_, bytes) => *bytes,
         }
     }
 }
 
 impl KnownRecords {
     fn new(fresh_for: Option<Duration>) -> KnownRecords {
-        KnownRecords { entries: HashMap::new(), fresh_for }
+        KnownRecords { entries: HashMap::new(), bytes: 0, fresh_for }
     }
 
     /// Whether what is known is current.
@@ -171,17 +180,25 @@ impl KnownRecords {
     /// Takes what was read or heard. Says whether it is later than what was known.
     fn learn(&mut self, subject: &Subject, content: Option<Content>, now: Instant) -> bool {
         let version = content.as_ref().map_or(0, Content::version);
+        let bytes = content.as_ref().map_or(0, Content::bytes);
         if let Some(entry) = self.entries.get_mut(subject) {
             let is_later = version > entry.content.as_ref().map_or(0, Content::version);
             if is_later {
+                self.bytes -= entry.content.as_ref().map_or(0, Content::bytes);
+                self.bytes += bytes;
                 entry.content = content;
             }
             entry.read_at = Some(now);
             return is_later;
         }
-        if self.entries.len() >= KNOWN_MAX {
+        while self.entries.len() >= KNOWN_MAX || self.bytes + bytes > KNOWN_BYTES_MAX {
+            let before = self.entries.len();
             self.forget_some();
+            if self.entries.len() == before {
+                break;
+            }
         }
+        self.bytes += bytes;
         self.entries.insert(subject.clone(), Entry { content, read_at: Some(now) });
         version > 0
     }
@@ -198,6 +215,7 @@ impl KnownRecords {
         let (_, median, _) = ages.select_nth_unstable(middle);
         let median = *median;
         self.entries.retain(|subject, entry| entry.read_at > median || *subject == Subject::Blocked);
+        self.bytes = self.entries.values().filter_map(|entry| entry.content.as_ref()).map(Content::bytes).sum();
     }
 }
 
@@ -213,7 +231,7 @@ mod tests {
     }
 
     fn content(version: u64) -> Option<Content> {
-        Some(Content::Record(Known { version, record: Arc::new(Record::default()) }))
+        Some(Content::Record(Known { version, record: Arc::new(Record::default()) }, 1 << 20))
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,5 +263,19 @@ mod tests {
         assert!(known.is_fresh(&subject(KNOWN_MAX * 2 - 1), Instant::now()));
         assert!(!known.is_fresh(&subject(0), Instant::now()));
         assert!(known.is_fresh(&Subject::Blocked, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_are_bounded_in_bytes_and_the_last_one_is_there() {
+        let mut known = KnownRecords::new(None);
+        for n in 0..100 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            for version in 1..=2 {
+                assert!(known.learn(&subject(n), content(version), Instant::now()));
+            }
+            assert!(known.bytes <= KNOWN_BYTES_MAX && known.bytes == known.entries.len() << 20, "{}", known.bytes);
+            assert!(known.get(&subject(n)).is_some());
+        }
+        assert!(known.get(&subject(0)).is_none());
     }
 }

@@ -102,10 +102,10 @@ impl Subject {
 /// What a record says.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Of a dashboard or a workspace.
-    Record(Known<Record>),
-    /// Of the server.
-    Blocked(Known<Blocked>),
+    /// Of a dashboard or a workspace; and how many bytes are stored of it.
+    Record(Known<Record>, usize),
+    /// Of the server; and how many bytes are stored of it.
+    Blocked(Known<Blocked>, usize),
 }
 
 impl Content {
@@ -114,14 +114,14 @@ impl Content {
         match subject {
             Subject::Blocked => {
                 let record = Arc::new(Blocked::decode(stored)?);
-                Some(Content::Blocked(Known { version, record }))
+                Some(Content::Blocked(Known { version, record }, stored.len()))
             }
             Subject::Dashboard(_) | Subject::Workspace(_) => {
                 let in_workspace = matches!(subject, Subject::Workspace(_));
                 let record = Record::decode(stored, in_workspace).inspect_err(|why| {
                     error!(record = %subject.key(), %why, "nobody is let in by this record");
                 });
-                Some(Content::Record(Known { version, record: Arc::new(record.ok()?) }))
+                Some(Content::Record(Known { version, record: Arc::new(record.ok()?) }, stored.len()))
             }
         }
     }
@@ -130,9 +130,9 @@ impl Content {
     fn of(&self, subject: &Subject, dashboard: &DashboardId) -> Records {
         let mut records = Records::none(dashboard.clone());
         match (self, subject) {
-            (Content::Record(known), Subject::Workspace(_)) => records.workspace = known.clone(),
-            (Content::Record(known), _) => records.dashboard = known.clone(),
-            (Content::Blocked(known), _) => records.blocked = known.clone(),
+            (Content::Record(known, _), Subject::Workspace(_)) => records.workspace = known.clone(),
+            (Content::Record(known, _), _) => records.dashboard = known.clone(),
+            (Content::Blocked(known, _), _) => records.blocked = known.clone(),
         }
         records
     }
@@ -361,10 +361,7 @@ impl Shared {
     }
 
     async fn spread(self: Arc<Self>, subject: Subject, content: Content, stored: Bytes) -> Vec<NodeId> {
-        let version = match &content {
-            Content::Record(known) => known.version,
-            Content::Blocked(known) => known.version,
-        };
+        let version = content.version();
         let said = |from, ticket| Word {
             from,
             said: Said::Changed { ticket, key: subject.key(), version, stored: stored.clone() },
