@@ -205,7 +205,7 @@ impl Room {
             claimed = member.takes(span.client).then_some(span.client);
         }
         for (client, range) in accepted.deleted_structs() {
-            self.owners.hide(client, range, id);
+            self.owners.hidden_mut().hide(client, range, id);
         }
         for span in spans.iter().filter(|span| member.is_unproven(span.client, &accepted.scan)) {
             self.owners.continued(span.client, span.start, id);
@@ -247,7 +247,9 @@ impl Room {
             let is_forged = member.is(client) && (member.was_behind(client) || fewer.contains(&client));
             let may_be_own = member.announced.is_none_or(|own| own == client);
             let is_suspect = member.check.as_ref().is_some_and(|check| check.suspects.contains(&client));
-            (is_forged || is_suspect && may_be_own).then(|| owners.first_never_seen(client, range, answerer?)).flatten()
+            (is_forged || is_suspect && may_be_own)
+                .then(|| owners.hidden().first_within(client, range, answerer?))
+                .flatten()
         };
         self.document.differences(update, scan, never_seen)
     }
@@ -336,8 +338,7 @@ impl Room {
         // What came deleted is gone for all others: its author sees that, too.
         let mut gone = update::DeleteSet::default();
         for difference in differences.iter().filter(|difference| difference.is_deleted) {
-            let ranges = self.owners.never_seen(difference.client, id);
-            ranges.into_iter().for_each(|range| gone.insert_range(difference.client, range));
+            gone.union(&self.owners.hidden().all(difference.client, id));
         }
         if !gone.is_empty() {
             let mut deletions = vec![0];

@@ -909,6 +909,29 @@ fn who_comes_back_to_clocks_that_came_deleted_is_told() {
     assert!(effects.iter().any(gone), "{effects:?}");
 }
 
+/// It goes on editing while it is asked: what it overwrote meanwhile comes with its answer, deleted, before the edit is taken that waits for
+/// the answer. Somebody else brought something of it that came deleted, too.
+#[test]
+fn an_author_that_overwrites_what_waits_for_its_own_answer_is_not_refused() {
+    let mut room = room_with_an_author();
+    room.input(Input::Left { member: ALICE });
+    room.edit(BOB, &collected(7, 2, 1));
+    room.skip();
+    room.join(CAROL);
+    room.input(Input::SyncStep1 { member: CAROL, have: [(7, 3)].into_iter().collect() });
+    room.announce(CAROL, &[(7, 2, "{}")]);
+    room.edit(CAROL, &after(7, 3, "x"));
+    let instead = [1, 1, 7, 4, 0x84, 7, 3, 1, b'y', 1, 7, 1, 3, 1];
+    room.edit(CAROL, &Bytes::copy_from_slice(&instead));
+    assert_eq!(room.room.held(), 2);
+    room.skip();
+    let answer = [1, 3, 7, 0, 4, 1, 1, b'r', 2, b'h', b'i', 0x81, 7, 1, 2, 0x84, 7, 3, 1, b'y', 1, 7, 1, 2, 2];
+    room.answer(CAROL, &Bytes::copy_from_slice(&answer));
+    assert_eq!((room.room.clocks().get(7), room.room.held()), (5, 0));
+    let effects = room.take();
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Ack { saved: false, .. })), "{effects:?}");
+}
+
 /// One fixed update under client id 0 that every page applies, and a longer one of a later release.
 #[test]
 fn a_template_belongs_to_nobody() {

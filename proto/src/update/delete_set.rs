@@ -73,11 +73,6 @@ impl DeleteSet {
         self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
     }
 
-    /// The first clock of `range` that is deleted.
-    pub(crate) fn first_within(&self, client: ClientId, range: ClockRange) -> Option<Clock> {
-        self.clients.get(&client)?.first_within(range)
-    }
-
     /// The ranges of one client, ascending.
     pub(crate) fn of(&self, client: ClientId) -> Vec<ClockRange> {
         self.clients.get(&client).map_or_else(Vec::new, |ranges| ranges.iter().collect())

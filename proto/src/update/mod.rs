@@ -36,6 +36,7 @@ pub(crate) use first::first_clocks;
 pub use gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Opened, Refusal, Source};
 pub use merge::{merge, merge_scanned};
 pub use ranges::ClockRange;
+pub(crate) use ranges::Ranges;
 pub(crate) use scan::scan_admitted;
 pub use scan::{Deletes, Scan, ScanError, Span, scan};
 pub use state_vector::StateVector;

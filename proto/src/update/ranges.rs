@@ -28,16 +28,16 @@ impl ClockRange {
 ///
 /// Adding one and asking for one take logarithmic time, wherever it lies: a document may have a million of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges(BTreeMap<Clock, Clock>);
+pub(crate) struct Ranges(BTreeMap<Clock, Clock>);
 
 impl Ranges {
     /// Bytes held beside itself, roughly.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         crate::heap::full_tree::<Clock, Clock>(self.0.len())
     }
 
     /// How many ranges they are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
@@ -57,7 +57,7 @@ impl Ranges {
     }
 
     /// All of them, ascending.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = ClockRange> + Clone {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = ClockRange> + Clone {
         self.0.iter().map(|(&start, &end)| ClockRange { start, end })
     }
 
@@ -73,7 +73,7 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    pub(super) fn insert(&mut self, range: ClockRange) {
+    pub(crate) fn insert(&mut self, range: ClockRange) {
         debug_assert!(range.start < range.end, "{range:?} is empty");
         let ClockRange { start, mut end } = range;
         // Each of those that it swallows was added once, so on the whole that costs no more than adding them did.
@@ -87,7 +87,7 @@ impl Ranges {
         }
     }
 
-    pub(super) fn union(&mut self, other: &Ranges) {
+    pub(crate) fn union(&mut self, other: &Ranges) {
         if self.len() >= other.len() {
             other.iter().for_each(|range| self.insert(range));
         } else {
@@ -101,7 +101,7 @@ impl Ranges {
     }
 
     /// The first clock that is in here and in `range`.
-    pub(super) fn first_within(&self, range: ClockRange) -> Option<Clock> {
+    pub(crate) fn first_within(&self, range: ClockRange) -> Option<Clock> {
         let before = self.0.range(..=range.start).next_back();
         if before.is_some_and(|(_, end)| *end > range.start) {
             return Some(range.start);

@@ -193,6 +193,21 @@ impl Client {
     /// Makes some edit as one transaction. `mark` tells its content from that of all others.
     pub(crate) fn edit(&mut self, rng: &mut Rng, mark: i32) -> Option<Bytes> {
         edit(&self.doc, rng, mark);
+        self.made_one()
+    }
+
+    /// Sets one of its own keys anew, which deletes what stood there.
+    pub(crate) fn overwrite(&mut self, rng: &mut Rng, mark: i32) -> Option<Bytes> {
+        let key = format!("o{}.{}", self.id, rng.below(4));
+        {
+            let mut txn = self.doc.transact_mut();
+            let map = txn.get_or_insert_map("map");
+            map.insert(&mut txn, key, mark);
+        }
+        self.made_one()
+    }
+
+    fn made_one(&mut self) -> Option<Bytes> {
         let update = self.take_made().into_iter().next()?;
         assert!(!self.replica.receive(&update).is_empty(), "an own edit follows on what is known");
         Some(update)

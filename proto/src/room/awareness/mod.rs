@@ -5,6 +5,7 @@
 
 mod announcing;
 mod elsewhere;
+mod hidden;
 mod ownership;
 mod stamp;
 mod table;

@@ -4,9 +4,9 @@
 //! whoever brings it first, and delivering it makes nobody its author. The author of an id is the live session that took it for
 //! its own and wrote under it; it is asked before others write in its name. `docs/PROTOCOL.md`, "Client ids", has the whole rule.
 
+use super::hidden::Hidden;
 use crate::id::{ClientId, Clock, MemberId};
 use crate::time::Timestamp;
-use crate::update::{ClockRange, DeleteSet};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -25,9 +25,8 @@ pub(in crate::room) struct Owners {
     /// Sessions that announced an id for which another one speaks.
     displaced: BTreeMap<ClientId, Vec<Displaced>>,
     questions: BTreeMap<MemberId, Question>,
-    /// Clocks that came with their content deleted, and who brought those of a client, if it was one session.
-    never_seen: DeleteSet,
-    hidden_by: BTreeMap<ClientId, Option<MemberId>>,
+    /// Clocks that came with their content deleted.
+    hidden: Hidden,
     /// From which clock on an id was continued by a session that did not say whether it has what is kept before that; and by which, if
     /// it was one.
     unproven: BTreeMap<ClientId, (Clock, Option<MemberId>)>,
@@ -145,6 +144,7 @@ impl Owners {
             self.forget_displaced(*client, member);
         }
         self.questions.remove(&member);
+        self.hidden.leave(member);
     }
 
     /// Whether an author may be asked now.
@@ -193,13 +193,6 @@ impl Owners {
         self.questions.retain(|_, question| question.is_open || now.since(question.asked_at) < ASK_PAUSE);
     }
 
-    /// A member brought clocks of `client` with their content deleted.
-    pub(in crate::room) fn hide(&mut self, client: ClientId, range: ClockRange, by: MemberId) {
-        self.never_seen.insert_range(client, range);
-        let known = self.hidden_by.entry(client).or_insert(Some(by));
-        *known = known.filter(|known| *known == by);
-    }
-
     /// Structs of `client` came from `start` on, from a session that writes under it or from somebody else.
     pub(in crate::room) fn came(&mut self, client: ClientId, start: Clock, is_author: bool) {
         if !is_author {
@@ -232,34 +225,20 @@ impl Owners {
         self.unproven.get(&client).map(|(from, _)| *from)
     }
 
-    /// Clocks of `client` that may have come deleted from others than `member`, so that nobody here ever saw their content.
-    pub(in crate::room) fn never_seen(&self, client: ClientId, member: MemberId) -> Vec<ClockRange> {
-        if self.is_hidden_from(client, member) { self.never_seen.of(client) } else { Vec::new() }
+    /// Clocks that came with their content deleted.
+    pub(in crate::room) fn hidden(&self) -> &Hidden {
+        &self.hidden
     }
 
-    /// The first of them within `range`.
-    pub(in crate::room) fn first_never_seen(
-        &self,
-        client: ClientId,
-        range: ClockRange,
-        member: MemberId,
-    ) -> Option<Clock> {
-        self.never_seen.first_within(client, range).filter(|_| self.is_hidden_from(client, member))
-    }
-
-    fn is_hidden_from(&self, client: ClientId, member: MemberId) -> bool {
-        self.hidden_by.get(&client).is_some_and(|by| *by != Some(member))
+    /// As [`Owners::hidden`], to add some.
+    pub(in crate::room) fn hidden_mut(&mut self) -> &mut Hidden {
+        &mut self.hidden
     }
 
     /// Bytes held, roughly.
     pub(in crate::room) fn memory(&self) -> usize {
-        (self.speakers.len()
-            + self.authors.len()
-            + self.hidden_by.len()
-            + self.unproven.len()
-            + self.came_from_author.len())
-            * 32
-            + self.never_seen.memory()
+        (self.speakers.len() + self.authors.len() + self.unproven.len() + self.came_from_author.len()) * 32
+            + self.hidden.memory()
     }
 }
 
