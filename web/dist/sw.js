@@ -2,8 +2,8 @@
 //
 // The network comes first for everything that can change; a binary's upgrade shows at the next reload.
 
-const CACHE = 'ydash-54d4f83de7e90605'
-const FILES = ['/', '/app.css', '/app.js', '/chunk-3USKTPAT.js', '/chunk-4PCDTSV4.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-6BOQ4UTO.js', '/chunk-7IHEGB43.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DW34UCTS.js', '/chunk-DWBASTMD.js', '/chunk-F4LXQCZM.js', '/chunk-FIB7YZC6.js', '/chunk-GBOK5V5W.js', '/chunk-HLE2RVML.js', '/chunk-HU55JLEX.js', '/chunk-IJRNNGXQ.js', '/chunk-IQDEZTDW.js', '/chunk-ISZVT2MD.js', '/chunk-J4XNGX5N.js', '/chunk-KKPV4CDJ.js', '/chunk-LBS7IZ4H.js', '/chunk-N2WS35CM.js', '/chunk-O5BAF537.js', '/chunk-PCA3AVDQ.js', '/chunk-Q3JAGC6K.js', '/chunk-SQE76S5B.js', '/chunk-ULTFTKDH.js', '/chunk-VH2U33M5.js', '/chunk-WV3X7CXW.js', '/chunk-YHKIEKJO.js', '/chunk-YODZV5VZ.js', '/chunk-ZJ5RAVJL.js', '/chunk-ZTKDGSP6.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
+const CACHE = 'ydash-45395faa61e8b5c7'
+const FILES = ['/', '/app.css', '/app.js', '/chunk-2SYQSTGG.js', '/chunk-4VMX3MCQ.js', '/chunk-5EK5BYPF.js', '/chunk-5GJK4HZI.js', '/chunk-5VU3XSDS.js', '/chunk-5XGUDDCP.js', '/chunk-6BOQ4UTO.js', '/chunk-AOI3CSX3.js', '/chunk-BI7C2CR6.js', '/chunk-BOOPRUXN.js', '/chunk-DQZV5JYG.js', '/chunk-DWBASTMD.js', '/chunk-DYTQ7DY5.js', '/chunk-FEKS753J.js', '/chunk-FIB7YZC6.js', '/chunk-FQDEZJY4.js', '/chunk-GBOK5V5W.js', '/chunk-HLE2RVML.js', '/chunk-HU55JLEX.js', '/chunk-I4NK57U7.js', '/chunk-IJRNNGXQ.js', '/chunk-ISZVT2MD.js', '/chunk-J4XNGX5N.js', '/chunk-LQIQXP5U.js', '/chunk-N2WS35CM.js', '/chunk-OOBNY7XM.js', '/chunk-P2QPN6GT.js', '/chunk-QA3R66NH.js', '/chunk-SQE76S5B.js', '/chunk-SSYOOSPR.js', '/chunk-VH2U33M5.js', '/chunk-YHKIEKJO.js', '/chunk-ZTKDGSP6.js', '/chunk-ZZT2A27Z.js', '/chunk-inter-latin-wght-normal-NRMW37G5.woff2', '/icon.svg']
 
 addEventListener('install', event => {
   event.waitUntil(caches.open(CACHE).then(cache => cache.addAll(FILES)).then(() => skipWaiting()))

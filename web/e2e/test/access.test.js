@@ -34,6 +34,30 @@ describe('a server that asks for tokens', () => {
   test('tells whoever has no link that they have no access', async t => {
     const nobody = await Person.visit(t, `${server.http}/d/acme/sales`, { expects })
     await nobody.page.getByText('You have no access to this dashboard').waitFor()
+    for (const name of ['Undo', 'Open it elsewhere', 'Add a widget']) assert.equal(await nobody.page.getByRole('button', { name }).count(), 0, name)
+    await nobody.page.getByLabel('A link that you were given').fill('nonsense here')
+    await nobody.button('Open')
+    await nobody.page.getByText('This is no link to a dashboard here').waitFor()
+    await nobody.page.getByLabel('A link that you were given').fill(ofAda())
+    await nobody.button('Open')
+    await nobody.settled()
+  })
+
+  test('tells whoever comes without one what this is, and offers no sample that they could not open', async t => {
+    const nobody = await Person.visit(t, server.http, { expects })
+    await nobody.page.getByRole('heading', { name: 'A dashboard that everyone edits at once.' }).waitFor()
+    await nobody.page.getByText('This server lets in people who have a link').waitFor()
+    assert.equal(await nobody.page.getByRole('button', { name: 'New' }).count(), 0)
+  })
+
+  test('shows commands that say where a token goes', async t => {
+    const ada = await Person.visit(t, ofAda())
+    await ada.settled()
+    await ada.menu('More', 'Your code')
+    const command = await ada.page.getByRole('region', { name: 'command that pushes' }).textContent()
+    const [, token] = ofAda().split('#token=')
+    assert.ok(!command.includes(token))
+    assert.match(execFileSync('bash', ['-c', `${command} -s`], { encoding: 'utf8', env: { ...process.env, YDASH_TOKEN: token } }), /"points":1/)
   })
 
   test('tells whoever has a link to another dashboard the same', async t => {

@@ -38,6 +38,29 @@ describe('who comes for the first time', () => {
     await ada.page.getByRole('button', { name: 'You, alone here' }).waitFor()
   })
 
+  test('finds from there what to begin with: a blank board, their own data, a template', async t => {
+    const ada = await Person.visit(t, `${server.http}/`, { name: 'Ada L' })
+    await ada.settled()
+    for (const [link, choice] of [['Blank board', /^Blank/], ['Templates', /^Sales and team/], ['Paste your data', /^Your data/]]) {
+      await ada.page.goto(`${server.http}/d/default/welcome`)
+      await ada.page.getByRole('link', { name: link }).click()
+      assert.equal(await ada.page.getByRole('radio', { name: choice }).isChecked(), true, link)
+    }
+    await ada.page.getByLabel('Name', { exact: true }).fill('Thirty seconds')
+    await ada.page.getByRole('textbox', { name: 'Data' }).fill('Month,Revenue\nJan,12400\nFeb,15900')
+    await ada.button('Create')
+    await ada.settled()
+    await ada.page.getByRole('article', { name: 'Thirty seconds', exact: true }).getByText('15,900').waitFor()
+  })
+
+  test('is told what this is where no sample can be begun', async t => {
+    const own = await Server.start({ args: ['--anonymous-access', 'read-only'] })
+    t.after(() => own.stop())
+    const ada = await Person.visit(t, `${own.http}/`, { name: 'Ada L', expects: problem => /40[34]/.test(problem) })
+    await ada.page.getByRole('heading', { name: 'A dashboard that everyone edits at once.' }).waitFor()
+    assert.equal(new URL(ada.page.url()).pathname, '/')
+  })
+
   test('finds the way to their phone, and code that runs on this very board', async t => {
     const ada = await Person.open(t, server.http, 'team/for code', { begin: 'sample', name: 'Ada L' })
     await ada.settled()
@@ -176,6 +199,35 @@ test('a name and a colour stay with the browser, and a newcomer of the same colo
   await bob.settled()
   await eventually(async () => (await self(bob)).color !== me.color)
   assert.deepEqual(await self(ada), me)
+})
+
+describe('a part of the page that does not load', () => {
+  const failing = async (ada, isFailing) => {
+    await ada.context.route(/\/chunk-.*\.js$/, route => isFailing() ? route.abort() : route.fallback())
+  }
+
+  test('is tried again without a word when the network hiccups', async t => {
+    const ada = await Person.open(t, server.http, 'hiccup', { name: 'Ada L', expects: problem => /dynamically imported/.test(problem) })
+    await ada.settled()
+    let left = 1
+    await failing(ada, () => left-- > 0)
+    await ada.menu('More', 'Your code')
+    await ada.page.getByRole('region', { name: 'command that reads' }).waitFor()
+    assert.ok(left < 0, 'it was refused once')
+  })
+
+  test('says so when it stays away, and comes when it is asked for again', async t => {
+    const ada = await Person.open(t, server.http, 'no parts', { name: 'Ada L', expects: problem => /dynamically imported/.test(problem) })
+    await ada.settled()
+    let isAway = true
+    await failing(ada, () => isAway)
+    await ada.menu('More', 'Your code')
+    const alert = ada.page.locator('.stage > [role=alert]', { hasText: 'This part of the page did not load' })
+    await alert.waitFor()
+    isAway = false
+    await alert.getByRole('button', { name: 'Try again' }).click()
+    await ada.page.getByRole('region', { name: 'command that reads' }).waitFor()
+  })
 })
 
 test('the page comes again after a reload without a network', { skip: process.env.E2E_DIST ? 'the pages come from the binary here' : false }, async t => {

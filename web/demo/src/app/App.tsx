@@ -1,8 +1,9 @@
-import { useDashboard, useFollow, useOthers, usePreferences, useReadable, useStatus } from '@ydash/client/react'
+import { useDashboard, useFollow, useOthers, usePreferences, useReadable, useStatus, useWidgets } from '@ydash/client/react'
 import { CloudOff, Eye, TriangleAlert } from 'lucide-react'
-import { type CSSProperties, lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react'
+import { type CSSProperties, type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
 import { Boundary } from '../shared/Boundary.js'
 import { shorten, TITLE_MAX } from '../shared/format.js'
+import { lazily } from '../shared/lazily.js'
 import { announce, Announcements } from './announce.js'
 import { Board } from './Board.js'
 import { useActs } from './acts.js'
@@ -11,6 +12,7 @@ import { feed } from './feed.js'
 import { parseTable } from './data/csv.js'
 import { Filters } from './Filters.js'
 import { Header } from './Header.js'
+import { NoAccess } from './NoAccess.js'
 import { useMayEdit, useTheme, useTitle } from './hooks.js'
 import { showPanel, useShownPanel } from './panel/shown.js'
 import { Questions } from './Question.js'
@@ -23,14 +25,11 @@ import { renaming } from './Tile.js'
 import { isDemo, Welcome } from './Welcome.js'
 import { remember } from './home/dashboards.js'
 
-/** The close code for whoever shows no token, or one that is not taken. */
-const UNAUTHENTICATED = 4401
-
 // What has no part in the first paint.
-const WidgetPanel = lazy(() => import('./panel/WidgetPanel.js'))
-const CodePanel = lazy(() => import('./panel/CodePanel.js'))
-const ShortcutsPanel = lazy(() => import('./panel/ShortcutsPanel.js'))
-const Palette = lazy(() => import('./CommandPalette.js'))
+const WidgetPanel = lazily(() => import('./panel/WidgetPanel.js'))
+const CodePanel = lazily(() => import('./panel/CodePanel.js'))
+const ShortcutsPanel = lazily(() => import('./panel/ShortcutsPanel.js'))
+const Palette = lazily(() => import('./CommandPalette.js'), { failed: () => null })
 
 export function App(): ReactNode {
   const dashboard = useDashboard()
@@ -38,6 +37,7 @@ export function App(): ReactNode {
   const panel = useShownPanel()
   const close = useCallback(() => { showPanel(null) }, [])
   const isTv = useReadable(tv)
+  const isShutOut = useIsShutOut()
   const hasPalette = useReadable(paletteIsOpen)
   useActs()
   useShownTheme()
@@ -61,10 +61,10 @@ export function App(): ReactNode {
       <Welcome />
       <Filters />
       <div className='stage'>
-        <Board />
+        {isShutOut ? <NoAccess /> : <Board />}
         {panel !== null && (
           <Boundary attempt={panel} fallback={() => null}>
-            <Suspense>{panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}</Suspense>
+            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
           </Boundary>
         )}
       </div>
@@ -73,7 +73,7 @@ export function App(): ReactNode {
           <p><Eye size={15} aria-hidden='true' /> <span>Following {target.user.name}</span> <button type='button' onClick={stop}>Stop</button></p>
         </div>
       )}
-      {hasPalette && <Suspense><Palette /></Suspense>}
+      {hasPalette && <Palette />}
       <Questions />
       <Announcements />
     </div>
@@ -82,19 +82,16 @@ export function App(): ReactNode {
 
 function Banner(): ReactNode {
   const status = useStatus()
-  const { saveState, refusal, saveRefusal, access, isKept: kept } = useDashboard()
+  const { saveState, saveRefusal, access, isKept: kept } = useDashboard()
   const save = useReadable(saveState)
   const isKept = useReadable(kept)
-  const why = useReadable(refusal)
   const limit = useReadable(saveRefusal)
   const isReadOnly = useReadable(access) === 'read-only'
   const isStuck = useIsStuck(save === 'saving' && status === 'live')
+  const isShutOut = useIsShutOut()
   if (status === 'refused') {
-    return (
-      <p className='banner' data-tone='bad' role='alert'>
-        <TriangleAlert size={16} aria-hidden='true' /> {why?.reason === 'forbidden' || why?.code === UNAUTHENTICATED ? 'You have no access to this dashboard. Open it by a link that somebody gave you, or ask whoever runs this server to let you in.' : `The server refused this dashboard: ${why?.reason || `code ${why?.code}`}.`}
-      </p>
-    )
+    if (isShutOut) return null
+    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> You no longer have access to this dashboard. This is what was here before, in this browser only{save === 'saved' ? '' : ', with changes that the server did not take'}.</p>
   }
   if (status === 'offline') {
     return (
@@ -113,6 +110,13 @@ function Banner(): ReactNode {
   if (isStuck) return <p className='banner' data-tone='warn' role='alert'><TriangleAlert size={16} aria-hidden='true' /> The server cannot save right now. {isKept ? 'Your changes are kept in this browser meanwhile.' : 'Keep this tab open until it can.'}</p>
   if (isReadOnly) return <p className='banner' data-tone='info'><Eye size={16} aria-hidden='true' /> You can view this dashboard, and not change it.</p>
   return null
+}
+
+/** Whether there is nothing to show: the server refuses, and this browser has no copy. */
+function useIsShutOut(): boolean {
+  const isRefused = useStatus() === 'refused'
+  const isEmpty = useWidgets(all => Object.keys(all).length === 0)
+  return isRefused && isEmpty
 }
 
 /** How long saving may take before it is worth a word, in milliseconds. */

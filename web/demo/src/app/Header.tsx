@@ -18,6 +18,7 @@ import { KINDS } from './widgets/registry.js'
 const FACES = 5
 
 export function Header(): ReactNode {
+  const isRefused = useStatus() === 'refused'
   return (
     <header className='bar'>
       <a className='logo' href='/?home' aria-label='All dashboards' title='All dashboards'><img src='/icon.svg' alt='' width='30' height='30' /></a>
@@ -25,8 +26,7 @@ export function Header(): ReactNode {
       <SaveState />
       <div className='spacer' />
       <People />
-      <History />
-      <Share />
+      {!isRefused && <><History /><Share /></>}
       <Add />
       <More />
     </header>

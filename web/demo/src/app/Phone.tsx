@@ -1,9 +1,10 @@
-import { lazy, type ReactNode, Suspense } from 'react'
 import { Link2 } from 'lucide-react'
+import type { ReactNode } from 'react'
+import { lazily } from '../shared/lazily.js'
 import { copyText } from './panel/Copied.js'
 
 // Most people never look at it.
-const Picture = lazy(() => import('./QrCode.js'))
+const Picture = lazily(() => import('./QrCode.js'), { waiting: <div className='qr' /> })
 
 const IS_LOCAL = /^(localhost|127\.|\[::1\])/.test(location.hostname)
 
@@ -13,7 +14,7 @@ export function Phone(): ReactNode {
   return (
     <div className='phone'>
       <h2>Open it elsewhere</h2>
-      <Suspense fallback={<div className='qr' />}><Picture text={url} /></Suspense>
+      <Picture text={url} />
       <p className='aside'>{IS_LOCAL
         ? 'This server listens on this machine only, so a phone does not reach it. Start it with --listen 0.0.0.0:1234 --insecure and open it by this machine’s address.'
         : 'Scan it with a phone’s camera, and it is here as another person.'}</p>

@@ -1,10 +1,14 @@
 import { useDashboard, useOthers, useReadable, useStatus } from '@ydash/client/react'
-import { Code, X } from 'lucide-react'
+import { ClipboardPaste, Code, LayoutTemplate, Plus, X } from 'lucide-react'
 import { type ReactNode, useEffect, useState } from 'react'
 import { announce } from './announce.js'
 import { useMayEdit } from './hooks.js'
 import { showPanel } from './panel/shown.js'
 import { keep, recall } from './session.js'
+
+/** What this is, in one sentence, and what it means for whoever reads it. */
+export const PITCH = 'A dashboard that everyone edits at once.'
+export const PROMISE = 'Whatever you move, type or paste, everyone who has the link sees as you do it. Nothing has to be saved, and nothing gets lost.'
 
 /** How a demo person can be told from a real one. */
 export const isDemo = (name: string): boolean => name.endsWith('(demo)')
@@ -18,9 +22,11 @@ export function Welcome(): ReactNode {
   if (!isSample || isClosed) return null
   return (
     <section className='welcome' aria-label='Welcome'>
-      <p><b>A dashboard that everyone edits at once.</b> What you move, type or paste here, all who have its address see as you do it; nothing has to be saved, and nothing is lost. This one is a sample on your own ydash server.</p>
+      <p><b>{PITCH}</b> {PROMISE} This is a sample: change anything, or begin with your own.</p>
       <div className='row'>
-        <a className='button' href='/?home'>New dashboard</a>
+        <a className='button' href='/?home&begin=blank'><Plus size={16} aria-hidden='true' /> <span>Blank board</span></a>
+        <a className='quiet outlined' href='/?home&begin=pasted'><ClipboardPaste size={14} aria-hidden='true' /> Paste your data</a>
+        <a className='quiet outlined' href='/?home&begin=sample'><LayoutTemplate size={14} aria-hidden='true' /> Templates</a>
         <button type='button' className='quiet outlined' onClick={() => { showPanel({ kind: 'code' }) }}><Code size={14} aria-hidden='true' /> Your code</button>
       </div>
       <button type='button' className='icon-button small' aria-label='Close the welcome' onClick={() => { setClosed(true); keep('welcomed', 'yes') }}><X size={15} aria-hidden='true' /></button>

@@ -46,9 +46,13 @@ export function comeIn(dashboard: Dashboard): () => void {
     }
     tick()
 
+    let isBusy = false
     const edits = setInterval(() => {
-      if (document.hidden || own.status.get() !== 'live' || Date.now() - began > EDITS_FOR) return
-      void (n === 0 ? work(own) : talk(own, () => isOver))
+      if (isBusy || document.hidden || own.status.get() !== 'live' || Date.now() - began > EDITS_FOR) return
+      if (n === 0) return work(own)
+      // Timers may come late, and two lines at once would be written into each other.
+      isBusy = true
+      void talk(own, () => isOver).finally(() => { isBusy = false })
     }, n === 0 ? 6_500 : 17_000)
     return () => {
       isOver = true

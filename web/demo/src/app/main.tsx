@@ -1,21 +1,22 @@
 import 'uplot/dist/uPlot.min.css'
 import './app.css'
-import { lazy, type ReactNode, StrictMode, Suspense } from 'react'
+import { type ReactNode, StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { DashboardProvider } from '@ydash/client/react'
 import { Boundary, BrokenPage } from '../shared/Boundary.js'
+import { lazily } from '../shared/lazily.js'
 import { App } from './App.js'
 import { address, client } from './session.js'
 
 // What has no part in the first paint of a dashboard.
-const Home = lazy(() => import('./home/Home.js'))
-const Impossible = lazy(() => import('./home/Impossible.js'))
+const Home = lazily(() => import('./home/Home.js'))
+const Impossible = lazily(() => import('./home/Impossible.js'))
 
 function Page(): ReactNode {
   switch (address.kind) {
     case 'dashboard': return <DashboardProvider client={client} id={address.id}><App /></DashboardProvider>
-    case 'impossible': return <Suspense><Impossible name={address.name} why={address.why} /></Suspense>
-    case 'home': return <Suspense><Home /></Suspense>
+    case 'impossible': return <Impossible name={address.name} why={address.why} />
+    case 'home': return <Home />
   }
 }
 

@@ -1,4 +1,5 @@
 import { COLORS, createClient, type Dashboard, type Other, type Self } from '@ydash/client'
+import { apiPath, call, CallError } from '../shared/rest.js'
 import { token, tokenName } from '../shared/token.js'
 import { type Address, addressOf, pathOf } from './address.js'
 
@@ -7,13 +8,16 @@ const ANIMALS = ['Badger', 'Crane', 'Falcon', 'Fox', 'Heron', 'Lynx', 'Marten', 
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
 
+/** Where the sample is that newcomers see. */
+export const SAMPLE = 'default/welcome'
+
 const search = new URLSearchParams(location.search)
 const asked = addressOf(location)
-/** Whoever comes for the first time is shown something, and not an empty list. */
-const isFirst = asked.kind === 'home' && !search.has('home') && recall('opened') === null
+/** Whoever comes to a fresh server for the first time is shown a board that lives; to any other, what there is. */
+const isFirst = asked.kind === 'home' && !search.has('home') && recall('opened') === null && await mayBeginSample()
 
 /** What the address bar asks for. */
-export const address: Address = isFirst ? { kind: 'dashboard', id: 'default/welcome' } : asked
+export const address: Address = isFirst ? { kind: 'dashboard', id: SAMPLE } : asked
 
 /** What a dashboard that is new begins with: a template's id; `null` for one that is opened as it is. */
 export const isNew = isFirst ? 'sample' : search.get('new')
@@ -86,6 +90,22 @@ export function keep(key: string, value: string): void {
     localStorage.setItem(`ydash:${key}`, value)
   } catch {
     // Then it is so until the tab is loaded again.
+  }
+}
+
+/** Whether the sample can be shown here, or begun. A server that asks for tokens may let this browser into nothing, or only to read. */
+export async function mayBeginSample(): Promise<boolean> {
+  try {
+    await call('GET', apiPath(SAMPLE))
+    return true
+  } catch (error) {
+    if (!(error instanceof CallError && error.code === 'no_dashboard')) return false
+  }
+  try {
+    await call('PUT', `${apiPath(SAMPLE)}?dry-run=true`, {})
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Readable, type Dashboard } from '@ydash/client'
-import { withToken } from '../../shared/token.js'
+import { apiPath } from '../../shared/rest.js'
+import { token, withToken } from '../../shared/token.js'
 import { EMPTY, type Frame } from './frame.js'
 
 /** What was pushed at one moment. */
@@ -14,21 +15,23 @@ const POINTS_MAX = 3_600
 /** How long to wait before a stream that was refused is asked for again. */
 const AGAIN = 5_000
 
-/** Where programs push for a widget, below the server's address. */
-export function dataPath(dashboard: string, widget: string): string {
-  return `/api/dashboards/${encodePath(dashboard)}/widgets/${encodeURIComponent(widget)}/data`
-}
-
-/** The line that pushes a value: it works as it stands. */
+/** The line that pushes a value: it works as it stands, where tokens are asked for with one in `YDASH_TOKEN`. */
 export function curlOf(origin: string, dashboard: string, widget: string, body = '42'): string {
-  return `curl --data '${body}' ${origin}${dataPath(dashboard, widget)}`
+  return `curl ${AUTHORIZATION}--data '${body.replaceAll("'", "'\\''")}' ${readablePath(origin, dashboard)}/widgets/${encodeURIComponent(widget)}/data`
 }
 
-/** A dashboard's name in a path: slashes stay, and what would end like a part of the dashboard does not. */
-export function encodePath(dashboard: string): string {
-  const [workspace, ...rest] = dashboard.split('/')
-  return [workspace, ...rest].map(part => encodeURIComponent(part ?? '')).join('/').replace(/\/(state|updates|stateless|pushed|data)$/, '%2F$1')
+/** What a command shows where the server asks who calls. Not this browser's own token: commands end up in shells' histories. */
+export const AUTHORIZATION = token === undefined ? '' : '-H "Authorization: Bearer $YDASH_TOKEN" '
+
+/** A dashboard's address over REST, for people to read: with its slash as it is, unless the name could be taken for a route. */
+export function readablePath(origin: string, dashboard: string): string {
+  const [workspace = '', ...rest] = dashboard.split('/')
+  const isPlain = rest.length === 1 && !ROUTES.has(rest[0] ?? '')
+  return origin + (isPlain ? `/api/dashboards/${workspace}/${encodeURIComponent(rest[0] ?? '')}` : apiPath(dashboard))
 }
+
+/** What stands behind a dashboard in the paths of routes. */
+const ROUTES: ReadonlySet<string> = new Set(['access', 'at', 'blame', 'collaborators', 'copy', 'data', 'events', 'links', 'move', 'presence', 'problems', 'pushed', 'replay', 'restore-deleted', 'state', 'stateless', 'updates', 'versions'])
 
 /** The values that programs push for the widgets of one dashboard, heard on one stream while anybody looks. */
 class Pushed {
@@ -41,7 +44,7 @@ class Pushed {
   #isLive = false
 
   constructor(dashboard: string) {
-    this.#url = `/api/dashboards/${encodePath(dashboard)}/pushed`
+    this.#url = `${apiPath(dashboard)}/pushed`
     document.addEventListener('visibilitychange', this.#look)
   }
 

@@ -1,16 +1,24 @@
-import { ArrowDownAZ, Clock3, Copy, Ellipsis, Plus, Search, Star, X } from 'lucide-react'
+import { ArrowDownAZ, Clock3, Copy, Ellipsis, Lock, Plus, Search, Star, X } from 'lucide-react'
 import { type FormEvent, type ReactNode, useEffect, useMemo, useState } from 'react'
 import { formatAgo, shorten, TITLE_MAX } from '../../shared/format.js'
 import { useMediaQuery } from '../../shared/media.js'
-import { ask } from '../../shared/token.js'
+import { apiPath, call, CallError, reasonOf } from '../../shared/rest.js'
+import { ask, token } from '../../shared/token.js'
 import { nameFrom, pathOf } from '../address.js'
 import { announce, Announcements } from '../announce.js'
 import { parseTable } from '../data/csv.js'
-import { encodePath } from '../data/pushed.js'
 import { Menu } from '../Menu.js'
+import { mayBeginSample, SAMPLE } from '../session.js'
 import { TEMPLATES } from '../templates.js'
+import { PITCH, PROMISE } from '../Welcome.js'
 import { type Entry, favourites, forget, opened, setFavourite } from './dashboards.js'
 import { Preview } from './Preview.js'
+
+const CHOICES = [...TEMPLATES, { id: 'pasted', name: 'Your data', hint: 'Paste CSV, a sheet’s cells, or JSON' }]
+
+/** What a link to here wants to begin with. */
+const begin = new URLSearchParams(location.search).get('begin')
+const wanted = CHOICES.some(({ id }) => id === begin) ? begin : null
 
 /** Where one begins: the dashboards one knows, and new ones. */
 export default function Home(): ReactNode {
@@ -18,9 +26,13 @@ export default function Home(): ReactNode {
   const [stars, setStars] = useState(favourites)
   const [text, setText] = useState('')
   const [sort, setSort] = useState<'at' | 'title'>('at')
-  const [isBeginning, setBeginning] = useState(entries.length === 0)
+  const [isBeginning, setBeginning] = useState(entries.length === 0 || wanted !== null)
   const prefersDark = useMediaQuery('(prefers-color-scheme: dark)')
   document.documentElement.dataset.theme = prefersDark ? 'dark' : 'light'
+  // A browser that has been somewhere knows its way.
+  const [hasSample, setHasSample] = useState<boolean | null>(null)
+  useEffect(() => { if (entries.length === 0) void mayBeginSample().then(setHasSample) }, [entries.length])
+  const isClosed = hasSample === false && token === undefined
   useEffect(() => { document.title = 'Dashboards – ydash' }, [])
   const shown = useMemo(() => {
     const words = text.toLowerCase().split(/\s+/).filter(word => word !== '')
@@ -30,14 +42,15 @@ export default function Home(): ReactNode {
   }, [entries, stars, text, sort])
   return (
     <div className='app'>
-      <header className='bar'>
+      <header className='bar home-bar'>
         <a className='logo' href='/?home' aria-label='All dashboards'><img src='/icon.svg' alt='' width='30' height='30' /></a>
         <h1 className='home-title'>Dashboards</h1>
         <div className='spacer' />
-        <button type='button' className='button' aria-expanded={isBeginning} onClick={() => { setBeginning(!isBeginning) }}><Plus size={17} aria-hidden='true' /> <span>New</span></button>
+        {!isClosed && <button type='button' className='button' aria-expanded={isBeginning} onClick={() => { setBeginning(!isBeginning) }}><Plus size={17} aria-hidden='true' /> <span>New</span></button>}
       </header>
       <main className='home'>
-        {isBeginning && <New onClose={() => { setBeginning(false) }} />}
+        {entries.length === 0 && <FirstMinute isClosed={isClosed} hasSample={hasSample === true} />}
+        {isBeginning && !isClosed && <New begin={wanted ?? 'blank'} onClose={() => { setBeginning(false) }} />}
         {entries.length > 0 && (
           <div className='home-tools'>
             <label className='search'><Search size={16} aria-hidden='true' /><input type='search' aria-label='Find a dashboard' placeholder='Find a dashboard' value={text} onChange={event => { setText(event.target.value) }} /></label>
@@ -77,40 +90,54 @@ export default function Home(): ReactNode {
   )
 }
 
+/** What this is, for whoever has opened nothing here yet. */
+function FirstMinute({ isClosed, hasSample }: { isClosed: boolean, hasSample: boolean }): ReactNode {
+  return (
+    <section className='first-minute' aria-labelledby='pitch'>
+      <h2 id='pitch'>{PITCH}</h2>
+      <p>{PROMISE}</p>
+      {isClosed && <p className='banner' data-tone='info'><Lock size={16} aria-hidden='true' /> This server lets in people who have a link. Open one that somebody gave you, or ask whoever runs the server.</p>}
+      {hasSample && <p className='aside'>Curious first? <a className='link' href={`${pathOf(SAMPLE)}?new=sample`}>Look around a sample</a> in which two demo people are at work.</p>}
+    </section>
+  )
+}
+
 const nameOf = ({ id, title }: Entry): string => shorten(title || id.split('/').slice(1).join('/'), TITLE_MAX)
 
 /** A name that no dashboard has yet. */
 async function freeId(wanted: string): Promise<string> {
   for (let n = 1; n < 100; n++) {
     const id = n === 1 ? wanted : `${wanted}-${n}`
-    const answer = await ask(`/api/dashboards/${encodePath(id)}`)
-    if (answer.status === 404 || answer.ok && (await answer.text()) === '{}') return id
-    if (!answer.ok) throw new Error(((await answer.json()) as { message?: string }).message ?? `the server answered ${answer.status}`)
+    try {
+      await call('GET', `${apiPath(id)}?at=/meta`)
+    } catch (error) {
+      if (error instanceof CallError && error.code === 'no_dashboard') return id
+      if (!(error instanceof CallError && error.code === 'nothing_there')) throw error
+    }
   }
-  throw new Error('there are too many of that name')
+  throw new Error('There are too many dashboards of that name.')
 }
 
 function told(error: unknown): void {
-  announce(`That did not work: ${error instanceof Error ? error.message : 'no answer'}`, true)
+  announce(reasonOf(error), true)
 }
 
 /** The whole document under another name, with what it was made of. */
 async function duplicate(entry: Entry): Promise<void> {
   try {
     const id = await freeId(`${entry.id}-copy`)
-    const state = await ask(`/api/dashboards/${encodePath(entry.id)}/state`)
-    if (!state.ok) throw new Error(`the server answered ${state.status}`)
-    const written = await ask(`/api/dashboards/${encodePath(id)}/updates`, { method: 'POST', body: await state.arrayBuffer() })
-    if (!written.ok) throw new Error(((await written.json()) as { message?: string }).message ?? `the server answered ${written.status}`)
+    const state = await ask(`${apiPath(entry.id)}/state`)
+    if (!state.ok) throw new Error(`The server answered ${state.status}.`)
+    await call('POST', `${apiPath(id)}/updates`, await state.arrayBuffer())
     location.href = `${pathOf(id)}?copied`
   } catch (error) {
     told(error)
   }
 }
 
-function New({ onClose }: { onClose: () => void }): ReactNode {
+function New({ begin, onClose }: { begin: string, onClose: () => void }): ReactNode {
   const [title, setTitle] = useState('')
-  const [template, setTemplate] = useState('blank')
+  const [template, setTemplate] = useState(begin)
   const [pasted, setPasted] = useState('')
   const [problem, setProblem] = useState<string | null>(null)
   const create = async (event: FormEvent): Promise<void> => {
@@ -121,8 +148,7 @@ function New({ onClose }: { onClose: () => void }): ReactNode {
       if (template === 'pasted') {
         const json = dashboardOf(pasted)
         if (json !== null) {
-          const written = await ask(`/api/dashboards/${encodePath(id)}`, { method: 'PUT', body: json, headers: { 'if-none-match': '*' } })
-          if (!written.ok) throw new Error(((await written.json()) as { message?: string }).message ?? `the server answered ${written.status}`)
+          await call('PUT', apiPath(id), json, { 'if-none-match': '*' })
           location.href = pathOf(id)
           return
         }
@@ -145,7 +171,7 @@ function New({ onClose }: { onClose: () => void }): ReactNode {
         <label className='field'><span>Name</span><input type='text' maxLength={80} autoFocus placeholder='Sales 2026' value={title} onChange={event => { setTitle(event.target.value) }} /></label>
         <fieldset className='templates'>
           <legend>Begin with</legend>
-          {[...TEMPLATES, { id: 'pasted', name: 'Your data', hint: 'Paste CSV, a sheet’s cells, or JSON' }].map(({ id, name, hint }) => (
+          {CHOICES.map(({ id, name, hint }) => (
             <label key={id} className='template'><input type='radio' name='template' value={id} checked={template === id} onChange={() => { setTemplate(id) }} /><span><b>{name}</b><span className='aside'>{hint}</span></span></label>
           ))}
         </fieldset>

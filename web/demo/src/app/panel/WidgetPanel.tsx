@@ -7,7 +7,7 @@ import { announce } from '../announce.js'
 import { parseTable } from '../data/csv.js'
 import { FUNCTION_NAMES } from '../data/formula.js'
 import { labelsOf, numbersOf, REDUCERS } from '../data/frame.js'
-import { curlOf, pushedOf } from '../data/pushed.js'
+import { AUTHORIZATION, curlOf, pushedOf } from '../data/pushed.js'
 import { freeTitle, SOURCE_NAMES, type SourceKind, sourceOf, useData } from '../data/source.js'
 import { METRICS, metricOf } from '../feed.js'
 import { cssColor, PALETTE, paletteColor } from '../palette.js'
@@ -211,7 +211,7 @@ function PushSource({ widget }: { widget: Widget }): ReactNode {
   }, [])
   return (
     <>
-      <p className='aside'>Run this anywhere; the widget shows the value at once, in every browser.</p>
+      <p className='aside'>Run this anywhere; the widget shows the value at once, in every browser.{AUTHORIZATION !== '' && <> This server asks for tokens: put one that may edit this dashboard in <code>YDASH_TOKEN</code> first.</>}</p>
       <Code label='command' text={curlOf(location.origin, dashboard.id, widget.id, kindOf(widget)?.type === 'status' ? '{"Web shop": "up", "Mail": "late"}' : '42')} />
       <p className='aside' role='status'>{latest === undefined ? 'Waiting for the first value.' : `Latest ${formatAgo(latest.at)}: ${Object.entries(latest.values).map(([name, value]) => { const written = typeof value === 'number' ? formatNumber(value, '') : value; return name === 'value' ? written : `${name} ${written}` }).slice(0, 4).join(', ')}`}</p>
       <details className='more'><summary>Several values, or earlier ones</summary>

@@ -1,4 +1,4 @@
-import { curlOf, encodePath } from '../data/pushed.js'
+import { AUTHORIZATION, curlOf, readablePath } from '../data/pushed.js'
 
 export interface Snippet {
   readonly id: string
@@ -15,7 +15,7 @@ export function snippetsOf(origin: string, dashboard: string, widget: string): S
       id: 'curl',
       name: 'curl',
       parts: [
-        { about: 'Read all of it as JSON:', label: 'command that reads', code: `curl ${origin}/api/dashboards/${encodePath(dashboard)}` },
+        { about: 'Read all of it as JSON:', label: 'command that reads', code: `curl ${AUTHORIZATION}${readablePath(origin, dashboard)}` },
         { about: 'Push a value, which a widget with “Values pushed by a program” shows:', label: 'command that pushes', code: curlOf(origin, dashboard, widget) }
       ]
     },

@@ -1,5 +1,6 @@
-import { lazy, type ReactNode, Suspense } from 'react'
+import type { ReactNode } from 'react'
 import { formatNumber } from '../../shared/format.js'
+import { lazily } from '../../shared/lazily.js'
 import { labelsOf, numbersOf } from '../data/frame.js'
 import { useFilterValues } from '../hooks.js'
 import { cssColor, paletteColor, partColors } from '../palette.js'
@@ -9,7 +10,7 @@ import type { WidgetProps } from './registry.js'
 import { Shown } from './Shown.js'
 
 // Numbers and tables are there before it.
-const Chart = lazy(() => import('./Chart.js'))
+const Chart = lazily(() => import('./Chart.js'), { waiting: <div className='chart' /> })
 
 const LINES_MAX = 12
 
@@ -35,7 +36,7 @@ export function Plot({ widget, title, isVisible }: WidgetProps): ReactNode {
                 ))}
               </ul>
             )}
-            {isVisible && <Suspense fallback={<div className='chart' />}><Chart label={title} display={display} lines={lines} labels={labels} fields={fields} seconds={isLive ? seconds : null} style={options.style === 'bars' || options.style === 'area' ? options.style : 'line'} /></Suspense>}
+            {isVisible && <Chart label={title} display={display} lines={lines} labels={labels} fields={fields} seconds={isLive ? seconds : null} style={options.style === 'bars' || options.style === 'area' ? options.style : 'line'} />}
           </div>
         )
       }}

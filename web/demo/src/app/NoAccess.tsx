@@ -1,0 +1,62 @@
+import { useDashboard, useReadable } from '@ydash/client/react'
+import { Lock } from 'lucide-react'
+import { type FormEvent, type ReactNode, useState } from 'react'
+import { shorten, TITLE_MAX } from '../shared/format.js'
+import { tokenName } from '../shared/token.js'
+
+/** The close code for whoever shows no token, or one that is not taken. */
+const UNAUTHENTICATED = 4401
+
+/** What stands in the place of a dashboard that this browser is not let into: why, and what can be done about it. */
+export function NoAccess(): ReactNode {
+  const dashboard = useDashboard()
+  const why = useReadable(dashboard.refusal)
+  const [link, setLink] = useState('')
+  const [isWrong, setWrong] = useState(false)
+  const isAccess = why?.reason === 'forbidden' || why?.code === UNAUTHENTICATED || why?.code === 4403
+  const open = (event: FormEvent): void => {
+    event.preventDefault()
+    const target = targetOf(link.trim())
+    setWrong(target === null)
+    if (target === null) return
+    location.href = target
+    // A link to this very dashboard differs in its secret alone.
+    if (new URL(target).pathname === location.pathname) location.reload()
+  }
+  return (
+    <main className='no-access'>
+      <Lock size={30} aria-hidden='true' />
+      {isAccess
+        ? (
+          <>
+            <h2>You have no access to this dashboard</h2>
+            <p>{tokenName !== null ? <>You are here as <b>{shorten(tokenName, 60)}</b>, who may not open it. </> : why?.code === UNAUTHENTICATED ? 'This server lets in people who have a link. ' : ''}Ask one of its owners to share it with you, or open a link that somebody gave you.</p>
+            <form className='row' onSubmit={open}>
+              <label className='visually-hidden' htmlFor='access-link'>A link that you were given</label>
+              <input id='access-link' type='text' value={link} placeholder='Paste a link' autoComplete='off' spellCheck={false} aria-invalid={isWrong} aria-describedby={isWrong ? 'access-link-wrong' : undefined} onChange={event => { setLink(event.target.value); setWrong(false) }} />
+              <button type='submit' className='button' disabled={link.trim() === ''}>Open</button>
+            </form>
+            {isWrong && <p id='access-link-wrong' className='problem' role='alert'>This is no link to a dashboard here.</p>}
+          </>
+          )
+        : (
+          <>
+            <h2>The server refused this dashboard</h2>
+            <p>{shorten(why?.reason ?? '', 300) || `It gave no reason but the code ${why?.code}.`}</p>
+          </>
+          )}
+      <p className='aside'>{shorten(dashboard.id, TITLE_MAX)} · <a className='link' href='/?home'>All dashboards</a></p>
+    </main>
+  )
+}
+
+/** Where a link leads, or the secret alone: on this server, to a dashboard. */
+function targetOf(text: string): string | null {
+  if (/^yd_[\w-]+$/.test(text)) return `${location.origin}${location.pathname}#token=${text}`
+  try {
+    const url = new URL(text, location.origin)
+    return url.origin === location.origin && (url.pathname.startsWith('/d/') || url.hash.length > 1) ? url.href : null
+  } catch {
+    return null
+  }
+}
