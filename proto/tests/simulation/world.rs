@@ -87,7 +87,7 @@ struct Session {
     unsaved: Vec<Bytes>,
     /// All of them, and whether an ack is expected for it.
     sent: Vec<(Bytes, bool)>,
-    /// Whether it heard that it was refused, without a number.
+    /// Whether it heard that it was refused, without a number, or is closed.
     is_warned: bool,
     /// What flushes told it.
     told: Vec<Written>,
@@ -1034,6 +1034,7 @@ impl World {
             Effect::Close { member, code } | Effect::Expel { member, code } => {
                 if let Some(session) = self.sessions.get_mut(&member) {
                     session.outbox.close(code, Duration::ZERO);
+                    session.is_warned = true;
                 }
                 self.wake_writer(member);
             }
@@ -1364,7 +1365,7 @@ impl World {
             return;
         }
         // What came deleted first, and from its author later, may have been deleted by somebody who cannot have heard of it; where nobody
-        // deletes what is another's, not.
+        // deletes what is another's, not. Who shows no presence may be the author of whatever it has.
         // What continues something that nobody else has, or builds on that, is refused, too.
         let lost: BTreeSet<ClientId> = self
             .came
@@ -1374,7 +1375,7 @@ impl World {
             .collect();
         let continues = |sent: &Bytes| pieces(sent).iter().any(|piece| lost.contains(&piece.client));
         let builds_on = |sent: &Bytes| !lost.is_empty() && !self.store.durable_has(sent);
-        let came_gone = |sent: &Bytes| !self.is_rush && self.came.came_gone(sent);
+        let came_gone = |sent: &Bytes| !(self.is_rush && manners.is_shown) && self.came.came_gone(sent);
         let differs = |sent: &Bytes| self.came.differs(sent) || came_gone(sent) || continues(sent) || builds_on(sent);
         let differing: Vec<bool> =
             session.sent.iter().filter(|(sent, _)| differs(sent)).map(|(_, counts)| *counts).collect();
