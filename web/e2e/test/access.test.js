@@ -34,7 +34,7 @@ describe('a server that asks for tokens', () => {
   test('tells whoever has no link that they have no access', async t => {
     const nobody = await Person.visit(t, `${server.http}/d/acme/sales`, { expects })
     await nobody.page.getByText('You have no access to this dashboard').waitFor()
-    for (const name of ['Undo', 'Open it elsewhere', 'Add a widget']) assert.equal(await nobody.page.getByRole('button', { name }).count(), 0, name)
+    for (const name of ['Undo', 'Share', 'Add a widget']) assert.equal(await nobody.page.getByRole('button', { name }).count(), 0, name)
     await nobody.page.getByLabel('A link that you were given').fill('nonsense here')
     await nobody.button('Open')
     await nobody.page.getByText('This is no link to a dashboard here').waitFor()

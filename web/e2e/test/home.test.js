@@ -64,7 +64,7 @@ describe('who comes for the first time', () => {
   test('finds the way to their phone, and code that runs on this very board', async t => {
     const ada = await Person.open(t, server.http, 'team/for code', { begin: 'sample', name: 'Ada L' })
     await ada.settled()
-    await ada.button('Open it elsewhere')
+    await ada.button('Share')
     await ada.page.getByRole('img', { name: /^QR code of http:.*\/d\/team\/for%20code$/ }).waitFor()
     await ada.page.keyboard.press('Escape')
     await ada.menu('More', 'Your code')

@@ -141,7 +141,7 @@ describe('a session that may only look', () => {
     await ada.settled()
     await bob.settled()
     await ada.page.getByText('You can view this dashboard, and not change it').waitFor()
-    await ada.page.getByText('Live, read-only').waitFor()
+    await ada.page.getByText('View only').waitFor()
     await ada.page.getByText('Write here at the same time').waitFor()
     for (const name of ['Add a widget', /^Move /, /^Configure /, 'Bold']) {
       assert.equal(await ada.page.getByRole('button', { name }).count(), 0, String(name))

@@ -2,14 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { after, before, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { violations } from '../lib/axe.js'
 import { closeBrowser, Person } from '../lib/people.js'
 
 const PICTURES = process.env.E2E_PICTURES ?? fileURLToPath(new URL('../pictures/', import.meta.url))
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
 let server
 
@@ -23,18 +22,6 @@ after(async () => {
 })
 
 const shot = (page, name) => page.screenshot({ path: `${PICTURES}/${name}.png` })
-
-/** What axe finds, in one line per element. */
-async function violations (page) {
-  await page.waitForTimeout(400) // what fades in has its contrast only then
-  // Evaluated, not added as a script: the page's own policy holds for what is added.
-  const source = await import('node:fs/promises').then(({ readFile }) => readFile(AXE, 'utf8'))
-  await page.evaluate(source)
-  return page.evaluate(async () => {
-    const { violations } = await window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-    return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary.replaceAll('\n', ' ')}`))
-  })
-}
 
 /** What the pages look like for whom. */
 const VIEWS = [

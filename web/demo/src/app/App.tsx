@@ -28,6 +28,7 @@ import { remember } from './home/dashboards.js'
 // What has no part in the first paint.
 const WidgetPanel = lazily(() => import('./panel/WidgetPanel.js'))
 const CodePanel = lazily(() => import('./panel/CodePanel.js'))
+const SharePanel = lazily(() => import('./panel/SharePanel.js'))
 const ShortcutsPanel = lazily(() => import('./panel/ShortcutsPanel.js'))
 const Palette = lazily(() => import('./CommandPalette.js'), { failed: () => null })
 
@@ -64,7 +65,7 @@ export function App(): ReactNode {
         {isShutOut ? <NoAccess /> : <Board />}
         {panel !== null && (
           <Boundary attempt={panel} fallback={() => null}>
-            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
+            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : panel.kind === 'share' ? <SharePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
           </Boundary>
         )}
       </div>

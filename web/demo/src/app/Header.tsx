@@ -1,6 +1,6 @@
 import { COLORS } from '@ydash/client'
 import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
-import { Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus, QrCode, Redo2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug } from 'lucide-react'
+import { Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus, Redo2, Share2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { add, tidy } from './board/operations.js'
@@ -8,8 +8,7 @@ import { paletteIsOpen, setTv, toggleFullScreen } from './commands.js'
 import { useMayEdit, useTitle } from './hooks.js'
 import { Menu } from './Menu.js'
 import { copyText } from './panel/Copied.js'
-import { showPanel } from './panel/shown.js'
-import { Phone } from './Phone.js'
+import { showPanel, shownPanel, useShownPanel } from './panel/shown.js'
 import { fill } from './templates.js'
 import { introduce } from './session.js'
 import { KINDS } from './widgets/registry.js'
@@ -19,6 +18,7 @@ const FACES = 5
 
 export function Header(): ReactNode {
   const isRefused = useStatus() === 'refused'
+  const mayEdit = useMayEdit()
   return (
     <header className='bar'>
       <a className='logo' href='/?home' aria-label='All dashboards' title='All dashboards'><img src='/icon.svg' alt='' width='30' height='30' /></a>
@@ -26,7 +26,7 @@ export function Header(): ReactNode {
       <SaveState />
       <div className='spacer' />
       <People />
-      {!isRefused && <><History /><Share /></>}
+      {!isRefused && <>{mayEdit && <History />}<Share /></>}
       <Add />
       <More />
     </header>
@@ -37,6 +37,7 @@ function Title(): ReactNode {
   const dashboard = useDashboard()
   const mayEdit = useMayEdit()
   const title = useTitle()
+  const isRefused = useStatus() === 'refused'
   const [draft, setDraft] = useState<string | null>(null)
   const save = (): void => {
     if (draft !== null && draft.trim() !== '') dashboard.meta.set({ title: draft.trim() })
@@ -45,9 +46,9 @@ function Title(): ReactNode {
   return (
     <div className='title'>
       <h1 className='visually-hidden'>{title || shorten(dashboard.id, TITLE_MAX)}</h1>
-      <span className='title-size' aria-hidden='true'>{draft ?? (title || 'Untitled')}</span>
+      <span className='title-size' aria-hidden='true'>{draft ?? (title || (isRefused ? '' : 'Untitled'))}</span>
       <input
-        aria-label='Title of the dashboard' value={draft ?? title} readOnly={!mayEdit} placeholder='Untitled' maxLength={80} spellCheck={false}
+        aria-label='Title of the dashboard' value={draft ?? title} readOnly={!mayEdit} placeholder={isRefused ? '' : 'Untitled'} maxLength={80} spellCheck={false}
         onChange={event => { setDraft(event.target.value) }} onBlur={save}
         onKeyDown={event => {
           if (event.key === 'Enter') event.currentTarget.blur()
@@ -75,7 +76,7 @@ function SaveState(): ReactNode {
   const { icon: Icon, text, tone } = status === 'connecting' ? { icon: LoaderCircle, text: 'Connecting…', tone: 'busy' }
     : status === 'offline' && save === 'saved' ? { icon: CloudOff, text: 'Offline', tone: 'warn' }
     : status === 'refused' ? { icon: TriangleAlert, text: 'No access', tone: 'bad' }
-    : access === 'read-only' && save === 'saved' ? { icon: Eye, text: 'Live, read-only', tone: 'good' }
+    : access === 'read-only' && save === 'saved' ? { icon: Eye, text: 'View only', tone: 'view' }
     : save === 'offline-changes' && !isKept ? { icon: CloudOff, text: 'Only in this tab', tone: 'bad' }
     : SAVE_STATES[save]
   return (
@@ -170,11 +171,9 @@ function History(): ReactNode {
 
 function Share(): ReactNode {
   return (
-    <div className='share'>
-      <Menu label='Open it elsewhere' className='icon-button' kind='panel' button={<QrCode size={18} aria-hidden='true' />}>
-        {() => <Phone />}
-      </Menu>
-    </div>
+    <button type='button' className='quiet outlined share' aria-label='Share' title='Share' aria-expanded={useShownPanel()?.kind === 'share'} onClick={() => { showPanel(shownPanel()?.kind === 'share' ? null : { kind: 'share' }) }}>
+      <Share2 size={16} aria-hidden='true' /> <span>Share</span>
+    </button>
   )
 }
 
@@ -215,6 +214,7 @@ function More(): ReactNode {
         <>
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); paletteIsOpen.set(true) }}><Command size={16} aria-hidden='true' /> <span className='grow'>Commands</span> <kbd>Ctrl K</kbd></button>
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); showPanel({ kind: 'code' }) }}><Code size={16} aria-hidden='true' /> Your code</button>
+          <button type='button' role='menuitem' tabIndex={-1} className='share-item' onClick={() => { close(); showPanel({ kind: 'share' }) }}><Share2 size={16} aria-hidden='true' /> Share</button>
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void copyText(location.href, 'link') }}><Link2 size={16} aria-hidden='true' /> Copy the link</button>
           <a role='menuitem' tabIndex={-1} href={location.href} target='_blank' rel='noopener' onClick={close}><ExternalLink size={16} aria-hidden='true' /> Open in a second tab</a>
           <hr />

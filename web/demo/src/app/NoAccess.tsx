@@ -1,8 +1,8 @@
 import { useDashboard, useReadable } from '@ydash/client/react'
 import { Lock } from 'lucide-react'
-import { type FormEvent, type ReactNode, useState } from 'react'
+import { type FormEvent, type ReactNode, useEffect, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
-import { tokenName } from '../shared/token.js'
+import { forgetLink, isByLink, tokenName } from '../shared/token.js'
 
 /** The close code for whoever shows no token, or one that is not taken. */
 const UNAUTHENTICATED = 4401
@@ -13,6 +13,8 @@ export function NoAccess(): ReactNode {
   const why = useReadable(dashboard.refusal)
   const [link, setLink] = useState('')
   const [isWrong, setWrong] = useState(false)
+  // A link that was revoked is in the way of whoever may come in by who they are.
+  useEffect(() => { if (isByLink && forgetLink()) location.reload() }, [])
   const isAccess = why?.reason === 'forbidden' || why?.code === UNAUTHENTICATED || why?.code === 4403
   const open = (event: FormEvent): void => {
     event.preventDefault()
@@ -30,7 +32,7 @@ export function NoAccess(): ReactNode {
         ? (
           <>
             <h2>You have no access to this dashboard</h2>
-            <p>{tokenName !== null ? <>You are here as <b>{shorten(tokenName, 60)}</b>, who may not open it. </> : why?.code === UNAUTHENTICATED ? 'This server lets in people who have a link. ' : ''}Ask one of its owners to share it with you, or open a link that somebody gave you.</p>
+            <p>{isByLink ? 'The link that was good for it has ended, or was revoked. ' : tokenName !== null ? <>You are here as <b>{shorten(tokenName, 60)}</b>, who may not open it. </> : why?.code === UNAUTHENTICATED ? 'This server lets in people who have a link. ' : ''}Ask one of its owners to share it with you, or open a link that somebody gave you.</p>
             <form className='row' onSubmit={open}>
               <label className='visually-hidden' htmlFor='access-link'>A link that you were given</label>
               <input id='access-link' type='text' value={link} placeholder='Paste a link' autoComplete='off' spellCheck={false} aria-invalid={isWrong} aria-describedby={isWrong ? 'access-link-wrong' : undefined} onChange={event => { setLink(event.target.value); setWrong(false) }} />

@@ -18,8 +18,9 @@ export function Welcome(): ReactNode {
   const dashboard = useDashboard()
   const isSample = useReadable(dashboard.meta.shared, ({ sample }) => sample === true)
   const [isClosed, setClosed] = useState(() => recall('welcomed') !== null)
+  const mayEdit = useMayEdit()
   useCompany(isSample)
-  if (!isSample || isClosed) return null
+  if (!isSample || isClosed || !mayEdit) return null
   return (
     <section className='welcome' aria-label='Welcome'>
       <p><b>{PITCH}</b> {PROMISE} This is a sample: change anything, or begin with your own.</p>

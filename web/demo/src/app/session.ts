@@ -1,7 +1,8 @@
 import { COLORS, createClient, type Dashboard, type Other, type Self } from '@ydash/client'
-import { apiPath, call, CallError } from '../shared/rest.js'
-import { token, tokenName } from '../shared/token.js'
-import { type Address, addressOf, pathOf } from './address.js'
+import { apiPath, call, CallError, reasonOf } from '../shared/rest.js'
+import { announce } from './announce.js'
+import { invitation, token, tokenName, tokenUser } from '../shared/token.js'
+import { type Address, addressOf, pathOf } from '../shared/address.js'
 
 const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
 const ANIMALS = ['Badger', 'Crane', 'Falcon', 'Fox', 'Heron', 'Lynx', 'Marten', 'Otter', 'Owl', 'Robin', 'Seal', 'Wren']
@@ -106,6 +107,17 @@ export async function mayBeginSample(): Promise<boolean> {
     return true
   } catch {
     return false
+  }
+}
+
+if (address.kind === 'dashboard' && invitation !== null) {
+  // Before anything is opened: whoever is invited may have no access yet.
+  try {
+    if (tokenUser === null) throw new Error('An invitation is for people who can sign in: open the link that signs you in first, and the invitation once more.')
+    await call('POST', `${apiPath(address.id)}/invitations/accept`, { invitation })
+    announce('You have accepted the invitation', true)
+  } catch (error) {
+    announce(error instanceof CallError && error.status === 403 ? 'This invitation has been used, has ended, or is for somebody else.' : reasonOf(error), true)
   }
 }
 

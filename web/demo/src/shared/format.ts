@@ -45,6 +45,16 @@ export function formatAgo(at: number, now = Date.now()): string {
   return new Date(at).toLocaleDateString('en', { day: 'numeric', month: 'short', year: 'numeric' })
 }
 
+/** Until when something counts, in words. */
+export function formatUntil(at: number, now = Date.now()): string {
+  const left = (at - now) / 1000
+  if (!Number.isFinite(left)) return ''
+  if (left <= 0) return 'has ended'
+  if (left < 5_400) return `ends in ${Math.max(Math.round(left / 60), 1)} min`
+  if (left < 129_600) return `ends in ${Math.round(left / 3_600)} h`
+  return `ends ${new Date(at).toLocaleDateString('en', { day: 'numeric', month: 'short', year: 'numeric' })}`
+}
+
 export function formatBytes(value: number): string {
   let [at, scaled] = [0, value]
   const units = ['B', 'kB', 'MB', 'GB', 'TB']

@@ -1,6 +1,6 @@
 // Calls of the server's REST interface, as whoever the token is for.
 
-import { ask } from './token.js'
+import { ask, token } from './token.js'
 
 /** Why a call came to nothing. `status` is 0 where no answer came. */
 export class CallError extends Error {
@@ -13,10 +13,10 @@ export class CallError extends Error {
 const WITHIN = 15_000
 
 /** Calls a route and gives its JSON, with the status of an answer that is none of the problems. */
-export async function call<T>(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number, readonly json: T, readonly etag: string | null }> {
+export async function call<T>(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}, as: string | undefined = token): Promise<{ readonly status: number, readonly json: T, readonly etag: string | null }> {
   let answer: Response
   try {
-    answer = await ask(path, { method, headers, signal: AbortSignal.timeout(WITHIN), ...body !== undefined && { body: body instanceof ArrayBuffer || typeof body === 'string' ? body : JSON.stringify(body) } })
+    answer = await ask(path, { method, headers, signal: AbortSignal.timeout(WITHIN), ...body !== undefined && { body: body instanceof ArrayBuffer || typeof body === 'string' ? body : JSON.stringify(body) } }, as)
   } catch {
     throw new CallError(0, 'no_answer', 'The server does not answer. Check your connection and try again.')
   }

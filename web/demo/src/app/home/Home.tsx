@@ -3,8 +3,8 @@ import { type FormEvent, type ReactNode, useEffect, useMemo, useState } from 're
 import { formatAgo, shorten, TITLE_MAX } from '../../shared/format.js'
 import { useMediaQuery } from '../../shared/media.js'
 import { apiPath, call, CallError, reasonOf } from '../../shared/rest.js'
-import { ask, token } from '../../shared/token.js'
-import { nameFrom, pathOf } from '../address.js'
+import { ask, token, tokenOf } from '../../shared/token.js'
+import { nameFrom, pathOf } from '../../shared/address.js'
 import { announce, Announcements } from '../announce.js'
 import { parseTable } from '../data/csv.js'
 import { Menu } from '../Menu.js'
@@ -126,7 +126,7 @@ function told(error: unknown): void {
 async function duplicate(entry: Entry): Promise<void> {
   try {
     const id = await freeId(`${entry.id}-copy`)
-    const state = await ask(`${apiPath(entry.id)}/state`)
+    const state = await ask(`${apiPath(entry.id)}/state`, {}, tokenOf(entry.id))
     if (!state.ok) throw new Error(`The server answered ${state.status}.`)
     await call('POST', `${apiPath(id)}/updates`, await state.arrayBuffer())
     location.href = `${pathOf(id)}?copied`

@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react'
-import { nameFrom, pathOf } from '../address.js'
+import { nameFrom, pathOf } from '../../shared/address.js'
 import { shorten } from '../../shared/format.js'
 
 /** A name that no dashboard can have: why, and one that can be. */

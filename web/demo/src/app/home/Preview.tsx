@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { apiPath } from '../../shared/rest.js'
-import { ask } from '../../shared/token.js'
+import { ask, tokenOf } from '../../shared/token.js'
 import { arrange, COLUMNS } from '../grid.js'
 import { useIsVisible } from '../hooks.js'
 
@@ -27,7 +27,7 @@ export function Preview({ id }: { id: string }): ReactNode {
     let isOver = false
     const load = async (): Promise<void> => {
       try {
-        const answer = await ask(apiPath(id))
+        const answer = await ask(apiPath(id), {}, tokenOf(id))
         const text = answer.ok ? await answer.text() : '{}'
         if (!isOver) setTiles(text.length > BYTES_MAX ? [] : tilesOf(JSON.parse(text) as Record<string, Record<string, unknown>>))
       } catch {

@@ -3,7 +3,7 @@ import { useMemo, useSyncExternalStore } from 'react'
 /** What stands beside the board. */
 export type Shown =
   | { readonly kind: 'widget', readonly id: string }
-  | { readonly kind: 'code' | 'shortcuts' }
+  | { readonly kind: 'code' | 'share' | 'shortcuts' }
 
 let shown: Shown | null = null
 const listeners = new Set<() => void>()
