@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"c9491ad971f43109\"",
+        tag: "\"45849ac92509c58e\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -339,7 +339,7 @@
     Asset {
         path: "/sw.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"c047f8adedef1075\"",
+        tag: "\"cffd3207d50b2df0\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/sw.js")),
     },

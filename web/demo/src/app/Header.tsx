@@ -18,7 +18,6 @@ const FACES = 5
 
 export function Header(): ReactNode {
   const isRefused = useStatus() === 'refused'
-  const mayEdit = useMayEdit()
   return (
     <header className='bar'>
       <a className='logo' href='/?home' aria-label='All dashboards' title='All dashboards'><img src='/icon.svg' alt='' width='30' height='30' /></a>
@@ -26,7 +25,7 @@ export function Header(): ReactNode {
       <SaveState />
       <div className='spacer' />
       <People />
-      {!isRefused && <>{mayEdit && <History />}<Share /></>}
+      {!isRefused && <><History /><Share /></>}
       <Add />
       <More />
     </header>
