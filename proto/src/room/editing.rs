@@ -61,9 +61,8 @@ impl Room {
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let is_answer = scanned.frame.is_none();
-        member.has_answered |= is_answer;
         if is_answer {
-            member.answers = member.asks.min(member.answers + 1);
+            member.answered();
             self.owners.answered(id, member.answers);
         }
         if !member.may(Capabilities::WRITE) {
@@ -506,12 +505,8 @@ impl Room {
     pub(super) fn ask(&mut self, to: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&to) else { return };
         member.asks += 1;
-        let bytes = match &member.check {
-            Some(check) => {
-                let mut clocks = self.document.clocks().clone();
-                check.clients.iter().for_each(|(client, from)| clocks.lower(*client, *from));
-                encode::sync_step1(&clocks.encode())
-            }
+        let bytes = match member.asked_for(self.document.clocks()) {
+            Some(clocks) => encode::sync_step1(&clocks.encode()),
             None => self.document.question(),
         };
         effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });

@@ -189,6 +189,9 @@ pub(super) struct Member {
     pub(super) proven: Vec<ClientId>,
     /// Ids of which it had something, but less than the document, when it asked last.
     pub(super) behind: Vec<ClientId>,
+    /// Ids of which it has more than the document had when it asked first, and how much that was: until it answers, every question asks for
+    /// that, since the first one may be lost.
+    pub(super) ahead: Vec<(ClientId, Clock)>,
     /// Under way.
     pub(super) check: Option<Check>,
     /// Updates that wait for a SyncStatus until the check is done.
@@ -271,6 +274,7 @@ impl Member {
             brought: Vec::new(),
             proven: Vec::new(),
             behind: Vec::new(),
+            ahead: Vec::new(),
             check: None,
             unchecked_acks: 0,
             is_asked: false,
@@ -333,6 +337,31 @@ impl Member {
     pub(super) fn has(&mut self, have: &StateVector, clocks: &StateVector) {
         let behind = have.iter().filter(|(client, clock)| *clock < clocks.get(*client)).map(|(client, _)| client);
         self.behind = behind.take(STRANGERS_MAX + 1).collect();
+        if !self.has_answered && self.ahead.is_empty() {
+            let ahead = have.iter().filter(|(client, clock)| *clock > clocks.get(*client));
+            self.ahead = ahead.map(|(client, _)| (client, clocks.get(client))).take(STRANGERS_MAX + 1).collect();
+        }
+    }
+
+    /// What it is asked for, when the document has `clocks`.
+    pub(super) fn asked_for(&self, clocks: &StateVector) -> Option<StateVector> {
+        if self.ahead.len() > STRANGERS_MAX {
+            return Some(StateVector::default());
+        }
+        let checked = self.check.iter().flat_map(|check| &check.clients);
+        let mut lower =
+            self.ahead.iter().chain(checked).filter(|(client, from)| *from < clocks.get(*client)).peekable();
+        lower.peek()?;
+        let mut clocks = clocks.clone();
+        lower.for_each(|(client, from)| clocks.lower(*client, *from));
+        Some(clocks)
+    }
+
+    /// An answer came from it.
+    pub(super) fn answered(&mut self) {
+        self.has_answered = true;
+        self.ahead = Vec::new();
+        self.answers = self.asks.min(self.answers + 1);
     }
 
     /// Whether it may have had less of `client` than the document.

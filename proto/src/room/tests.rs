@@ -909,6 +909,31 @@ fn who_comes_back_to_clocks_that_came_deleted_is_told() {
     assert!(effects.iter().any(gone), "{effects:?}");
 }
 
+/// The first question may be lost where an outbox overflows, and by the next one somebody else may have written under the id.
+#[test]
+fn a_client_that_has_more_is_asked_for_that_until_it_answers() {
+    let mut room = TestRoom::new();
+    room.join_in(Dialect::Hocuspocus { echoes: true }, ALICE, Access::EDITOR);
+    room.join(BOB);
+    room.input(Input::SyncStep1 { member: ALICE, have: [(7, 1)].into_iter().collect() });
+    room.edit(BOB, &typed(7, 0, "bob"));
+    room.edit(ALICE, &after(7, 9, "x"));
+    let questions = |room: &mut TestRoom| {
+        let questions = room.sent(ALICE).into_iter().filter_map(|message| match message {
+            Message::SyncStep1(have) => StateVector::decode(&have, &Limits::default()).ok(),
+            _ => None,
+        });
+        questions.map(|have| have.get(7)).collect::<Vec<_>>()
+    };
+    assert_eq!(questions(&mut room), [0, 0]);
+    room.answer(ALICE, &typed(7, 0, "a"));
+    assert_eq!(room.acks(), [(ALICE, false, 2)]);
+    room.edit(ALICE, &after(8, 9, "x"));
+    room.after(Duration::from_secs(6));
+    room.edit(ALICE, &after(8, 12, "x"));
+    assert_eq!(questions(&mut room), [3]);
+}
+
 /// It goes on editing while it is asked: what it overwrote meanwhile comes with its answer, deleted, before the edit is taken that waits for
 /// the answer. Somebody else brought something of it that came deleted, too.
 #[test]
