@@ -36,6 +36,7 @@ impl Room {
             member.announced = Some(client);
             member.writes_as.retain(|other| *other != client);
         }
+        let hidden: Vec<ClientId> = again.clone().filter(|entry| entry.is_null()).map(|entry| entry.client).collect();
         if let Some(own) = member.announced {
             let clocks = again.filter(|entry| entry.client == own).map(|entry| entry.clock);
             member.announced_at = clocks.fold(member.announced_at, u32::max);
@@ -49,6 +50,7 @@ impl Room {
             effects.push(Effect::Report(Report::AwarenessDropped));
         }
         self.nudge(id, &announced.nudges, effects);
+        self.let_speak(&hidden, effects);
         if announced.returned {
             self.nudge_others(now, id, effects);
         } else if is_young && !announced.nudges.is_empty() {
@@ -72,6 +74,17 @@ impl Room {
             let bytes = encode::awareness(clocks.iter().map(|&(client, clock)| (client, clock, NULL)));
             effects.push(Effect::Send { to, frame: Frame { bytes, kind: FrameKind::Notice } });
             self.ask_presence(to, effects);
+        }
+    }
+
+    /// Makes sessions announce themselves again for which another one spoke, that hid itself or left: it may not have been theirs.
+    pub(in crate::room) fn let_speak(&mut self, hidden: &[ClientId], effects: &mut Vec<Effect>) {
+        for &client in hidden {
+            let Some(clock) = self.presence.hidden_at(client) else { continue };
+            for (member, said) in self.owners.waiting_to_speak(client) {
+                self.owners.nudged(client, member, said);
+                self.nudge(member, &[(client, clock)], effects);
+            }
         }
     }
 

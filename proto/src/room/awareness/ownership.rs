@@ -86,6 +86,14 @@ impl Owners {
         self.displaced_of(client, member).is_some_and(|displaced| displaced.is_nudged)
     }
 
+    /// Sessions that announced `client`, for which another one spoke, and that were not made to take the next clock since; each with a
+    /// digest of what it announced.
+    pub(in crate::room) fn waiting_to_speak(&self, client: ClientId) -> Vec<(MemberId, u64)> {
+        let displaced = self.displaced.get(&client).map_or(&[][..], Vec::as_slice);
+        let waiting = displaced.iter().filter(|displaced| !displaced.is_nudged);
+        waiting.map(|displaced| (displaced.member, displaced.said)).collect()
+    }
+
     /// A session that announced `said` is made to take the next clock.
     pub(in crate::room) fn nudged(&mut self, client: ClientId, member: MemberId, said: u64) {
         self.forget_displaced(client, member);

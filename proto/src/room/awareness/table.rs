@@ -181,7 +181,9 @@ impl Presence {
                 let known = self.known.get(&entry.client);
                 let Ok(state) = entry.state(limits.awareness_state_bytes_max) else { continue };
                 let said = digest(&state);
-                if entry.is_null() || !owners.has_news(entry.client, member, said) {
+                // Where the one that was shown has hidden itself or is gone, each of the others is news.
+                let is_shown = known.is_some_and(|known| known.state.is_some());
+                if entry.is_null() || is_shown && !owners.has_news(entry.client, member, said) {
                     continue;
                 }
                 let clock = known.map_or(0, |known| known.clock);
@@ -313,6 +315,11 @@ impl Presence {
             }
         }
         nudges
+    }
+
+    /// The clock of `client` if nobody is shown under it any more.
+    pub(in crate::room) fn hidden_at(&self, client: ClientId) -> Option<u32> {
+        self.known.get(&client).filter(|known| known.state.is_none()).map(|known| known.clock)
     }
 
     /// Which of `clients` were made to announce themselves again and did not: the nudge may have been lost on its way.
