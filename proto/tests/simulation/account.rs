@@ -28,8 +28,17 @@ pub(crate) struct Piece {
     pub(crate) len: Clock,
     /// One number per clock; `None` when it came deleted or collected.
     pub(crate) live: Option<Vec<u64>>,
-    /// A number for the place of its first clock; what follows stands behind it. `None` when it came collected.
-    place: Option<u64>,
+    /// `None` when it came collected.
+    place: Option<Placed>,
+}
+
+/// Where a struct stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placed {
+    /// A number for the place of its first clock.
+    first: u64,
+    /// A number for what all of it stands before; each clock but the first stands behind the one before it.
+    right: u64,
 }
 
 impl Piece {
@@ -43,7 +52,8 @@ impl Piece {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
     live: BTreeMap<(ClientId, Clock), u64>,
-    places: BTreeMap<(ClientId, Clock), u64>,
+    /// Structs that were not collected: where they end, and their place.
+    places: BTreeMap<(ClientId, Clock), (Clock, Placed)>,
     ends: BTreeMap<ClientId, Clock>,
 }
 
@@ -65,11 +75,13 @@ impl Contents {
             if let Some(live) = &mut piece.live {
                 live.drain(..known as usize);
             }
-            if known > 0 {
-                piece.place = None;
-            }
             *end = (*end).max(piece.start + piece.len);
-            self.places.extend(piece.place.map(|place| ((piece.client, piece.start), place)));
+            if let Some(place) = piece.place.filter(|_| piece.len > 0) {
+                // What is cut off stands behind the clock before it.
+                let first = if known > 0 { behind(piece.client, piece.start, place.right) } else { place.first };
+                piece.place = Some(Placed { first, ..place });
+                self.places.insert((piece.client, piece.start), (piece.start + piece.len, Placed { first, ..place }));
+            }
             self.live.extend(piece.clocks().map(|(clock, content)| ((piece.client, clock), content)));
         }
         fresh.retain(|piece| piece.len > 0);
@@ -91,12 +103,26 @@ impl Contents {
     }
 
     pub(crate) fn differs_from(&self, piece: &Piece) -> bool {
-        let place = self.places.get(&(piece.client, piece.start));
-        place.is_some_and(|place| piece.place.is_some_and(|other| *place != other))
+        self.is_placed_elsewhere(piece)
             || piece.clocks().any(|(clock, content)| match self.at(piece.client, clock) {
                 Content::Unknown | Content::Gone => false,
                 Content::Live(other) => other != content,
             })
+    }
+
+    fn is_placed_elsewhere(&self, piece: &Piece) -> bool {
+        let Some(placed) = piece.place else { return false };
+        let (client, end) = (piece.client, piece.start + piece.len);
+        let place_at = |clock: Clock, start: Clock, of: &Placed| {
+            if clock == start { of.first } else { behind(client, clock, of.right) }
+        };
+        let before = self.places.range(..(client, piece.start)).next_back();
+        let reaching = before.filter(|((of, _), (end, _))| *of == client && *end > piece.start);
+        let within = self.places.range((client, piece.start)..(client, end));
+        reaching.into_iter().chain(within).any(|((_, start), (_, other))| {
+            let clock = (*start).max(piece.start);
+            place_at(clock, *start, other) != place_at(clock, piece.start, &placed)
+        })
     }
 
     /// Whether something else stands where an update has content, and stands there still: what is deleted by now is deleted for all.
@@ -203,7 +229,7 @@ fn read_struct(
     reader: &mut Reader<'_>,
     client: ClientId,
     clock: Clock,
-) -> Result<(Clock, Option<u64>, Read), Lib0Error> {
+) -> Result<(Clock, Option<Placed>, Read), Lib0Error> {
     let info = reader.u8()?;
     if info == 0 || info == 10 {
         let len = reader.var_uint()? as Clock;
@@ -236,7 +262,7 @@ fn read_struct(
         values.push(hasher.finish());
     };
     match content {
-        1 => return Ok((reader.var_uint()? as Clock, Some(number(&place)), Some(None))),
+        1 => return Ok((reader.var_uint()? as Clock, Some(placed(&place)), Some(None))),
         2 => {
             for _ in 0..reader.var_uint()? {
                 add(reader.var_bytes()?);
@@ -262,10 +288,31 @@ fn read_struct(
         }
         other => panic!("content {other} is nothing that these clients write"),
     }
-    Ok((values.len() as Clock, Some(number(&place)), Some(Some(values))))
+    Ok((values.len() as Clock, Some(placed(&place)), Some(Some(values))))
 }
 
+fn placed(place: &Place<'_>) -> Placed {
+    Placed { first: number(place), right: right(place.1) }
+}
+
+/// The place of a clock that stands behind the one before it.
+fn behind(client: ClientId, clock: Clock, right: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client, clock, right).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn right(origin: Option<(ClientId, u64)>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    origin.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// One that says that it stands behind a clock has the number of what is cut off behind that.
 fn number(place: &Place<'_>) -> u64 {
+    if let (Some((client, clock)), origin, None, None, None) = place {
+        return behind(*client, *clock as Clock + 1, right(*origin));
+    }
     let mut hasher = DefaultHasher::new();
     place.hash(&mut hasher);
     hasher.finish()
