@@ -7,6 +7,7 @@ import { lazily } from '../shared/lazily.js'
 import { announce, Announcements } from './announce.js'
 import { Board } from './Board.js'
 import { useActs } from './acts.js'
+import { useCommentNews } from './comments.js'
 import { paletteIsOpen, setTv, toggleFullScreen, tv } from './commands.js'
 import { feed } from './feed.js'
 import { parseTable } from './data/csv.js'
@@ -28,6 +29,7 @@ import { remember } from './home/dashboards.js'
 // What has no part in the first paint.
 const WidgetPanel = lazily(() => import('./panel/WidgetPanel.js'))
 const CodePanel = lazily(() => import('./panel/CodePanel.js'))
+const CommentsPanel = lazily(() => import('./panel/CommentsPanel.js'))
 const SharePanel = lazily(() => import('./panel/SharePanel.js'))
 const ShortcutsPanel = lazily(() => import('./panel/ShortcutsPanel.js'))
 const Palette = lazily(() => import('./CommandPalette.js'), { failed: () => null })
@@ -41,6 +43,7 @@ export function App(): ReactNode {
   const isShutOut = useIsShutOut()
   const hasPalette = useReadable(paletteIsOpen)
   useActs()
+  useCommentNews()
   useShownTheme()
   useShortcuts()
   useSeed()
@@ -65,7 +68,7 @@ export function App(): ReactNode {
         {isShutOut ? <NoAccess /> : <Board />}
         {panel !== null && (
           <Boundary attempt={panel} fallback={() => null}>
-            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : panel.kind === 'share' ? <SharePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
+            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'comments' ? <CommentsPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : panel.kind === 'share' ? <SharePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
           </Boundary>
         )}
       </div>
@@ -184,6 +187,7 @@ function useShortcuts(): void {
           return false
         }
         if (event.key === '?') showPanel({ kind: 'shortcuts' })
+        else if (name === 'c' && ids.length === 1 && ids[0] !== undefined) showPanel({ kind: 'comments', id: ids[0] })
         else if (name === 'f') event.shiftKey ? setTv(!tv.get()) : toggleFullScreen()
         else if ((event.key === 'Delete' || event.key === 'Backspace') && ids.length > 0 && mayEdit) void remove(dashboard, ids)
         else if (event.key === 'F2' && ids[0] !== undefined && mayEdit) renaming.set(ids[0])

@@ -1,5 +1,5 @@
 import { useDashboard, useReadable } from '@ydash/client/react'
-import { ClipboardPaste, Copy, CopyPlus, Link2, type LucideIcon, Maximize2, Pencil, Plus, Settings2, Sparkles, Trash2 } from 'lucide-react'
+import { ClipboardPaste, Copy, CopyPlus, Link2, type LucideIcon, Maximize2, MessageSquare, Pencil, Plus, Settings2, Sparkles, Trash2 } from 'lucide-react'
 import { type ReactNode, useEffect, useLayoutEffect, useRef } from 'react'
 import { add, copyTextOf, duplicate, paste, remove, resize, tidy } from './board/operations.js'
 import { select, selection } from './board/selection.js'
@@ -76,6 +76,7 @@ function Open({ x, y, id, opener }: { x: number, y: number, id: string | null, o
               { name: 'Rename', icon: Pencil, keys: 'F2', run: () => { renaming.set(id) } }
             ]
           : [],
+        ...ids.length === 1 ? [{ name: 'Comments', icon: MessageSquare, keys: 'C', run: () => { showPanel({ kind: 'comments', id }) } }] : [],
         { name: 'Copy', icon: Copy, keys: 'Ctrl C', run: () => { void copyText(copyTextOf(dashboard, ids) ?? '', ids.length === 1 ? 'widget' : 'widgets') } },
         ...mayEdit
           ? [

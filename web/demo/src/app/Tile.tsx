@@ -1,10 +1,11 @@
 import type { LockHolder, Other, User, Widget } from '@ydash/client'
 import { useDashboard, useOthers, useReadable, useWidget, useWidgetLock } from '@ydash/client/react'
-import { Ellipsis, GripVertical, Lock, Scaling, Settings2 } from 'lucide-react'
+import { Ellipsis, GripVertical, Lock, MessageSquare, Scaling, Settings2 } from 'lucide-react'
 import { type KeyboardEvent, memo, type PointerEvent as ReactPointerEvent, type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
 import { Boundary } from '../shared/Boundary.js'
-import { shorten, TITLE_MAX } from '../shared/format.js'
+import { plural, shorten, TITLE_MAX } from '../shared/format.js'
 import { styleOf } from './Board.js'
+import { useOpenComments } from './comments.js'
 import { openContextMenu } from './ContextMenu.js'
 import { select, selection } from './board/selection.js'
 import type { Rect } from './grid.js'
@@ -59,6 +60,7 @@ function Frame({ id, widget, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, 
   const watchers = useOthers(useCallback((others: readonly Other[]) => others.filter(({ selection }) => selection === id).map(({ user }) => user), [id]))
   const isSelected = useReadable(selection, useCallback((all: ReadonlySet<string>) => all.has(id), [id]))
   const isRenaming = useReadable(renaming, useCallback((one: string | null) => one === id, [id]))
+  const comments = useOpenComments(id)
   const kind = kindOf(widget)
   const title = shorten(widget.title || kind?.name || 'Widget', TITLE_MAX)
   const menu = (event: { clientX: number, clientY: number, preventDefault: () => void }): void => {
@@ -103,6 +105,11 @@ function Frame({ id, widget, rect, isHeld, isMovable, mayEdit, onGrab, onNudge, 
           ><GripVertical size={15} aria-hidden='true' /></button>
         )}
         {isRenaming ? <Rename id={id} title={widget.title} label={title} /> : <h2>{title}</h2>}
+        {comments > 0 && (
+          <button type='button' className='comment-count' data-action aria-label={`${plural(comments, 'comment')} on ${title}`} title='Comments' onClick={() => { showPanel({ kind: 'comments', id }) }}>
+            <MessageSquare size={13} aria-hidden='true' /> {comments}
+          </button>
+        )}
         <div className='tile-actions' data-action>
           {mayEdit && (
             <button type='button' className='icon-button small' aria-label={`Configure ${title}`} title='Settings' onClick={() => { showPanel({ kind: 'widget', id }) }}>

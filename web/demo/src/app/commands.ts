@@ -52,6 +52,7 @@ export function commandsOf(dashboard: Dashboard, mayEdit: boolean): Command[] {
       { id: 'remove', name: `Remove ${what}`, keys: 'Delete', group: 'Selection', run: () => { void remove(dashboard, ids) } }
     )
   }
+  if (first !== undefined && ids.length === 1) all.push({ id: 'comments', name: `Comments on “${titleOf(dashboard, first)}”`, keys: 'C', group: 'Selection', run: () => { showPanel({ kind: 'comments', id: first }) } })
   if (first !== undefined) all.push({ id: 'copy', name: 'Copy the selection', keys: 'Ctrl C', group: 'Selection', run: () => { void copyText(copyTextOf(dashboard, ids) ?? '', 'widgets') } })
   if (mayEdit) {
     for (const kind of KINDS) all.push({ id: `add-${kind.type}`, name: `Add ${/^[aeiou]/i.test(kind.name) ? 'an' : 'a'} ${kind.name.toLowerCase()}`, group: 'Add', run: () => { add(dashboard, kind) } })

@@ -2,7 +2,7 @@ import { useMemo, useSyncExternalStore } from 'react'
 
 /** What stands beside the board. */
 export type Shown =
-  | { readonly kind: 'widget', readonly id: string }
+  | { readonly kind: 'widget' | 'comments', readonly id: string }
   | { readonly kind: 'code' | 'share' | 'shortcuts' }
 
 let shown: Shown | null = null
