@@ -212,6 +212,35 @@ pub mod presence {
     pub const CONTESTED_MAX: usize = 8;
 }
 
+/// What a room remembers of who wrote under which client id.
+pub mod authorship {
+    /// Authors that are asked about one update. One that is written in the names of more waits for none of them.
+    pub const AUTHORS_MAX: usize = 16;
+    /// Ids in the name of which others wrote that a session which knows them is asked about.
+    pub const SUSPECTS_MAX: usize = 16;
+    /// Clocks of ids of which nobody knows who wrote them that it is asked about beside: comparing reads as many at most.
+    pub const UNKNOWN_CLOCKS_MAX: u32 = 16 << 10;
+    /// Such ids at most.
+    pub const UNKNOWN_MAX: usize = 64;
+    /// Updates set aside in one life of a room. Beyond, they are refused and counted only.
+    pub const SET_ASIDE_MAX: u32 = 64;
+    /// Ids of which a session that has not introduced itself brought, has or lacks something. Beyond, everything is asked for.
+    pub const STRANGERS_MAX: usize = 64;
+    /// Ids that a session may write under beside the one that it announces: a client that hears of itself takes another one.
+    pub const WRITES_AS_MAX: usize = 4;
+    /// Ids under which a session had something else than what is kept. Of one that has so many nothing is taken.
+    pub const BARRED_MAX: usize = 64;
+    /// Updates that a session was told are refused: so many are joined to one.
+    pub const REFUSED_UPDATES_MAX: usize = 64;
+    /// Beyond, nothing is remembered: its client then counts them until it asks or comes back.
+    pub const REFUSED_BYTES_MAX: usize = 64 << 10;
+    /// Sessions of which it is known apart which clocks of one id they brought deleted. What more of them bring counts as brought by
+    /// somebody who is gone.
+    pub const HIDING_SESSIONS_MAX: usize = 16;
+    /// Ranges of such clocks of one id and session. Beyond, they count as one, from the first to the last.
+    pub const HIDDEN_RANGES_MAX: usize = 1024;
+}
+
 /// What comes from the bus, which is open to whoever reaches its server.
 pub mod bus {
     /// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit

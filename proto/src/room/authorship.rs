@@ -11,6 +11,7 @@ use super::member::{Held, Member, ToAsk};
 use super::{Room, Sender};
 use crate::access::{Capabilities, Principal};
 use crate::id::{ClientId, Clock, MemberId};
+use crate::limits::authorship::{AUTHORS_MAX, SET_ASIDE_MAX, SUSPECTS_MAX, UNKNOWN_CLOCKS_MAX, UNKNOWN_MAX};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
 use crate::update::{self, Accepted, Difference, Scan, StateVector};
@@ -19,21 +20,11 @@ use bytes::Bytes;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-/// Authors that are asked about one update. One that is written in the names of more waits for none of them.
-const AUTHORS_MAX: usize = 16;
 /// How long a client may take to answer what it is asked about its own id. Slow readers take long to come to the question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// So many clocks of an id are compared: its last ones tell, since the first difference ends what is taken. One alone may be alike by
 /// chance, as the end of a format is.
 const LAST_CLOCKS: Clock = 8;
-/// Ids in the name of which others wrote that a session which knows them is asked about.
-const SUSPECTS_MAX: usize = 16;
-/// Clocks of ids of which nobody knows who wrote them that it is asked about beside: comparing reads as many at most.
-const UNKNOWN_CLOCKS_MAX: Clock = 16 << 10;
-/// Such ids at most.
-const UNKNOWN_MAX: usize = 64;
-/// Updates set aside in one life of a room. Beyond, they are refused and counted only.
-const SET_ASIDE_MAX: u32 = 64;
 
 impl Room {
     /// A member took `client` for its own. If the document knows something of it that this session did not bring, somebody else may

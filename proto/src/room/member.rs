@@ -7,6 +7,7 @@ use super::unfit::Unfit;
 use crate::access::{Admission, Capabilities};
 use crate::id::{ClientId, Clock, MemberId};
 use crate::limits::Limits;
+use crate::limits::authorship::{BARRED_MAX, REFUSED_BYTES_MAX, REFUSED_UPDATES_MAX, STRANGERS_MAX, WRITES_AS_MAX};
 use crate::time::Timestamp;
 use crate::update::{self, Scan, StateVector};
 use bytes::Bytes;
@@ -45,13 +46,6 @@ pub(super) struct Check {
     pub(super) is_overrun: bool,
 }
 
-/// Ids of which a session that has not introduced itself brought, or lacks, something. Beyond, everything is asked for.
-const STRANGERS_MAX: usize = 64;
-/// Ids that a session may write under beside the one that it announces: a client that hears of itself takes another one.
-const WRITES_AS_MAX: usize = 4;
-/// Ids under which a session had something else than what is kept. Of one that has so many nothing is taken.
-const BARRED_MAX: usize = 64;
-
 impl Held {
     /// What trying it again costs, in microseconds.
     pub(super) fn price(&self) -> u32 {
@@ -69,11 +63,6 @@ pub(super) struct Refused {
     updates: Vec<(Bytes, u32)>,
     bytes: usize,
 }
-
-/// So many are joined to one.
-const REFUSED_UPDATES_MAX: usize = 64;
-/// Beyond, nothing is remembered: its client then counts them until it asks or comes back.
-const REFUSED_BYTES_MAX: usize = 64 << 10;
 
 impl Refused {
     pub(super) fn add(&mut self, update: Bytes, count: u32) {

@@ -245,8 +245,12 @@ impl Knowledge {
             let mut of_client = Levels::default();
             let mut walk = Walk::over(update, span.client, span.start, span.bytes.clone());
             while let Some(next) = walk.next() {
-                if next.is_deleted() {
-                    deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
+                if !next.is_deleted() {
+                    continue;
+                }
+                match deleted.last_mut() {
+                    Some((client, range)) if *client == span.client && range.end == next.start => range.end = next.end,
+                    _ => deleted.push((span.client, ClockRange { start: next.start, end: next.end })),
                 }
                 let Kind::Item(item) = &next.kind else {
                     of_client.push(&next, ClockRange { start: next.start, end: next.end }, Place::default());
@@ -282,14 +286,18 @@ struct News {
 }
 
 impl Accepted {
-    /// The clocks that came without content.
+    /// The clocks that came without content; those that follow each other are one range.
     pub(crate) fn deleted_structs(&self) -> Vec<(ClientId, ClockRange)> {
-        let mut deleted = Vec::new();
+        let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
         for span in self.scan.spans.iter().filter(|span| span.has_deleted) {
             let mut walk = Walk::over(&self.bytes, span.client, span.start, span.bytes.clone());
             while let Some(next) = walk.next() {
-                if next.is_deleted() {
-                    deleted.push((span.client, ClockRange { start: next.start, end: next.end }));
+                if !next.is_deleted() {
+                    continue;
+                }
+                match deleted.last_mut() {
+                    Some((client, range)) if *client == span.client && range.end == next.start => range.end = next.end,
+                    _ => deleted.push((span.client, ClockRange { start: next.start, end: next.end })),
                 }
             }
         }

@@ -61,11 +61,11 @@ impl Ranges {
         self.0.iter().map(|(&start, &end)| ClockRange { start, end })
     }
 
-    pub(super) fn first(&self) -> Option<ClockRange> {
+    pub(crate) fn first(&self) -> Option<ClockRange> {
         self.0.first_key_value().map(|(&start, &end)| ClockRange { start, end })
     }
 
-    pub(super) fn last(&self) -> Option<ClockRange> {
+    pub(crate) fn last(&self) -> Option<ClockRange> {
         self.0.last_key_value().map(|(&start, &end)| ClockRange { start, end })
     }
 
@@ -87,7 +87,7 @@ impl Ranges {
         }
     }
 
-    pub(crate) fn union(&mut self, other: &Ranges) {
+    pub(super) fn union(&mut self, other: &Ranges) {
         if self.len() >= other.len() {
             other.iter().for_each(|range| self.insert(range));
         } else {

@@ -4,11 +4,9 @@
 //! meanwhile and still have their content.
 
 use crate::id::{ClientId, Clock, MemberId};
+use crate::limits::authorship::{HIDDEN_RANGES_MAX, HIDING_SESSIONS_MAX};
 use crate::update::{ClockRange, DeleteSet, Ranges};
 use std::collections::BTreeMap;
-
-/// Sessions of which it is known apart what they brought under one id. What more of them bring counts as brought by somebody who is gone.
-const BRINGERS_MAX: usize = 16;
 
 /// The clocks of all ids of a room that came deleted.
 #[derive(Debug, Default)]
@@ -32,8 +30,8 @@ impl Hidden {
     pub(in crate::room) fn hide(&mut self, client: ClientId, range: ClockRange, by: MemberId) {
         let clocks = self.clients.entry(client).or_default();
         match clocks.by.iter().position(|(member, _)| *member == by) {
-            Some(at) => clocks.by[at].1.insert(range),
-            None if clocks.by.len() == BRINGERS_MAX => clocks.by_others.insert(range),
+            Some(at) => add(&mut clocks.by[at].1, range),
+            None if clocks.by.len() == HIDING_SESSIONS_MAX => add(&mut clocks.by_others, range),
             None => {
                 let mut ranges = Ranges::default();
                 ranges.insert(range);
@@ -49,7 +47,7 @@ impl Hidden {
             let Some(clocks) = self.clients.get_mut(&client) else { continue };
             if let Some(at) = clocks.by.iter().position(|(by, _)| *by == member) {
                 let (_, ranges) = clocks.by.swap_remove(at);
-                clocks.by_others.union(&ranges);
+                ranges.iter().for_each(|range| add(&mut clocks.by_others, range));
             }
         }
     }
@@ -83,6 +81,16 @@ impl Hidden {
     }
 }
 
+/// Adds a range; where there are too many, all that lies between them counts as hidden, too: its author is told once too often.
+fn add(ranges: &mut Ranges, range: ClockRange) {
+    ranges.insert(range);
+    if ranges.len() > HIDDEN_RANGES_MAX
+        && let (Some(first), Some(last)) = (ranges.first(), ranges.last())
+    {
+        ranges.insert(ClockRange { start: first.start, end: last.end });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,13 +116,25 @@ mod tests {
     }
 
     #[test]
+    fn too_many_ranges_count_as_one() {
+        let (mut hidden, alice) = (Hidden::default(), MemberId(1));
+        for at in 0..2 * HIDDEN_RANGES_MAX as u32 {
+            hidden.hide(CLIENT, range(2 * at, 2 * at + 1), alice);
+            assert!(hidden.clients[&CLIENT].by[0].1.len() <= HIDDEN_RANGES_MAX);
+        }
+        assert_eq!(hidden.first_within(CLIENT, range(1, 2), MemberId(2)), Some(1));
+        hidden.leave(alice);
+        assert!(hidden.clients[&CLIENT].by_others.len() <= HIDDEN_RANGES_MAX);
+    }
+
+    #[test]
     fn of_too_many_sessions_it_is_not_known_who_brought_what() {
         let mut hidden = Hidden::default();
-        let sessions = BRINGERS_MAX as u32 + 4;
+        let sessions = HIDING_SESSIONS_MAX as u32 + 4;
         for at in 0..sessions {
             hidden.hide(CLIENT, range(2 * at, 2 * at + 1), MemberId(u64::from(at)));
         }
-        assert_eq!(hidden.clients[&CLIENT].by.len(), BRINGERS_MAX);
+        assert_eq!(hidden.clients[&CLIENT].by.len(), HIDING_SESSIONS_MAX);
         let last = sessions - 1;
         let found = hidden.first_within(CLIENT, range(2 * last, 2 * last + 1), MemberId(u64::from(last)));
         assert_eq!(found, Some(2 * last), "rather told once too often than never");
