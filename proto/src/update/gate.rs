@@ -240,17 +240,13 @@ impl Knowledge {
             }
         }
         let mut levels: Vec<(ClientId, Levels)> = Vec::new();
-        let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
+        let mut deleted = Vec::new();
         for span in &scan.spans {
             let mut of_client = Levels::default();
             let mut walk = Walk::over(update, span.client, span.start, span.bytes.clone());
             while let Some(next) = walk.next() {
-                if !next.is_deleted() {
-                    continue;
-                }
-                match deleted.last_mut() {
-                    Some((client, range)) if *client == span.client && range.end == next.start => range.end = next.end,
-                    _ => deleted.push((span.client, ClockRange { start: next.start, end: next.end })),
+                if next.is_deleted() {
+                    push_or_extend(&mut deleted, span.client, ClockRange { start: next.start, end: next.end });
                 }
                 let Kind::Item(item) = &next.kind else {
                     of_client.push(&next, ClockRange { start: next.start, end: next.end }, Place::default());
@@ -285,19 +281,23 @@ struct News {
     deleted: Vec<(ClientId, ClockRange)>,
 }
 
+/// Adds a range; one that follows on the last becomes part of it.
+fn push_or_extend(ranges: &mut Vec<(ClientId, ClockRange)>, client: ClientId, range: ClockRange) {
+    match ranges.last_mut() {
+        Some((of, last)) if *of == client && last.end == range.start => last.end = range.end,
+        _ => ranges.push((client, range)),
+    }
+}
+
 impl Accepted {
     /// The clocks that came without content; those that follow each other are one range.
     pub(crate) fn deleted_structs(&self) -> Vec<(ClientId, ClockRange)> {
-        let mut deleted: Vec<(ClientId, ClockRange)> = Vec::new();
+        let mut deleted = Vec::new();
         for span in self.scan.spans.iter().filter(|span| span.has_deleted) {
             let mut walk = Walk::over(&self.bytes, span.client, span.start, span.bytes.clone());
             while let Some(next) = walk.next() {
-                if !next.is_deleted() {
-                    continue;
-                }
-                match deleted.last_mut() {
-                    Some((client, range)) if *client == span.client && range.end == next.start => range.end = next.end,
-                    _ => deleted.push((span.client, ClockRange { start: next.start, end: next.end })),
+                if next.is_deleted() {
+                    push_or_extend(&mut deleted, span.client, ClockRange { start: next.start, end: next.end });
                 }
             }
         }
