@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"371b8290682c40e8\"",
+        tag: "\"79e3b2a54d851577\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -27,6 +27,13 @@
         tag: "\"119bf418b694ad53\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-3FENFJS6.js")),
+    },
+    Asset {
+        path: "/chunk-4COL5TAD.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"5423323c975988ff\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-4COL5TAD.js")),
     },
     Asset {
         path: "/chunk-5D46ZAGP.js",
@@ -57,6 +64,13 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-6KWSQCJD.js")),
     },
     Asset {
+        path: "/chunk-747PE3XE.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"ecd084c6b646d605\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-747PE3XE.js")),
+    },
+    Asset {
         path: "/chunk-AEMI2V4D.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"76f2c3980a5e245d\"",
@@ -85,13 +99,6 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-BI7C2CR6.js")),
     },
     Asset {
-        path: "/chunk-BP6NVWLD.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"f6bf30a7631d8cf0\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-BP6NVWLD.js")),
-    },
-    Asset {
         path: "/chunk-CFXCVZ66.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"661c801a9da95c63\"",
@@ -113,13 +120,6 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-E7GMD4FR.js")),
     },
     Asset {
-        path: "/chunk-EH3T3ON5.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"b6e5b220816a857c\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-EH3T3ON5.js")),
-    },
-    Asset {
         path: "/chunk-FACQZRUG.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"84899b2b8a9acdea\"",
@@ -134,11 +134,25 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-FIB7YZC6.js")),
     },
     Asset {
-        path: "/chunk-GBOK5V5W.js",
+        path: "/chunk-FNRYUDLW.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"6d443e11091337d7\"",
+        tag: "\"ff79458738bf7816\"",
         is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-GBOK5V5W.js")),
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-FNRYUDLW.js")),
+    },
+    Asset {
+        path: "/chunk-FSB4RRY2.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"9489fb21fae34bf6\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-FSB4RRY2.js")),
+    },
+    Asset {
+        path: "/chunk-G4UALOKK.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"8cafebb42ca91625\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-G4UALOKK.js")),
     },
     Asset {
         path: "/chunk-IJRNNGXQ.js",
@@ -197,13 +211,6 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-LVPORALK.js")),
     },
     Asset {
-        path: "/chunk-MHK6VRJU.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"4f78cf5a353c61d7\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-MHK6VRJU.js")),
-    },
-    Asset {
         path: "/chunk-MJ5QHRO5.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"8e5cea0f66020671\"",
@@ -211,18 +218,11 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-MJ5QHRO5.js")),
     },
     Asset {
-        path: "/chunk-NCJF2KES.js",
+        path: "/chunk-NJE5DTXV.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"9921d4283e4a5766\"",
+        tag: "\"93824d74ecf4b163\"",
         is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-NCJF2KES.js")),
-    },
-    Asset {
-        path: "/chunk-OCGFIHZY.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"70f0e0bc8e2dc6b3\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-OCGFIHZY.js")),
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-NJE5DTXV.js")),
     },
     Asset {
         path: "/chunk-PRLVIXQ5.js",
@@ -230,6 +230,13 @@
         tag: "\"383b55a80c8e73cf\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-PRLVIXQ5.js")),
+    },
+    Asset {
+        path: "/chunk-R6MB3BNL.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"d4fa02e8e1aea1ce\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-R6MB3BNL.js")),
     },
     Asset {
         path: "/chunk-R73AEZNG.js",
@@ -260,18 +267,18 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-SQE76S5B.js")),
     },
     Asset {
+        path: "/chunk-TMV34D7T.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"f8b1a4c3fe62524e\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-TMV34D7T.js")),
+    },
+    Asset {
         path: "/chunk-VH2U33M5.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"a6f75ff272e736fa\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-VH2U33M5.js")),
-    },
-    Asset {
-        path: "/chunk-VVDIQZPG.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"33a3d30b7ab6a265\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-VVDIQZPG.js")),
     },
     Asset {
         path: "/chunk-WFMTZVRX.js",
@@ -286,13 +293,6 @@
         tag: "\"e57642837a14a736\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-XHDZX2NK.js")),
-    },
-    Asset {
-        path: "/chunk-XUAPVXG4.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"4ec5515b92f2ba3e\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-XUAPVXG4.js")),
     },
     Asset {
         path: "/chunk-YDFH4AIZ.js",
@@ -332,7 +332,7 @@
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
-        tag: "\"48abef91fe0ade2d\"",
+        tag: "\"31f297a47c83c43e\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/index.html")),
     },
@@ -360,7 +360,7 @@
     Asset {
         path: "/sw.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"64f65ea86953e3ca\"",
+        tag: "\"4a8ede213ac6d228\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/sw.js")),
     },

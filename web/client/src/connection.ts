@@ -20,6 +20,12 @@ const UNAUTHENTICATED = 4401
 /** What was sent is larger than the server takes. It would be sent again with every connection. */
 const MESSAGE_TOO_BIG = 1009
 
+/** What every connection asks for. */
+const PARAMS = { acks: '1' }
+
+/** What a subprotocol consists of (RFC 7230, 3.2.6), and so every signed token and every share link. */
+const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/
+
 /** How long between attempts to get a token, at most. */
 const TOKEN_BACKOFF_MAX = 2_500
 
@@ -127,7 +133,7 @@ export class Connection {
     this.provider = new WebsocketProvider(options.base, options.path, doc, {
       connect: false,
       awareness,
-      params: { acks: '1' },
+      params: PARAMS,
       // Tabs of one browser would sync past the server, and then nobody could say what is durable.
       disableBc: true,
       WebSocketPolyfill: watchingSocket(options.WebSocket, {
@@ -250,9 +256,17 @@ export class Connection {
         this.#isAskingForToken = false
       }
     }
-    if (token !== undefined) provider.params = { ...provider.params, token }
+    if (token !== undefined) this.#show(token)
     // A token may take its time; what was wanted then need not be wanted still.
     if (this.#isWanted) provider.connect()
+  }
+
+  /** Has the next connection show a token: as a subprotocol, because proxies and servers write addresses into their logs. */
+  #show(token: string): void {
+    // Any other token is none of ydash's. That is for the server to say, and a browser would throw.
+    const fits = SUBPROTOCOL.test(token)
+    this.provider.protocols = fits ? ['ydash', `token.${token}`] : []
+    this.provider.params = fits ? PARAMS : { ...PARAMS, token }
   }
 
   /** Gives the session another token before the one that it has ends. One that comes too late is shown with the next connection. */

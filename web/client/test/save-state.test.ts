@@ -209,7 +209,7 @@ describe('tokens', () => {
     server.cut()
     await eventually(() => dashboard.status.get() !== 'live')
     await live(dashboard)
-    expect(server.urls.map(url => new URL(url).searchParams.get('token'))).toEqual(['token-1', 'token-2'])
+    expect(server.tokens).toEqual(['token-1', 'token-2'])
   })
 
   it('that cannot be had are asked for again', async () => {
@@ -235,9 +235,9 @@ describe('tokens', () => {
     expect(server.urls).toEqual([])
     expect(dashboard.status.get()).toBe('offline')
     dashboard.connect()
-    waiting[1]?.('in time')
+    waiting[1]?.('in-time')
     await live(dashboard)
-    expect(server.urls.map(url => new URL(url).searchParams.get('token'))).toEqual(['in time'])
+    expect(server.tokens).toEqual(['in-time'])
   })
 
   it('are asked for once by all who want the connection', async () => {
@@ -276,10 +276,19 @@ describe('tokens', () => {
     }
   })
 
-  it('that are strings go along unchanged', async () => {
+  it('that are strings go along unchanged, and stand in no address', async () => {
+    const server = new MemoryServer()
+    const dashboard = joined(server, { token: 'yd_5f0c_A-b.c' })
+    await live(dashboard)
+    expect(server.tokens).toEqual(['yd_5f0c_A-b.c'])
+    expect(new URL(server.urls[0] ?? '').search).toBe('?acks=1')
+  })
+
+  it('that no subprotocol can hold go along in the address', async () => {
     const server = new MemoryServer()
     const dashboard = joined(server, { token: 'a b&c' })
     await live(dashboard)
+    expect(server.tokens).toEqual([undefined])
     expect(new URL(server.urls[0] ?? '').searchParams.get('token')).toBe('a b&c')
     expect(new URL(server.urls[0] ?? '').pathname).toBe('/ws/default/test')
   })

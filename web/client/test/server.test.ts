@@ -1,10 +1,11 @@
 // Against the release binary: YDASH_BIN, or target/release/ydash.
 
+import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
-import { client, live } from './support/clients.js'
+import { client, history, live } from './support/clients.js'
 import { Server } from './support/server.js'
 import { eventually } from './support/wait.js'
 
@@ -114,6 +115,58 @@ describe('with a server that only lets read', () => {
     const dashboard = client({ url: server.url }).dashboard('~somebody')
     await eventually(() => dashboard.status.get() === 'refused')
     expect(dashboard.refusal.get()?.code).toBe(4403)
+  })
+})
+
+describe('with a server that asks for tokens', () => {
+  const SECRET = 'a secret that is long enough to sign tokens with'
+  let asking: Server
+  beforeAll(async () => { asking = await Server.start('--auth-secret', SECRET) })
+  afterAll(async () => { await asking.end() })
+
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = (seconds: number): string => {
+    const iat = Math.floor(Date.now() / 1_000)
+    const claims = { iss: 'ydash', aud: 'ydash', sub: 'ada', grants: { 'team/*': 'editor' }, iat, exp: iat + seconds }
+    const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`
+    return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`
+  }
+
+  it('a session shows its token as a subprotocol, and gets back the one that is none', async () => {
+    const dashboard = client({ url: asking.url, token: token(60) }).dashboard('team/shown')
+    await live(dashboard)
+    expect(dashboard.access.get()).toBe('read-write')
+    expect(dashboard.provider?.ws?.protocol).toBe('ydash')
+    expect(dashboard.provider?.ws?.url).not.toContain('token')
+  })
+
+  it('a session goes on over the ends of its tokens, on one connection, and loses no edit', async () => {
+    let asked = 0
+    const give = () => { asked++; return token(4) }
+    const dashboard = client({ url: asking.url, token: give }).dashboard('team/renewed')
+    const statuses = history(dashboard.status)
+    await live(dashboard)
+    const socket = dashboard.provider?.ws
+    let n = 0
+    const writing = setInterval(() => { dashboard.meta.set({ [`key${n}`]: n }); n++ }, 50)
+    // A quarter before its end each is replaced, so that the third has begun by then.
+    await eventually(() => asked >= 4, 'three renewals', 15_000)
+    clearInterval(writing)
+    await eventually(() => dashboard.saveState.get() === 'saved')
+    expect(dashboard.provider?.ws).toBe(socket)
+    expect(statuses).toEqual(['connecting', 'live'])
+    const answer = await fetch(`${asking.url}/api/dashboards/team/renewed`, { headers: { authorization: `Bearer ${token(60)}` } })
+    const { meta } = await answer.json() as { meta: Record<string, number> }
+    expect(Object.keys(meta).length).toBe(n)
+  })
+
+  it('a session whose function gives a token that ended is refused after one more', async () => {
+    let asked = 0
+    const give = () => { asked++; return token(-3_600) }
+    const dashboard = client({ url: asking.url, token: give }).dashboard('team/ended')
+    await eventually(() => dashboard.status.get() === 'refused', 'refused', 15_000)
+    expect(dashboard.refusal.get()?.code).toBe(4401)
+    expect(asked).toBe(2)
   })
 })
 

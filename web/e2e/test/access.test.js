@@ -27,8 +27,12 @@ describe('a server that asks for tokens', () => {
     assert.equal(await ada.page.evaluate(() => location.hash), '')
     assert.equal(await ada.page.evaluate(() => window.ydash.dashboard.presence.self.get().user.name), 'Ada Lovelace')
 
+    const sockets = []
+    ada.page.on('websocket', socket => sockets.push(socket.url()))
     await ada.page.reload()
     await ada.settled()
+    assert.ok(sockets.length > 0)
+    assert.deepEqual(sockets.filter(url => url.includes('token')), [], 'what proxies write into their logs')
   })
 
   test('tells whoever has no link that they have no access', async t => {

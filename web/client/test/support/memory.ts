@@ -13,6 +13,8 @@ export class MemoryServer {
   readonly doc = new Y.Doc()
   readonly sockets = new Set<MemorySocket>()
   readonly urls: string[] = []
+  /** The tokens of all connections, which came as subprotocols. */
+  readonly tokens: (string | undefined)[] = []
   /** Frames with edits that came, in all. */
   edits = 0
   isReachable = true
@@ -30,8 +32,8 @@ export class MemoryServer {
   get WebSocket(): unknown {
     const server = this
     return class extends MemorySocket {
-      constructor(url: string) {
-        super(server, url)
+      constructor(url: string, protocols?: readonly string[]) {
+        super(server, url, protocols)
       }
     }
   }
@@ -132,9 +134,10 @@ class MemorySocket {
   onmessage: ((event: { data: ArrayBufferLike }) => void) | null = null
   readonly #server: MemoryServer
 
-  constructor(server: MemoryServer, url: string) {
+  constructor(server: MemoryServer, url: string, protocols: readonly string[] = []) {
     this.#server = server
     server.urls.push(url)
+    server.tokens.push(protocols.find(protocol => protocol.startsWith('token.'))?.slice('token.'.length))
     setTimeout(() => {
       if (this.readyState !== 0) return
       if (!server.isReachable) return this.end(1006)
