@@ -302,13 +302,11 @@ impl Room {
     fn tell_differs(&mut self, id: MemberId, acks: u32, differences: &[Difference], effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let unchecked = core::mem::take(&mut member.unchecked_acks);
-        // Its provider does not count how many refusals it gets, and takes nothing for saved that it was not told of. If this answers out
-        // of turn, what it counts on is among what waits.
+        // Its provider counts what it was not told of as unsaved. If this answers out of turn, the provider does not count on an ack for
+        // it, so one of those that wait tells it.
         let is_out_of_turn = member.dialect != Dialect::YWebsocket && acks == 0;
-        let acks = if is_out_of_turn { unchecked.max(1) } else { acks };
-        if !is_out_of_turn {
-            self.wait_for_durable(Sender::Member(id), unchecked, effects);
-        }
+        let acks = if is_out_of_turn { 1 } else { acks };
+        self.wait_for_durable(Sender::Member(id), unchecked.saturating_sub(u32::from(is_out_of_turn)), effects);
         self.warn_once(id, REASON_DIFFERS, effects);
         let Some(member) = self.members.get_mut(&id) else { return };
         for difference in differences.iter().filter(|difference| !difference.is_deleted) {
