@@ -1,20 +1,28 @@
 //! What the process counts about itself, in Prometheus' words.
 //!
 //! [`Metrics`] is made once and shared by reference. Every field is a cheap handle: a counter or gauge is one atomic add, a
-//! histogram takes a short uncontended lock and so is observed per flush, append or load, never per frame or delivery. Labels
+//! histogram takes a short uncontended lock and so is observed per flush, append, load or turn of a room, never per delivery. Labels
 //! come from the closed enums below, so no client can make a series. No dashboard, user or address is ever a label.
 //!
-//! Names are `ydash_subject_unit[_total]`; the crate appends `_total` to counters.
+//! Names are `ydash_subject_unit[_total]`; the crate appends `_total` to counters. Each is registered with what it means and what to do
+//! about it, from which `docs/METRICS.md` is made.
+
+mod process;
+mod registrar;
 
 use core::fmt;
 use core::marker::PhantomData;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use registrar::{Reference, Registrar};
 
 /// A closed set of label values: the only kind of label there is.
 pub trait Label: Copy + 'static {
@@ -26,14 +34,16 @@ pub trait Label: Copy + 'static {
     fn index(self) -> usize;
     /// The value as it is shown.
     fn as_str(self) -> &'static str;
+    /// What it stands for, in a sentence for operators.
+    fn meaning(self) -> String;
 }
 
 /// Declares an enum that is a [`Label`]: variants, what they mean and how they are shown, once.
 macro_rules! label {
-    ($(#[$doc:meta])* $name:ident as $label:literal { $($(#[$variant_doc:meta])* $variant:ident = $shown:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident as $label:literal { $($(#[doc = $meaning:literal])* $variant:ident = $shown:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        pub enum $name { $($(#[doc = $meaning])* $variant,)* }
 
         impl Label for $name {
             const NAME: &'static str = $label;
@@ -45,6 +55,10 @@ macro_rules! label {
 
             fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $shown,)* }
+            }
+
+            fn meaning(self) -> String {
+                match self { $($name::$variant => concat!($($meaning,)*).trim().to_owned(),)* }
             }
         }
 
@@ -226,6 +240,18 @@ label! {
     }
 }
 
+label! {
+    /// What a client that opens a dashboard waits for.
+    JoinPart as "part" {
+        /// The dashboard becomes a live room: hardly any time when it is one already, else the load from the store.
+        Open = "open",
+        /// The room's task takes the newcomer in.
+        Queue = "queue",
+        /// The difference between the document and what the client has is made.
+        Encode = "encode",
+    }
+}
+
 impl Refusal {
     /// Whether somebody who runs the server should read of it: a client that is built or set up wrongly, a limit that is in the way. The
     /// others come with bad networks, restarts and merging, or are told otherwise.
@@ -320,13 +346,8 @@ impl<L: Label> CounterBy<L> {
         self.counters[label.index()].get()
     }
 
-    fn register(registry: &mut Registry, name: &str, help: &str) -> CounterBy<L> {
-        let family = family(registry, name, help);
-        let counters = L::ALL
-            .iter()
-            .map(|label| family.get_or_create_owned(&[(L::NAME, Cow::Borrowed(label.as_str()))]))
-            .collect();
-        CounterBy { counters, label: PhantomData }
+    fn new(counter: impl Fn(&L) -> Counter) -> CounterBy<L> {
+        CounterBy { counters: L::ALL.iter().map(counter).collect(), label: PhantomData }
     }
 }
 
@@ -354,11 +375,26 @@ impl<L: Label> GaugeBy<L> {
         self.gauges[label.index()].get()
     }
 
-    fn register(registry: &mut Registry, name: &str, help: &str) -> GaugeBy<L> {
-        let family = Family::<Labels<1>, Gauge>::default();
-        registry.register(name, help, family.clone());
-        let gauge = |label: &L| family.get_or_create_owned(&[(L::NAME, Cow::Borrowed(label.as_str()))]);
+    fn new(gauge: impl Fn(&L) -> Gauge) -> GaugeBy<L> {
         GaugeBy { gauges: L::ALL.iter().map(gauge).collect(), label: PhantomData }
+    }
+}
+
+/// Histograms, one per value of a [`Label`]; all exist from the start.
+#[derive(Clone, Debug)]
+pub struct HistogramBy<L> {
+    histograms: Box<[Histogram]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label> HistogramBy<L> {
+    /// Takes one value in.
+    pub fn observe(&self, label: L, value: f64) {
+        self.histograms[label.index()].observe(value);
+    }
+
+    fn new(histogram: impl Fn(&L) -> Histogram) -> HistogramBy<L> {
+        HistogramBy { histograms: L::ALL.iter().map(histogram).collect(), label: PhantomData }
     }
 }
 
@@ -366,6 +402,10 @@ impl<L: Label> GaugeBy<L> {
 pub struct Metrics {
     /// Sockets that are open: counted from the upgrade until the last byte.
     pub sessions: Gauge,
+    /// Members of the rooms of this node: one for each session and dashboard.
+    pub members: Gauge,
+    /// Users who showed a token and are in a room of this node, each once.
+    pub users: Gauge,
     /// Rooms that are live on this node.
     pub rooms: Gauge,
     /// Bytes that live rooms hold: documents, tails, held updates, presence. What `room-memory` is measured against.
@@ -396,6 +436,12 @@ pub struct Metrics {
     pub appends_failed: Counter,
     /// From the first opener's wish until a room is live.
     pub load_seconds: Histogram,
+    /// What each newcomer waited for.
+    pub join_seconds: HistogramBy<JoinPart>,
+    /// How long a room's task worked on what had come in.
+    pub room_turn_seconds: Histogram,
+    /// From the head of a request until its answer begins.
+    pub http_request_seconds: HistogramBy<Route>,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: Gauge,
     /// Slow members whose outbox was dropped and who got one diff.
@@ -451,6 +497,8 @@ pub struct Metrics {
     sessions_closed: Family<Labels<1>, Counter>,
     http_requests: Family<Labels<2>, Counter>,
     registry: Registry,
+    process: Registry,
+    reference: Reference,
 }
 
 /// Label names with their values.
@@ -460,59 +508,262 @@ impl Metrics {
     /// Makes and registers everything.
     #[must_use]
     pub fn new() -> Metrics {
-        let mut registry = Registry::with_prefix("ydash");
-        let r = &mut registry;
+        let mut registrar = Registrar::new();
+        let r = &mut registrar;
         let metrics = Metrics {
-            sessions: gauge(r, "sessions", "Open sockets"),
-            rooms: gauge(r, "rooms", "Rooms live on this node"),
-            room_bytes: gauge(r, "room_bytes", "Bytes that live rooms hold"),
-            memory_bytes: GaugeBy::register(r, "memory_bytes", "Memory that clients make the process use"),
-            joins: counter(r, "joins", "Sessions that entered a room"),
-            frames_received: counter(r, "frames_received", "Messages received from clients"),
-            bytes_received: counter(r, "bytes_received", "Message bytes received from clients"),
-            updates: CounterBy::register(r, "updates", "Updates that added something to a document"),
-            deliveries: counter(r, "deliveries", "Updates handed to receiving members"),
-            awareness: counter(r, "awareness", "Awareness entries accepted"),
-            flush_bytes: histogram(r, "flush_bytes", "Bytes of one flush", exponential_buckets(64.0, 4.0, 10)),
-            flush_seconds: histogram(r, "flush_seconds", "From first input to outboxes", seconds(0.000_25)),
-            append_seconds: histogram(r, "append_seconds", "From append to durable", seconds(0.001)),
-            append_bytes: counter(r, "append_bytes", "Update bytes made durable"),
-            appends_failed: counter(r, "appends_failed", "Appends that the store did not take"),
-            load_seconds: histogram(r, "load_seconds", "From first opener to live room", seconds(0.001)),
-            outbox_bytes: gauge(r, "outbox_bytes", "Bytes that wait in outboxes"),
-            resyncs: counter(r, "resyncs", "Slow members brought up to date by one diff"),
-            evictions: CounterBy::register(r, "evictions", "Rooms that left memory"),
-            refusals: CounterBy::register(r, "refusals", "What was not taken from clients, by rule"),
-            snapshots: counter(r, "snapshots", "Snapshots written"),
-            snapshots_failed: counter(r, "snapshots_failed", "Snapshots that the store did not take"),
-            store_losses: counter(r, "store_losses", "Rooms that put back what the store had lost"),
-            compactions: counter(r, "compactions", "Documents compacted"),
-            compactions_failed: counter(r, "compactions_failed", "Compactions given up"),
-            pushed_points: counter(r, "pushed_points", "Points that programs pushed for widgets"),
-            pushed_bytes: gauge(r, "pushed_bytes", "Memory of pushed points that are kept for widgets"),
-            documents_read: counter(r, "documents_read", "Documents read item by item for REST"),
-            held_updates: gauge(r, "held_updates", "Updates that wait behind a hole"),
-            store_missing: gauge(
-                r,
-                "store_missing",
-                "Log entries that the store has lost, and other losses, each counted once",
+            flush_seconds: r.about(LATENCY).histogram(
+                "flush_seconds",
+                seconds(0.000_25),
+                "From the first edit that a flush carries until the flush is in the outboxes of the other members",
+                "A 99th percentile above flush-interval (8 to 20 ms) means that a processor is short. Compare ydash_room_turn_seconds and the \
+                 machine's load; spread dashboards over more nodes.",
             ),
-            store_up: gauge(r, "store_up", "Whether the store takes appends"),
-            bus_published: counter(r, "bus_published", "Messages published to other nodes"),
-            bus_heard: counter(r, "bus_heard", "Messages heard from other nodes"),
-            bus_garbage: counter(r, "bus_garbage", "Messages from other nodes that were skipped"),
-            bus_asked: counter(r, "bus_asked", "Questions to other nodes for missing content"),
-            bus_dropped: counter(r, "bus_dropped", "Messages to other nodes that were dropped"),
-            bus_bytes_published: counter(r, "bus_bytes_published", "Bytes published on the bus"),
-            bus_bytes_heard: counter(r, "bus_bytes_heard", "Bytes heard on the bus, own messages included"),
-            bus_reconnects: counter(r, "bus_reconnects", "Connections of the bus that broke"),
-            bus_up: gauge(r, "bus_up", "Whether every connection of the bus is there"),
-            nodes: gauge(r, "nodes", "Nodes believed to live, this one included"),
-            rooms_quarantined: counter(r, "rooms_quarantined", "Rooms quarantined after dying again"),
-            sessions_closed: family(r, "sessions_closed", "Sessions that ended, by close code"),
-            http_requests: family(r, "http_requests", "HTTP requests by route and status"),
-            registry,
+            append_seconds: r.histogram(
+                "append_seconds",
+                seconds(0.001),
+                "From handing edits to the store's writer until they are durable",
+                "Clients wait this long for \"saved\". Above a second, look at the disk's latency, or at Redis' (`redis-cli --latency`, \
+                 appendfsync). Members see edits before they are saved, so a slow store delays nobody's screen.",
+            ),
+            http_request_seconds: r.histograms(
+                "http_request_seconds",
+                || Histogram::new(seconds(0.000_5)),
+                "From the head of an HTTP request until its answer begins",
+                "Writes wait for the store (ydash_append_seconds), reads of large dashboards for their turn (refusals with reason `busy`).",
+            ),
+            room_turn_seconds: r.about(PROCESSING).histogram(
+                "room_turn_seconds",
+                seconds(0.000_062_5),
+                "How long a room worked on what had come in since it last looked",
+                "A turn above 50 ms delays everybody in that room. The inspector lists rooms by size; lower document-bytes-max, or split the \
+                 dashboard.",
+            ),
+            documents_read: r.counter(
+                "documents_read",
+                "Documents read item by item for REST",
+                "Many of them cost processor time: have clients send If-None-Match, which an unchanged dashboard answers with 304.",
+            ),
+            compactions: r.counter(
+                "compactions",
+                "Documents whose garbage was collected",
+                "Nothing: collecting takes a ninth of a processor per dashboard at most.",
+            ),
+            join_seconds: r.about(SYNC).histograms(
+                "join_seconds",
+                || Histogram::new(seconds(0.000_062_5)),
+                "What a client waits for when it opens a dashboard, in parts",
+                "`open` is the store, see ydash_load_seconds. `queue` is a busy room, see ydash_room_turn_seconds. `encode` is a large document, or \
+                 many clients that come back with different states at once.",
+            ),
+            load_seconds: r.histogram(
+                "load_seconds",
+                seconds(0.001),
+                "From the first opener's wish until its dashboard is a live room",
+                "Long logs load slowly: lower snapshot-bytes. If many dashboards are opened again and again, raise room-idle or room-memory \
+                 (ydash_evictions_total).",
+            ),
+            snapshots: r.counter(
+                "snapshots",
+                "Snapshots written",
+                "Nothing. None at all while updates come in for longer than snapshot-interval: see ydash_snapshots_failed_total.",
+            ),
+            sessions: r.about(CONNECTIONS).gauge(
+                "sessions",
+                "Open WebSockets",
+                "Near sessions-max newcomers are refused: add a node, or raise sessions-max and `ulimit -Hn`.",
+            ),
+            members: r.gauge(
+                "members",
+                "Members of rooms: one for each session and dashboard, several for a Hocuspocus socket with several documents",
+                "Compare with ydash_sessions: more sessions than members means clients that wait for a token or for their dashboard.",
+            ),
+            users: r.gauge(
+                "users",
+                "Users who showed a token and are in at least one room of this node, each counted once",
+                "Nothing. It stays 0 where nobody is asked for a token. A user who is on two nodes counts on both.",
+            ),
+            joins: r.counter(
+                "joins",
+                "Members that entered a room",
+                "A high rate with steady ydash_sessions means clients that reconnect in a loop: see ydash_sessions_closed_total and ydash_refusals_total.",
+            ),
+            sessions_closed: r.family(
+                "sessions_closed",
+                &["code"],
+                "Sessions that ended, by close code (docs/PROTOCOL.md, \"Close codes\")",
+                "1001 and 1006 are pages that were closed and networks that broke. 1011 is a room or server that failed: look for ERROR in the log. \
+                 1012 is a drain.",
+            ),
+            rooms: r.gauge("rooms", "Dashboards that are live on this node", "Nothing; memory is what they cost, see ydash_room_bytes."),
+            evictions: r.counters(
+                "evictions",
+                "Rooms that left memory",
+                "Many with why `memory`: raise room-memory or memory-max. Any with `failed`: report the ERROR line of the log.",
+            ),
+            updates: r.about(OPERATIONS).counters(
+                "updates",
+                "Edits that added something to a document",
+                "Nothing: this is the load. With several nodes, sum without `node`, or each edit counts once per node.",
+            ),
+            awareness: r.counter(
+                "awareness",
+                "Messages with cursors and presence that were taken",
+                "Nothing: this is the load of cursors.",
+            ),
+            deliveries: r.counter(
+                "deliveries",
+                "Updates handed to receiving members",
+                "Divided by updates, this is the size of the rooms that are edited. It is what processors and network work for.",
+            ),
+            frames_received: r.counter(
+                "frames_received",
+                "Messages received from clients",
+                "Far more than edits and cursors together: a client that sends what nobody needs; the inspector shows messages per member.",
+            ),
+            bytes_received: r.counter(
+                "bytes_received",
+                "Message bytes received from clients",
+                "A rise without more edits: clients that send whole documents, such as pages that reload often.",
+            ),
+            flush_bytes: r.histogram(
+                "flush_bytes",
+                exponential_buckets(64.0, 4.0, 10),
+                "Bytes of one flush, counted once however many members receive it",
+                "Large flushes are pasted or generated content; they are what slow networks fall behind on.",
+            ),
+            append_bytes: r.counter("append_bytes", "Update bytes made durable", "Plan disk space by it: history says how long it stays."),
+            http_requests: r.family(
+                "http_requests",
+                &["route", "status"],
+                "HTTP requests by route and status",
+                "5xx are for you, 4xx for whoever calls: 401 and 403 are tokens and grants, 429 the limits address-request-rate and \
+                 address-byte-rate.",
+            ),
+            pushed_points: r.counter("pushed_points", "Points that programs pushed for widgets", "Nothing: this is the load of pushed data."),
+            outbox_bytes: r.about(DROPS).gauge(
+                "outbox_bytes",
+                "Bytes that wait to be written to sockets",
+                "Some MiB are a burst. A steady rise means networks, or a proxy, that take less than rooms produce; each member is bounded by \
+                 outbox-bytes-max.",
+            ),
+            resyncs: r.counter(
+                "resyncs",
+                "Slow members whose waiting messages were dropped and who got one difference for them",
+                "Nothing is lost. A steady rate means clients on slow networks or frozen tabs, or an outbox-bytes-max that is too small for these \
+                 dashboards.",
+            ),
+            bus_dropped: r.counter(
+                "bus_dropped",
+                "Messages to other nodes that were dropped: the bus was away, or too much waited for it",
+                "Nothing is lost, since nodes compare what they have afterwards. A steady rate means that the bus' Redis is too slow or the network to \
+                 it too narrow.",
+            ),
+            refusals: r.about(FAILURES).counters(
+                "refusals",
+                "What was not taken from clients, by the rule that refused it",
+                "The values below say what each rule is and which settings decide. At the default level the log says once a minute what was refused.",
+            ),
+            store_up: r.gauge(
+                "store_up",
+                "Whether the store takes edits",
+                "At 0: free disk space, or bring Redis back. Members go on editing, nothing is called saved, and closed dashboards cannot be opened. No \
+                 restart is needed afterwards.",
+            ),
+            appends_failed: r.counter(
+                "appends_failed",
+                "Attempts to make edits durable that the store did not take",
+                "See ydash_store_up. Edits are kept in memory and tried again.",
+            ),
+            snapshots_failed: r.counter(
+                "snapshots_failed",
+                "Snapshots that the store did not take",
+                "Logs grow and dashboards load more slowly until one succeeds. The log says why.",
+            ),
+            compactions_failed: r.counter(
+                "compactions_failed",
+                "Times that a document's garbage could not be collected",
+                "All bytes are kept, so the dashboard stays larger than it has to be. A few under load are harmless.",
+            ),
+            store_losses: r.counter(
+                "store_losses",
+                "Rooms that found that the store had lost what was durable, and put back what they had",
+                "Any at all: the store does not keep what it promises. Check appendfsync and failovers of Redis, or the disk.",
+            ),
+            store_missing: r.gauge(
+                "store_missing",
+                "Log entries that the store had lost when it was opened, and other losses, each counted once",
+                "Run `ydash doctor`: it names the dashboards. Restore them from a backup with `ydash import`, which merges.",
+            ),
+            rooms_quarantined: r.counter(
+                "rooms_quarantined",
+                "Dashboards that were closed for ten minutes because their room failed again after a reload",
+                "Any at all is a defect: keep the ERROR lines and `ydash export --dashboard` of it, and report them.",
+            ),
+            held_updates: r.about(CONFLICTS).gauge(
+                "held_updates",
+                "Edits that wait for an earlier edit that has not arrived",
+                "It falls back within seconds, or the edits are refused (reason `held`). Content that contradicts what was saved is refused with reason \
+                 `content_differs` and kept for `ydash export`.",
+            ),
+            memory_bytes: r.about(MEMORY).gauges(
+                "memory_bytes",
+                "Memory that clients make the process use, by what it is for",
+                "The sum is bounded by memory-max. When it is reached, large messages are refused with reason `memory`.",
+            ),
+            room_bytes: r.gauge("room_bytes", "Memory of live rooms", "Bounded by room-memory: beyond it, empty rooms leave early."),
+            pushed_bytes: r.gauge(
+                "pushed_bytes",
+                "Memory of pushed points that are kept for widgets",
+                "Bounded; the oldest points go first.",
+            ),
+            nodes: r.about(NODES).gauge(
+                "nodes",
+                "Nodes believed to live, this one included",
+                "Fewer than you run: a node is down or cannot reach the bus. Nodes that disagree about the number are partitioned.",
+            ),
+            bus_up: r.gauge(
+                "bus_up",
+                "Whether every connection of the bus is there; 0 without a bus",
+                "At 0 with several nodes, members on different nodes do not see each other's edits until it is back; then everything merges.",
+            ),
+            bus_reconnects: r.counter(
+                "bus_reconnects",
+                "Connections of the bus that broke",
+                "A steady rate: Redis closes them (client-output-buffer-limit pubsub, timeout), or a network in between does.",
+            ),
+            bus_published: r.counter("bus_published", "Messages published to other nodes", "Nothing: this is the load between nodes."),
+            bus_heard: r.counter("bus_heard", "Messages heard from other nodes", "Nothing: this is the load between nodes."),
+            bus_asked: r.counter(
+                "bus_asked",
+                "Questions to other nodes for missing content",
+                "A few after reconnects heal what was lost. A steady rate goes with ydash_bus_dropped_total.",
+            ),
+            bus_garbage: r.counter(
+                "bus_garbage",
+                "Messages from other nodes that could not be read and were skipped",
+                "Any at all: something else publishes on the same channels, or nodes of incompatible versions share a Redis.",
+            ),
+            bus_bytes_published: r.counter(
+                "bus_bytes_published",
+                "Bytes published on the bus",
+                "Compare with the network to Redis; presence of large rooms is most of it.",
+            ),
+            bus_bytes_heard: r.counter(
+                "bus_bytes_heard",
+                "Bytes heard on the bus, own messages included",
+                "Compare with the network to Redis.",
+            ),
+            process: process::registry(),
+            registry: Registry::default(),
+            reference: Reference::default(),
         };
+        r.about(PROCESS).build(
+            "build_info",
+            "Which version this is",
+            "Nodes of different versions should not last longer than a rolling update.",
+        );
+        let (registry, reference) = registrar.finish();
+        let metrics = Metrics { registry, reference, ..metrics };
         metrics.store_up.set(1);
         metrics.nodes.set(1);
         metrics
@@ -532,12 +783,40 @@ impl Metrics {
         self.http_requests.get_or_create(&labels).inc();
     }
 
-    /// The exposition that `/metrics` answers, in the OpenMetrics text format.
+    /// What `/metrics` answers.
     #[must_use]
-    pub fn expose(&self) -> String {
-        let mut text = String::with_capacity(16 << 10);
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+    pub fn expose(&self, format: Exposition) -> String {
+        let mut text = String::with_capacity(32 << 10);
+        let infallible = "writing to a String cannot fail";
+        encode_registry(&mut text, &self.registry).expect(infallible);
+        encode_registry(&mut text, &self.process).expect(infallible);
+        match format {
+            Exposition::OpenMetrics => encode_eof(&mut text).expect(infallible),
+            Exposition::Prometheus => text = self.as_prometheus(&text),
+        }
         text
+    }
+
+    /// The same in the older format, in which a counter is declared under the name of its sample.
+    fn as_prometheus(&self, text: &str) -> String {
+        let counters: std::collections::HashSet<&str> = self.reference.counters().collect();
+        let mut older = String::with_capacity(text.len() + (4 << 10));
+        for line in text.lines() {
+            let declared = line.strip_prefix("# ").and_then(|rest| {
+                let (what, rest) = rest.split_once(' ')?;
+                let (name, rest) = rest.split_once(' ')?;
+                let total = format!("{name}_total");
+                counters.contains(total.as_str()).then(|| format!("# {what} {total} {rest}"))
+            });
+            let _ = writeln!(older, "{}", declared.as_deref().unwrap_or(line));
+        }
+        older
+    }
+
+    /// `docs/METRICS.md`: every metric, what it means, and what to do about it.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        self.reference.page()
     }
 }
 
@@ -553,8 +832,49 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// The content type of [`Metrics::expose`].
-pub const EXPOSITION_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How numbers are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format 0.0.4, for tools that ask for plain text, such as promtool.
+    Prometheus,
+}
+
+impl Exposition {
+    /// By what a request's Accept header says. Prometheus names both.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Exposition {
+        let is_named = |kind: &str| accept.contains(kind);
+        if is_named("text/plain") && !is_named("application/openmetrics-text") {
+            Exposition::Prometheus
+        } else {
+            Exposition::OpenMetrics
+        }
+    }
+
+    /// Its content type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Exposition::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// The sections of the reference, by what operators ask about.
+const LATENCY: &str = "Latency";
+const PROCESSING: &str = "Processing time";
+const SYNC: &str = "Sync latency";
+const CONNECTIONS: &str = "Connections and users";
+const OPERATIONS: &str = "Operations";
+const DROPS: &str = "Drops and slow readers";
+const FAILURES: &str = "Failures and refusals";
+const CONFLICTS: &str = "Conflicts held";
+const MEMORY: &str = "Memory";
+const NODES: &str = "Several nodes";
+const PROCESS: &str = "Process";
 
 /// Codes with a series of their own: RFC 6455 §7.4.1 and docs/PROTOCOL.md.
 const CLOSE_CODES: &[u16] =
@@ -563,30 +883,6 @@ const CLOSE_CODES: &[u16] =
 /// From `first` in steps of two, 14 of them: a quarter millisecond reaches to two seconds, a millisecond to eight.
 fn seconds(first: f64) -> impl Iterator<Item = f64> {
     exponential_buckets(first, 2.0, 14)
-}
-
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
-    let counter = Counter::default();
-    registry.register(name, help, counter.clone());
-    counter
-}
-
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::default();
-    registry.register(name, help, gauge.clone());
-    gauge
-}
-
-fn histogram(registry: &mut Registry, name: &str, help: &str, buckets: impl Iterator<Item = f64>) -> Histogram {
-    let histogram = Histogram::new(buckets);
-    registry.register(name, help, histogram.clone());
-    histogram
-}
-
-fn family<const N: usize>(registry: &mut Registry, name: &str, help: &str) -> Family<Labels<N>, Counter> {
-    let family = Family::default();
-    registry.register(name, help, family.clone());
-    family
 }
 
 #[cfg(test)]
@@ -604,7 +900,7 @@ mod tests {
         metrics.session_closed(1012);
         metrics.session_closed(3999);
         metrics.http_request(Route::Page, 200);
-        let text = metrics.expose();
+        let text = metrics.expose(Exposition::OpenMetrics);
         for line in [
             "ydash_sessions 1",
             "ydash_joins_total 3",
@@ -617,6 +913,8 @@ mod tests {
             "ydash_http_requests_total{route=\"page\",status=\"200\"} 1",
             "ydash_store_up 1",
             "ydash_memory_bytes{kind=\"messages\"} 0",
+            "ydash_join_seconds_count{part=\"open\"} 0",
+            concat!("ydash_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

@@ -36,7 +36,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use warp::http::{Request, StatusCode};
+use warp::http::{HeaderMap, Request, StatusCode, header};
 use warp::reject::{self, MethodNotAllowed, Rejection};
 use warp::reply::Response;
 use warp::{Filter, path as segment};
@@ -46,7 +46,7 @@ use ydash_proto::id::DashboardId;
 use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
 use crate::config::Network;
 use crate::ledger::Ledger;
-use crate::metrics::{EXPOSITION_TYPE, Metrics, Route};
+use crate::metrics::{Exposition, Metrics, Route};
 
 pub use access::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, NoRecords, Scope};
 pub use addresses::{AddressLimits, Addresses, Crowded};
@@ -159,7 +159,8 @@ fn routes(site: &Arc<Site>) -> impl Filter<Extract = (Response,), Error = Infall
     let metrics = segment!("metrics").and(reading()).and(curious()).and(with(site)).then(
         |curious: Curious, site: Arc<Site>| async move {
             let allowed = curious.check(&site).await;
-            allowed.map_or_else(|problem| on(Route::Metrics, site.refuse(problem)), |()| metrics(&site))
+            allowed
+                .map_or_else(|problem| on(Route::Metrics, site.refuse(problem)), |()| metrics(&site, &curious.headers))
         },
     );
     let api = segment!("api" / ..)
@@ -208,8 +209,10 @@ fn ready(site: Arc<Site>) -> Response {
     on(Route::Ready, json_response(status, &body))
 }
 
-fn metrics(site: &Site) -> Response {
-    on(Route::Metrics, bytes_response(StatusCode::OK, EXPOSITION_TYPE, site.metrics.expose()))
+fn metrics(site: &Site, headers: &HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Exposition::accepted(accept);
+    on(Route::Metrics, bytes_response(StatusCode::OK, format.content_type(), site.metrics.expose(format)))
 }
 
 /// Whether a path is a probe's. Orchestrators name hosts as they like, and what they get tells nobody anything.

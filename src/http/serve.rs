@@ -300,10 +300,12 @@ impl Service<Request<Incoming>> for Connection {
         let answer = self.routes.answer(request);
         let metrics = Arc::clone(&site.metrics);
         let is_hurried = self.is_hurried;
+        let began = Instant::now();
         Answer::Routed(Box::pin(async move {
             let response = answer.await;
             let route = response.extensions().get::<Route>().copied().unwrap_or(Route::Unknown);
             metrics.http_request(route, response.status().as_u16());
+            metrics.http_request_seconds.observe(route, began.elapsed().as_secs_f64());
             if is_hurried { closing(response) } else { response }
         }))
     }

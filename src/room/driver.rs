@@ -7,9 +7,10 @@ use super::handle::{Large, OwnEdit, RoomView, ToRoom};
 use super::memory::Payer;
 use super::registry::Context;
 use super::storage::{Written, scan_trusted};
+use super::users::Inside;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
-use crate::metrics::{Eviction, Refusal, UpdateSource};
+use crate::metrics::{Eviction, JoinPart, Refusal, UpdateSource};
 use crate::outbox::Outbox;
 use crate::store::Appended;
 use bytes::Bytes;
@@ -63,6 +64,7 @@ const LONG_BYTES: usize = 256 << 10;
 struct Seat {
     member: MemberId,
     outbox: Arc<Outbox>,
+    _inside: Inside,
 }
 
 impl Drop for Seat {
@@ -192,6 +194,7 @@ impl Driver {
                 self.scanned(input);
             }
             let now = self.context.clock.now();
+            let turn = (!messages.is_empty() || !heard.is_empty()).then(Instant::now);
             for message in messages.drain(..) {
                 self.take(now, message);
             }
@@ -206,6 +209,9 @@ impl Driver {
             self.attend(now);
             self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
             self.account(now);
+            if let Some(began) = turn {
+                self.context.metrics.room_turn_seconds.observe(began.elapsed().as_secs_f64());
+            }
             if self.room.is_evictable(now) {
                 if self.context.release(&self.id) {
                     self.context.metrics.evictions.inc(self.eviction);
@@ -228,8 +234,10 @@ impl Driver {
             self.look_up_access(now);
         }
         match message {
-            ToRoom::Join { joining, outbox } => {
-                let seat = Seat { member: joining.member, outbox };
+            ToRoom::Join { joining, outbox, asked_at } => {
+                self.context.metrics.join_seconds.observe(JoinPart::Queue, asked_at.elapsed().as_secs_f64());
+                let inside = self.context.users.enter(&joining.admission.principal);
+                let seat = Seat { member: joining.member, outbox, _inside: inside };
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
@@ -240,6 +248,13 @@ impl Driver {
                     self.seats.remove(at);
                 }
                 self.handle(now, Input::Left { member });
+            }
+            ToRoom::Input(question @ Input::SyncStep1 { .. }) => {
+                let (began, is_aside) = (Instant::now(), self.room.cuts_aside());
+                self.handle(now, question);
+                if !is_aside {
+                    self.context.metrics.join_seconds.observe(JoinPart::Encode, began.elapsed().as_secs_f64());
+                }
             }
             ToRoom::Input(input) => self.handle(now, input),
             ToRoom::Large(large) => {
@@ -523,8 +538,13 @@ impl Driver {
                 self.compaction = Some(Box::pin(work) as Pin<Box<_>>).into();
             }
             Effect::Cut { content, have } => {
+                let (began, metrics) = (Instant::now(), Arc::clone(&self.context.metrics));
                 let cutting = self.context.cutters.run(move || content.cut(&have));
-                self.scans.push(Box::pin(async move { Some(Input::Cut { cut: cutting.await }) }));
+                self.scans.push(Box::pin(async move {
+                    let cut = cutting.await;
+                    metrics.join_seconds.observe(JoinPart::Encode, began.elapsed().as_secs_f64());
+                    Some(Input::Cut { cut })
+                }));
             }
             Effect::Snapshot { covers, state } => {
                 let write = Arc::clone(&self.context.storage).snapshot(self.id.clone(), covers, state, now);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use ydash_proto::access::{Admission, Records};
 use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
@@ -19,6 +20,7 @@ pub(super) enum ToRoom {
     Join {
         joining: Box<Joining>,
         outbox: Arc<Outbox>,
+        asked_at: Instant,
     },
     Input(Input),
     /// An input with what it takes up until it is taken.
@@ -203,7 +205,7 @@ impl RoomHandle {
     /// # Errors
     /// [`Ended`] – open the dashboard again.
     pub async fn join(&self, joining: Joining, outbox: Arc<Outbox>) -> Result<(), Ended> {
-        self.send(ToRoom::Join { joining: Box::new(joining), outbox }).await
+        self.send(ToRoom::Join { joining: Box::new(joining), outbox, asked_at: Instant::now() }).await
     }
 
     /// Tells the room something. Waits while its inbox is full: that is the backpressure towards the peer.

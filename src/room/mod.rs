@@ -8,6 +8,7 @@ mod handle;
 mod memory;
 mod registry;
 mod storage;
+mod users;
 
 pub use clock::Clock;
 pub use handle::{Ended, RoomHandle, RoomView, WriteError};

@@ -9,9 +9,10 @@ use super::driver::Driver;
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use super::memory::RoomMemory;
 use super::storage::Storage;
+use super::users::Users;
 use crate::access::{RecordCache, Rooms};
 use crate::cluster::Bus;
-use crate::metrics::{Eviction, Memory, Metrics};
+use crate::metrics::{Eviction, JoinPart, Memory, Metrics};
 use crate::reading::lengthy::Lengthy;
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
@@ -87,6 +88,8 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    /// Who is in the rooms.
+    pub(super) users: Arc<Users>,
     pub(super) tracker: TaskTracker,
     pub(super) memory: RoomMemory,
     /// Where rooms read.
@@ -129,6 +132,7 @@ impl Registry {
         let context = Context {
             limits: config.limits.clone(),
             clock: Clock::start(),
+            users: Arc::new(Users::new(Arc::clone(&metrics))),
             metrics,
             tracker,
             memory: RoomMemory::new(config.memory_max),
@@ -153,6 +157,7 @@ impl Registry {
     /// # Errors
     /// [`OpenError`] – refuse the session and let its client try again; nothing must be shown.
     pub async fn open(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
+        let began = Instant::now();
         loop {
             if self.context.is_draining.load(Ordering::Relaxed) {
                 return Err(OpenError::Draining);
@@ -164,7 +169,10 @@ impl Registry {
             let opened = slot.get_or_try_init(|| self.load(id)).await.cloned();
             match opened {
                 Ok(room) if room.shared.inbox.is_closed() => self.context.forget(id, &room),
-                Ok(room) => return Ok(room),
+                Ok(room) => {
+                    self.context.metrics.join_seconds.observe(JoinPart::Open, began.elapsed().as_secs_f64());
+                    return Ok(room);
+                }
                 Err(failure) => {
                     drop(slot);
                     // Others may be trying again in this very slot: then it is theirs to remove.

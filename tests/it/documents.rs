@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ydash::config::{FILE_VARIABLE, Knob};
-use ydash::metrics::Metrics;
+use ydash::metrics::{Exposition, Metrics};
 
 /// What operators and frontend developers read.
 const DOCUMENTS: [&str; 14] = [
@@ -111,7 +111,7 @@ fn flags_and_variables_in_documents_exist() {
 
 #[test]
 fn metrics_in_documents_exist() {
-    let exposed = Metrics::new().expose();
+    let exposed = Metrics::new().expose(Exposition::OpenMetrics);
     for file in DOCUMENTS {
         let text = read(file);
         for metric in words(&text, "ydash_", |c| c.is_ascii_lowercase() || c == '_') {

@@ -21,7 +21,7 @@ use ydash::http::{
     ReadError, Routes, Shown, SocketOptions, Upgraded, Wish, WriteError,
 };
 use ydash::ledger::Ledger;
-use ydash::metrics::{Memory, Metrics, Refusal};
+use ydash::metrics::{Exposition, Memory, Metrics, Refusal};
 use ydash::server;
 use ydash::shutdown::Shutdown;
 use ydash_proto::access::{Access, Admission, Target};
@@ -254,7 +254,11 @@ async fn by_default_only_pages_of_loopback_origins_come_in() {
         client.put(site.url("/api/dashboards/default/new")).body("{}").header("origin", "https://evil.example.org");
     assert_eq!(put.send().await.unwrap().status(), 403);
     assert_eq!(site.metrics.refusals.get(Refusal::Origin), 3 * 6 + 1);
-    assert!(site.metrics.expose().contains(r#"ydash_http_requests_total{route="updates",status="403"} 3"#));
+    assert!(
+        site.metrics
+            .expose(Exposition::OpenMetrics)
+            .contains(r#"ydash_http_requests_total{route="updates",status="403"} 3"#)
+    );
 }
 
 /// A page whose own name is made to resolve to 127.0.0.1 reads what it likes: to its browser it is the server's own.

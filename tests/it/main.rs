@@ -14,6 +14,7 @@ mod hostile;
 mod http;
 mod inspector;
 mod keeping;
+mod metrics;
 mod reference;
 mod support;
 mod tidy;

@@ -25,7 +25,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("bincode", &["src/store/record.rs", "src/cluster/envelope.rs"]),
     ("crc32fast", &["src/store/", "src/catalog/", "src/cluster/"]),
     ("dashmap", &["src/room/registry.rs"]),
-    ("prometheus_client", &["src/metrics.rs"]),
+    ("prometheus_client", &["src/metrics.rs", "src/metrics/"]),
     ("flate2", &["src/compress.rs"]),
     ("clap", &["src/cli/"]),
     ("libc", &["src/allocator.rs", "src/cli/private.rs"]),
@@ -64,7 +64,7 @@ const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "json-patch", "serde", "serde_
 /// Who may know whom in `src`, beside itself, `ydash_proto` and [`KNOWN_TO_ALL`]. A part stands for the files below it, unless
 /// a longer one is listed for them.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("metrics", &[]),
+    ("metrics", &["allocator"]),
     ("allocator", &[]),
     ("compress", &[]),
     ("descriptors", &[]),
