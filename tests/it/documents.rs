@@ -6,7 +6,7 @@ use ydash::config::{FILE_VARIABLE, Knob};
 use ydash::metrics::{Exposition, Metrics};
 
 /// What operators and frontend developers read.
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 19] = [
     "README.md",
     "docs/PROTOCOL.md",
     "docs/HOCUSPOCUS.md",
@@ -21,6 +21,11 @@ const DOCUMENTS: [&str; 14] = [
     "Dockerfile",
     "deploy/compose.yaml",
     "deploy/nginx.conf",
+    "deploy/README.md",
+    "deploy/haproxy.cfg",
+    "deploy/kubernetes/nodes/deployment.yaml",
+    "deploy/kubernetes/single/statefulset.yaml",
+    "deploy/systemd/ydash.service",
 ];
 
 fn read(file: &str) -> String {
