@@ -86,26 +86,23 @@ impl RecordCache {
     /// All that is known about a dashboard, current or not.
     #[must_use]
     pub fn latest(&self, dashboard: &DashboardId) -> Records {
-        let known = self.lock();
-        let mut records = Records::none(dashboard.clone());
-        for subject in Subject::all_of(dashboard) {
-            if let Some(content) = known.get(&subject) {
-                records.learn(content.of(&subject, dashboard));
-            }
-        }
-        records
+        self.lock().records(dashboard, &Subject::all_of(dashboard))
     }
 
     /// All that is known about a dashboard, if nothing of it has to be read.
     #[must_use]
     pub fn current(&self, dashboard: &DashboardId) -> Option<Records> {
-        let now = Instant::now();
-        let is_current = Subject::all_of(dashboard).iter().all(|subject| self.lock().is_fresh(subject, now));
-        is_current.then(|| self.latest(dashboard))
+        let (now, subjects) = (Instant::now(), Subject::all_of(dashboard));
+        let known = self.lock();
+        let is_current = subjects.iter().all(|subject| known.is_fresh(subject, now));
+        is_current.then(|| known.records(dashboard, &subjects))
     }
 
-    pub(super) fn is_fresh(&self, subject: &Subject) -> bool {
-        self.lock().is_fresh(subject, Instant::now())
+    /// Those of `subjects` that have to be read before they are believed.
+    pub(super) fn stale<'a>(&self, subjects: &'a [Subject]) -> Vec<&'a Subject> {
+        let now = Instant::now();
+        let known = self.lock();
+        subjects.iter().filter(|subject| !known.is_fresh(subject, now)).collect()
     }
 
     pub(super) fn learn(&self, subject: &Subject, content: Option<Content>) -> bool {
@@ -175,6 +172,17 @@ impl KnownRecords {
     /// What is known, current or not.
     fn get(&self, subject: &Subject) -> Option<&Content> {
         self.entries.get(subject)?.content.as_ref()
+    }
+
+    /// All that is known about a dashboard, which is what `subjects` says, current or not.
+    fn records(&self, dashboard: &DashboardId, subjects: &[Subject]) -> Records {
+        let mut records = Records::none(dashboard.clone());
+        for subject in subjects {
+            if let Some(content) = self.get(subject) {
+                records.learn(content.of(subject, dashboard));
+            }
+        }
+        records
     }
 
     /// Takes what was read or heard. Says whether it is later than what was known.

@@ -314,7 +314,7 @@ impl Shared {
         let subjects = Subject::all_of(dashboard);
         loop {
             let changes = self.records.changes();
-            let missing: Vec<&Subject> = subjects.iter().filter(|subject| !self.records.is_fresh(subject)).collect();
+            let missing = self.records.stale(&subjects);
             let reads = join_all(missing.iter().map(|subject| self.read(subject))).await;
             for (subject, read) in missing.iter().zip(reads) {
                 self.records.learn(subject, read?);

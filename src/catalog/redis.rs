@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{Catalog, CatalogError, Expected, Key, Record, Version, check_len, record};
-use crate::redis::{Command, Redis, RedisError, Script, Value};
+use crate::redis::{Command, Names, Redis, RedisError, Script, Value};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/put.lua")));
 
@@ -87,22 +87,12 @@ impl RedisCatalog {
 
     async fn list_some(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, CatalogError> {
         let mut listed = Vec::new();
-        let mut from = match after {
-            Some(after) if after.as_str() >= prefix => format!("({after}").into_bytes(),
-            _ => format!("[{prefix}").into_bytes(),
-        };
-        // No UTF-8 holds this byte, so it is beyond every key that starts with the prefix.
-        let to = [b"(", prefix.as_bytes(), b"\xff"].concat();
+        let mut names = Names::new(&self.redis, self.keys(), prefix, after.map(Key::as_str));
         while listed.len() < limit {
-            let read = Command::new("ZRANGEBYLEX").key(&self.keys()).arg(&from[..]).arg(&to[..]);
-            let read = read.arg("LIMIT").arg(0).arg(KEYS);
-            let page = self.redis.run(read).await.map_err(|error| failed(LISTING, error))?;
-            let Value::Array(page) = page else { return Err(unexpected(LISTING)) };
-            let page: Option<Vec<Key>> = page.iter().map(|part| Key::new(text(part)?)).collect();
+            let page = names.next_page(KEYS).await.map_err(|error| failed(LISTING, error))?;
+            let Some(page) = page else { break };
+            let page: Option<Vec<Key>> = page.iter().map(|name| Key::new(name)).collect();
             let page = page.ok_or_else(|| unexpected(LISTING))?;
-            let Some(last) = page.last() else { break };
-            from = format!("({last}").into_bytes();
-            let is_last = page.len() < KEYS;
             let there = self.are_there(&page).await?;
             for (key, is_there) in page.into_iter().zip(there) {
                 if is_there {
@@ -110,9 +100,6 @@ impl RedisCatalog {
                 } else {
                     self.leave(&key).await?;
                 }
-            }
-            if is_last {
-                break;
             }
         }
         listed.truncate(limit);

@@ -8,6 +8,7 @@ mod channels;
 mod cluster;
 mod command;
 mod link;
+mod names;
 mod sentinel;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use self::channels::{Channels, Place, Pushed, Slots};
 pub use self::cluster::slot_of;
 pub use self::command::{Command, RedisError, Script, Value};
+pub use self::names::Names;
 pub use self::url::{RedisUrl, RedisUrlError};
 
 use self::cluster::Cluster;

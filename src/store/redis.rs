@@ -34,7 +34,7 @@ use super::{
 };
 use crate::catalog::Catalog;
 use crate::catalog::redis::RedisCatalog;
-use crate::redis::{Command, Redis, RedisError, RedisUrl, Script, Value};
+use crate::redis::{Command, Names, Redis, RedisError, RedisUrl, Script, Value};
 
 macro_rules! script {
     ($name:ident, $file:literal) => {
@@ -407,29 +407,17 @@ impl RedisStore {
     ) -> Result<Vec<DashboardId>, StoreError> {
         const DOING: &str = "list dashboards";
         let mut listed = Vec::new();
-        let mut from = match after {
-            Some(after) if after.as_str() >= prefix => format!("({after}").into_bytes(),
-            _ => format!("[{prefix}").into_bytes(),
-        };
-        // No UTF-8 holds this byte, so it is beyond every name that starts with the prefix.
-        let to = [b"(", prefix.as_bytes(), b"\xff"].concat();
+        let mut names = Names::new(&self.redis, self.names(), prefix, after.map(DashboardId::as_str));
         while listed.len() < limit {
             let count = (limit - listed.len()).clamp(16, NAMES);
-            let read = Command::new("ZRANGEBYLEX").key(&self.names()).arg(&from[..]).arg(&to[..]);
-            let page = Answer::of(self.run(DOING, read.arg("LIMIT").arg(0).arg(count)).await?, "ZRANGEBYLEX")?;
-            let names: Vec<&str> = page.parts().iter().map(text).collect::<Result<_, _>>()?;
-            let Some(last) = names.last() else { break };
-            from = format!("({last}").into_bytes();
-            let is_last = names.len() < count;
-            let dashboards: Vec<_> = names.iter().filter_map(|name| DashboardId::stored(name).ok()).collect();
+            let page = names.next_page(count).await.map_err(|error| failed(DOING, error))?;
+            let Some(page) = page else { break };
+            let dashboards: Vec<_> = page.iter().filter_map(|name| DashboardId::stored(name).ok()).collect();
             let are_there = self.are_there(&dashboards).await?;
             let gone: Vec<_> = dashboards.iter().zip(&are_there).filter(|(_, is)| !**is).map(|(id, _)| id).collect();
             self.take_out(&gone).await?;
             let there = dashboards.iter().zip(&are_there).filter(|(_, is)| **is).map(|(id, _)| id.clone());
             listed.extend(there.take(limit - listed.len()));
-            if is_last {
-                break;
-            }
         }
         Ok(listed)
     }
