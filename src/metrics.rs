@@ -492,6 +492,8 @@ pub struct Metrics {
     pub bus_up: Gauge,
     /// Nodes that are believed to live, this one included.
     pub nodes: Gauge,
+    /// Spans of traces that were not sent.
+    pub spans_dropped: Counter,
     /// Rooms quarantined because they died again right after a reload.
     pub rooms_quarantined: Counter,
     sessions_closed: Family<Labels<1>, Counter>,
@@ -752,6 +754,11 @@ impl Metrics {
                 "bus_bytes_heard",
                 "Bytes heard on the bus, own messages included",
                 "Compare with the network to Redis.",
+            ),
+            spans_dropped: r.about(PROCESS).counter(
+                "spans_dropped",
+                "Parts of traces that were dropped because more came than the collector was sent",
+                "Lower trace-sample. Nothing else is affected.",
             ),
             process: process::registry(),
             registry: Registry::default(),

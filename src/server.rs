@@ -7,6 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 use ydash_proto::access::Admission;
@@ -40,6 +43,7 @@ use crate::shutdown::Shutdown;
 use crate::store::homes::{self, Homecoming};
 use crate::store::writer::{Commit, Writer, WriterConfig};
 use crate::store::{self, OpenError, Store, StoreLife};
+use crate::trace::Traces;
 
 /// A server that has its address and does not serve yet: clients wait in the backlog meanwhile.
 pub struct Server {
@@ -177,10 +181,12 @@ impl Server {
             move |commit| observe(&observer, commit),
             &writer_tasks,
         );
+        let traces_end = CancellationToken::new();
+        let (traces, exporting) = trace(&config, &own.name, &metrics, traces_end.clone());
         let catalog = store.catalog();
         let records = Arc::new(RecordCache::new(catalog.is_shared()));
         let registry = Registry::new(
-            rooms(&config),
+            rooms(&config, &traces),
             Arc::clone(&store),
             writer,
             Arc::clone(&bus),
@@ -196,7 +202,7 @@ impl Server {
         let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
         let permissions = Permissions::start(catalog, Arc::clone(&bus), Arc::new(registry.clone()), records).await;
         let access = Arc::new(Grants::new(permissions.clone()));
-        let site = Arc::new(Site { authenticator, access, ..site });
+        let site = Arc::new(Site { authenticator, access, traces, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -235,6 +241,11 @@ impl Server {
         drop(registry);
         // After the last room: what it said has been heard, and who is still there goes with the node.
         bus.close().await;
+        traces_end.cancel();
+        if let Some(exporting) = exporting {
+            // What the collector does not take by then is not worth a longer drain.
+            let _ = timeout(TRACES_WITHIN, exporting).await;
+        }
         if !leaves_store_open && let Err(failure) = store.close().await {
             warn!(%failure, "store not closed cleanly");
         }
@@ -373,6 +384,7 @@ impl SocketHandler for Sockets {
             entrance,
             wants_acks: handshake.options.acks,
             wants_echo: handshake.options.echo,
+            caller: handshake.caller.map(Box::new),
             permit: Box::new(permit),
         };
         Box::pin(Arc::clone(&self.sessions).serve(arrival))
@@ -401,8 +413,26 @@ impl Doorkeeper for Door {
     }
 }
 
-fn rooms(config: &Config) -> RoomsConfig {
+/// How long a collector is waited for at the end.
+const TRACES_WITHIN: Duration = Duration::from_secs(2);
+
+/// Traces some of what happens, if there is somebody to tell. What tells them ends soon after the token is cancelled.
+fn trace(
+    config: &Config,
+    node: &str,
+    metrics: &Arc<Metrics>,
+    is_over: CancellationToken,
+) -> (Traces, Option<JoinHandle<()>>) {
+    let Some(endpoint) = config.otlp_endpoint.clone() else { return (Traces::default(), None) };
+    let metrics = Arc::clone(metrics);
+    let dropped = move || _ = metrics.spans_dropped.inc();
+    let (traces, exporter) = Traces::new(endpoint, config.trace_sample, node.to_owned(), dropped);
+    (traces, Some(tokio::spawn(exporter.run(is_over))))
+}
+
+fn rooms(config: &Config, traces: &Traces) -> RoomsConfig {
     RoomsConfig {
+        traces: traces.clone(),
         limits: config.limits(),
         tuning: Tuning {
             flush_interval: config.flush_interval,
@@ -494,6 +524,7 @@ pub fn site(
         stateless_bytes_max: config.stateless_bytes_max,
         draining: shutdown.draining().clone(),
         ledger: Arc::clone(ledger),
+        traces: Traces::default(),
     }
 }
 

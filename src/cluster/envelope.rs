@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The origin numbers what it publishes about a dashboard; `durable` is the highest of its numbers whose content it knows to be
-//! in the store. What does not decode is counted and skipped by whoever hears it: the gap in the numbers, or the next exchange of
+//! in the store. An update that is a part of a trace is of a kind of its own, with the context of the trace in front (16 bytes of the trace, 8 of the
+//! span). What does not decode is counted and skipped by whoever hears it: the gap in the numbers, or the next exchange of
 //! state vectors, brings what it was.
 
 use bincode::{BorrowDecode, Encode};
@@ -16,6 +17,8 @@ use ydash_proto::id::NodeId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Said;
 use ydash_proto::update::StateVector;
+
+use crate::trace::{CONTEXT_BYTES, SpanContext};
 
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 5;
@@ -29,6 +32,7 @@ const PRESENCE: u8 = 3;
 const STATE_VECTOR: u8 = 4;
 const RENEW: u8 = 5;
 const STATELESS: u8 = 6;
+const TRACED_UPDATE: u8 = 7;
 
 /// A message from one node's room to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Envelope {
     pub durable: u64,
     /// What it says.
     pub said: Said<Bytes>,
+    /// The trace that it is a part of: of updates only.
+    pub trace: Option<SpanContext>,
 }
 
 /// Why bytes are no envelope: count it and go on.
@@ -69,9 +75,15 @@ impl Envelope {
     /// The bytes for the bus.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let vector;
+        let (vector, traced);
         let (kind, asks, deletes, body): (u8, bool, u64, &[u8]) = match &self.said {
-            Said::Update(update) => (UPDATE, false, 0, update),
+            Said::Update(update) => match self.trace {
+                None => (UPDATE, false, 0, update),
+                Some(trace) => {
+                    traced = [&trace.to_bytes()[..], update].concat();
+                    (TRACED_UPDATE, false, 0, &traced)
+                }
+            },
             Said::Awareness(body) => (AWARENESS, false, 0, body),
             Said::Presence(body) => (PRESENCE, false, 0, body),
             Said::Renew => (RENEW, false, 0, &[]),
@@ -113,8 +125,15 @@ impl Envelope {
             _ => return Err(EnvelopeError::Garbage("fields do not decode")),
         };
         let body = bytes.slice_ref(fields.body);
+        let mut trace = None;
         let said = match fields.kind {
             UPDATE => Said::Update(body),
+            TRACED_UPDATE => {
+                let (context, _) =
+                    body.split_first_chunk::<CONTEXT_BYTES>().ok_or(EnvelopeError::Garbage("no trace"))?;
+                trace = Some(SpanContext::from_bytes(context));
+                Said::Update(body.slice(CONTEXT_BYTES..))
+            }
             AWARENESS => Said::Awareness(body),
             PRESENCE => Said::Presence(body),
             RENEW if body.is_empty() => Said::Renew,
@@ -126,7 +145,7 @@ impl Envelope {
             }
             _ => return Err(EnvelopeError::Garbage("unknown kind")),
         };
-        Ok(Envelope { origin: NodeId(fields.origin), number: fields.number, durable: fields.durable, said })
+        Ok(Envelope { origin: NodeId(fields.origin), number: fields.number, durable: fields.durable, said, trace })
     }
 }
 
@@ -143,10 +162,15 @@ mod tests {
     use super::*;
 
     fn envelope(said: Said<Bytes>) -> Envelope {
-        Envelope { origin: NodeId(7), number: 300, durable: 299, said }
+        Envelope { origin: NodeId(7), number: 300, durable: 299, said, trace: None }
     }
 
-    fn every_kind() -> [Envelope; 6] {
+    fn traced() -> Envelope {
+        let trace = Some(SpanContext { trace: [0xaa; 16], span: [0xbb; 8] });
+        Envelope { trace, ..envelope(Said::Update(Bytes::from_static(&[0, 0]))) }
+    }
+
+    fn every_kind() -> [Envelope; 7] {
         let have: StateVector = [(1, 2), (3, 4)].into_iter().collect();
         [
             envelope(Said::Update(Bytes::from_static(&[0, 0]))),
@@ -155,6 +179,7 @@ mod tests {
             envelope(Said::Renew),
             envelope(Said::Stateless(Bytes::from_static(b"hi"))),
             envelope(Said::StateVector { have, deletes: u64::MAX, asks: true }),
+            traced(),
         ]
     }
 
@@ -172,6 +197,15 @@ mod tests {
         let have = [(1, 2)].into_iter().collect();
         let bytes = envelope(Said::StateVector { have, deletes: 5, asks: true }).encode();
         assert_eq!(bytes[HEADER_LEN..], [7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, STATE_VECTOR, 1, 5, 3, 1, 1, 2]);
+    }
+
+    #[test]
+    fn golden_traced_update() {
+        let mut fields = vec![7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, TRACED_UPDATE, 0, 0, 26];
+        fields.extend([0xaa; 16]);
+        fields.extend([0xbb; 8]);
+        fields.extend([0, 0]);
+        assert_eq!(traced().encode()[HEADER_LEN..], fields);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::ledger;
 use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
 use crate::store::{HistoryLimits, StoreConfig, StoreUrl};
+use crate::trace::Endpoint;
 
 pub use value::{AnonymousAccess, BusUrl, HostName, LogFormat, Network, Origin, Secret, duration};
 
@@ -40,7 +41,8 @@ const MAY_HOLD_PASSWORDS: &[&str] = &["URL", SECRET];
 const SECRET: &str = "SECRET";
 
 /// Variables by which others know some knobs. The knob's own wins.
-const FOREIGN_VARIABLES: &[(&str, &str)] = &[("REDIS_STATE_TTL", "redis-private-ttl")];
+const FOREIGN_VARIABLES: &[(&str, &str)] =
+    &[("REDIS_STATE_TTL", "redis-private-ttl"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp-endpoint")];
 
 /// Declares the table: a group, then its knobs with documentation, type, default, how the value is written, and its parser.
 macro_rules! knobs {
@@ -210,6 +212,12 @@ knobs! {
         address_byte_rate: usize = "32MiB", "SIZE", value::size;
         /// Bytes at once that REST reads for one address; what is larger passes alone.
         address_byte_burst: usize = "64MiB", "SIZE", value::size;
+    }
+    "Traces" {
+        /// Where an OpenTelemetry collector takes traces by OTLP over HTTP, as http://collector:4318; also OTEL_EXPORTER_OTLP_ENDPOINT.
+        otlp_endpoint: Option<Endpoint> = "", "URL", value::optional;
+        /// The share of edits and joins that is traced, from 0 to 1; what a caller traces (traceparent) always is.
+        trace_sample: f64 = "0.01", "SHARE", value::share;
     }
     "Logs" {
         /// What is logged: a level, or levels by module such as ydash::store=debug,info.

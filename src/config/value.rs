@@ -86,6 +86,14 @@ pub(super) fn count_or_none(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| String::from("expected a whole number"))
 }
 
+/// A share of a whole, from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {

@@ -47,6 +47,7 @@ use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
 use crate::config::Network;
 use crate::ledger::Ledger;
 use crate::metrics::{Exposition, Metrics, Route};
+use crate::trace::Traces;
 
 pub use access::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, NoRecords, Scope};
 pub use addresses::{AddressLimits, Addresses, Crowded};
@@ -107,6 +108,8 @@ pub struct Site {
     pub draining: CancellationToken,
     /// What memory of requests and answers is paid from.
     pub ledger: Arc<Ledger>,
+    /// What some requests are followed by.
+    pub traces: Traces,
 }
 
 impl Site {

@@ -36,6 +36,7 @@ use crate::http::reply::Problem;
 use crate::http::socket::{self, Handshake, Permit, SocketHandler, Upgraded};
 use crate::http::{ClientAddress, Routes, Site, is_probe, proxy, route_of};
 use crate::metrics::{Refusal, Route};
+use crate::trace;
 
 /// Where connections come from: a TCP port, or a simulated network.
 pub trait Listener: Send + 'static {
@@ -297,12 +298,18 @@ impl Service<Request<Incoming>> for Connection {
             return ready(Route::Socket, site.refuse(socket::NO_UPGRADE));
         }
         request.extensions_mut().insert(ClientAddress(address));
+        // Those that somebody follows; others begin with the edit that they bring.
+        let caller = socket::caller(request.headers()).filter(|_| site.traces.is_on());
+        let span = caller.and_then(|caller| site.traces.begin("request", Some(caller)));
         let answer = self.routes.answer(request);
         let metrics = Arc::clone(&site.metrics);
         let is_hurried = self.is_hurried;
         let began = Instant::now();
         Answer::Routed(Box::pin(async move {
-            let response = answer.await;
+            let response = match &span {
+                Some(span) => trace::within(span.context(), answer).await,
+                None => answer.await,
+            };
             let route = response.extensions().get::<Route>().copied().unwrap_or(Route::Unknown);
             metrics.http_request(route, response.status().as_u16());
             metrics.http_request_seconds.observe(route, began.elapsed().as_secs_f64());

@@ -27,6 +27,7 @@ use crate::http::addresses::{ConnectionPermit, SessionPermit};
 use crate::http::reply::Problem;
 use crate::http::{path, token};
 use crate::metrics::Metrics;
+use crate::trace::SpanContext;
 
 /// A socket that speaks WebSocket from here on.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct Handshake {
     pub options: SocketOptions,
     /// Whether permessage-deflate was agreed on, without context takeover in either direction (RFC 7692).
     pub deflate: bool,
+    /// The trace that the client is in, if anything here is traced.
+    pub caller: Option<SpanContext>,
 }
 
 /// What a path means to a session.
@@ -141,6 +144,11 @@ pub(super) fn was_upgrade<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
+/// The trace that a client says to be in.
+pub(super) fn caller(headers: &HeaderMap) -> Option<SpanContext> {
+    SpanContext::parse(headers.get("traceparent")?.to_str().ok()?)
+}
+
 /// What is said to whoever [`was_upgrade`].
 pub(super) const NO_UPGRADE: Problem =
     Problem::BadHandshake("the Upgrade header is missing: a proxy on the way has to pass Upgrade and Connection on");
@@ -184,7 +192,8 @@ pub(super) fn shake_hands<B>(
     };
     let token = token::find(headers, query);
     let destination = destination(request.uri().path(), address, token.as_deref(), site);
-    Ok((response, Handshake { address, destination, options, deflate: deflate.is_some() }, permit))
+    let caller = caller(headers).filter(|_| site.traces.is_on());
+    Ok((response, Handshake { address, destination, options, deflate: deflate.is_some(), caller }, permit))
 }
 
 fn destination(path: &str, address: IpAddr, token: Option<&str>, site: &Site) -> Destination {

@@ -7,12 +7,14 @@ use super::handle::{Large, OwnEdit, RoomView, ToRoom};
 use super::memory::Payer;
 use super::registry::Context;
 use super::storage::{Written, scan_trusted};
+use super::traced::{TracedEdit, TracedJoin};
 use super::users::Inside;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, JoinPart, Refusal, UpdateSource};
 use crate::outbox::Outbox;
 use crate::store::Appended;
+use crate::trace::{Span, SpanContext};
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
@@ -30,7 +32,9 @@ use tracing::{debug, error, info, warn};
 use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
-use ydash_proto::room::{Effect, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal};
+use ydash_proto::room::{
+    Effect, FrameKind, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal,
+};
 use ydash_proto::session::Pushed;
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire;
@@ -107,6 +111,10 @@ pub(super) struct Driver {
     resyncs: u64,
     /// How much the node knew of access when the room was last told.
     access_known: u64,
+    /// What is traced, if anything is: an edit made here, one heard of another node until it is passed on, and who joins.
+    edit: Option<Box<TracedEdit>>,
+    heard_edit: Option<Box<Span>>,
+    join: Option<(MemberId, Box<TracedJoin>)>,
 }
 
 impl Driver {
@@ -138,6 +146,9 @@ impl Driver {
             flushed_bytes: 0,
             resyncs: 0,
             access_known: 0,
+            edit: None,
+            heard_edit: None,
+            join: None,
         })
     }
 
@@ -234,7 +245,23 @@ impl Driver {
             self.look_up_access(now);
         }
         match message {
-            ToRoom::Join { joining, outbox, asked_at } => {
+            ToRoom::Traced { message, mut trace } => {
+                trace.taken();
+                // One at a time: what else comes meanwhile cannot be told from it.
+                let is_followed = self.edit.is_none();
+                if is_followed {
+                    self.edit = Some(trace);
+                }
+                self.take(now, *message);
+                if is_followed && self.edit.as_ref().is_some_and(|edit| !edit.is_accepted()) {
+                    self.edit = None;
+                }
+            }
+            ToRoom::Join { joining, outbox, asked_at, trace } => {
+                if let Some(mut trace) = trace {
+                    trace.taken();
+                    self.join = Some((joining.member, trace));
+                }
                 self.context.metrics.join_seconds.observe(JoinPart::Queue, asked_at.elapsed().as_secs_f64());
                 let inside = self.context.users.enter(&joining.admission.principal);
                 let seat = Seat { member: joining.member, outbox, _inside: inside };
@@ -244,13 +271,18 @@ impl Driver {
                 self.handle(now, Input::Joined(*joining));
             }
             ToRoom::Input(Input::Left { member }) => {
+                // Who leaves without a question is not waited for.
+                self.join.take_if(|(joined, _)| *joined == member);
                 if let Ok(at) = self.seats.binary_search_by_key(&member, |seat| seat.member) {
                     self.seats.remove(at);
                 }
                 self.handle(now, Input::Left { member });
             }
-            ToRoom::Input(question @ Input::SyncStep1 { .. }) => {
+            ToRoom::Input(question @ Input::SyncStep1 { member, .. }) => {
                 let (began, is_aside) = (Instant::now(), self.room.cuts_aside());
+                if let Some((_, join)) = self.join.as_mut().filter(|(joined, _)| *joined == member) {
+                    join.asks();
+                }
                 self.handle(now, question);
                 if !is_aside {
                     self.context.metrics.join_seconds.observe(JoinPart::Encode, began.elapsed().as_secs_f64());
@@ -389,16 +421,26 @@ impl Driver {
         };
         self.context.metrics.bus_heard.inc();
         match self.open_envelope(&bytes) {
-            Ok(Some(input)) => self.handle(now, input),
-            Ok(None) => {}
+            Ok((input, caller)) => {
+                if let Some(caller) = caller {
+                    self.heard_edit = self.context.traces().begin("heard", Some(caller)).map(Box::new);
+                }
+                if let Some(input) = input {
+                    self.handle(now, input);
+                }
+                if self.seats.is_empty() {
+                    // There is nobody to pass it on to.
+                    self.heard_edit = None;
+                }
+            }
             Err(why) => self.garbage(why),
         }
     }
 
-    /// What an envelope says; `None` when it is scanned beside the loop.
-    fn open_envelope(&self, bytes: &Bytes) -> Result<Option<Input>, EnvelopeError> {
+    /// What an envelope says, `None` when it is scanned beside the loop, and the trace that it is a part of.
+    fn open_envelope(&self, bytes: &Bytes) -> Result<(Option<Input>, Option<SpanContext>), EnvelopeError> {
         let limits = self.context.limits.for_trusted();
-        let Envelope { origin, number, durable, said } = Envelope::decode(bytes, &limits)?;
+        let Envelope { origin, number, durable, said, trace } = Envelope::decode(bytes, &limits)?;
         let said = match said {
             Said::Update(update) if update.len() > SCAN_ASIDE_BYTES => {
                 let scan = self.context.tracker.spawn_blocking(move || scan_trusted(update, &limits));
@@ -406,7 +448,7 @@ impl Driver {
                     let said = Said::Update(Box::new(scan.await.ok()??));
                     Some(Input::Remote { origin, number, durable, said })
                 }));
-                return Ok(None);
+                return Ok((None, trace));
             }
             Said::Update(update) => {
                 let scanned = scan_trusted(update, &limits).ok_or(EnvelopeError::Garbage("no update"))?;
@@ -424,7 +466,7 @@ impl Driver {
             Said::Renew => Said::Renew,
             Said::StateVector { have, deletes, asks } => Said::StateVector { have, deletes, asks },
         };
-        Ok(Some(Input::Remote { origin, number, durable, said }))
+        Ok((Some(Input::Remote { origin, number, durable, said }), trace))
     }
 
     fn scanned(&mut self, input: Option<Input>) {
@@ -492,6 +534,11 @@ impl Driver {
     fn perform_one(&mut self, now: Timestamp, effect: Effect, directly: bool) {
         match effect {
             Effect::Send { to, frame } => {
+                if matches!(frame.kind, FrameKind::State | FrameKind::Difference)
+                    && let Some((_, join)) = self.join.take_if(|(joined, _)| *joined == to)
+                {
+                    join.answered(frame.bytes.len());
+                }
                 let Some(seat) = self.seat(to) else { return };
                 if let Pushed::Overflowed(first_missed) = seat.outbox.push(to, &frame) {
                     self.room.handle(now, Input::Overflowed { member: to, first_missed }, &mut self.effects);
@@ -528,6 +575,9 @@ impl Driver {
                 }
             }
             Effect::Append { entries, after } => {
+                if let Some(edit) = self.edit.as_mut().filter(|_| !entries.is_empty()) {
+                    edit.appends(entries.len(), entries.iter().map(|entry| entry.update.len()).sum());
+                }
                 let submission = self.context.storage.append(&self.id, after, entries);
                 self.append = Some(submission).into();
             }
@@ -551,7 +601,11 @@ impl Driver {
                 self.snapshot = Some(Box::pin(write) as Pin<Box<_>>).into();
             }
             Effect::Publish { number, durable, said } => {
-                let envelope = Envelope { origin: self.context.node(), number, durable, said };
+                let trace = match (&self.edit, &said) {
+                    (Some(edit), Said::Update(update)) => edit.published(update.len()),
+                    _ => None,
+                };
+                let envelope = Envelope { origin: self.context.node(), number, durable, said, trace };
                 self.line.publish(envelope.encode());
                 self.context.metrics.bus_published.inc();
             }
@@ -589,8 +643,10 @@ impl Driver {
 
     fn appended(&mut self, written: Written<Appended>) {
         let now = self.context.clock.now();
+        let mut told = None;
         let input = match written {
             Written::Durable(Appended { position, before }) => {
+                told = self.edit.as_mut().and_then(|edit| edit.appended());
                 if core::mem::take(&mut self.append_failing) {
                     info!(dashboard = %self.id, "appending again");
                 }
@@ -605,6 +661,9 @@ impl Driver {
             Written::Lost => Input::AppendLost,
         };
         self.handle(now, input);
+        if told.take().is_some() {
+            self.edit = None;
+        }
     }
 
     fn compacted(&mut self, compacted: Option<Compacted>) {
@@ -644,9 +703,16 @@ impl Driver {
                 };
                 metrics.updates.inc(source);
                 self.updates += 1;
+                if let Some(edit) = &mut self.edit {
+                    edit.accepted();
+                }
                 return;
             }
             Report::Flushed { bytes, waited } => {
+                if let Some(edit) = &mut self.edit {
+                    edit.flushed(bytes);
+                }
+                self.heard_edit = None;
                 self.flushed_bytes += bytes as u64;
                 metrics.flush_bytes.observe(bytes as f64);
                 metrics.flush_seconds.observe(waited.as_secs_f64());

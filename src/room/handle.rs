@@ -3,11 +3,13 @@
 use crate::ledger::{CHARGED_BYTES_MIN, Lease};
 use crate::outbox::Outbox;
 use crate::reading::lengthy::Turn;
+use crate::room::traced::{TracedEdit, TracedJoin};
+use crate::trace::{self, SpanContext, Traces};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
 use ydash_proto::access::{Admission, Records};
 use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
@@ -21,6 +23,7 @@ pub(super) enum ToRoom {
         joining: Box<Joining>,
         outbox: Arc<Outbox>,
         asked_at: Instant,
+        trace: Option<Box<TracedJoin>>,
     },
     Input(Input),
     /// An input with what it takes up until it is taken.
@@ -33,6 +36,11 @@ pub(super) enum ToRoom {
         author: Admission,
         update: Box<Scanned>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
+    },
+    /// Something with an edit in it that is traced.
+    Traced {
+        message: Box<ToRoom>,
+        trace: Box<TracedEdit>,
     },
     /// An update that this node made itself.
     Edit {
@@ -163,6 +171,7 @@ pub(super) struct Shared {
     pub(super) inbox_bytes: Arc<Semaphore>,
     /// As of the room's last turn.
     pub(super) document_bytes: Arc<AtomicUsize>,
+    pub(super) traces: Traces,
 }
 
 /// A live room. Cheap to clone; as long as one exists, the room is not evicted.
@@ -175,6 +184,7 @@ impl core::fmt::Debug for ToRoom {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             ToRoom::Join { .. } => "Join",
+            ToRoom::Traced { message, .. } => return message.fmt(f),
             ToRoom::Input(_) | ToRoom::Large(_) => "Input",
             ToRoom::Read { .. } => "Read",
             ToRoom::Write { .. } => "Write",
@@ -200,12 +210,20 @@ impl RoomHandle {
         self.shared.document_bytes.load(Ordering::Relaxed)
     }
 
-    /// Brings a session in. Its frames go to `outbox` from then on.
+    /// Brings a session in, whose client asked for the dashboard at `asked`, perhaps as a part of its own trace. Its frames go to `outbox`
+    /// from then on.
     ///
     /// # Errors
     /// [`Ended`] – open the dashboard again.
-    pub async fn join(&self, joining: Joining, outbox: Arc<Outbox>) -> Result<(), Ended> {
-        self.send(ToRoom::Join { joining: Box::new(joining), outbox, asked_at: Instant::now() }).await
+    pub async fn join(
+        &self,
+        joining: Joining,
+        outbox: Arc<Outbox>,
+        asked: Instant,
+        caller: Option<SpanContext>,
+    ) -> Result<(), Ended> {
+        let trace = self.shared.traces.begin("join", caller).map(|join| TracedJoin::new(join, asked));
+        self.send(ToRoom::Join { joining: Box::new(joining), outbox, asked_at: Instant::now(), trace }).await
     }
 
     /// Tells the room something. Waits while its inbox is full: that is the backpressure towards the peer.
@@ -213,20 +231,37 @@ impl RoomHandle {
     /// # Errors
     /// [`Ended`] – end the session; its client comes back.
     pub async fn input(&self, input: Input) -> Result<(), Ended> {
-        self.deliver(input, None, None).await
+        self.deliver(input, None, None, None).await
     }
 
-    /// As [`RoomHandle::input`], with the lease for what it takes up until the room has it, and the turn in which the room is to take it.
+    /// As [`RoomHandle::input`], with the lease for what it takes up until the room has it, the turn in which the room is to take it, and when
+    /// it arrived at its socket, if anybody is interested.
     ///
     /// # Errors
     /// [`Ended`] – likewise.
-    pub async fn deliver(&self, input: Input, lease: Option<Box<Lease>>, turn: Option<Box<Turn>>) -> Result<(), Ended> {
+    pub async fn deliver(
+        &self,
+        input: Input,
+        lease: Option<Box<Lease>>,
+        turn: Option<Box<Turn>>,
+        arrived: Option<Instant>,
+    ) -> Result<(), Ended> {
+        let trace = match input {
+            Input::Update { .. } if arrived.is_some() => self.trace(None, arrived),
+            _ => None,
+        };
         let bytes = weight(&input);
         if bytes <= LARGE_INPUT {
-            return self.send(ToRoom::Input(input)).await;
+            return self.send_traced(ToRoom::Input(input), trace).await;
         }
         let place = self.place_for(bytes).await?;
-        self.send(ToRoom::Large(Box::new(Large { input, turn, _lease: lease, _place: Some(place) }))).await
+        self.send_traced(ToRoom::Large(Box::new(Large { input, turn, _lease: lease, _place: Some(place) })), trace)
+            .await
+    }
+
+    /// Begins the trace of an edit, if this is one of those that are looked at.
+    fn trace(&self, caller: Option<SpanContext>, arrived: Option<Instant>) -> Option<Box<TracedEdit>> {
+        self.shared.traces.begin("edit", caller).map(|edit| TracedEdit::new(edit, arrived))
     }
 
     /// Waits until there is place for so many bytes in the inbox.
@@ -258,7 +293,8 @@ impl RoomHandle {
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
     pub async fn write(&self, author: Admission, update: Scanned) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.send(ToRoom::Write { author, update: Box::new(update), answer }).await?;
+        let message = ToRoom::Write { author, update: Box::new(update), answer };
+        self.send_traced(message, self.trace(trace::current(), None)).await?;
         Ok(answered.await.map_err(|_| Ended)??)
     }
 
@@ -270,7 +306,7 @@ impl RoomHandle {
     pub async fn edit(&self, author: Admission, update: Scanned, pen: Pen, begins: bool) -> Result<Taken, WriteError> {
         let ((taken, is_taken), (answer, mut answered)) = (oneshot::channel(), oneshot::channel());
         let edit = Box::new(OwnEdit { author, update, pen, begins });
-        self.send(ToRoom::Edit { edit, taken, answer }).await?;
+        self.send_traced(ToRoom::Edit { edit, taken, answer }, self.trace(trace::current(), None)).await?;
         if is_taken.await.is_err() {
             // Refused, or the room is gone.
             answered.await.map_err(|_| Ended)??;
@@ -282,6 +318,13 @@ impl RoomHandle {
                 Ok(Taken(None))
             }
             Err(_) => Ok(Taken(Some(answered))),
+        }
+    }
+
+    async fn send_traced(&self, message: ToRoom, trace: Option<Box<TracedEdit>>) -> Result<(), Ended> {
+        match trace {
+            Some(trace) => self.send(ToRoom::Traced { message: Box::new(message), trace }).await,
+            None => self.send(message).await,
         }
     }
 
@@ -301,7 +344,8 @@ mod tests {
     fn handle() -> (RoomHandle, mpsc::Receiver<ToRoom>) {
         let (inbox, messages) = mpsc::channel(256);
         let id = DashboardId::new("w", "board").unwrap();
-        let shared = Shared { id, inbox, inbox_bytes: inbox_bytes(), document_bytes: Arc::default() };
+        let shared =
+            Shared { id, inbox, inbox_bytes: inbox_bytes(), document_bytes: Arc::default(), traces: Traces::default() };
         (RoomHandle { shared: Arc::new(shared) }, messages)
     }
 

@@ -8,6 +8,7 @@ mod handle;
 mod memory;
 mod registry;
 mod storage;
+mod traced;
 mod users;
 
 pub use clock::Clock;

@@ -17,6 +17,7 @@ use crate::reading::lengthy::Lengthy;
 use crate::reading::{Cutters, Readers};
 use crate::store::writer::WriterHandle;
 use crate::store::{SetAside, Store, StoreError};
+use crate::trace::Traces;
 use core::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -59,6 +60,8 @@ pub struct RoomsConfig {
     pub history: Duration,
     /// Over how long a drain spreads the goodbyes.
     pub drain_spread: Duration,
+    /// What some edits and joins are followed by.
+    pub traces: Traces,
 }
 
 /// Why a dashboard cannot be opened. All of it passes: the client is to try again.
@@ -246,6 +249,12 @@ impl Registry {
         self.context.node()
     }
 
+    /// What some edits and joins are followed by.
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        &self.context.config.traces
+    }
+
     /// The time that rooms are told.
     #[must_use]
     pub fn clock(&self) -> Clock {
@@ -358,7 +367,13 @@ impl Registry {
         let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
         let document_bytes = driver.document_bytes();
         let handle = RoomHandle {
-            shared: Arc::new(Shared { id: id.clone(), inbox, inbox_bytes: inbox_bytes(), document_bytes }),
+            shared: Arc::new(Shared {
+                id: id.clone(),
+                inbox,
+                inbox_bytes: inbox_bytes(),
+                document_bytes,
+                traces: context.config.traces.clone(),
+            }),
         };
         let span = info_span!("room", dashboard = %id);
         let guard = Arc::clone(context);
@@ -412,6 +427,11 @@ impl Context {
     /// A while within the drain, so that clients do not come back all at once.
     pub(super) fn drain_delay(&self) -> Duration {
         self.config.drain_spread.mul_f64(fastrand::f64())
+    }
+
+    /// What some edits are followed by.
+    pub(super) fn traces(&self) -> &Traces {
+        &self.config.traces
     }
 
     fn forget(&self, id: &DashboardId, room: &RoomHandle) {

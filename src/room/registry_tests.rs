@@ -7,6 +7,7 @@ use crate::access::RecordCache;
 use crate::cluster::local::LocalBus;
 use crate::store::memory::{MemoryStore, Step, Verdict};
 use crate::store::writer::{Writer, WriterConfig};
+use crate::trace::Traces;
 use bytes::Bytes;
 use std::sync::atomic::AtomicU32;
 use ydash_proto::access::{Access, Admission};
@@ -30,6 +31,7 @@ fn house() -> House {
         memory_max: 64 << 20,
         history: Duration::ZERO,
         drain_spread: Duration::ZERO,
+        traces: Traces::default(),
     };
     let bus = LocalBus::new().node();
     let records = Arc::new(RecordCache::new(false));

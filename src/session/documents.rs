@@ -53,6 +53,8 @@ struct Seat {
     room: Option<RoomHandle>,
     /// Set while it is a member of its room.
     member: Option<MemberId>,
+    /// When it was asked for.
+    asked: std::time::Instant,
 }
 
 /// How an attempt to open a document ended.
@@ -254,7 +256,9 @@ impl Documents {
             other => unreachable!("{other:?} is performed above"),
         };
         let Some(Seat { room: Some(room), .. }) = self.world.seats.get(&seat) else { return Ok(()) };
-        room.deliver(input, reader.paid(), reader.turn()).await.map_err(|_| End::with(CloseCode::Internal))
+        room.deliver(input, reader.paid(), reader.turn(), reader.arrived)
+            .await
+            .map_err(|_| End::with(CloseCode::Internal))
     }
 
     /// Whom a token lets in. What has to be waited for takes seconds at most, and the socket with it.
@@ -276,7 +280,9 @@ impl Documents {
             true => self.sessions.doorkeeper.join(self.address).map(|()| None),
             false => self.sessions.doorkeeper.join_again(self.address).map(Some),
         }?;
-        self.world.seats.insert(seat, Seat { _place: place, room: None, member: None });
+        self.world
+            .seats
+            .insert(seat, Seat { _place: place, room: None, member: None, asked: std::time::Instant::now() });
         Ok(())
     }
 
@@ -306,7 +312,7 @@ impl Documents {
 
     /// Says whether the room took it in.
     async fn join(&mut self, seat: SeatId, joining: Joining, prefix: Bytes) -> bool {
-        let Some(Seat { room: room @ Some(_), member: seated, .. }) = self.world.seats.get_mut(&seat) else {
+        let Some(Seat { room: room @ Some(_), member: seated, asked, .. }) = self.world.seats.get_mut(&seat) else {
             return false;
         };
         let member = joining.member;
@@ -314,7 +320,7 @@ impl Documents {
         if let Some(opened) = room {
             // Before it joins: the writer looks it up as soon as something overflowed.
             self.world.rooms.insert(member, opened.clone());
-            if opened.join(joining, Arc::clone(&self.outbox)).await.is_ok() {
+            if opened.join(joining, Arc::clone(&self.outbox), *asked, None).await.is_ok() {
                 *seated = Some(member);
                 return true;
             }

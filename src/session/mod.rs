@@ -19,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::Outbox;
 use crate::room::{OpenError, Registry, RoomHandle};
+use crate::trace::SpanContext;
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
@@ -59,6 +60,8 @@ pub struct Arrival {
     pub wants_acks: bool,
     /// Whether it wants its own updates back when they are durable.
     pub wants_echo: bool,
+    /// The trace of whoever opened it, which the join becomes a part of.
+    pub caller: Option<Box<SpanContext>>,
     /// Dropped when the session ends.
     pub permit: Box<dyn Send>,
 }
@@ -181,7 +184,7 @@ impl Sessions {
     /// No `async fn`: that would keep what it was given beside what it makes of it, for as long as the session lives. And each
     /// part is boxed by itself, so that a session is as large as what it does and not as the most that any might do.
     fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) -> impl Future<Output = ()> + Send {
-        let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, permit } = arrival;
+        let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, caller, permit } = arrival;
         let limits = self.config.limits.outbox();
         let (mut read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
@@ -206,7 +209,7 @@ impl Sessions {
                 Ok(Some(Target { dashboard, admission })) => {
                     let dialect = Dialect::YWebsocket;
                     let joining = Joining { member, admission, wants_acks, wants_echo, dialect };
-                    Box::pin(self.enter(&dashboard, joining, &rooms, &outbox)).await.map(Some)
+                    Box::pin(self.enter(&dashboard, joining, &rooms, &outbox, caller)).await.map(Some)
                 }
                 Ok(None) => Ok(None),
                 Err(code) => Err(code),
@@ -254,10 +257,14 @@ impl Sessions {
         joining: Joining,
         rooms: &Rooms,
         outbox: &Arc<Outbox>,
+        caller: Option<Box<SpanContext>>,
     ) -> Result<RoomHandle, CloseCode> {
+        let asked = Instant::now().into_std();
         let room = self.registry.open(dashboard).await.map_err(|failure| self.refuse_open(&failure))?;
         rooms.insert(joining.member, room.clone());
-        room.join(joining, Arc::clone(outbox)).await.map_err(|_| CloseCode::Internal)?;
+        room.join(joining, Arc::clone(outbox), asked, caller.map(|caller| *caller))
+            .await
+            .map_err(|_| CloseCode::Internal)?;
         Ok(room)
     }
 

@@ -129,7 +129,10 @@ impl Talk for OneDocument<'_> {
             return Err(End::Greeted(message));
         }
         if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
-            self.room.deliver(input, reader.paid(), reader.turn()).await.map_err(|_| End::with(CloseCode::Internal))?;
+            self.room
+                .deliver(input, reader.paid(), reader.turn(), reader.arrived)
+                .await
+                .map_err(|_| End::with(CloseCode::Internal))?;
         }
         Ok(Taken::Yes)
     }
@@ -230,6 +233,9 @@ pub(super) struct Reader<'a> {
     heard_at: Instant,
     deadline: Option<Instant>,
     unknown_logged: bool,
+    /// Whether some edits are traced; then, when the message at hand arrived.
+    is_traced: bool,
+    pub(super) arrived: Option<std::time::Instant>,
 }
 
 /// A large message on its way in.
@@ -274,6 +280,8 @@ impl<'a> Reader<'a> {
             heard_at: now,
             deadline: None,
             unknown_logged: false,
+            is_traced: sessions.registry.traces().is_on(),
+            arrived: None,
         }
     }
 
@@ -618,6 +626,7 @@ impl<'a> Reader<'a> {
             Event::Pong(_) => return self.throttle(0, talk, calls).await,
             Event::Close { .. } => return Err(End::with(CloseCode::Normal)),
         };
+        self.arrived = self.is_traced.then(std::time::Instant::now);
         self.metrics.frames_received.inc();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
         if payload.len() > CHARGED_BYTES_MIN {

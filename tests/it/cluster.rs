@@ -134,7 +134,7 @@ async fn garbage_on_the_bus_is_counted_and_skipped(cluster: Cluster) {
     eventually("both have settled in", || clients.iter().all(|client| client.acks() == 1)).await;
     let intruder = cluster.bus.node(Arc::default());
     let line = intruder.subscribe(&dashboard()).await;
-    let said = |said| Envelope { origin: NodeId(9), number: 1, durable: 0, said }.encode();
+    let said = |said| Envelope { origin: NodeId(9), number: 1, durable: 0, said, trace: None }.encode();
     let no_update = said(Said::Update(Bytes::from_static(&[9, 9, 9])));
     let large = said(Said::Update(Bytes::from(vec![0xff; 300 << 10])));
     let no_entries = said(Said::Awareness(Bytes::from_static(&[200])));

@@ -18,3 +18,4 @@ mod metrics;
 mod reference;
 mod support;
 mod tidy;
+mod traces;

@@ -32,10 +32,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rlimit", &["src/descriptors.rs"]),
     ("toml", &["src/config/"]),
     ("redis", &["src/redis/"]),
-    ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs"]),
+    ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs", "src/trace/export.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
     ("ring", &["src/auth/", "src/http/etag.rs"]),
-    ("reqwest", &["src/auth/fetch.rs"]),
+    ("reqwest", &["src/auth/fetch.rs", "src/trace/export.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
 
@@ -65,6 +65,7 @@ const DEPENDENCIES_OF_PROTO: &[&str] = &["bytes", "json-patch", "serde", "serde_
 /// a longer one is listed for them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["allocator"]),
+    ("trace", &[]),
     ("allocator", &[]),
     ("compress", &[]),
     ("descriptors", &[]),
@@ -110,7 +111,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["allocator", "auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
 ];
 
-const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics"];
+const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics", "trace"];
 
 #[test]
 fn each_foreign_crate_has_one_owner() {
