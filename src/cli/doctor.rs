@@ -4,14 +4,15 @@
 //! would put right as well. With `--salvage` it makes a damaged directory openable, and says what that costs.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::auth::{Authenticator as _, Tokens};
 use crate::catalog;
-use crate::cli::{Outcome, chain, runtime};
+use crate::cli::{Outcome, chain, report, runtime};
 use crate::config::{self, Config, Layers, Source};
 use crate::descriptors;
 use crate::store::{self, CheckReport, Store, StoreUrl, content, homes};
@@ -32,7 +33,7 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
     let (config, warnings) = match Config::load(layers) {
         Ok(loaded) => loaded,
         Err(error) => {
-            print("settings", &Broken(chain(&error)));
+            println!("{}", told_of("settings", &Broken(chain(&error))));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -45,8 +46,19 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
         findings.extend(salvage(&config).into_iter().map(|finding| ("salvage", finding)));
     }
     findings.extend(runtime()?.block_on(keeping(&config)).into_iter().map(|finding| ("store", finding)));
+    let mut told = String::new();
     for (subject, finding) in &findings {
-        print(subject, finding);
+        let line = told_of(subject, finding);
+        println!("{line}");
+        told.push_str(&line);
+        told.push('\n');
+    }
+    if let Some(path) = options.get_one::<PathBuf>(BUNDLE) {
+        // Read from standard input, it is used up.
+        let token = options.get_one::<String>(TOKEN).map(String::as_str).filter(|token| *token != "-");
+        report::write(path, &config, &told, token)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        println!("{} has no secrets; read it before you pass it on", path.display());
     }
     let broken = findings.iter().any(|(_, finding)| matches!(finding, Broken(_)));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -57,6 +69,9 @@ const SALVAGE: &str = "salvage";
 
 /// The token to look at.
 const TOKEN: &str = "token";
+
+/// Where the report goes.
+const BUNDLE: &str = "bundle";
 
 /// `doctor` without the knobs.
 pub(super) fn command() -> Command {
@@ -69,6 +84,13 @@ pub(super) fn command() -> Command {
                 .long(TOKEN)
                 .value_name("TOKEN")
                 .help("A token: says whose it is, or why it is not taken; - reads it from standard input"),
+        )
+        .arg(
+            Arg::new(BUNDLE)
+                .long(BUNDLE)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Also writes a report for whoever helps: settings without secrets, findings, machine, numbers of the running server"),
         )
         .arg(Arg::new(SALVAGE).long(SALVAGE).action(ArgAction::SetTrue).help(help))
 }
@@ -90,13 +112,13 @@ fn salvage(config: &Config) -> Vec<Finding> {
     }
 }
 
-fn print(subject: &str, finding: &Finding) {
+fn told_of(subject: &str, finding: &Finding) -> String {
     let (mark, text) = match finding {
         Fine(text) => ("ok    ", text),
         Odd(text) => ("odd   ", text),
         Broken(text) => ("BROKEN", text),
     };
-    println!("{mark}  {subject:<9} {text}");
+    format!("{mark}  {subject:<9} {text}")
 }
 
 fn settings(config: &Config) -> Finding {

@@ -4,6 +4,7 @@
 
 mod doctor;
 mod private;
+mod report;
 mod reset;
 mod token;
 mod transfer;

@@ -12,6 +12,10 @@ use ydash_proto::access::Access;
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
+use super::support::client::Client;
+use super::support::node::Node;
+use super::support::redis::free_port;
+
 fn layers(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Layers {
     let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>();
     Layers {
@@ -251,6 +255,56 @@ fn the_doctor_finds_what_is_wrong() {
     let broken = ydash(&["doctor", "--room-idle", "soon"]);
     let told = String::from_utf8(broken.stdout).unwrap();
     assert!(!broken.status.success() && told.contains("BROKEN") && told.contains("--room-idle"), "{told}");
+}
+
+/// Canaries stand where secrets, tokens, content and names are: none of them may be in what is passed on to strangers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_for_helpers_has_numbers_and_no_secrets() {
+    let admin = format!("127.0.0.1:{}", free_port());
+    let flags = [
+        "--auth-secret=canary-of-at-least-thirty-two-bytes",
+        "--otlp-endpoint=http://somebody:canary@127.0.0.1:1",
+        "--anonymous-access=read-write",
+        &format!("--admin-listen={admin}"),
+    ];
+    let node = Node::start(&flags);
+    let mut ada = Client::joined(&node, "/canary-board?acks=1", 1).await;
+    ada.set("canary-key", 1).await;
+    ada.until(|ada| ada.saved >= 1).await;
+    let directory = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_ydash"));
+        doctor
+            .current_dir(directory.path())
+            .env_clear()
+            .env("YDASH_UNKNOWN", "canary")
+            .args(["doctor", "--store=memory:"]);
+        doctor.args(flags).args([
+            "--listen",
+            &node.address.to_string(),
+            "--bundle=report.txt",
+            "--token=canary.canary.canary",
+        ]);
+        doctor.output().unwrap()
+    };
+    let told = run();
+    assert!(String::from_utf8_lossy(&told.stdout).contains("report.txt has no secrets"), "{told:?}");
+    let report = std::fs::read_to_string(directory.path().join("report.txt")).unwrap();
+    for part in [
+        "==== settings",
+        "auth-secret                ***",
+        "http://somebody:***@127.0.0.1:1",
+        "BROKEN  tokens",
+        "==== machine",
+        "/proc/meminfo",
+        "{\"status\":\"ready\"}",
+        "ydash_joins_total 1",
+        "ydash_join_seconds_bucket",
+    ] {
+        assert!(report.contains(part), "{part} is missing in\n{report}");
+    }
+    assert!(!report.contains("canary"), "{report}");
+    assert!(String::from_utf8_lossy(&run().stderr).contains("cannot write report.txt"), "never over another file");
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn flags_and_variables_in_documents_exist() {
                     "yjs",
                     "dashboard",
                     "salvage",
+                    "bundle",
                     "backup",
                     "lossy",
                     "config",
