@@ -203,7 +203,9 @@ label! {
         Nodes = "nodes",
         /// `GET /api/openapi.json`.
         OpenApi = "openapi",
-        /// `GET /api/dashboards/…`.
+        /// `GET /api/dashboards`, `GET /api/workspaces/…/dashboards`.
+        Listing = "listing",
+        /// `/api/dashboards/…`.
         Dashboard = "dashboard",
         /// `/api/dashboards/…/widgets/…`.
         Widgets = "widgets",

@@ -6,10 +6,10 @@ mod pens;
 
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
-use crate::http::{Dashboards, EditError, Edited, Etag, Nodes, Read, ReadError, Shown, Wish, WriteError};
+use crate::http::{Dashboards, EditError, Edited, Etag, Nodes, Noted, Read, ReadError, Shown, Wish, WriteError};
 use crate::metrics::Metrics;
 use crate::reading::guests::{Remembered, Turns};
-use crate::room::{Registry, WriteError as RoomWriteError};
+use crate::room::{Noted as RoomNoted, Registry, WriteError as RoomWriteError};
 use bases::Bases;
 use bytes::Bytes;
 use core::time::Duration;
@@ -155,6 +155,32 @@ impl Rest {
 }
 
 impl Dashboards for Rest {
+    fn names(
+        &self,
+        prefix: String,
+        after: Option<DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<DashboardId>, ReadError>> {
+        let registry = self.registry.clone();
+        Box::pin(async move {
+            registry.stored(&prefix, after.as_ref(), limit).await.map_err(|failure| {
+                debug!(%failure, "dashboards not listed");
+                ReadError::Unavailable
+            })
+        })
+    }
+
+    fn noted(&self, dashboards: Vec<DashboardId>) -> BoxFuture<'static, Result<(Vec<Noted>, usize), ReadError>> {
+        let registry = self.registry.clone();
+        Box::pin(async move {
+            let (noted, bytes) = registry.noted(dashboards).await.map_err(|failure| {
+                debug!(%failure, "dashboards not listed");
+                ReadError::Unavailable
+            })?;
+            Ok((noted.into_iter().map(|RoomNoted { about, present }| Noted { about, present }).collect(), bytes))
+        })
+    }
+
     fn look(
         &self,
         dashboard: DashboardId,

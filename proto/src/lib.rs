@@ -13,9 +13,10 @@
 //! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
-//! [`ledger`] (who may have how much memory), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach)
+//! [`ledger`] (who may have how much memory), [`about`] (what lists tell of dashboards), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach)
 //! and [`time`].
 
+pub mod about;
 pub mod access;
 pub mod cluster;
 pub mod document;

@@ -98,6 +98,15 @@ impl Key {
         Key::new(&format!("{ACCESS}{workspace}")).expect("a workspace's name is short and has no control characters")
     }
 
+    /// Where it is said what lists tell of a dashboard.
+    ///
+    /// # Panics
+    /// Never, as for [`Key::of_dashboard`].
+    #[must_use]
+    pub fn of_about(dashboard: &DashboardId) -> Key {
+        Key::new(&format!("{ABOUT}{dashboard}")).expect("a dashboard's name is short and has no control characters")
+    }
+
     /// Where it is said which users are blocked.
     ///
     /// # Panics
@@ -223,6 +232,9 @@ impl CatalogError {
 /// What keys begin with that say who may do what.
 const ACCESS: &str = "acl/";
 
+/// What keys begin with that tell of dashboards in lists.
+const ABOUT: &str = "about/";
+
 /// Which users are blocked.
 const BLOCKED: &str = "blocked";
 
@@ -231,6 +243,12 @@ const BLOCKED: &str = "blocked";
 pub fn dashboard_of(key: &Key) -> Option<DashboardId> {
     let name = key.as_str().strip_prefix(ACCESS).filter(|name| name.contains('/'))?;
     DashboardId::stored(name).ok()
+}
+
+/// Whether a record follows from what dashboards hold, so that nothing is lost without it.
+#[must_use]
+pub fn is_derived(key: &Key) -> bool {
+    key.as_str().starts_with(ABOUT)
 }
 
 /// The workspace that a record is about, if it is about one.

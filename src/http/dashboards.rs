@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::time::{self as clock, timeout_at};
 use warp::http::StatusCode;
 use warp::reply::Response;
+use ydash_proto::about::About;
 use ydash_proto::access::Admission;
 use ydash_proto::document::CreateError;
 use ydash_proto::document::edit::Place;
@@ -31,6 +32,17 @@ use crate::metrics::Memory;
 
 /// What rooms offer to REST.
 pub trait Dashboards: Send + Sync + 'static {
+    /// Names of at most `limit` dashboards that start with `prefix`, in byte order, those after `after` only.
+    fn names(
+        &self,
+        prefix: String,
+        after: Option<DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<DashboardId>, ReadError>>;
+
+    /// What lists tell of each of these, without opening any; and how many bytes were looked at for it.
+    fn noted(&self, dashboards: Vec<DashboardId>) -> BoxFuture<'static, Result<(Vec<Noted>, usize), ReadError>>;
+
     /// What a place of the document shows. Callers take turns.
     fn look(
         &self,
@@ -66,6 +78,15 @@ pub trait Dashboards: Send + Sync + 'static {
         author: Admission,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
+}
+
+/// What is known of a dashboard just then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Its title and last edit.
+    pub about: About,
+    /// Who is here, as far as this node knows.
+    pub present: usize,
 }
 
 /// What was read of a document.

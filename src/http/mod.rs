@@ -10,6 +10,7 @@ mod dashboards;
 mod editing;
 mod etag;
 mod inspector;
+mod listing;
 mod nodes;
 mod openapi;
 mod operator;
@@ -51,7 +52,7 @@ use crate::trace::Traces;
 
 pub use access::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, NoRecords, Scope};
 pub use addresses::{AddressLimits, Addresses, Crowded};
-pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Read, ReadError, WriteError};
+pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Noted, Read, ReadError, WriteError};
 pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
 pub use etag::{Digest, Etag, Tags};
 pub use inspector::Inspector;

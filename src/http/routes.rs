@@ -18,7 +18,7 @@ use ydash_proto::id::DashboardId;
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
-use crate::http::{Site, access, dashboards, editing, inspector, nodes, on, openapi, path, pushed, token};
+use crate::http::{Site, access, dashboards, editing, inspector, listing, nodes, on, openapi, path, pushed, token};
 use crate::metrics;
 
 /// One thing that can be done.
@@ -281,6 +281,12 @@ const WRITING: &[Parameter] = &[
     header("If-None-Match", "versions, or `*`: if one of them is there, nothing is written and the answer is 412"),
 ];
 const EDITED: &[Answer] = &[json(200, "durable, or what would change"), json(201, "durable; nothing was there before")];
+/// What a list of dashboards may be asked for.
+const LISTING: &[Parameter] = &[
+    query("limit", "how many, 1 to 200; 50 if it is not said"),
+    query("after", "a name: those behind it, in byte order, as `next` of the page before says"),
+    query("q", "a text of at most 256 bytes: those that have it in their name or title, in whatever case"),
+];
 const BYTES: &str = "application/octet-stream";
 const READ: Needs = Needs::Dashboard(Capabilities::READ);
 const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
@@ -379,6 +385,40 @@ curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
         ),
         counted: metrics::Route::Dashboard,
         run: |call| Box::pin(editing::remove(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards",
+        needs: Needs::Caller,
+        title: "List dashboards",
+        about: "Those that the caller may read, by name. `title` is `title` in the root map `meta`; `updated_at` and `updated_by` are of the last edit,\n`null` if that is not known or its author was anonymous; `members` are the sessions that this node knows of; `role` and `may` are what the caller\nmay do. Private documents and channels are not listed.\n\n`next` is where the next page begins, or `null`; the `Link` header has its address. A page may be short, or empty, and go on all the same: no more\nthan 1,000 names are looked at for one. Nothing is opened for a list: of a dashboard that nobody has open here, it tells what was\nknown at its last snapshot, which is at most `snapshot-interval` (60 s) old while others edit it.",
+        parameters: LISTING,
+        body: None,
+        answers: &[json(200, "`{\"items\": […], \"next\": …}`")],
+        problems: &[400],
+        example: (
+            r#"curl -s "$api/dashboards?q=SALES&limit=10" | sed -E 's/"updated_at":"[^"]*"/"updated_at":"…"/'"#,
+            r#"{"items":[{"may":["read","presence","write","stateless","history"],"members":0,"name":"acme/sales","role":"editor","title":"Sales","updated_at":"…","updated_by":null}],"next":null}"#,
+        ),
+        counted: metrics::Route::Listing,
+        run: |call| Box::pin(listing::all(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/workspaces/{name}/dashboards",
+        needs: Needs::Caller,
+        title: "List dashboards of a workspace",
+        about: "As above, of one workspace.",
+        parameters: LISTING,
+        body: None,
+        answers: &[json(200, "`{\"items\": […], \"next\": …}`")],
+        problems: &[400],
+        example: (
+            r#"curl -s $api/workspaces/acme/dashboards | sed -E 's/.*"(name":"[^"]*)".*/\1/'"#,
+            r#"name":"acme/sales"#,
+        ),
+        counted: metrics::Route::Listing,
+        run: |call| Box::pin(listing::of_workspace(call)),
     },
     Route {
         method: Method::PUT,

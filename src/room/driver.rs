@@ -3,6 +3,7 @@
 //! Nothing in here waits for a client. What may take long (appending, compacting, writing a snapshot) runs beside the loop and
 //! comes back as an input.
 
+use super::about::Live;
 use super::handle::{Large, OwnEdit, RoomView, ToRoom};
 use super::memory::Payer;
 use super::registry::Context;
@@ -99,6 +100,7 @@ pub(super) struct Driver {
     store_read: Pending<Option<StoreRead>>,
     /// For those who hold handles.
     document_bytes: Arc<AtomicUsize>,
+    live: Arc<Live>,
     /// Who pays for how much memory.
     memory: (Payer, usize),
     weigh_at: Timestamp,
@@ -136,6 +138,7 @@ impl Driver {
             scans: FuturesUnordered::new(),
             store_read: None.into(),
             document_bytes: Arc::default(),
+            live: Arc::default(),
             memory: (None, 0),
             weigh_at: Timestamp(0),
             held: 0,
@@ -157,6 +160,11 @@ impl Driver {
         Arc::clone(&self.document_bytes)
     }
 
+    /// Where it leaves what lists tell of it.
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
+    }
+
     /// Runs until the registry lets the room go.
     ///
     /// Boxed, because a future holds what moves into it several times over: as it was passed, and where it is used.
@@ -167,6 +175,7 @@ impl Driver {
         self.perform(self.context.clock.now());
         self.account(self.context.clock.now());
         self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
+        self.live.look(&self.room, self.updates);
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);
         tokio::pin!(timer);
@@ -219,6 +228,7 @@ impl Driver {
             }
             self.attend(now);
             self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
+            self.live.look(&self.room, self.updates);
             self.account(now);
             if let Some(began) = turn {
                 self.context.metrics.room_turn_seconds.observe(began.elapsed().as_secs_f64());
@@ -578,6 +588,7 @@ impl Driver {
                 if let Some(edit) = self.edit.as_mut().filter(|_| !entries.is_empty()) {
                     edit.appends(entries.len(), entries.iter().map(|entry| entry.update.len()).sum());
                 }
+                self.live.logs(&entries);
                 let submission = self.context.storage.append(&self.id, after, entries);
                 self.append = Some(submission).into();
             }
@@ -597,7 +608,8 @@ impl Driver {
                 }));
             }
             Effect::Snapshot { covers, state } => {
-                let write = Arc::clone(&self.context.storage).snapshot(self.id.clone(), covers, state, now);
+                let (storage, edited) = (Arc::clone(&self.context.storage), self.live.edited());
+                let write = storage.snapshot(self.id.clone(), covers, state, edited, now);
                 self.snapshot = Some(Box::pin(write) as Pin<Box<_>>).into();
             }
             Effect::Publish { number, durable, said } => {

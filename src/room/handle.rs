@@ -1,5 +1,6 @@
 //! The way to a room: whoever holds a [`RoomHandle`] keeps the room in memory.
 
+use super::about::Live;
 use crate::ledger::{CHARGED_BYTES_MIN, Lease};
 use crate::outbox::Outbox;
 use crate::reading::lengthy::Turn;
@@ -172,6 +173,8 @@ pub(super) struct Shared {
     /// As of the room's last turn.
     pub(super) document_bytes: Arc<AtomicUsize>,
     pub(super) traces: Traces,
+    /// What lists tell of it.
+    pub(super) live: Arc<Live>,
 }
 
 /// A live room. Cheap to clone; as long as one exists, the room is not evicted.
@@ -344,8 +347,14 @@ mod tests {
     fn handle() -> (RoomHandle, mpsc::Receiver<ToRoom>) {
         let (inbox, messages) = mpsc::channel(256);
         let id = DashboardId::new("w", "board").unwrap();
-        let shared =
-            Shared { id, inbox, inbox_bytes: inbox_bytes(), document_bytes: Arc::default(), traces: Traces::default() };
+        let shared = Shared {
+            id,
+            inbox,
+            inbox_bytes: inbox_bytes(),
+            document_bytes: Arc::default(),
+            live: Arc::default(),
+            traces: Traces::default(),
+        };
         (RoomHandle { shared: Arc::new(shared) }, messages)
     }
 

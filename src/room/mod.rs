@@ -2,6 +2,7 @@
 //!
 //! What a room decides is [`ydash_proto::room`]; here is the task that feeds it and does what it wants done.
 
+mod about;
 mod clock;
 mod driver;
 mod handle;
@@ -11,6 +12,7 @@ mod storage;
 mod traced;
 mod users;
 
+pub use about::Noted;
 pub use clock::Clock;
 pub use handle::{Ended, RoomHandle, RoomView, WriteError};
 pub use registry::{OpenError, Registry, RoomsConfig};

@@ -4,6 +4,7 @@
 //! dashboard. A room leaves by [`Context::release`], which takes the slot out only when nobody holds or is just taking a
 //! handle: by then everything it accepted is durable, so whoever opens it a moment later loads the same content.
 
+use super::about::Noted;
 use super::clock::Clock;
 use super::driver::Driver;
 use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
@@ -11,6 +12,7 @@ use super::memory::RoomMemory;
 use super::storage::Storage;
 use super::users::Users;
 use crate::access::{RecordCache, Rooms};
+use crate::catalog::CatalogError;
 use crate::cluster::Bus;
 use crate::metrics::{Eviction, JoinPart, Memory, Metrics};
 use crate::reading::lengthy::Lengthy;
@@ -237,6 +239,31 @@ impl Registry {
         self.context.storage.store.log(id, after, limit).await
     }
 
+    /// Names of dashboards that are stored, as [`Store::list`] has them.
+    ///
+    /// # Errors
+    /// [`StoreError`] – nothing can be said about which there are.
+    pub async fn stored(
+        &self,
+        prefix: &str,
+        after: Option<&DashboardId>,
+        limit: usize,
+    ) -> Result<Vec<DashboardId>, StoreError> {
+        self.context.storage.store.list(prefix, after, limit).await
+    }
+
+    /// What lists tell of each of these, without opening any; and how many bytes were looked at for it.
+    ///
+    /// # Errors
+    /// [`CatalogError`] – try again.
+    pub async fn noted(&self, dashboards: Vec<DashboardId>) -> Result<(Vec<Noted>, usize), CatalogError> {
+        let with_rooms = dashboards.into_iter().map(|id| {
+            let room = self.context.slots.get(&id).and_then(|slot| slot.get().cloned());
+            (id, room.filter(|room| !room.shared.inbox.is_closed()))
+        });
+        self.context.storage.notes.of(with_rooms.collect()).await
+    }
+
     /// Where large inputs of rooms take turns.
     #[must_use]
     pub fn lengthy(&self) -> &Lengthy {
@@ -365,13 +392,14 @@ impl Registry {
         context.metrics.load_seconds.observe(began.elapsed().as_secs_f64());
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
         let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
-        let document_bytes = driver.document_bytes();
+        let (document_bytes, live) = (driver.document_bytes(), driver.live());
         let handle = RoomHandle {
             shared: Arc::new(Shared {
                 id: id.clone(),
                 inbox,
                 inbox_bytes: inbox_bytes(),
                 document_bytes,
+                live,
                 traces: context.config.traces.clone(),
             }),
         };

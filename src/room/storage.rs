@@ -1,5 +1,6 @@
 //! What rooms ask of the store: appends, snapshots, reads, and a place for what they refused.
 
+use super::about::Notes;
 use super::registry::RoomsConfig;
 use crate::metrics::Metrics;
 use crate::store::writer::WriterHandle;
@@ -11,6 +12,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+use ydash_proto::about::Edited;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
@@ -21,6 +23,8 @@ use ydash_proto::update;
 /// The store as rooms use it.
 pub(super) struct Storage {
     pub(super) store: Arc<dyn Store>,
+    /// What lists tell of dashboards.
+    pub(super) notes: Notes,
     writer: WriterHandle,
     limits: Limits,
     /// For how long the log before a snapshot is kept.
@@ -59,7 +63,8 @@ impl Storage {
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Storage {
-        Storage { store, writer, limits: config.limits.clone(), history: config.history, metrics, tracker }
+        let notes = Notes::new(Arc::clone(&store), tracker.clone());
+        Storage { store, notes, writer, limits: config.limits.clone(), history: config.history, metrics, tracker }
     }
 
     /// Submits entries that rely on everything up to `after` being there.
@@ -73,14 +78,17 @@ impl Storage {
         Box::pin(async move { Written::of(submission.await) })
     }
 
-    /// Writes a snapshot, unless a better one is there.
+    /// Writes a snapshot, unless a better one is there, and what lists tell of the dashboard.
     pub(super) async fn snapshot(
         self: Arc<Self>,
         id: DashboardId,
         covers: LogPosition,
         state: Bytes,
+        edited: Option<Edited>,
         now: Timestamp,
     ) -> Written<()> {
+        // First: the log before a snapshot may be gone with it.
+        self.notes.write(&id, covers, state.clone(), edited).await;
         let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
         let keep_log_since = Timestamp(now.0.saturating_sub(history));
         match self.store.snapshot(&id, covers, state, keep_log_since).await {

@@ -146,7 +146,7 @@ async fn export_catalog(
     report: &mut ArchiveReport,
 ) -> Result<(), ArchiveError> {
     for key in catalog::list_all(catalog, "").await? {
-        if catalog::dashboard_of(&key).is_some_and(|dashboard| !wanted(&dashboard)) {
+        if catalog::is_derived(&key) || catalog::dashboard_of(&key).is_some_and(|dashboard| !wanted(&dashboard)) {
             continue;
         }
         match catalog.get(&key).await {

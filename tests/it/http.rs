@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use ydash::auth::Denied;
 use ydash::config::{Config, Layers};
 use ydash::http::{
-    self, Body, Dashboards, Destination, EditError, Edited, Etag, Handshake, Inspector, NoEntry, Outcome, Read,
+    self, Body, Dashboards, Destination, EditError, Edited, Etag, Handshake, Inspector, NoEntry, Noted, Outcome, Read,
     ReadError, Routes, Shown, SocketOptions, Upgraded, Wish, WriteError,
 };
 use ydash::ledger::Ledger;
@@ -910,6 +910,23 @@ impl http::Nodes for Recorded {
 }
 
 impl Dashboards for Recorded {
+    fn names(
+        &self,
+        prefix: String,
+        after: Option<DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<DashboardId>, ReadError>> {
+        let mut names: Vec<DashboardId> = self.texts.lock().unwrap().keys().cloned().collect();
+        names.retain(|name| name.as_str().starts_with(&prefix) && after.as_ref().is_none_or(|after| name > after));
+        names.sort();
+        names.truncate(limit);
+        Box::pin(async { Ok(names) })
+    }
+
+    fn noted(&self, dashboards: Vec<DashboardId>) -> BoxFuture<'static, Result<(Vec<Noted>, usize), ReadError>> {
+        Box::pin(async move { Ok((vec![Noted::default(); dashboards.len()], 0)) })
+    }
+
     fn look(&self, dashboard: DashboardId, _: IpAddr, _: Place) -> BoxFuture<'static, Result<Shown, EditError>> {
         let text = self.text(&dashboard);
         Box::pin(async {

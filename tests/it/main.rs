@@ -14,6 +14,7 @@ mod hostile;
 mod http;
 mod inspector;
 mod keeping;
+mod listing;
 mod metrics;
 mod reference;
 mod support;

@@ -82,7 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("outbox", &[]),
     ("reading", &[]),
-    ("room", &["access", "store", "cluster", "reading", "outbox"]),
+    ("room", &["access", "catalog", "store", "cluster", "reading", "outbox"]),
     ("session", &["auth", "room", "outbox", "reading"]),
     ("http", &["auth", "config"]),
     ("inspect", &["http", "room"]),

@@ -40,7 +40,8 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
 }
 
 /// Writes it in UTC, to the second.
-pub(super) fn format(at: Timestamp) -> String {
+#[must_use]
+pub fn format(at: Timestamp) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let (days, second) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
     let (year, month, day) = date_of(days);

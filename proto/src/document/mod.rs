@@ -8,10 +8,12 @@ mod create;
 pub mod edit;
 mod json;
 mod renew;
+mod title;
 mod tree;
 
 pub use compact::{Compacted, Kept, compact, live_bytes};
 pub use create::{CreateError, from_json};
 pub use json::{ReadError, to_json, to_json_within};
 pub use renew::{RenewError, renew};
+pub use title::{TITLE_CHARS_MAX, title};
 pub use tree::TreeError;

@@ -459,6 +459,12 @@ impl Room {
         self.members.len()
     }
 
+    /// How many are shown to be here: sessions of this node, and what other nodes show of theirs.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.members.len() + self.presence.shown_elsewhere()
+    }
+
     /// Updates that wait behind a hole, or for an author.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -440,6 +440,11 @@ impl Presence {
         self.known.get(&client).map(|known| known.clock)
     }
 
+    /// How many entries other nodes show.
+    pub(in crate::room) fn shown_elsewhere(&self) -> usize {
+        self.elsewhere.len()
+    }
+
     /// Whether another node shows `client`.
     pub(in crate::room) fn is_elsewhere(&self, client: ClientId) -> bool {
         !self.elsewhere.is_empty() && self.elsewhere.contains_key(&client)
