@@ -201,7 +201,7 @@ label! {
         Socket = "socket",
         /// `GET /api/nodes`.
         Nodes = "nodes",
-        /// `GET /api/openapi.json`.
+        /// `GET /api/openapi.json`, and the page that shows it.
         OpenApi = "openapi",
         /// `GET /api/dashboards`, `GET /api/workspaces/…/dashboards`.
         Listing = "listing",

@@ -6,7 +6,9 @@
 mod access;
 mod addresses;
 mod assets;
+mod cors;
 mod dashboards;
+mod docs;
 mod editing;
 mod etag;
 mod inspector;

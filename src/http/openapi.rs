@@ -190,5 +190,8 @@ Everything below is also in `GET /api/openapi.json`. In the examples `$api` is `
 A dashboard is named `workspace/name`; a slash in its name may be written as it is or as `%2F`, and a name whose own last segments are those of
 a route, like `a/state`, is written `a%2Fstate`. What `needs` says are capabilities: a viewer has read, an editor write, too.
 
+Pages of other origins that may connect (`allowed-origins`) may call all of this and read the answers, but for what is for operators. They show a
+token as everybody does; cookies are not read.
+
 A write is answered when it is durable. Members see it in the next flush, and it is theirs to undo or change like any other edit.
 ";

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use warp::http::Method;
-use warp::http::header::HeaderMap;
+use warp::http::header::{self, HeaderMap};
 use warp::reply::Response;
 use ydash_proto::access::{Admission, Capabilities, Target};
 use ydash_proto::id::DashboardId;
@@ -18,7 +18,9 @@ use ydash_proto::id::DashboardId;
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
-use crate::http::{Site, access, dashboards, editing, inspector, listing, nodes, on, openapi, path, pushed, token};
+use crate::http::{
+    Site, access, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token,
+};
 use crate::metrics;
 
 /// One thing that can be done.
@@ -41,6 +43,16 @@ pub(super) struct Route {
     pub(super) example: (&'static str, &'static str),
     pub(super) counted: metrics::Route,
     pub(super) run: fn(Call) -> BoxFuture<'static, Result<Response, Refused>>,
+}
+
+impl Route {
+    /// Whether scripts of other origins may read its answers. What is for operators is shown by this server's own pages alone.
+    fn is_for_pages(&self) -> bool {
+        match self.needs {
+            Needs::Nothing | Needs::Caller | Needs::Dashboard(_) => true,
+            Needs::Operator | Needs::Inspector => false,
+        }
+    }
 }
 
 /// What a caller has to be allowed.
@@ -152,12 +164,30 @@ pub(super) struct Incoming {
 /// Answers a request below `/api`.
 pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
     let path = incoming.path.clone();
-    let (counted, answered) = match find(&incoming.method, &path) {
+    // Of a page that may connect: others do not get here.
+    let origin = incoming.headers.get(header::ORIGIN).cloned();
+    let asks_first = incoming.method == Method::OPTIONS
+        && origin.is_some()
+        && incoming.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let found = find(&incoming.method, &path);
+    let is_shared = match &found {
+        Found::Route(route, _) | Found::OtherMethods(route) => route.is_for_pages(),
+        Found::Nothing => true,
+    };
+    let (counted, answered) = match found {
         Found::Route(route, parameters) => (route.counted, call(Arc::clone(&site), route, parameters, incoming).await),
+        Found::OtherMethods(route) if asks_first && is_shared => {
+            let methods = ROUTES.iter().filter(|other| other.path == route.path).map(|other| &other.method);
+            (route.counted, Ok(cors::preflight(methods)))
+        }
         Found::OtherMethods(route) => (route.counted, Err(Problem::MethodNotAllowed.into())),
         Found::Nothing => (metrics::Route::Unknown, Err(Problem::NotFound.into())),
     };
-    on(counted, answered.unwrap_or_else(|refused| site.refuse(refused)))
+    let mut response = on(counted, answered.unwrap_or_else(|refused| site.refuse(refused)));
+    if let Some(origin) = origin.filter(|_| is_shared) {
+        cors::share(&mut response, origin);
+    }
+    response
 }
 
 async fn call(
@@ -263,7 +293,7 @@ const fn query(name: &'static str, about: &'static str) -> Parameter {
     Parameter { place: In::Query, name, about }
 }
 
-const fn header(name: &'static str, about: &'static str) -> Parameter {
+const fn in_header(name: &'static str, about: &'static str) -> Parameter {
     Parameter { place: In::Header, name, about }
 }
 
@@ -277,8 +307,8 @@ const AT: Parameter = query("at", "a JSON pointer: only what is there");
 const WRITING: &[Parameter] = &[
     AT,
     query("dry-run", "`true`: nothing is written, the answer says what would change"),
-    header("If-Match", "versions, or `*`: unless one of them is there, nothing is written and the answer is 412"),
-    header("If-None-Match", "versions, or `*`: if one of them is there, nothing is written and the answer is 412"),
+    in_header("If-Match", "versions, or `*`: unless one of them is there, nothing is written and the answer is 412"),
+    in_header("If-None-Match", "versions, or `*`: if one of them is there, nothing is written and the answer is 412"),
 ];
 const EDITED: &[Answer] = &[json(200, "durable, or what would change"), json(201, "durable; nothing was there before")];
 /// What a list of dashboards may be asked for.
@@ -307,7 +337,7 @@ pub(super) const ROUTES: &[Route] = &[
             WRITING[1],
             WRITING[2],
             WRITING[3],
-            header("Ydash-Base", "the version that the body was made from, for a PUT of the whole"),
+            in_header("Ydash-Base", "the version that the body was made from, for a PUT of the whole"),
         ],
         body: Some(Body {
             types: &[JSON],
@@ -329,7 +359,7 @@ pub(super) const ROUTES: &[Route] = &[
         needs: READ,
         title: "Read a dashboard as JSON",
         about: "An object of its root types, by their names. A dashboard that nobody has written to is not there. `ETag` is the version of what is\nshown: equal content has equal versions, on every node.",
-        parameters: &[AT, header("If-None-Match", "versions: if one of them is there, the answer is 304")],
+        parameters: &[AT, in_header("If-None-Match", "versions: if one of them is there, the answer is 304")],
         body: None,
         answers: &[
             json(200, "what it shows"),
@@ -444,7 +474,7 @@ curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
         needs: READ,
         title: "Read a widget",
         about: "`{\"widget\": {…}, \"layout\": {…}}`: what `widgets` and `layout` hold under its id. Its version changes only with itself.",
-        parameters: &[header("If-None-Match", "versions: if one of them is there, the answer is 304")],
+        parameters: &[in_header("If-None-Match", "versions: if one of them is there, the answer is 304")],
         body: None,
         answers: &[
             json(200, "the widget"),
@@ -526,7 +556,7 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         needs: READ,
         title: "Read what was pushed",
         about: "All points that are kept, by widget, oldest first. With `Accept: text/event-stream`, a stream of server-sent events: `all`, then `news`\nwith what has come since.",
-        parameters: &[header("Accept", "`text/event-stream` for a stream")],
+        parameters: &[in_header("Accept", "`text/event-stream` for a stream")],
         body: None,
         answers: &[json(200, "the points")],
         problems: &[],
@@ -609,7 +639,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         needs: MANAGE,
         title: "Say who may do what",
         about: "Replaces the grants of a dashboard. `\"applied\": true` says that every node has taken it: from then on nothing is taken from\nanybody or sent to anybody that the grants do not allow. 202 names nodes that have not confirmed.",
-        parameters: &[header("If-Match", "the version that was read: if another one is there, the answer is 412")],
+        parameters: &[in_header("If-Match", "the version that was read: if another one is there, the answer is 412")],
         body: Some(Body {
             types: &[JSON],
             about: "`{\"grants\": [{\"subject\": \"user:ada\", \"role\": \"editor\"}], \"restricted\": false}`",
@@ -741,7 +771,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         needs: Needs::Caller,
         title: "Say who may do what in a workspace",
         about: "As for a dashboard. A grant may have a `folder`.",
-        parameters: &[header("If-Match", "the version that was read: if another one is there, the answer is 412")],
+        parameters: &[in_header("If-Match", "the version that was read: if another one is there, the answer is 412")],
         body: Some(Body { types: &[JSON], about: "`{\"grants\": […]}`" }),
         answers: CHANGED,
         problems: &[400, 408, 412, 413, 422],
@@ -818,6 +848,48 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         example: (r#"curl -s $api/openapi.json | head -c 20"#, r#"{"components":{"sche"#),
         counted: metrics::Route::OpenApi,
         run: |_| Box::pin(async { Ok(openapi::answer()) }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/docs",
+        needs: Needs::Nothing,
+        title: "Read and try this interface in a browser",
+        about: "A page that shows all of this and sends requests to the server that it came from. It loads nothing from elsewhere.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer { status: 200, content: "text/html", about: "the page" }],
+        problems: &[],
+        example: ("curl -s $api/docs | head -n 1", "<!doctype html>"),
+        counted: metrics::Route::OpenApi,
+        run: |_| Box::pin(async { Ok(docs::page()) }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/docs/page.css",
+        needs: Needs::Nothing,
+        title: "The style of that page",
+        about: "Loaded by it.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer { status: 200, content: "text/css", about: "the style" }],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::OpenApi,
+        run: |_| Box::pin(async { Ok(docs::style()) }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/docs/page.js",
+        needs: Needs::Nothing,
+        title: "The script of that page",
+        about: "Loaded by it.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer { status: 200, content: "text/javascript", about: "the script" }],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::OpenApi,
+        run: |_| Box::pin(async { Ok(docs::script()) }),
     },
     Route {
         method: Method::GET,

@@ -261,6 +261,55 @@ async fn by_default_only_pages_of_loopback_origins_come_in() {
     );
 }
 
+#[tokio::test]
+async fn pages_that_may_connect_may_read_what_is_answered() {
+    let site = Site::start(&["--allowed-origins=https://app.example.org"]).await;
+    let client = reqwest::Client::new();
+    let path = "/api/dashboards/default/room";
+    let ask = |path: &str, origin: &str| {
+        let request = client.request(reqwest::Method::OPTIONS, site.url(path)).header("origin", origin.to_owned());
+        request.header("access-control-request-method", "PATCH").header("access-control-request-headers", "if-match")
+    };
+    let asked = ask(path, "https://app.example.org").send().await.unwrap();
+    assert_eq!(asked.status(), 204);
+    assert_eq!(asked.headers()["access-control-allow-origin"], "https://app.example.org");
+    assert_eq!(asked.headers()["access-control-allow-methods"], "PUT, GET, PATCH, DELETE");
+    assert!(asked.headers()["access-control-allow-headers"].to_str().unwrap().contains("if-match"));
+    assert!(!asked.headers().contains_key("access-control-allow-credentials"));
+    assert_eq!(ask(path, "https://evil.example.org").send().await.unwrap().status(), 403);
+    for (path, status) in [("/api/nodes", 405), ("/api/inspector/rooms", 405), ("/api/none", 404)] {
+        assert_eq!(ask(path, "https://app.example.org").send().await.unwrap().status(), status, "{path}");
+    }
+    // What failed is read as well, what is for operators is not.
+    for (path, is_read) in [(path, true), ("/api/none", true), ("/api/openapi.json", true), ("/api/nodes", false)] {
+        let get = || client.get(site.url(path));
+        let answer = get().header("origin", "https://app.example.org").send().await.unwrap();
+        let allowed = answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
+        assert_eq!(allowed, is_read.then_some("https://app.example.org"), "{path}");
+        assert!(!get().send().await.unwrap().headers().contains_key("access-control-allow-origin"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_the_interface_loads_nothing_but_its_own_files() {
+    let site = Site::start(&[]).await;
+    for (path, content_type) in [
+        ("/api/docs", "text/html; charset=utf-8"),
+        ("/api/docs/page.css", "text/css; charset=utf-8"),
+        ("/api/docs/page.js", "text/javascript; charset=utf-8"),
+    ] {
+        let answer = reqwest::get(site.url(path)).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &content_type.parse().unwrap())
+        );
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
+    }
+}
+
 /// A page whose own name is made to resolve to 127.0.0.1 reads what it likes: to its browser it is the server's own.
 #[tokio::test]
 async fn on_loopback_nothing_but_probes_is_answered_under_a_foreign_name() {
