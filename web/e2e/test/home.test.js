@@ -39,10 +39,12 @@ describe('who comes for the first time', () => {
   })
 
   test('finds from there what to begin with: a blank board, their own data, a template', async t => {
-    const ada = await Person.visit(t, `${server.http}/`, { name: 'Ada L' })
+    const own = await Server.start()
+    t.after(() => own.stop())
+    const ada = await Person.visit(t, `${own.http}/`, { name: 'Ada L' })
     await ada.settled()
     for (const [link, choice] of [['Blank board', /^Blank/], ['Templates', /^Sales and team/], ['Paste your data', /^Your data/]]) {
-      await ada.page.goto(`${server.http}/d/default/welcome`)
+      await ada.page.goto(`${own.http}/d/default/welcome`)
       await ada.page.getByRole('link', { name: link }).click()
       assert.equal(await ada.page.getByRole('radio', { name: choice }).isChecked(), true, link)
     }
@@ -79,47 +81,105 @@ describe('who comes for the first time', () => {
 })
 
 describe('home', () => {
-  test('lists what was opened, finds it, keeps favourites first, and begins new ones', async t => {
-    const ada = await Person.visit(t, `${server.http}/d/default/first?new=sample`, { name: 'Ada L' })
+  /** A server of this test's own: what is listed is what the test has made. */
+  const fresh = async t => {
+    const own = await Server.start()
+    t.after(() => own.stop())
+    return own
+  }
+  const put = (own, id, body) => fetch(`${own.http}/api/dashboards/${id}`, { method: 'PUT', body: JSON.stringify(body) })
+  const names = person => person.page.locator('.card-name').allTextContents()
+  const becomes = (person, expected) => eventually(async () => assert.deepEqual(await names(person), expected) ?? true, { what: `the list is ${expected}` })
+
+  test('lists what there is, finds it, keeps favourites first, and begins new ones', async t => {
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/d/default/first?new=sample`, { name: 'Ada L' })
     await ada.settled()
-    await ada.page.goto(`${server.http}/d/team/second?new=operations`)
+    await ada.page.goto(`${own.http}/d/team/second?new=operations`)
     await ada.settled()
     await ada.page.getByRole('link', { name: 'All dashboards' }).click()
-    const cards = ada.page.locator('.card-name')
-    await eventually(async () => assert.deepEqual(await cards.allTextContents(), ['Live operations', 'Fernwood Coffee']) ?? true)
+    await becomes(ada, ['Live operations', 'Fernwood Coffee'])
     await ada.page.locator('.card', { hasText: 'default/first' }).locator('.preview span').nth(5).waitFor()
     await ada.page.getByRole('button', { name: 'Fernwood Coffee is a favourite' }).click()
-    await eventually(async () => (await cards.allTextContents())[0] === 'Fernwood Coffee')
+    await becomes(ada, ['Fernwood Coffee', 'Live operations'])
+    await ada.page.getByRole('button', { name: 'Favourites' }).click()
+    await becomes(ada, ['Fernwood Coffee'])
+    await ada.button('All')
+    await ada.page.getByLabel('Workspace').selectOption('team')
+    await becomes(ada, ['Live operations'])
+    await ada.page.getByLabel('Workspace').selectOption('')
     await ada.page.getByLabel('Find a dashboard').fill('team op')
-    await eventually(async () => assert.deepEqual(await cards.allTextContents(), ['Live operations']) ?? true)
+    await becomes(ada, ['Live operations'])
 
-    await ada.button('New')
-    await ada.page.getByLabel('Name', { exact: true }).fill('Käse & Brot 2026')
-    await ada.button('Create')
+    for (const path of ['/d/default/käse-brot-2026', '/d/default/käse-brot-2026-2']) {
+      await ada.page.goto(`${own.http}/?home`)
+      await ada.button('New')
+      await ada.page.getByLabel('Name', { exact: true }).fill('Käse & Brot 2026')
+      await ada.button('Create')
+      await ada.settled()
+      // Of the same name there is another one.
+      assert.equal(decodeURIComponent(new URL(ada.page.url()).pathname), path)
+      assert.equal(await ada.page.getByLabel('Title of the dashboard').inputValue(), 'Käse & Brot 2026')
+      await ada.page.getByText('Put something on this board').waitFor()
+    }
+  })
+
+  test('shows whoever comes what others have made, and who is there', async t => {
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/d/acme/plan?new=sample`, { name: 'Ada L' })
     await ada.settled()
-    assert.equal(decodeURIComponent(new URL(ada.page.url()).pathname), '/d/default/käse-brot-2026')
-    assert.equal(await ada.page.getByLabel('Title of the dashboard').inputValue(), 'Käse & Brot 2026')
-    await ada.page.getByText('Put something on this board').waitFor()
-    // Of the same name there is another one.
-    await ada.page.goto(`${server.http}/?home`)
-    await ada.button('New')
-    await ada.page.getByLabel('Name', { exact: true }).fill('Käse & Brot 2026')
-    await ada.button('Create')
+    const bob = await Person.visit(t, `${own.http}/`, { name: 'Bob M' })
+    await bob.page.getByRole('heading', { name: 'A dashboard that everyone edits at once.' }).waitFor()
+    await becomes(bob, ['Fernwood Coffee'])
+    const card = bob.page.locator('.card', { hasText: 'acme/plan' })
+    await card.getByText('here now').waitFor()
+    await card.getByText(/Edited (just now|\d+ s ago)/).waitFor()
+    await bob.page.getByRole('button', { name: 'Blank board' }).click()
+    assert.equal(await bob.page.getByRole('radio', { name: /^Blank/ }).isChecked(), true)
+  })
+
+  test('renames a dashboard while others have it open', async t => {
+    const own = await fresh(t)
+    await put(own, 'acme/plan', { meta: { title: 'Plan' }, widgets: {} })
+    const ada = await Person.visit(t, `${own.http}/d/acme/plan`, { name: 'Ada L' })
     await ada.settled()
-    assert.equal(decodeURIComponent(new URL(ada.page.url()).pathname), '/d/default/käse-brot-2026-2')
+    const bob = await Person.visit(t, `${own.http}/?home`, { name: 'Bob M' })
+    await bob.page.getByRole('button', { name: 'Actions for Plan' }).click()
+    await bob.page.getByRole('menuitem', { name: 'Rename' }).click()
+    await bob.page.getByLabel('New title').fill('Plan for spring')
+    await bob.page.keyboard.press('Enter')
+    await ada.page.getByRole('heading', { name: 'Plan for spring' }).waitFor({ state: 'attached' })
+    await becomes(bob, ['Plan for spring'])
+  })
+
+  test('says so when the server does not answer, and shows what was opened here', async t => {
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/d/acme/plan?new=sample`, { name: 'Ada L' })
+    await ada.settled()
+    await put(own, 'acme/unseen', { meta: { title: 'Unseen' } })
+    let isAway = true
+    await ada.context.route(/\/api\/dashboards\?/, route => isAway ? route.abort() : route.fallback())
+    await ada.page.goto(`${own.http}/?home`)
+    await ada.page.getByText('The server does not answer').waitFor()
+    await becomes(ada, ['Fernwood Coffee'])
+    isAway = false
+    await ada.button('Try again')
+    await ada.page.getByRole('link', { name: 'Unseen' }).first().waitFor()
+    assert.equal(await ada.page.getByRole('alert').count(), 0)
   })
 
   test('begins with what is pasted: rows, or a whole dashboard as JSON', async t => {
-    const ada = await Person.visit(t, `${server.http}/?home`, { name: 'Ada L' })
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/?home`, { name: 'Ada L' })
     await ada.page.getByLabel('Name', { exact: true }).fill('From rows')
     await ada.page.getByRole('radio', { name: /^Your data/ }).check()
     await ada.page.getByRole('textbox', { name: 'Data' }).fill('Month,Revenue\nJan,12400\nFeb,15900')
     await ada.button('Create')
     await ada.settled()
     await ada.page.getByRole('article', { name: 'From rows', exact: true }).getByText('15,900').waitFor()
-    const json = await (await fetch(`${server.http}/api/dashboards/default/from-rows`)).text()
+    const json = await (await fetch(`${own.http}/api/dashboards/default/from-rows`)).text()
 
-    await ada.page.goto(`${server.http}/?home`)
+    await ada.page.goto(`${own.http}/?home`)
     await ada.button('New')
     await ada.page.getByLabel('Name', { exact: true }).fill('From JSON')
     await ada.page.getByRole('radio', { name: /^Your data/ }).check()
@@ -130,6 +190,7 @@ describe('home', () => {
     await ada.button('Create')
     await ada.settled()
     await ada.page.getByRole('article', { name: 'From rows', exact: true }).getByText('15,900').waitFor()
+    assert.equal(await ada.page.getByLabel('Title of the dashboard').inputValue(), 'From JSON')
     // A table that REST made is one to type into.
     await ada.page.getByRole('button', { name: 'Revenue, row 1: 12,400' }).click()
     await ada.page.keyboard.type('1')
@@ -137,11 +198,38 @@ describe('home', () => {
     await ada.page.getByRole('article', { name: 'From rows', exact: true }).locator('li', { hasText: 'Jan' }).getByText('1', { exact: true }).waitFor()
   })
 
+  test('begins with a dashboard that Grafana exported: its panels where they were, its queries asked of Prometheus', async t => {
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/?home&begin=pasted`, { name: 'Ada L' })
+    await ada.page.getByRole('textbox', { name: 'Data' }).fill(JSON.stringify({
+      title: 'Node', schemaVersion: 39, templating: { list: [{ name: 'instance', current: { value: 'web:9100' } }] },
+      panels: [
+        { id: 1, type: 'row', title: 'Load', gridPos: { x: 0, y: 0, w: 24, h: 1 }, collapsed: true, panels: [{ id: 2, type: 'stat', title: 'Load 1m', gridPos: { x: 0, y: 1, w: 6, h: 4 }, targets: [{ expr: 'node_load1{instance="$instance"}' }], fieldConfig: { defaults: { decimals: 2, thresholds: { steps: [{ color: 'green', value: null }, { color: 'red', value: 4 }] } } } }] },
+        { id: 3, type: 'timeseries', title: 'Network', gridPos: { x: 12, y: 1, w: 12, h: 8 }, targets: [{ expr: 'rate(node_network_receive_bytes_total[$__rate_interval])' }], fieldConfig: { defaults: { unit: 'Bps' } } },
+        { id: 4, type: 'text', title: 'Read me', gridPos: { x: 0, y: 9, w: 12, h: 4 }, options: { content: 'Of the **web** servers' } },
+        { id: 5, type: 'news', title: 'Elsewhere', gridPos: { x: 12, y: 9, w: 12, h: 4 } }
+      ]
+    }))
+    await ada.page.getByText('A dashboard from Grafana').waitFor()
+    await ada.page.getByLabel('Address of Prometheus').fill(own.http)
+    await ada.button('Create')
+    await ada.settled()
+    assert.equal(await ada.page.getByLabel('Title of the dashboard').inputValue(), 'Node')
+    for (const name of ['Load 1m', 'Network', 'Read me', 'Elsewhere']) await ada.page.getByRole('article', { name }).waitFor()
+    const { widgets, layout } = await ada.content()
+    const byTitle = Object.fromEntries(Object.entries(widgets).map(([id, widget]) => [widget.title, { ...widget, box: layout[id] }]))
+    assert.deepEqual(byTitle['Load 1m'].options, { source: 'prometheus', url: own.http, query: 'node_load1{instance="web:9100"}', decimals: 2, warn: 4 })
+    assert.deepEqual(byTitle.Network.options, { source: 'prometheus', url: own.http, query: 'rate(node_network_receive_bytes_total[5m])', unit: 'B/s' })
+    assert.deepEqual(byTitle.Network.box, { x: 6, y: 1, w: 6, h: 5 })
+    assert.equal(byTitle['Read me'].options.text, 'Of the **web** servers')
+  })
+
   test('duplicates a dashboard with all that is in it', async t => {
-    const ada = await Person.visit(t, `${server.http}/d/default/original?new=sample`, { name: 'Ada L' })
+    const own = await fresh(t)
+    const ada = await Person.visit(t, `${own.http}/d/default/original?new=sample`, { name: 'Ada L' })
     await ada.settled()
     const content = await ada.content()
-    await ada.page.goto(`${server.http}/?home`)
+    await ada.page.goto(`${own.http}/?home`)
     await ada.page.getByRole('button', { name: 'Actions for Fernwood Coffee' }).click()
     await ada.page.getByRole('menuitem', { name: 'Duplicate' }).click()
     await ada.page.waitForURL(/original-copy/)
@@ -150,7 +238,7 @@ describe('home', () => {
     assert.deepEqual((await ada.content()).widgets.note, content.widgets.note)
     await ada.edit(dashboard => dashboard.meta.set({ title: 'Mine' }))
     await ada.settled()
-    assert.equal((await (await fetch(`${server.http}/api/dashboards/default/original`)).json()).meta.title, 'Fernwood Coffee')
+    assert.equal((await (await fetch(`${own.http}/api/dashboards/default/original`)).json()).meta.title, 'Fernwood Coffee')
   })
 })
 

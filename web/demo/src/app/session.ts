@@ -15,7 +15,7 @@ export const SAMPLE = 'default/welcome'
 const search = new URLSearchParams(location.search)
 const asked = addressOf(location)
 /** Whoever comes to a fresh server for the first time is shown a board that lives; to any other, what there is. */
-const isFirst = asked.kind === 'home' && !search.has('home') && recall('opened') === null && await mayBeginSample()
+const isFirst = asked.kind === 'home' && !search.has('home') && recall('opened') === null && await isFresh() && await mayBeginSample()
 
 /** What the address bar asks for. */
 export const address: Address = isFirst ? { kind: 'dashboard', id: SAMPLE } : asked
@@ -91,6 +91,16 @@ export function keep(key: string, value: string): void {
     localStorage.setItem(`ydash:${key}`, value)
   } catch {
     // Then it is so until the tab is loaded again.
+  }
+}
+
+/** Whether there is nothing on this server that this browser's user could open. */
+async function isFresh(): Promise<boolean> {
+  try {
+    const { json: { items, next } } = await call<{ readonly items: readonly { readonly name: string }[], readonly next: string | null }>('GET', '/api/dashboards?limit=2')
+    return next === null && items.every(({ name }) => name === SAMPLE)
+  } catch {
+    return false
   }
 }
 

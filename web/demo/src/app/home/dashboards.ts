@@ -1,17 +1,17 @@
 import { keep, recall } from '../session.js'
 
-/** A dashboard as home shows it. */
-export interface Entry {
+/** A dashboard that was opened in this browser. */
+export interface Opened {
   readonly id: string
   readonly title: string
-  /** When it was last changed, or opened here; milliseconds since 1970. */
+  /** When, in milliseconds since 1970. */
   readonly at: number
 }
 
 const OPENED_MAX = 200
 
 /** Dashboards that were opened in this browser, the latest first. */
-export function opened(): Entry[] {
+export function opened(): Opened[] {
   return stored('opened').flatMap(one => {
     const { id, title, at } = (typeof one === 'object' && one !== null ? one : {}) as Record<string, unknown>
     return typeof id === 'string' && typeof title === 'string' && typeof at === 'number' ? [{ id, title, at }] : []

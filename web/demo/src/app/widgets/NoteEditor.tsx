@@ -145,7 +145,8 @@ export default function NoteEditor({ id, label }: { id: string, label: string })
       dispatchTransaction(this: EditorView, transaction) {
         if (!this.isDestroyed) this.updateState(this.state.apply(transaction))
       },
-      attributes: { role: 'textbox', 'aria-multiline': 'true', 'aria-label': label },
+      // In the order of tabs also for whoever may only read, and has to scroll.
+      attributes: { tabindex: '0', role: 'textbox', 'aria-multiline': 'true', 'aria-label': label },
       handleDOMEvents: {
         focus: () => { setFocused(true); return false },
         blur: () => { setFocused(false); return false }

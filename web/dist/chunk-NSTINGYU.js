@@ -1,0 +1,1 @@
+var e=["indigo","sky","emerald","amber","rose","violet"];function a(t){return e.find(o=>o===t)??"indigo"}function i(t,o){let n=e.indexOf(t);return Array.from({length:o},(l,r)=>e[(n+r*2+(r>2?1:0))%e.length])}function u(t){return`var(--${t})`}function s(t){return getComputedStyle(document.documentElement).getPropertyValue(t).trim()}export{e as a,a as b,i as c,u as d,s as e};
