@@ -13,6 +13,7 @@ use ydash::store::embedded::EmbeddedStore;
 use ydash::store::writer::{Commit, Writer, WriterConfig, WriterHandle};
 use ydash::store::{Append, LogEntry, LogPosition, Source, Store};
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 const ROOMS: usize = 200;
@@ -122,7 +123,7 @@ fn append(dashboard: &DashboardId, n: usize) -> Append {
         source: Source::Socket,
         update: update.into(),
     };
-    Append { dashboard: dashboard.clone(), after: None, entries: vec![entry] }
+    Append { dashboard: dashboard.clone(), life: Life::FIRST, after: None, entries: vec![entry] }
 }
 
 /// Runs the rooms at ten appends a second each; returns the CPU seconds of the process.

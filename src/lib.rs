@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cluster;
 pub mod compress;
 pub mod config;
+pub mod deletions;
 pub mod descriptors;
 pub mod grants;
 pub mod http;

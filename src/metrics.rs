@@ -119,6 +119,8 @@ label! {
         BadName = "bad_name",
         /// A dashboard or operation that the caller may not touch.
         Forbidden = "forbidden",
+        /// A dashboard that was deleted, or a copy of one.
+        Deleted = "deleted",
         /// Something other than an edit that a session, or a call, may not send.
         NotAllowed = "not_allowed",
         /// No token, or one that is not taken.
@@ -171,6 +173,18 @@ label! {
 }
 
 label! {
+    /// What became of a dashboard that somebody deleted.
+    Deletion as "what" {
+        /// It went into the trash.
+        Deleted = "deleted",
+        /// It was taken back.
+        Restored = "restored",
+        /// It ended for good.
+        Purged = "purged",
+    }
+}
+
+label! {
     /// Why a room left memory.
     Eviction as "why" {
         /// Nobody was in it for `room-idle`.
@@ -179,6 +193,8 @@ label! {
         Memory = "memory",
         /// The node drains.
         Drain = "drain",
+        /// The dashboard was deleted.
+        Deleted = "deleted",
         /// It panicked, or its state was beyond use; it opens again from the store.
         Failed = "failed",
     }
@@ -271,6 +287,7 @@ impl Refusal {
                 | Refusal::Stuck
                 | Refusal::UnknownMessage
                 | Refusal::Expired
+                | Refusal::Deleted
         )
     }
 
@@ -456,6 +473,10 @@ pub struct Metrics {
     pub snapshots: Counter,
     /// Snapshots that the store did not take.
     pub snapshots_failed: Counter,
+    /// Dashboards that were deleted, taken back, or ended for good.
+    pub deletions: CounterBy<Deletion>,
+    /// Dashboards in the trash, as of a moment ago.
+    pub trash_dashboards: Gauge,
     /// Rooms that found that the store had lost what was durable, and put back what they had.
     pub store_losses: Counter,
     /// Documents compacted.
@@ -599,6 +620,16 @@ impl Metrics {
                  1012 is a drain.",
             ),
             rooms: r.gauge("rooms", "Dashboards that are live on this node", "Nothing; memory is what they cost, see ydash_room_bytes."),
+            deletions: r.counters(
+                "deletions",
+                "Dashboards that were deleted, taken back from the trash, or ended for good",
+                "Nothing. Many with what `deleted` that nobody expects: list the trash (`ydash trash list`), and take back what was not meant.",
+            ),
+            trash_dashboards: r.gauge(
+                "trash_dashboards",
+                "Dashboards in the trash, as of the last walk through it",
+                "They take space until the time of the setting trash is over: shorten it, or end them with `ydash trash purge`.",
+            ),
             evictions: r.counters(
                 "evictions",
                 "Rooms that left memory",

@@ -9,7 +9,7 @@ use crate::cluster::nodes::{NodeInfo, NodeStatus};
 use crate::http::{Dashboards, EditError, Edited, Etag, Nodes, Noted, Read, ReadError, Shown, Wish, WriteError};
 use crate::metrics::Metrics;
 use crate::reading::guests::{Remembered, Turns};
-use crate::room::{Noted as RoomNoted, Registry, WriteError as RoomWriteError};
+use crate::room::{Noted as RoomNoted, OpenError, Registry, RoomHandle, WriteError as RoomWriteError};
 use bases::Bases;
 use bytes::Bytes;
 use core::time::Duration;
@@ -79,11 +79,18 @@ impl Rest {
         Rest { registry, limits, quick, dear, making, remembered, pens, bases, was_read: Arc::default(), metrics }
     }
 
-    async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
-        let room = self.registry.open(dashboard).await.map_err(|failure| {
+    async fn open(&self, dashboard: &DashboardId) -> Result<RoomHandle, Unopened> {
+        self.registry.open(dashboard).await.map_err(|failure| {
             debug!(%failure, "dashboard not opened");
-            ReadError::Unavailable
-        })?;
+            match failure {
+                OpenError::Deleted => Unopened::Deleted,
+                _ => Unopened::ForNow,
+            }
+        })
+    }
+
+    async fn state(&self, dashboard: &DashboardId, have: StateVector) -> Result<Bytes, ReadError> {
+        let room = self.open(dashboard).await?;
         room.read(have).await.map_err(|_| ReadError::Unavailable)
     }
 
@@ -154,6 +161,30 @@ impl Rest {
     }
 }
 
+/// Why a dashboard was not opened.
+enum Unopened {
+    Deleted,
+    ForNow,
+}
+
+impl From<Unopened> for ReadError {
+    fn from(why: Unopened) -> ReadError {
+        match why {
+            Unopened::Deleted => ReadError::Deleted,
+            Unopened::ForNow => ReadError::Unavailable,
+        }
+    }
+}
+
+impl From<Unopened> for WriteError {
+    fn from(why: Unopened) -> WriteError {
+        match why {
+            Unopened::Deleted => WriteError::Deleted,
+            Unopened::ForNow => WriteError::Unavailable,
+        }
+    }
+}
+
 impl Dashboards for Rest {
     fn names(
         &self,
@@ -207,10 +238,7 @@ impl Dashboards for Rest {
                 Some(have) => StateVector::decode(&have, &rest.limits).map_err(|_| ReadError::MalformedStateVector)?,
                 None => StateVector::default(),
             };
-            let room = rest.registry.open(&dashboard).await.map_err(|failure| {
-                debug!(%failure, "dashboard not opened");
-                ReadError::Unavailable
-            })?;
+            let room = rest.open(&dashboard).await?;
             let state = room.read(have).await.map_err(|_| ReadError::Unavailable)?;
             Ok(Read { cost: room.document_bytes().max(state.len()), state })
         })
@@ -234,7 +262,7 @@ impl Dashboards for Rest {
         let rest = self.clone();
         Box::pin(async move {
             // Opened even if nobody is here: somebody may be on another node.
-            let room = rest.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+            let room = rest.open(&dashboard).await?;
             room.input(Input::Announce { author, payload }).await.map_err(|_| WriteError::Unavailable)
         })
     }
@@ -245,7 +273,7 @@ impl Rest {
         let (limits, scanned) = (self.limits.clone(), update.clone());
         let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
         let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
-        let room = self.registry.open(&dashboard).await.map_err(|_| WriteError::Unavailable)?;
+        let room = self.open(&dashboard).await?;
         let update = Scanned { update, scan, frame: None };
         match timeout(DURABLE_WITHIN, room.write(author, update)).await {
             Ok(written) => written.map_err(|refused| self.refused(refused)),
@@ -260,6 +288,7 @@ impl Rest {
             RoomWriteError::Refused(refusal) => match refusal {
                 // Those who write what this node makes try again; nobody else is refused so.
                 WriteRefusal::Exists | WriteRefusal::PenTaken => WriteError::Unavailable,
+                WriteRefusal::Deleted => WriteError::StaleCopy,
                 WriteRefusal::Forbidden => WriteError::Forbidden,
                 WriteRefusal::Hole => WriteError::Incomplete,
                 WriteRefusal::Differs => WriteError::Differs,

@@ -27,11 +27,12 @@ use crate::cluster::local::LocalBus;
 use crate::cluster::nodes::NodeInfo;
 use crate::cluster::redis::RedisBus;
 use crate::config::{self, Config};
+use crate::deletions::Trash;
 use crate::descriptors;
 use crate::grants::Grants;
 use crate::http::{
-    self, AddressLimits, Addresses, Crowded, Dashboards, Destination, Inspector, NoEntry, NoRecords, Nodes, PaceLimits,
-    Pages, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, Crowded, Dashboards, Deletions, Destination, Inspector, NoDeletions, NoEntry,
+    NoRecords, Nodes, PaceLimits, Pages, Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
@@ -202,7 +203,9 @@ impl Server {
         let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
         let permissions = Permissions::start(catalog, Arc::clone(&bus), Arc::new(registry.clone()), records).await;
         let access = Arc::new(Grants::new(permissions.clone()));
-        let site = Arc::new(Site { authenticator, access, traces, ..site });
+        let trash = Trash::new(Arc::clone(&store), permissions.clone(), config.trash, Arc::clone(&metrics));
+        let deletions: Arc<dyn Deletions> = Arc::new(trash.clone());
+        let site = Arc::new(Site { authenticator, access, deletions, traces, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -216,6 +219,7 @@ impl Server {
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
         let homing = Homing::begin(&*store, config.limits()).await;
         let keys = tokio::spawn(site.authenticator.keep_up());
+        let sweeping = tokio::spawn(trash.keep_up());
         let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), ledger, Arc::clone(&metrics)));
         let routes = Routes::new(&site);
         let serving_operators = admin.map(|listener| {
@@ -236,6 +240,7 @@ impl Server {
             info!("drained");
         }
         upkeep.abort();
+        sweeping.abort();
         keys.abort();
         permissions.close();
         drop(registry);
@@ -498,6 +503,7 @@ pub fn site(
         is_admin: false,
         authenticator: authenticator(config),
         access: Arc::new(NoRecords),
+        deletions: Arc::new(NoDeletions),
         dashboards,
         inspector,
         inspector_on: config.inspector,

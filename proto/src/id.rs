@@ -3,6 +3,8 @@
 use core::fmt;
 use std::sync::Arc;
 
+use crate::life::Life;
+
 /// A Yjs client id: uint32 in Yjs 13, uint53 in Yjs 14.
 pub type ClientId = u64;
 
@@ -62,6 +64,11 @@ pub const DEFAULT_WORKSPACE: &str = "default";
 
 pub(crate) const WORKSPACE_BYTES_MAX: usize = 64;
 pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+/// Begins the names under which stores keep what was deleted.
+const TRASH: &str = "@trash/";
+/// How much longer those are than what they were: this, a number of ten digits and a slash.
+const TRASH_BYTES_MAX: usize = TRASH.len() + 11;
 
 impl DashboardId {
     /// The dashboard that `name` means, whatever client says it, on whatever path (percent-decoded) or in whatever message.
@@ -146,6 +153,22 @@ impl DashboardId {
         &self.full
     }
 
+    /// Where a store keeps this dashboard while a life of its name lies in the trash: `workspace/@trash/<life>/<name>`. No client reaches that.
+    #[must_use]
+    pub fn trashed(&self, life: Life) -> DashboardId {
+        let full = format!("{}/{TRASH}{life}/{}", self.workspace(), self.name());
+        DashboardId { full: full.into(), workspace_len: self.workspace_len }
+    }
+
+    /// Whose place in the trash it is.
+    #[must_use]
+    pub fn of_trash(&self) -> Option<(DashboardId, Life)> {
+        let (life, name) = self.name().strip_prefix(TRASH)?.split_once('/')?;
+        let dashboard = DashboardId::as_kept(self.workspace(), name).ok()?;
+        let life = Life(life.parse().ok()?);
+        (dashboard.trashed(life) == *self).then_some((dashboard, life))
+    }
+
     /// Whether it is a user's private document (`~user`) or a channel (`@channel`), which need an identity.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -172,7 +195,8 @@ fn is_workspace(s: &str) -> bool {
 }
 
 fn is_name(s: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&s.len())
+    let longer = if s.starts_with(TRASH) { TRASH_BYTES_MAX } else { 0 };
+    (1..=NAME_BYTES_MAX + longer).contains(&s.len())
         && !s.chars().any(char::is_control)
         && !s.split('/').any(|segment| matches!(segment, "." | ".."))
 }
@@ -181,6 +205,22 @@ fn is_name(s: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_dashboard_has_places_in_the_trash_that_no_other_has() {
+        for name in ["w/a", "default/~ada", "w/@trash", "w/a/b", &format!("w/{}", "x".repeat(NAME_BYTES_MAX))] {
+            let id = DashboardId::stored(name).unwrap();
+            for life in [Life(0), Life(u32::MAX)] {
+                let place = id.trashed(life);
+                assert_eq!(place.of_trash(), Some((id.clone(), life)));
+                assert_eq!(DashboardId::stored(place.as_str()), Ok(place.clone()), "a store finds it again");
+                assert!(place.is_reserved() && place.home().is_none());
+            }
+        }
+        for name in ["w/a", "w/@trash/x", "w/@trash/01/x", "w/@trash/1", "w/@trash/4294967296/x", "w/@trash/1/./x"] {
+            assert_eq!(DashboardId::stored(name).ok().and_then(|id| id.of_trash()), None, "{name}");
+        }
+    }
 
     #[test]
     fn ordinary_names_are_taken() {

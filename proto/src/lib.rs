@@ -12,7 +12,7 @@
 //! 5. [`cluster`] is what is decided about the bus between nodes: who lives, who else has a dashboard open.
 //! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
-//! Beside them stand [`id`] (names and their grammar), [`access`] (who may do what), [`rate`] (token buckets),
+//! Beside them stand [`id`] (names and their grammar), [`life`] (what was deleted under a name), [`access`] (who may do what), [`rate`] (token buckets),
 //! [`ledger`] (who may have how much memory), [`about`] (what lists tell of dashboards), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach)
 //! and [`time`].
 
@@ -25,6 +25,7 @@ pub mod id;
 mod json;
 pub mod ledger;
 pub mod lib0;
+pub mod life;
 pub mod limits;
 pub mod log;
 pub mod pushed;

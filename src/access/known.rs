@@ -26,6 +26,8 @@ pub struct RecordCache {
     /// When it was known that nothing had been missed, in milliseconds since it began.
     kept_up_at: AtomicU64,
     kept_up: Notify,
+    /// How often this node was found to have been stopped.
+    stops: AtomicU64,
 }
 
 /// A node that was stopped for so long was not waited for.
@@ -43,6 +45,7 @@ impl RecordCache {
             began: Instant::now(),
             kept_up_at: AtomicU64::new(0),
             kept_up: Notify::new(),
+            stops: AtomicU64::new(0),
         }
     }
 
@@ -66,6 +69,16 @@ impl RecordCache {
         };
         // While the catalog is away nobody can know: whoever is here stays.
         let _ = timeout(LEASE, waiting).await;
+    }
+
+    /// How often this node was stopped for longer than others wait for it.
+    #[must_use]
+    pub fn stops(&self) -> u64 {
+        self.stops.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_stop(&self) {
+        self.stops.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn keep_up(&self) {

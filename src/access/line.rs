@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use ydash_proto::id::NodeId;
+use ydash_proto::id::{DashboardId, NodeId};
 
 use crate::catalog::Key;
 
@@ -27,6 +27,8 @@ pub(super) enum Said {
     Changed { ticket: u64, key: Key, version: u64, stored: Bytes },
     /// Everything is to be read again. To be confirmed.
     Recheck { ticket: u64 },
+    /// A dashboard was deleted: rooms let go of it. To be confirmed.
+    Deleted { ticket: u64, dashboard: DashboardId },
     /// The confirmation.
     Applied { to: NodeId, ticket: u64 },
 }
@@ -41,6 +43,9 @@ impl Word {
                 "stored": String::from_utf8_lossy(stored),
             }),
             Said::Recheck { ticket } => json!({ "say": "recheck", "ticket": ticket }),
+            Said::Deleted { ticket, dashboard } => {
+                json!({ "say": "deleted", "ticket": ticket, "dashboard": dashboard.as_str() })
+            }
             Said::Applied { to, ticket } => json!({ "say": "applied", "to": to.0, "ticket": ticket }),
         };
         value["from"] = self.from.0.into();
@@ -67,6 +72,10 @@ impl Word {
                 stored: Bytes::copy_from_slice(value["stored"].as_str()?.as_bytes()),
             },
             "recheck" => Said::Recheck { ticket: number("ticket")? },
+            "deleted" => {
+                let dashboard = DashboardId::stored(value["dashboard"].as_str()?).ok()?;
+                Said::Deleted { ticket: number("ticket")?, dashboard }
+            }
             "applied" => Said::Applied { to: to()?, ticket: number("ticket")? },
             _ => return None,
         };
@@ -78,7 +87,7 @@ impl Word {
 mod tests {
     use super::*;
 
-    fn every_word() -> [Word; 5] {
+    fn every_word() -> [Word; 6] {
         let key = Key::new("acl/acme/Umsätze").unwrap();
         let stored = Bytes::from_static(b"{\"format\":1}");
         let said = [
@@ -86,6 +95,7 @@ mod tests {
             Said::Here { to: NodeId(u64::MAX) },
             Said::Changed { ticket: 3, key, version: 1_795_832_527_000_000, stored },
             Said::Recheck { ticket: 4 },
+            Said::Deleted { ticket: 5, dashboard: DashboardId::parse("acme/Umsätze").unwrap() },
             Said::Applied { to: NodeId(7), ticket: 3 },
         ];
         said.map(|said| Word { from: NodeId(u64::MAX - 1), said })

@@ -58,6 +58,9 @@ pub trait Rooms: Send + Sync + 'static {
 
     /// Tells a room what is written down about its dashboard, as far as it is open, and returns when it has taken that.
     fn tell(&self, records: Records) -> BoxFuture<'_, ()>;
+
+    /// Has a room find out whether its dashboard was deleted, as far as it is open, and returns when it has ended or knows that it need not.
+    fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()>;
 }
 
 /// What a record is about.
@@ -262,6 +265,24 @@ impl Permissions {
         Ok(Applied { version, missing: spreading.await.unwrap_or_else(|_| vec![self.shared.node]) })
     }
 
+    /// Removes a record: whatever it gave is gone on all nodes, and nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`CatalogError`] – it may be there, or not.
+    pub async fn erase(&self, subject: &Subject) -> Result<(), AccessError> {
+        let key = subject.key();
+        if self.shared.catalog.get(&key).await?.is_none() {
+            return Ok(());
+        }
+        // First as one that gives nothing: nodes forget what it gave when they hear of something later.
+        let empty = match subject {
+            Subject::Blocked => Blocked::default().encode(),
+            Subject::Dashboard(_) | Subject::Workspace(_) => Record::default().encode(),
+        };
+        let Applied { version, .. } = self.write(subject.clone(), Expected::Anything, empty).await?;
+        Ok(self.shared.catalog.remove(&key, Expected::Version(version)).await?)
+    }
+
     /// Has every node read everything again that it has open. Returns which have not confirmed.
     pub async fn recheck(&self) -> Vec<NodeId> {
         let spreading = self.shared.tasks.spawn({
@@ -269,6 +290,18 @@ impl Permissions {
             async move {
                 let reading = shared.read_again();
                 shared.ask_all(|from, ticket| Word { from, said: Said::Recheck { ticket } }, reading).await
+            }
+        });
+        spreading.await.unwrap_or_else(|_| vec![self.shared.node])
+    }
+
+    /// Has every node let go of a dashboard that was deleted. Returns which have not confirmed.
+    pub async fn let_go(&self, dashboard: DashboardId) -> Vec<NodeId> {
+        let spreading = self.shared.tasks.spawn({
+            let shared = Arc::clone(&self.shared);
+            async move {
+                let word = |from, ticket| Word { from, said: Said::Deleted { ticket, dashboard: dashboard.clone() } };
+                shared.ask_all(word, shared.rooms.check(dashboard.clone())).await
             }
         });
         spreading.await.unwrap_or_else(|_| vec![self.shared.node])
@@ -353,10 +386,20 @@ impl Shared {
             return self.records.keep_up();
         }
         self.records.distrust();
+        self.records.note_stop();
         let news = timeout(READ_WITHIN, self.learn_again()).await.unwrap_or_default();
         self.records.keep_up();
         for (subject, content) in news {
             self.tell_rooms(&subject, &content).await;
+        }
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move { shared.check_rooms().await });
+    }
+
+    /// Has every room find out whether its dashboard was deleted while nobody could tell this node.
+    async fn check_rooms(&self) {
+        for some in self.rooms.open().chunks(LOOKED_AT_ONCE) {
+            join_all(some.iter().map(|dashboard| self.rooms.check(dashboard.clone()))).await;
         }
     }
 
@@ -425,7 +468,10 @@ impl Shared {
                         self.records.distrust();
                         self.tell(Said::Hello);
                         let shared = Arc::clone(&self);
-                        self.tasks.spawn(async move { shared.read_again().await });
+                        self.tasks.spawn(async move {
+                            shared.read_again().await;
+                            shared.check_rooms().await;
+                        });
                     }
                     Heard::Gone(node) => {
                         self.lock(&self.peers).remove(&node);
@@ -463,6 +509,13 @@ impl Shared {
                 let shared = Arc::clone(self);
                 self.tasks.spawn(async move {
                     shared.read_again().await;
+                    shared.tell(Said::Applied { to: from, ticket });
+                });
+            }
+            Said::Deleted { ticket, dashboard } => {
+                let shared = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    shared.rooms.check(dashboard).await;
                     shared.tell(Said::Applied { to: from, ticket });
                 });
             }
@@ -555,6 +608,7 @@ mod tests {
     struct FakeRooms {
         open: Mutex<Vec<DashboardId>>,
         told: Mutex<Vec<Records>>,
+        checked: Mutex<Vec<DashboardId>>,
         hangs: AtomicBool,
     }
 
@@ -570,6 +624,10 @@ mod tests {
                 }
                 self.told.lock().unwrap().push(records);
             })
+        }
+
+        fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()> {
+            Box::pin(async move { self.checked.lock().unwrap().push(dashboard) })
         }
     }
 
@@ -645,6 +703,16 @@ mod tests {
         node.permissions.write(Subject::Blocked, Expected::Absent, blocked.encode()).await.unwrap();
         assert_eq!(told(), ["acme/sales", "acme/it", "other/x"]);
         assert_eq!(role(&node.permissions.records(&sales()).await.unwrap()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_node_looks_after_a_dashboard_that_was_deleted() {
+        let (catalog, bus) = (MemoryCatalog::new(), LocalBus::new());
+        let nodes = [node(&catalog, &bus, &[]).await, node(&catalog, &bus, &["acme/sales"]).await];
+        assert_eq!(nodes[0].permissions.let_go(sales()).await, []);
+        for node in &nodes {
+            assert_eq!(*node.rooms.checked.lock().unwrap(), [sales()]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

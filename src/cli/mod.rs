@@ -1,4 +1,4 @@
-//! The command line: `ydash serve`, `export`, `import`, `reset`, `token`, `doctor`. `ydash` alone serves.
+//! The command line: `ydash serve`, `export`, `import`, `reset`, `trash`, `token`, `doctor`. `ydash` alone serves.
 //!
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
@@ -8,6 +8,7 @@ mod report;
 mod reset;
 mod token;
 mod transfer;
+mod trash;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -43,6 +44,7 @@ pub fn run() -> ExitCode {
             layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
         }
         Some(("reset", options)) => layers(&matches, Some(options)).and_then(|layers| reset::run(&layers, options)),
+        Some(("trash", options)) => layers(&matches, Some(options)).and_then(|layers| trash::run(&layers, options)),
         Some(("token", options)) => layers(&matches, Some(options)).and_then(|layers| token::run(&layers, options)),
         Some((_, options)) => layers(&matches, Some(options)).and_then(|layers| serve(&layers)),
         None => layers(&matches, None).and_then(|layers| serve(&layers)),
@@ -97,6 +99,7 @@ fn command() -> Command {
         .subcommand(with_knobs(transfer::export_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(reset::command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(trash::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(token::command(), &["Access"]))
         .subcommand(with_knobs(doctor::command(), &["Serving", "Access", "Keeping"]))
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ydash_proto::document::renew;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
@@ -62,6 +63,7 @@ async fn reset(
     lossy: bool,
     at: Timestamp,
 ) -> Result<(usize, usize), Box<dyn Error>> {
+    let life = store.lives(dashboard).await?.current;
     let stored = store.load(dashboard).await?;
     let (position, damaged) = (stored.position, stored.damaged);
     let mut report = ArchiveReport::default();
@@ -79,7 +81,7 @@ async fn reset(
     };
     let renewed = renewed.map_err(|error| format!("{dashboard} cannot be written anew: {error}"))?;
     tell("kept", &export_file(store, std::slice::from_ref(dashboard), None, backup).await?);
-    replace(store, dashboard, position, renewed.clone(), at).await?;
+    replace(store, dashboard, life, position, renewed.clone(), at).await?;
     Ok((state.len(), renewed.len()))
 }
 
@@ -87,12 +89,13 @@ async fn reset(
 async fn replace(
     store: &dyn Store,
     dashboard: &DashboardId,
+    life: Life,
     position: LogPosition,
     state: Bytes,
     at: Timestamp,
 ) -> Result<(), Box<dyn Error>> {
     let entry = LogEntry { at, author: None, session: 0, source: Source::Import, update: state.clone() };
-    let append = Append { dashboard: dashboard.clone(), after: Some(position), entries: vec![entry] };
+    let append = Append { dashboard: dashboard.clone(), life, after: Some(position), entries: vec![entry] };
     let appended = store.append(vec![append]).await.remove(0)?;
     // What others wrote meanwhile is after the state and stays in the log; the snapshot must not stand for it.
     if appended.before != position {
@@ -115,7 +118,7 @@ mod tests {
     async fn append(store: &dyn Store, update: Vec<u8>) {
         let entry =
             LogEntry { at: Timestamp(1), author: None, session: 0, source: Source::Socket, update: update.into() };
-        let append = Append { dashboard: id("w/a"), after: None, entries: vec![entry] };
+        let append = Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry] };
         store.append(vec![append]).await.remove(0).unwrap();
     }
 

@@ -1,9 +1,9 @@
 //! How a message between nodes looks on the bus: version, checksum, fields.
 //!
 //! ```text
-//! byte 0       version, 1
+//! byte 0       version: 1, or 2 with the life of the dashboard's name, which is 0 in the other
 //! bytes 1..5   CRC-32 (IEEE, little endian) of byte 0 and all that follows
-//! bytes 5..    origin, number, durable, kind, body in bincode 2 standard encoding (varint integers, length-prefixed bytes)
+//! bytes 5..    in version 2 the life; origin, number, durable, kind, body in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
 //!
 //! The origin numbers what it publishes about a dashboard; `durable` is the highest of its numbers whose content it knows to be
@@ -14,13 +14,17 @@
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use ydash_proto::id::NodeId;
+use ydash_proto::life::Life;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Said;
 use ydash_proto::update::StateVector;
 
 use crate::trace::{CONTEXT_BYTES, SpanContext};
 
-const VERSION: u8 = 1;
+/// Of a name under which nothing was ever begun anew.
+const FIRST_LIFE: u8 = 1;
+/// The latest: with the life.
+const VERSION: u8 = 2;
 const HEADER_LEN: usize = 5;
 
 /// The largest envelope that is decoded: bounds what a damaged length could make a decoder believe.
@@ -41,6 +45,8 @@ pub struct Envelope {
     pub origin: NodeId,
     /// Grows by one with each message of this origin about this dashboard.
     pub number: u64,
+    /// Which life of the dashboard's name it is about: a room of another one skips it.
+    pub life: Life,
     /// The content of the origin's messages up to here is in the store.
     pub durable: u64,
     /// What it says.
@@ -97,7 +103,11 @@ impl Envelope {
         let fields = Fields { origin: origin.0, number, durable, kind, asks, deletes, body };
         // The other fields take less than 64 bytes.
         let mut bytes = Vec::with_capacity(HEADER_LEN + 64 + body.len());
-        bytes.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+        let version = if self.life == Life::FIRST { FIRST_LIFE } else { VERSION };
+        bytes.extend_from_slice(&[version, 0, 0, 0, 0]);
+        if version == VERSION {
+            bytes.extend_from_slice(&self.life.0.to_le_bytes());
+        }
         bincode::encode_into_std_write(fields, &mut bytes, bincode::config::standard())
             .expect("fields are plain integers and bytes, and a Vec takes them all");
         let crc = checksum(&bytes);
@@ -111,7 +121,7 @@ impl Envelope {
     /// Any [`EnvelopeError`]: skip it.
     pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<Envelope, EnvelopeError> {
         match bytes.first() {
-            Some(&VERSION) => {}
+            Some(&(FIRST_LIFE | VERSION)) => {}
             Some(&version) if version > VERSION => return Err(EnvelopeError::LaterVersion(version)),
             _ => return Err(EnvelopeError::Garbage("no version")),
         }
@@ -120,8 +130,12 @@ impl Envelope {
             return Err(EnvelopeError::Garbage("checksum does not match"));
         }
         let config = bincode::config::standard().with_limit::<ENVELOPE_BYTES_MAX>();
-        let fields: Fields<'_> = match bincode::borrow_decode_from_slice(&bytes[HEADER_LEN..], config) {
-            Ok((fields, used)) if used == bytes.len() - HEADER_LEN => fields,
+        let (life, body) = match bytes[HEADER_LEN..].split_first_chunk() {
+            Some((life, body)) if bytes[0] == VERSION => (Life(u32::from_le_bytes(*life)), body),
+            _ => (Life::FIRST, &bytes[HEADER_LEN..]),
+        };
+        let fields: Fields<'_> = match bincode::borrow_decode_from_slice(body, config) {
+            Ok((fields, used)) if used == body.len() => fields,
             _ => return Err(EnvelopeError::Garbage("fields do not decode")),
         };
         let body = bytes.slice_ref(fields.body);
@@ -145,7 +159,14 @@ impl Envelope {
             }
             _ => return Err(EnvelopeError::Garbage("unknown kind")),
         };
-        Ok(Envelope { origin: NodeId(fields.origin), number: fields.number, durable: fields.durable, said, trace })
+        Ok(Envelope {
+            origin: NodeId(fields.origin),
+            number: fields.number,
+            life,
+            durable: fields.durable,
+            said,
+            trace,
+        })
     }
 }
 
@@ -162,7 +183,7 @@ mod tests {
     use super::*;
 
     fn envelope(said: Said<Bytes>) -> Envelope {
-        Envelope { origin: NodeId(7), number: 300, durable: 299, said, trace: None }
+        Envelope { origin: NodeId(7), number: 300, life: Life::FIRST, durable: 299, said, trace: None }
     }
 
     fn traced() -> Envelope {
@@ -170,13 +191,14 @@ mod tests {
         Envelope { trace, ..envelope(Said::Update(Bytes::from_static(&[0, 0]))) }
     }
 
-    fn every_kind() -> [Envelope; 7] {
+    fn every_kind() -> [Envelope; 8] {
         let have: StateVector = [(1, 2), (3, 4)].into_iter().collect();
         [
             envelope(Said::Update(Bytes::from_static(&[0, 0]))),
             envelope(Said::Awareness(Bytes::from_static(&[1, 7, 0, 2, b'{', b'}']))),
             envelope(Said::Presence(Bytes::from_static(&[0]))),
             envelope(Said::Renew),
+            Envelope { life: Life(3), ..envelope(Said::Renew) },
             envelope(Said::Stateless(Bytes::from_static(b"hi"))),
             envelope(Said::StateVector { have, deletes: u64::MAX, asks: true }),
             traced(),
@@ -190,6 +212,13 @@ mod tests {
         let fields = [7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, UPDATE, 0, 0, 2, 0, 0];
         assert_eq!(bytes[HEADER_LEN..], fields);
         assert_eq!(bytes[..HEADER_LEN], [1, 229, 141, 140, 185]);
+    }
+
+    #[test]
+    fn golden_envelope_of_another_life() {
+        let bytes = Envelope { life: Life(2), ..envelope(Said::Renew) }.encode();
+        assert_eq!(bytes[0], 2);
+        assert_eq!(bytes[HEADER_LEN..], [2, 0, 0, 0, 7, 251, 0x2c, 0x01, 251, 0x2b, 0x01, RENEW, 0, 0, 0]);
     }
 
     #[test]

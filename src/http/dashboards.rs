@@ -104,6 +104,9 @@ pub enum ReadError {
     /// Nobody has written to it: answered 404.
     #[error("no such dashboard")]
     NotFound,
+    /// It was deleted: answered 410.
+    #[error("the dashboard was deleted")]
+    Deleted,
     /// It could not be loaded just then: answered 503.
     #[error("dashboard cannot be loaded")]
     Unavailable,
@@ -130,6 +133,12 @@ pub enum WriteError {
     /// It builds on updates that the server does not have: answered 409.
     #[error("update behind a hole")]
     Incomplete,
+    /// The dashboard was deleted: answered 410.
+    #[error("the dashboard was deleted")]
+    Deleted,
+    /// It brings content of a deleted dashboard of this name: answered 409.
+    #[error("content of a deleted dashboard of this name")]
+    StaleCopy,
     /// Other content was saved before under the same client id and clock: answered 409.
     #[error("content differs from what was saved before")]
     Differs,
@@ -160,6 +169,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
             ReadError::NotFound => Problem::NoDashboard,
+            ReadError::Deleted => Problem::Deleted,
             ReadError::Unavailable => Problem::StoreUnavailable,
             ReadError::MalformedStateVector => Problem::BadRequest("sv is not a state vector"),
             ReadError::Busy => Problem::Busy,
@@ -182,6 +192,8 @@ impl From<WriteError> for Problem {
                 ),
             },
             WriteError::Incomplete => Problem::IncompleteUpdate,
+            WriteError::Deleted => Problem::Deleted,
+            WriteError::StaleCopy => Problem::DeletedContent,
             WriteError::Differs => Problem::ConflictingUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),

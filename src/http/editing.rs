@@ -17,6 +17,7 @@ use crate::http::dashboards::{CREATE_BYTES_MAX, ReadError, WriteError, has_memor
 use crate::http::etag::{Etag, Tags};
 use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
+use crate::http::trash;
 
 /// What JSON may be sent for a dashboard that exists. Clients know it as `edit-bytes-max`; no setting raises it.
 const EDIT_BYTES_MAX: usize = 8 << 20;
@@ -231,10 +232,14 @@ pub(super) async fn patch(mut call: Call) -> Result<Response, Refused> {
     write(call, kind(body)).await
 }
 
-/// `DELETE …` of a place or a widget.
+/// `DELETE …` of a dashboard, a place in it, or a widget.
 pub(super) async fn remove(call: Call) -> Result<Response, Refused> {
     if matches!(place(&call)?, Place::Whole) {
-        return Err(Problem::BadRequest("at names what is to be removed").into());
+        // A pointer that somebody forgot to fill in deletes nothing.
+        if call.query("at")?.is_some() {
+            return Err(Problem::BadRequest("at names what is to be removed").into());
+        }
+        return trash::delete(call).await;
     }
     write(call, Body::Remove).await
 }
@@ -263,8 +268,16 @@ async fn write(call: Call, body: Body) -> Result<Response, Refused> {
         Some(_) => return Err(Problem::BadRequest("dry-run is true or false").into()),
     };
     let is_removal = body == Body::Remove;
+    // Only who says that nothing may be there means to begin: what others send is for the dashboard that was deleted.
+    let may_begin = place == Place::Whole && !is_dry_run && conditions.matches_none == Some(Tags::Any);
     let wish = Wish { place, body, base, conditions, is_dry_run };
-    let edited = site.dashboards.edit(call.dashboard(), call.author(), call.address, wish).await?;
+    let mut edited = site.dashboards.edit(call.dashboard(), call.author(), call.address, wish.clone()).await;
+    if may_begin && matches!((&edited, &wish.body), (Err(EditError::Read(ReadError::Deleted)), Body::Put(_))) {
+        let begun = trash::begin(&call);
+        begun.await.map_err(Problem::from)?;
+        edited = site.dashboards.edit(call.dashboard(), call.author(), call.address, wish).await;
+    }
+    let edited = edited?;
     let Edited { outcome, etag, changes, bytes, .. } = edited;
     let is_changed = outcome != Outcome::Unchanged;
     if is_dry_run {

@@ -26,6 +26,7 @@ mod routes;
 mod serve;
 mod socket;
 mod token;
+mod trash;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -66,6 +67,7 @@ pub use pushed::Pushes;
 pub use routes::calls;
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Upgraded};
+pub use trash::{Deleted, Deletion, DeletionRefusal, Deletions, Listed as TrashListed, NoDeletions};
 
 use operator::Curious;
 use reply::{Problem, Refused, bytes_response, json_response};
@@ -81,6 +83,8 @@ pub struct Site {
     pub access: Arc<dyn AccessControl>,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
+    /// What deletes dashboards.
+    pub deletions: Arc<dyn Deletions>,
     /// What `/inspector` shows, and whether it shows anything.
     pub inspector: Arc<dyn Inspector>,
     /// As the knob says.

@@ -69,7 +69,7 @@ fn operation(route: &Route) -> Value {
         let content: Map<String, Value> = body.types.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
         operation["requestBody"] = json!({ "required": true, "description": body.about, "content": content });
     }
-    if matches!(route.needs, Needs::Dashboard(_)) {
+    if matches!(route.needs, Needs::Dashboard(_) | Needs::Keeper) {
         operation["security"] = json!([{}, { "bearer": [] }]);
     }
     operation
@@ -94,6 +94,7 @@ fn needs(route: &Route) -> Vec<&'static str> {
         Needs::Operator => vec!["operator, once tokens are read"],
         Needs::Inspector => vec!["operator, or else a browser on the server's own machine"],
         Needs::Dashboard(capabilities) => capabilities.names().collect(),
+        Needs::Keeper => vec!["manage, or write where no tokens are read"],
     }
 }
 
@@ -104,7 +105,7 @@ fn problems_of(route: &Route) -> Vec<u16> {
         Needs::Caller => &[401, 403, 404, 405, 429, 503],
         Needs::Operator => &[401, 403, 405, 429, 503],
         Needs::Inspector => &[401, 403, 404, 405, 429, 503],
-        Needs::Dashboard(_) => &[400, 401, 403, 404, 405, 429, 500, 503],
+        Needs::Dashboard(_) | Needs::Keeper => &[400, 401, 403, 404, 405, 410, 429, 500, 503],
     };
     let mut statuses = [common, route.problems].concat();
     statuses.sort_unstable();

@@ -52,6 +52,12 @@ pub(super) enum Problem {
     ConflictingUpdate,
     /// Nobody has written to the dashboard.
     NoDashboard,
+    /// The dashboard was deleted.
+    Deleted,
+    /// A dashboard of this name is there.
+    Exists,
+    /// The update brings content of a deleted dashboard of this name.
+    DeletedContent,
     /// The dashboard has nothing at this place.
     NothingThere,
     /// Another version is there than the one that was demanded.
@@ -98,6 +104,7 @@ impl Problem {
         Some(match self {
             Problem::NotFound | Problem::MethodNotAllowed | Problem::BadRequest(_) | Problem::Internal => return None,
             Problem::NoDashboard
+            | Problem::Exists
             | Problem::NothingThere
             | Problem::Precondition
             | Problem::BaseUnknown
@@ -115,6 +122,7 @@ impl Problem {
             Problem::MalformedUpdate => Refusal::MalformedUpdate,
             Problem::IncompleteUpdate => Refusal::Held,
             Problem::ConflictingUpdate => Refusal::ContentDiffers,
+            Problem::Deleted | Problem::DeletedContent => Refusal::Deleted,
             Problem::DocumentLimit(_) => Refusal::DocumentLimit,
             Problem::PushLimit(_) | Problem::PushRate(_) => Refusal::Pushed,
             Problem::TooLarge { limit: "document-bytes-max", .. } => Refusal::DocumentTooLarge,
@@ -186,6 +194,17 @@ impl Problem {
                 StatusCode::NOT_FOUND,
                 "no_dashboard",
                 "nobody has written to a dashboard of this name; PUT of the whole begins one",
+            ),
+            Problem::Deleted => (
+                StatusCode::GONE,
+                "deleted",
+                "the dashboard was deleted; restore-deleted takes it back, PUT with If-None-Match: * begins another",
+            ),
+            Problem::Exists => (StatusCode::CONFLICT, "exists", "a dashboard of this name exists"),
+            Problem::DeletedContent => (
+                StatusCode::CONFLICT,
+                "deleted_content",
+                "the update brings content of a dashboard of this name that was deleted",
             ),
             Problem::NothingThere => {
                 (StatusCode::NOT_FOUND, "nothing_there", "the dashboard has nothing at this place")
@@ -306,8 +325,15 @@ pub(super) const CODES: &[(u16, &str, &str)] = &[
     (408, "timeout", "the body arrived too slowly: `transfer-timeout`, `transfer-pace`"),
     (409, "base_unknown", "this node does not know the version that `Ydash-Base` names; read the dashboard again"),
     (409, "conflicting_update", "other content was saved before under the same client id and clock"),
+    (409, "deleted_content", "the update brings content of a dashboard of this name that was deleted"),
+    (409, "exists", "a dashboard of this name exists"),
     (409, "incomplete_update", "the update builds on updates that are not here"),
     (409, "test_failed", "a test of the patch failed; nothing was changed"),
+    (
+        410,
+        "deleted",
+        "the dashboard was deleted; `restore-deleted` takes it back, `PUT` with `If-None-Match: *` begins another",
+    ),
     (412, "precondition_failed", "another version is there than `If-Match` or `If-None-Match` demand"),
     (413, "too_large", "a size limit would be passed; `limit` says which"),
     (415, "patch_type", "a PATCH is `application/merge-patch+json` or `application/json-patch+json`"),

@@ -19,7 +19,7 @@ use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
 use crate::http::{
-    Site, access, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token,
+    Site, access, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token, trash,
 };
 use crate::metrics;
 
@@ -49,7 +49,7 @@ impl Route {
     /// Whether scripts of other origins may read its answers. What is for operators is shown by this server's own pages alone.
     fn is_for_pages(&self) -> bool {
         match self.needs {
-            Needs::Nothing | Needs::Caller | Needs::Dashboard(_) => true,
+            Needs::Nothing | Needs::Caller | Needs::Dashboard(_) | Needs::Keeper => true,
             Needs::Operator | Needs::Inspector => false,
         }
     }
@@ -68,6 +68,8 @@ pub(super) enum Needs {
     Caller,
     /// This, with the dashboard that the path names.
     Dashboard(Capabilities),
+    /// To manage the dashboard that the path names; where no tokens are read nobody can, and whoever edits may.
+    Keeper,
 }
 
 /// Something that a call may say beside its path and body.
@@ -208,14 +210,18 @@ async fn call(
             }
             None
         }
-        Needs::Dashboard(needed) => {
+        Needs::Dashboard(_) | Needs::Keeper => {
             let name = parameters.iter().find(|(name, _)| *name == NAME).map_or("", |(_, name)| *name);
             let dashboard = path::dashboard(name).map_err(|_| Problem::BadName)?;
             // Counted here, where the method fits: whatever is tried before is cheap, and tokens are not.
             site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
             let token = token::find(&incoming.headers, &incoming.query);
             let admission = site.admit(&dashboard, address, token.as_deref()).wait().await.map_err(Problem::from)?;
-            if !admission.access.may(needed) {
+            let may = match route.needs {
+                Needs::Dashboard(needed) => admission.access.may(needed),
+                _ => trash::keeps(&site, &admission),
+            };
+            if !may {
                 return Err(Problem::Forbidden.into());
             }
             Some(Target { dashboard, admission })
@@ -403,11 +409,21 @@ curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
         method: Method::DELETE,
         path: "/api/dashboards/{name}",
         needs: WRITE,
-        title: "Remove what is at a place",
-        about: "What `at` names: a member of an object, or an element of a list. A root stays, with nothing in it.",
-        parameters: &[query("at", "a JSON pointer: what is to be removed"), WRITING[1], WRITING[2], WRITING[3]],
+        title: "Delete a dashboard, or what is at a place",
+        about: "With `at`, what that names: a member of an object, or an element of a list. A root stays, with nothing in it.\n\nWithout `at` the dashboard goes into the trash; that needs `manage`, or where no tokens are read the right to edit, and whoever lacks it\nis told to say `at`. Its members are\nsent away on every node, and nobody opens or writes to it any more: calls are answered 410 `deleted`, sockets closed with 4404. It can be\ntaken back for 30 days (`trash`). `purge=true` ends it for good, and whatever else of the name is in the trash.",
+        parameters: &[
+            query("at", "a JSON pointer: what is to be removed; without, the dashboard itself"),
+            query("purge", "`true`: for good, whether it is in the trash or not"),
+            query("life", "with `purge`: only what was deleted as this life of the name"),
+            WRITING[1],
+            WRITING[2],
+            WRITING[3],
+        ],
         body: None,
-        answers: &[json(200, "durable, or what would change")],
+        answers: &[
+            json(200, "durable, or what would change; or deleted"),
+            json(202, "deleted; some nodes have not confirmed"),
+        ],
         problems: &[412, 422],
         example: (
             r#"curl -s -X DELETE "$api/dashboards/acme/sales?at=/widgets/a/options/min""#,
@@ -415,6 +431,38 @@ curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
         ),
         counted: metrics::Route::Dashboard,
         run: |call| Box::pin(editing::remove(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/restore-deleted",
+        needs: Needs::Keeper,
+        title: "Take a dashboard back from the trash",
+        about: "Whole, with its history, grants and links; who had it open goes on where they were. Needs what deleting needs. While a dashboard of\nthe name exists, the answer is 409 `exists`.",
+        parameters: &[query("life", "which of those that were deleted under the name; without, the last one")],
+        body: None,
+        answers: &[json(200, "it is back")],
+        problems: &[409],
+        example: (
+            r#"curl -s -X PUT --data '{"meta":{"title":"Draft"}}' $api/dashboards/acme/draft
+echo
+curl -s -X DELETE $api/dashboards/acme/draft | sed -E 's/"until":"[^"]*"/"until":"…"/'
+echo
+curl -s $api/dashboards/acme/draft | sed 's/.*"error":"\([a-z_]*\)".*/\1/'
+echo
+curl -s "$api/workspaces/acme/trash" | sed -E 's/"(deleted_at|until)":"[^"]*"/"\1":"…"/g'
+echo
+curl -s -X POST $api/dashboards/acme/draft/restore-deleted
+echo
+curl -s $api/dashboards/acme/draft"#,
+            r#"{"changed":true,"durable":true}
+{"applied":true,"deleted":true,"life":0,"until":"…"}
+deleted
+{"next":null,"trash":[{"dashboard":"acme/draft","deleted":[{"deleted_at":"…","deleted_by":null,"life":0,"until":"…"}],"exists":false}]}
+{"applied":true,"life":0,"restored":true}
+{"meta":{"title":"Draft"}}"#,
+        ),
+        counted: metrics::Route::Dashboard,
+        run: |call| Box::pin(trash::restore(call)),
     },
     Route {
         method: Method::GET,
@@ -780,6 +828,20 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         run: |call| Box::pin(access::write_workspace(call)),
     },
     Route {
+        method: Method::GET,
+        path: "/api/workspaces/{name}/trash",
+        needs: Needs::Caller,
+        title: "List what is in the trash",
+        about: "Dashboards of the workspace that were deleted and that the caller may take back, by name. `exists` says that another one has begun\nunder the name since. At most 100 names at a time, of which those are left out that the caller may not see.",
+        parameters: &[query("after", "the `next` of the page before")],
+        body: None,
+        answers: &[json(200, "`{\"trash\": […], \"next\": …}`")],
+        problems: &[],
+        example: (r#"curl -s "$api/workspaces/nobody/trash""#, r#"{"next":null,"trash":[]}"#),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(trash::list(call)),
+    },
+    Route {
         method: Method::POST,
         path: "/api/admin/recheck",
         needs: Needs::Caller,
@@ -911,6 +973,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
 pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Capabilities)> {
     ROUTES.iter().filter_map(|route| match route.needs {
         Needs::Dashboard(needed) => Some((route.method.as_str(), route.path, needed)),
+        Needs::Keeper => Some((route.method.as_str(), route.path, Capabilities::MANAGE)),
         Needs::Nothing | Needs::Caller | Needs::Operator | Needs::Inspector => None,
     })
 }

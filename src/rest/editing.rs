@@ -76,7 +76,7 @@ impl Rest {
         while attempts < ATTEMPTS {
             attempts += 1;
             let mut turn = self.pens.take(&dashboard, TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
-            let room = self.registry.open(&dashboard).await.map_err(|_| ReadError::Unavailable)?;
+            let room = self.open(&dashboard).await.map_err(ReadError::from)?;
             let state = room.read(StateVector::default()).await.map_err(|_| ReadError::Unavailable)?;
             is_dear |= state.len() > QUICK_BYTES_MAX;
             let (turns, steps_max) = if is_dear { (&self.dear, u64::MAX) } else { (&self.making, QUICK_STEPS_MAX) };

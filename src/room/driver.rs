@@ -33,6 +33,7 @@ use tracing::{debug, error, info, warn};
 use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
+use ydash_proto::life::Life;
 use ydash_proto::room::{
     Effect, FrameKind, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal,
 };
@@ -83,6 +84,8 @@ type Pending<T> = OptionFuture<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 pub(super) struct Driver {
     id: DashboardId,
+    /// Which life of its name it is.
+    life: Life,
     room: Room,
     context: Arc<Context>,
     seats: Vec<Seat>,
@@ -107,6 +110,13 @@ pub(super) struct Driver {
     held: usize,
     eviction: Eviction,
     append_failing: bool,
+    /// The dashboard was deleted: nothing is taken or told any more.
+    is_over: bool,
+    /// How often the node had been stopped when the store was last asked whether the dashboard is still there.
+    stops_known: u64,
+    life_check: Pending<Option<bool>>,
+    /// Who waits to hear that the dashboard is still there.
+    checked: Vec<oneshot::Sender<()>>,
     is_uncollected: bool,
     updates: u64,
     flushed_bytes: u64,
@@ -120,10 +130,18 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(id: DashboardId, room: Room, line: Subscription, context: Arc<Context>) -> Box<Driver> {
+    pub(super) fn new(
+        id: DashboardId,
+        life: Life,
+        room: Room,
+        line: Subscription,
+        context: Arc<Context>,
+    ) -> Box<Driver> {
         context.metrics.rooms.inc();
+        let stops_known = context.records.stops();
         Box::new(Driver {
             id,
+            life,
             room,
             context,
             seats: Vec::new(),
@@ -144,6 +162,10 @@ impl Driver {
             held: 0,
             eviction: Eviction::Idle,
             append_failing: false,
+            is_over: false,
+            stops_known,
+            life_check: None.into(),
+            checked: Vec::new(),
             is_uncollected: false,
             updates: 0,
             flushed_bytes: 0,
@@ -203,12 +225,29 @@ impl Driver {
                     let now = self.context.clock.now();
                     self.handle(now, Input::StoreRead { read });
                 }
+                Some(is_over) = &mut self.life_check => {
+                    self.life_check = None.into();
+                    match is_over {
+                        Some(true) => self.is_over = true,
+                        Some(false) => self.checked.clear(),
+                        // Not confirmed: whoever asks is told that this node may still have it.
+                        None => {}
+                    }
+                }
                 () = &mut timer => armed = Instant::now() + Duration::from_secs(3600),
             }
             if !self.context.records.is_kept_up() {
                 // This process was stopped, and rights may have gone meanwhile on which what has just come would still be let through.
                 self.context.records.until_kept_up().await;
                 self.look_up_access(self.context.clock.now());
+            }
+            let stops = self.context.records.stops();
+            if core::mem::replace(&mut self.stops_known, stops) != stops {
+                // It may have been deleted meanwhile, and what has just come is for a dashboard that is there.
+                self.is_over |= self.context.storage.is_over(&self.id, self.life).await == Some(true);
+            }
+            if self.is_over {
+                return self.end(messages, inbox).await;
             }
             if let Some(input) = scanned {
                 self.scanned(input);
@@ -346,6 +385,12 @@ impl Driver {
                 self.handle(now, Input::AccessChanged { records: *records });
                 let _ = taken.send(()); // Whoever waited may have given up.
             }
+            ToRoom::CheckLife { checked } => {
+                self.checked.push(checked);
+                let (storage, id, life) = (Arc::clone(&self.context.storage), self.id.clone(), self.life);
+                let check = async move { storage.is_over(&id, life).await };
+                self.life_check = Some(Box::pin(check) as Pin<Box<_>>).into();
+            }
             ToRoom::Look { answer } => {
                 let _ = answer.send(self.view()); // As above.
             }
@@ -365,6 +410,26 @@ impl Driver {
                     });
                 }
             }
+        }
+    }
+
+    /// Sends everybody away: the dashboard was deleted. What was not durable yet is with its authors.
+    async fn end(mut self: Box<Self>, messages: Vec<ToRoom>, mut inbox: mpsc::Receiver<ToRoom>) {
+        info!(dashboard = %self.id, members = self.seats.len(), "dashboard deleted: its members are sent away");
+        self.context.metrics.evictions.inc(Eviction::Deleted);
+        for seat in self.seats.drain(..) {
+            seat.outbox.expel(seat.member, CloseCode::Deleted);
+        }
+        // Whoever is just coming believes to be in; all others find that the room has ended.
+        let send_away = |message| {
+            if let ToRoom::Join { joining, outbox, .. } = message {
+                outbox.expel(joining.member, CloseCode::Deleted);
+            }
+        };
+        messages.into_iter().for_each(send_away);
+        inbox.close();
+        while let Some(message) = inbox.recv().await {
+            send_away(message);
         }
     }
 
@@ -450,7 +515,11 @@ impl Driver {
     /// What an envelope says, `None` when it is scanned beside the loop, and the trace that it is a part of.
     fn open_envelope(&self, bytes: &Bytes) -> Result<(Option<Input>, Option<SpanContext>), EnvelopeError> {
         let limits = self.context.limits.for_trusted();
-        let Envelope { origin, number, durable, said, trace } = Envelope::decode(bytes, &limits)?;
+        let Envelope { origin, number, life, durable, said, trace } = Envelope::decode(bytes, &limits)?;
+        if life != self.life {
+            // Of a node that has not heard yet, or of one that has and this one not.
+            return Ok((None, None));
+        }
         let said = match said {
             Said::Update(update) if update.len() > SCAN_ASIDE_BYTES => {
                 let scan = self.context.tracker.spawn_blocking(move || scan_trusted(update, &limits));
@@ -589,7 +658,7 @@ impl Driver {
                     edit.appends(entries.len(), entries.iter().map(|entry| entry.update.len()).sum());
                 }
                 self.live.logs(&entries);
-                let submission = self.context.storage.append(&self.id, after, entries);
+                let submission = self.context.storage.append(&self.id, self.life, after, entries);
                 self.append = Some(submission).into();
             }
             Effect::Compact { parts } => {
@@ -617,12 +686,12 @@ impl Driver {
                     (Some(edit), Said::Update(update)) => edit.published(update.len()),
                     _ => None,
                 };
-                let envelope = Envelope { origin: self.context.node(), number, durable, said, trace };
+                let envelope = Envelope { origin: self.context.node(), number, life: self.life, durable, said, trace };
                 self.line.publish(envelope.encode());
                 self.context.metrics.bus_published.inc();
             }
             Effect::ReadStore => {
-                let read = Arc::clone(&self.context.storage).read(self.id.clone());
+                let read = Arc::clone(&self.context.storage).read(self.id.clone(), self.life);
                 self.store_read = Some(Box::pin(read) as Pin<Box<_>>).into();
             }
             Effect::SetAside { entry, why } => self.context.storage.set_aside(&self.id, entry, why),
@@ -632,7 +701,10 @@ impl Driver {
                 }
             }
             Effect::Expel { member, code } => {
-                self.context.metrics.refusals.inc(Refusal::Forbidden);
+                self.context.metrics.refusals.inc(match code {
+                    CloseCode::StaleCopy => Refusal::Deleted,
+                    _ => Refusal::Forbidden,
+                });
                 if let Ok(at) = self.seats.binary_search_by_key(&member, |seat| seat.member) {
                     self.seats.remove(at).outbox.expel(member, code);
                 }
@@ -671,6 +743,10 @@ impl Driver {
                 Input::AppendFailed
             }
             Written::Lost => Input::AppendLost,
+            Written::Gone => {
+                self.is_over = true;
+                return;
+            }
         };
         self.handle(now, input);
         if told.take().is_some() {
@@ -699,7 +775,7 @@ impl Driver {
         let input = match written {
             Written::Durable(()) => Input::Snapshotted { saved: true },
             Written::Failed => Input::Snapshotted { saved: false },
-            Written::Lost => Input::SnapshotLost,
+            Written::Lost | Written::Gone => Input::SnapshotLost,
         };
         self.handle(now, input);
     }
@@ -766,6 +842,7 @@ impl Driver {
                 return;
             }
             Report::Differs => Refusal::ContentDiffers,
+            Report::StaleCopy => Refusal::Deleted,
             Report::HeldExpired => Refusal::Held,
             Report::AwarenessDropped => Refusal::AwarenessLimit,
             Report::Limit(LimitReached::DocumentBytes | LimitReached::DeletedBytes) => Refusal::DocumentTooLarge,

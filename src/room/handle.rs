@@ -55,6 +55,10 @@ pub(super) enum ToRoom {
         records: Box<Records>,
         taken: oneshot::Sender<()>,
     },
+    /// Finds out whether the dashboard is still there; answered when it is, or the room has ended.
+    CheckLife {
+        checked: oneshot::Sender<()>,
+    },
     Look {
         answer: oneshot::Sender<RoomView>,
     },
@@ -193,6 +197,7 @@ impl core::fmt::Debug for ToRoom {
             ToRoom::Write { .. } => "Write",
             ToRoom::Edit { .. } => "Edit",
             ToRoom::Access { .. } => "Access",
+            ToRoom::CheckLife { .. } => "CheckLife",
             ToRoom::Look { .. } => "Look",
             ToRoom::Leave => "Leave",
             ToRoom::Drain => "Drain",

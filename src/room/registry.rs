@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info_span};
 use ydash_proto::access::Records;
 use ydash_proto::id::{DashboardId, NodeId};
+use ydash_proto::life::Ended;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::room::{Input, Loaded, Room, Tuning};
@@ -66,7 +67,7 @@ pub struct RoomsConfig {
     pub traces: Traces,
 }
 
-/// Why a dashboard cannot be opened. All of it passes: the client is to try again.
+/// Why a dashboard cannot be opened. All of it but [`OpenError::Deleted`] passes: the client is to try again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store could not say what it holds.
@@ -81,6 +82,9 @@ pub enum OpenError {
     /// The rooms that are open take all the memory they may.
     #[error("memory budget of rooms is used up")]
     Memory,
+    /// It was deleted.
+    #[error("dashboard was deleted")]
+    Deleted,
     /// The node is about to end.
     #[error("node is draining")]
     Draining,
@@ -339,6 +343,15 @@ impl Registry {
         let began = Instant::now();
         // Before the load: what other nodes write from here on is heard, what they wrote before is loaded.
         let line = context.bus.subscribe(id).await;
+        // Before the load, too: should it be deleted and begun anew in between, the room is of a life that is over, and writes nothing.
+        let lives = context.storage.store.lives(id).await.map_err(|failure| {
+            debug!(dashboard = %id, %failure, "load failed");
+            OpenError::Store(Arc::new(failure))
+        })?;
+        if lives.gone.is_some() {
+            return Err(OpenError::Deleted);
+        }
+        let life = lives.current;
         let stored = context.storage.store.load(id).await.map_err(|failure| {
             debug!(dashboard = %id, %failure, "load failed");
             OpenError::Store(Arc::new(failure))
@@ -354,8 +367,12 @@ impl Registry {
             self.tell_all(|| ToRoom::Leave).await;
             return Err(OpenError::Memory);
         }
-        let loaded =
-            Loaded { snapshot: stored.snapshot.map(|(_, state)| state), log: stored.tail, position: stored.position };
+        let loaded = Loaded {
+            snapshot: stored.snapshot.map(|(_, state)| state),
+            log: stored.tail,
+            position: stored.position,
+            ended: Ended::new(lives.ended),
+        };
         let (now, limits, tuning) = (context.clock.now(), context.limits.clone(), context.config.tuning.clone());
         let open = move || {
             let trusted = limits.for_trusted();
@@ -391,7 +408,7 @@ impl Registry {
         };
         context.metrics.load_seconds.observe(began.elapsed().as_secs_f64());
         let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
-        let driver = Driver::new(id.clone(), room, line, Arc::clone(context));
+        let driver = Driver::new(id.clone(), life, room, line, Arc::clone(context));
         let (document_bytes, live) = (driver.document_bytes(), driver.live());
         let handle = RoomHandle {
             shared: Arc::new(Shared {
@@ -410,6 +427,8 @@ impl Registry {
             async move {
                 if AssertUnwindSafe(driver.run(messages)).catch_unwind().await.is_err() {
                     guard.failed(&ended);
+                } else {
+                    guard.sweep(&ended);
                 }
             }
             .instrument(span),
@@ -432,6 +451,17 @@ impl Rooms for Registry {
             // A room that has ended lets nobody do anything.
             if room.send(ToRoom::Access { records: Box::new(records), taken }).await.is_ok() {
                 let _ = is_taken.await;
+            }
+        })
+    }
+
+    fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()> {
+        let room = self.context.slots.get(&dashboard).and_then(|slot| slot.get().cloned());
+        Box::pin(async move {
+            let Some(room) = room else { return };
+            let (checked, is_checked) = oneshot::channel();
+            if room.send(ToRoom::CheckLife { checked }).await.is_ok() {
+                let _ = is_checked.await; // A room that has ended has sent everybody away.
             }
         })
     }
@@ -488,6 +518,11 @@ impl Context {
             }
         }
         // Last: whoever finds the place empty may open another room.
+        self.sweep(id);
+    }
+
+    /// Takes a room out that has ended.
+    fn sweep(&self, id: &DashboardId) {
         if let Entry::Occupied(slot) = self.slots.entry(id.clone())
             && slot.get().get().is_some_and(|room| room.shared.inbox.is_closed())
         {

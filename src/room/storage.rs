@@ -10,15 +10,20 @@ use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 use ydash_proto::about::Edited;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
 use ydash_proto::room::{Scanned, StoreRead};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update;
+
+/// How long a room waits for the store to say whether it is still there.
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The store as rooms use it.
 pub(super) struct Storage {
@@ -42,6 +47,8 @@ pub(super) enum Written<T> {
     Failed,
     /// It was refused: the store has lost what it builds on.
     Lost,
+    /// It was refused: the dashboard was deleted.
+    Gone,
 }
 
 impl<T> Written<T> {
@@ -49,6 +56,7 @@ impl<T> Written<T> {
         match result {
             Ok(written) => Written::Durable(written),
             Err(StoreError::Lost { .. }) => Written::Lost,
+            Err(StoreError::Gone) => Written::Gone,
             Err(_) => Written::Failed,
         }
     }
@@ -71,10 +79,11 @@ impl Storage {
     pub(super) fn append(
         &self,
         id: &DashboardId,
+        life: Life,
         after: Option<LogPosition>,
         entries: Vec<LogEntry>,
     ) -> Pin<Box<dyn Future<Output = Written<Appended>> + Send>> {
-        let submission = self.writer.submit(Append { dashboard: id.clone(), after, entries });
+        let submission = self.writer.submit(Append { dashboard: id.clone(), life, after, entries });
         Box::pin(async move { Written::of(submission.await) })
     }
 
@@ -104,6 +113,14 @@ impl Storage {
         }
     }
 
+    /// Whether a life of a dashboard's name has ended; `None` when the store does not say.
+    pub(super) async fn is_over(&self, id: &DashboardId, life: Life) -> Option<bool> {
+        match timeout(LOOKED_WITHIN, self.store.lives(id)).await {
+            Ok(Ok(lives)) => Some(!lives.is_current(life)),
+            _ => None,
+        }
+    }
+
     /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
     pub(super) fn set_aside(&self, id: &DashboardId, entry: LogEntry, why: &'static str) {
         let (store, id) = (Arc::clone(&self.store), id.clone());
@@ -117,7 +134,7 @@ impl Storage {
     }
 
     /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.
-    pub(super) async fn read(self: Arc<Self>, id: DashboardId) -> Option<StoreRead> {
+    pub(super) async fn read(self: Arc<Self>, id: DashboardId, life: Life) -> Option<StoreRead> {
         let stored = match self.store.load(&id).await {
             Ok(stored) => stored,
             Err(failure) => {
@@ -125,6 +142,10 @@ impl Storage {
                 return None;
             }
         };
+        // What was loaded may be what began after the dashboard was deleted.
+        if self.is_over(&id, life).await != Some(false) {
+            return None;
+        }
         let limits = self.limits.for_trusted();
         let scanning = self.tracker.spawn_blocking(move || {
             let position = stored.position;

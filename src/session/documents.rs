@@ -404,6 +404,7 @@ impl From<NotTaken> for Refusal {
             NotTaken::GarbageFrame => Refusal::GarbageFrame,
             NotTaken::BadName => Refusal::BadName,
             NotTaken::Forbidden => Refusal::Forbidden,
+            NotTaken::Deleted => Refusal::Deleted,
             NotTaken::Unauthenticated => Refusal::Unauthenticated,
             NotTaken::Expired => Refusal::Expired,
             NotTaken::AuthTimeout => Refusal::AuthTimeout,

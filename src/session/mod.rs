@@ -280,6 +280,7 @@ impl Sessions {
         let unopened = unopened(failure);
         self.metrics.refusals.inc(match unopened {
             Unopened::Draining => Refusal::Draining,
+            Unopened::Deleted => Refusal::Deleted,
             Unopened::Away | Unopened::Memory | Unopened::Broken => Refusal::Unavailable,
         });
         unopened.close_code()
@@ -305,6 +306,7 @@ fn unopened(failure: &OpenError) -> Unopened {
         OpenError::Draining => Unopened::Draining,
         OpenError::Memory => Unopened::Memory,
         OpenError::Store(_) => Unopened::Away,
+        OpenError::Deleted => Unopened::Deleted,
         OpenError::Damaged | OpenError::Quarantined => Unopened::Broken,
     }
 }

@@ -21,12 +21,14 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 use super::record::{
     RecordError, check_len, decode_entry, decode_refused, decode_snapshot, encode_entry, encode_refused,
     encode_snapshot,
 };
+use super::trash::{self, TrashError};
 use super::{Append, LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, Store, StoreError};
 use crate::catalog::{self, Catalog, CatalogError, Expected, Key, Record};
 
@@ -86,6 +88,9 @@ pub enum ArchiveError {
     /// The catalog failed.
     #[error("{0}")]
     Catalog(#[from] CatalogError),
+    /// A dashboard cannot begin under the name of a deleted one.
+    #[error("{0}")]
+    Trash(#[from] TrashError),
     /// The file does not begin as an archive does.
     #[error("not a ydash archive")]
     NotAnArchive,
@@ -146,7 +151,9 @@ async fn export_catalog(
     report: &mut ArchiveReport,
 ) -> Result<(), ArchiveError> {
     for key in catalog::list_all(catalog, "").await? {
-        if catalog::is_derived(&key) || catalog::dashboard_of(&key).is_some_and(|dashboard| !wanted(&dashboard)) {
+        // What is in the trash is not in the archive.
+        let is_left_out = |dashboard: DashboardId| !wanted(&dashboard) || dashboard.of_trash().is_some();
+        if catalog::is_derived(&key) || catalog::dashboard_of(&key).is_some_and(is_left_out) {
             continue;
         }
         match catalog.get(&key).await {
@@ -239,8 +246,10 @@ pub async fn import(
                 }
                 let name = str::from_utf8(&payload).map_err(|_| damaged("name is not text"))?;
                 let dashboard = DashboardId::parse(name).map_err(|_| damaged("not a dashboard's name"))?;
+                let life = trash::life_to_write(store, &dashboard).await?;
                 let is_unknown = store.load(&dashboard).await?.is_empty();
-                importing = Some(Importing { dashboard, is_unknown, now, positions: Vec::new(), waiting: Vec::new() });
+                let (positions, waiting) = (Vec::new(), Vec::new());
+                importing = Some(Importing { dashboard, life, is_unknown, now, positions, waiting });
                 report.dashboards += 1;
             }
             (ENTRY, Some(importing)) => {
@@ -301,6 +310,7 @@ fn readable(error: RecordError, dashboards: u64) -> ArchiveError {
 /// A dashboard on its way into a store.
 struct Importing {
     dashboard: DashboardId,
+    life: Life,
     is_unknown: bool,
     now: Timestamp,
     /// Where the entries stood in the store that they come from.
@@ -321,7 +331,9 @@ impl Importing {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.waiting);
-        let results = store.append(vec![Append { dashboard: self.dashboard.clone(), after: None, entries }]).await;
+        let results = store
+            .append(vec![Append { dashboard: self.dashboard.clone(), life: self.life, after: None, entries }])
+            .await;
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
@@ -436,6 +448,7 @@ mod tests {
         let store = MemoryStore::new();
         let log_only = Append {
             dashboard: id("w/log"),
+            life: Life::FIRST,
             after: None,
             entries: (0..600).map(|n| entry(n, &n.to_string())).collect(),
         };
@@ -485,7 +498,7 @@ mod tests {
     async fn a_dashboard_of_an_older_name_is_imported_to_where_it_belongs() {
         let older = MemoryStore::new();
         let dashboard = DashboardId::stored("default/team/sales").unwrap();
-        ok(&older, Append { dashboard, after: None, entries: vec![entry(1, "older")] }).await;
+        ok(&older, Append { dashboard, life: Life::FIRST, after: None, entries: vec![entry(1, "older")] }).await;
         let mut archive = Vec::new();
         export(&older, |_| true, &mut archive).await.unwrap();
         let store = MemoryStore::new();

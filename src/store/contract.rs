@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{Life, LifeError, Lives};
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
 use super::{
     Append, Appended, HistoryLimits, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store,
     StoreError, Stored, homes,
+    trash::{self, TrashError},
 };
 
 /// One empty store, and what a test may do to it from outside.
@@ -63,6 +65,10 @@ macro_rules! suite {
             names_do_not_collide,
             dashboards_under_an_older_name_move_to_where_they_belong,
             what_was_refused_is_kept_until_newer_takes_its_place,
+            what_is_deleted_is_away_and_comes_back_whole,
+            nothing_is_written_to_a_life_that_is_over,
+            what_ends_for_good_leaves_the_clocks_that_may_not_come_back,
+            of_changes_of_one_life_one_is_made,
             removed_dashboards_are_forgotten,
             positions_grow_beyond_a_removal,
             lists_are_paged_and_filtered,
@@ -101,7 +107,7 @@ pub(crate) fn entry(at: u64, update: &str) -> LogEntry {
 
 /// An append of one entry made at time `n`, whose update reads `update n`.
 pub(crate) fn update(dashboard: &str, n: u64) -> Append {
-    Append { dashboard: id(dashboard), after: None, entries: vec![entry(n, &format!("update {n}"))] }
+    Append { dashboard: id(dashboard), life: Life::FIRST, after: None, entries: vec![entry(n, &format!("update {n}"))] }
 }
 
 async fn append(store: &dyn Store, append: Append) -> LogPosition {
@@ -115,7 +121,10 @@ async fn append_after(
     after: LogPosition,
     entries: Vec<LogEntry>,
 ) -> Result<Appended, StoreError> {
-    store.append(vec![Append { dashboard: id(dashboard), after: Some(after), entries }]).await.remove(0)
+    store
+        .append(vec![Append { dashboard: id(dashboard), life: Life::FIRST, after: Some(after), entries }])
+        .await
+        .remove(0)
 }
 
 async fn snapshot(
@@ -160,11 +169,18 @@ pub(crate) async fn appends_load_in_their_order(bench: impl Bench) {
     let store = bench.store();
     append(
         store,
-        Append { dashboard: id("w/a"), after: None, entries: vec![entry(1, "1"), entry(1, "2"), entry(1, "3")] },
+        Append {
+            dashboard: id("w/a"),
+            life: Life::FIRST,
+            after: None,
+            entries: vec![entry(1, "1"), entry(1, "2"), entry(1, "3")],
+        },
     )
     .await;
-    append(store, Append { dashboard: id("w/a"), after: None, entries: vec![entry(0, "4")] }).await;
-    let last = append(store, Append { dashboard: id("w/a"), after: None, entries: vec![entry(2, "")] }).await;
+    append(store, Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(0, "4")] }).await;
+    let last =
+        append(store, Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(2, "")] })
+            .await;
     let stored = load(store, "w/a").await;
     assert_eq!(tail(&stored), ["1", "2", "3", "4", ""]);
     assert_eq!((stored.snapshot, stored.position, stored.damaged), (None, last, 0));
@@ -212,7 +228,7 @@ pub(crate) async fn one_batch_serves_many_dashboards(bench: impl Bench) {
 }
 
 pub(crate) async fn an_append_without_entries_changes_nothing(bench: impl Bench) {
-    let empty = |name: &str| Append { dashboard: id(name), after: None, entries: Vec::new() };
+    let empty = |name: &str| Append { dashboard: id(name), life: Life::FIRST, after: None, entries: Vec::new() };
     let results = bench.store().append(vec![update("w/a", 1), empty("w/empty"), update("w/b", 1)]).await;
     assert_eq!(*results[1].as_ref().unwrap(), Appended::default());
     let end = results[0].as_ref().unwrap().position;
@@ -371,9 +387,11 @@ pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
         let mut covers = LogPosition::START;
         for n in 0..30 {
             let text = format!("{round}.{n} {}", "x".repeat(1000));
-            covers =
-                append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: vec![entry(n, &text)] })
-                    .await;
+            covers = append(
+                bench.store(),
+                Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(n, &text)] },
+            )
+            .await;
         }
         let tail = append(bench.store(), update("w/a", round)).await;
         snapshot(bench.store(), "w/a", covers, &format!("state {round}"), FOREVER).await;
@@ -496,7 +514,11 @@ pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {
     for state in [random, regular] {
         let mut large = entry(1, "");
         large.update = state.clone();
-        let covers = append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: vec![large] }).await;
+        let covers = append(
+            bench.store(),
+            Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![large] },
+        )
+        .await;
         assert!(load(bench.store(), "w/a").await.tail == std::slice::from_ref(&state));
         bench.store().snapshot(&id("w/a"), covers, state.clone(), NOW).await.unwrap();
         bench.reopen().await;
@@ -558,7 +580,7 @@ pub(crate) async fn dashboards_under_an_older_name_move_to_where_they_belong(mut
         let json = format!("{{\"root\":{{\"{client}\":true}}}}");
         let update = ydash_proto::document::from_json(json.as_bytes(), client).unwrap();
         let entry = LogEntry { update: update.into(), ..entry(1, "") };
-        Append { dashboard: stored(name), after: None, entries: vec![entry] }
+        Append { dashboard: stored(name), life: Life::FIRST, after: None, entries: vec![entry] }
     };
     append(bench.store(), write("default/team/{a}%", 1)).await;
     append(bench.store(), write("default/team/b", 2)).await;
@@ -614,6 +636,147 @@ pub(crate) async fn what_was_refused_is_kept_until_newer_takes_its_place(mut ben
         bench.store().remove(dashboard).await.unwrap();
         assert_eq!(bench.store().refused(dashboard).await.unwrap(), Refused::default());
     }
+}
+
+pub(crate) async fn what_is_deleted_is_away_and_comes_back_whole(mut bench: impl Bench) {
+    let sales = id("w/sales");
+    assert_eq!(bench.store().lives(&sales).await.unwrap(), Lives::default());
+    let absent = trash::delete(bench.store(), &sales, Timestamp(1), None, None, None).await;
+    assert!(matches!(absent, Err(TrashError::Life(LifeError::NotThere))), "{absent:?}");
+    for n in 0..5 {
+        append(bench.store(), update("w/sales", n)).await;
+    }
+    let covers = append(bench.store(), update("w/sales", 5)).await;
+    append(bench.store(), update("w/sales", 6)).await;
+    snapshot(bench.store(), "w/sales", covers, "state", FOREVER).await;
+    let refused =
+        SetAside { at: Timestamp(1), author: None, session: 1, why: "why".into(), update: Bytes::from_static(b"no") };
+    bench.store().set_aside(&sales, refused.clone()).await.unwrap();
+    append(bench.store(), update("w/sales 2", 0)).await;
+    let (before, log) = (load(bench.store(), "w/sales").await, log_updates(bench.store(), "w/sales").await);
+
+    let keep = Some(std::time::Duration::from_secs(60));
+    let trashed = trash::delete(bench.store(), &sales, Timestamp(1000), Some("ada".into()), keep, None).await.unwrap();
+    assert_eq!((trashed.life, trashed.until), (Life::FIRST, Some(Timestamp(61_000))));
+    for _ in 0..2 {
+        assert!(load(bench.store(), "w/sales").await.is_empty());
+        assert!(log_updates(bench.store(), "w/sales").await.is_empty());
+        assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/sales 2")]);
+        assert_eq!(bench.store().deleted("w/", None, 10).await.unwrap(), std::slice::from_ref(&sales));
+        assert!(bench.store().deleted("v/", None, 10).await.unwrap().is_empty());
+        assert!(bench.store().deleted("w/", Some(&sales), 10).await.unwrap().is_empty());
+        assert_eq!(bench.store().refused(&sales).await.unwrap(), Refused::default());
+        let lives = bench.store().lives(&sales).await.unwrap();
+        assert_eq!(lives.trash, std::slice::from_ref(&trashed));
+        assert!(lives.gone.is_some());
+        bench.reopen().await;
+    }
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.dashboards, report.damaged_total), (2, 0), "{report:?}");
+    // What is set aside by a room that has not heard of it is not kept: nobody would look for it.
+    bench.store().set_aside(&sales, refused.clone()).await.unwrap();
+    assert_eq!(bench.store().refused(&sales).await.unwrap(), Refused::default());
+
+    trash::restore(bench.store(), &sales, None).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(load(bench.store(), "w/sales").await, before);
+        assert_eq!(log_updates(bench.store(), "w/sales").await, log);
+        assert_eq!(bench.store().list("", None, 10).await.unwrap(), [sales.clone(), id("w/sales 2")]);
+        assert_eq!(bench.store().refused(&sales).await.unwrap().kept, std::slice::from_ref(&refused));
+        bench.reopen().await;
+    }
+    // A room that had it open all the while goes on where it was.
+    let appended = append_after(bench.store(), "w/sales", before.position, vec![entry(9, "later")]).await.unwrap();
+    assert_eq!(appended.before, before.position);
+    assert!(appended.position > before.position);
+    assert_eq!(snapshot(bench.store(), "w/sales", appended.position, "state 2", FOREVER).await, SnapshotOutcome::Kept);
+}
+
+pub(crate) async fn nothing_is_written_to_a_life_that_is_over(mut bench: impl Bench) {
+    let sales = id("w/sales");
+    let first = append(bench.store(), update("w/sales", 1)).await;
+    trash::delete(bench.store(), &sales, Timestamp(1), None, None, None).await.unwrap();
+    let late = |life, after| Append { life, after, ..update("w/sales", 2) };
+    let refused = async |bench: &dyn Store, append: Append| {
+        let result = bench.append(vec![append.clone()]).await.remove(0);
+        assert!(matches!(result, Err(StoreError::Gone)), "{append:?}: {result:?}");
+    };
+    for after in [None, Some(first), Some(LogPosition::START)] {
+        refused(bench.store(), late(Life::FIRST, after)).await;
+        refused(bench.store(), Append { entries: Vec::new(), ..late(Life::FIRST, after) }).await;
+        refused(bench.store(), late(Life(1), after)).await;
+    }
+    let snapshot_of = async |store: &dyn Store| store.snapshot(&sales, first, Bytes::from_static(b"old"), NOW).await;
+    assert!(matches!(snapshot_of(bench.store()).await, Err(StoreError::Lost { .. })));
+    assert!(load(bench.store(), "w/sales").await.is_empty());
+
+    bench.reopen().await;
+    assert_eq!(trash::begin(bench.store(), &sales).await.unwrap(), Life(1));
+    refused(bench.store(), late(Life::FIRST, None)).await;
+    let anew = append(bench.store(), late(Life(1), None)).await;
+    assert!(anew > first);
+    refused(bench.store(), late(Life::FIRST, Some(first))).await;
+    assert_eq!(snapshot(bench.store(), "w/sales", anew, "new", FOREVER).await, SnapshotOutcome::Kept);
+    // One of the first life that comes late displaces nothing.
+    assert!(!matches!(snapshot_of(bench.store()).await, Ok(SnapshotOutcome::Kept)));
+    assert_eq!(text(&load(bench.store(), "w/sales").await.snapshot.unwrap().1), "new");
+
+    // Both in the trash, and the first comes back.
+    trash::delete(bench.store(), &sales, Timestamp(2), None, None, None).await.unwrap();
+    bench.reopen().await;
+    trash::restore(bench.store(), &sales, Some(Life::FIRST)).await.unwrap();
+    assert_eq!(tail(&load(bench.store(), "w/sales").await), ["update 1"]);
+    refused(bench.store(), late(Life(1), None)).await;
+    append(bench.store(), late(Life::FIRST, Some(first))).await;
+    assert_eq!(bench.store().list("", None, 10).await.unwrap(), [sales]);
+}
+
+pub(crate) async fn what_ends_for_good_leaves_the_clocks_that_may_not_come_back(mut bench: impl Bench) {
+    let sales = id("w/sales");
+    let write = async |store: &dyn Store, life: Life, client: u32| {
+        let json = format!("{{\"root\":{{\"{client}\":true}}}}");
+        let update = ydash_proto::document::from_json(json.as_bytes(), client).unwrap();
+        let entry = LogEntry { update: update.into(), ..entry(1, "") };
+        append(store, Append { dashboard: id("w/sales"), life, after: None, entries: vec![entry] }).await
+    };
+    write(bench.store(), Life(0), 7).await;
+    trash::delete(bench.store(), &sales, Timestamp(1), None, Some(std::time::Duration::ZERO), None).await.unwrap();
+    trash::begin(bench.store(), &sales).await.unwrap();
+    assert_eq!(bench.store().lives(&sales).await.unwrap().ended.get(7), 1);
+    write(bench.store(), Life(1), 8).await;
+    trash::delete(bench.store(), &sales, Timestamp(2), None, None, None).await.unwrap();
+    let swept = trash::sweep(bench.store(), Timestamp(3)).await.unwrap();
+    assert_eq!(swept, trash::Swept { purged: vec![(sales.clone(), Life(0))], kept: 1 });
+    assert_eq!(trash::purge(bench.store(), &sales, None).await.unwrap(), [Life(1)]);
+    let none = trash::purge(bench.store(), &sales, None).await;
+    assert!(matches!(none, Err(TrashError::Life(LifeError::NotThere))), "{none:?}");
+    for _ in 0..2 {
+        let lives = bench.store().lives(&sales).await.unwrap();
+        assert_eq!(lives.ended, [(7, 1), (8, 1)].into_iter().collect());
+        assert!(lives.trash.is_empty() && lives.gone.is_some(), "the name stays closed");
+        for place in [sales.clone(), sales.trashed(Life(0)), sales.trashed(Life(1))] {
+            assert!(bench.store().load(&place).await.unwrap().is_empty(), "{place}");
+        }
+        assert!(bench.store().list("", None, 10).await.unwrap().is_empty());
+        assert_eq!(trash::list(bench.store(), "w/", None, 10).await.unwrap(), (vec![], None));
+        bench.reopen().await;
+    }
+}
+
+pub(crate) async fn of_changes_of_one_life_one_is_made(bench: impl Bench) {
+    let sales = id("w/sales");
+    append(bench.store(), update("w/sales", 1)).await;
+    let delete = |n| trash::delete(bench.store(), &sales, Timestamp(n), None, None, None);
+    let results = futures_util::future::join_all((0..8).map(delete)).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    let begun = futures_util::future::join_all((0..8).map(|_| trash::begin(bench.store(), &sales))).await;
+    assert_eq!(begun.iter().filter(|result| result.is_ok()).count(), 1, "{begun:?}");
+    let lives = bench.store().lives(&sales).await.unwrap();
+    assert_eq!((lives.version, lives.current, lives.trash.len()), (2, Life(1), 1));
+    let stale = lives.purge(Life(0));
+    trash::purge(bench.store(), &sales, None).await.unwrap();
+    let late = bench.store().change_life(&sales, stale).await;
+    assert!(matches!(late, Err(StoreError::LifeChanged)), "{late:?}");
 }
 
 pub(crate) async fn removed_dashboards_are_forgotten(mut bench: impl Bench) {
@@ -681,7 +844,11 @@ pub(crate) async fn logs_are_paged_with_all_their_fields(bench: impl Bench) {
             update: Bytes::from(vec![n as u8; n as usize]),
         })
         .collect();
-    let last = append(bench.store(), Append { dashboard: id("w/a"), after: None, entries: entries.clone() }).await;
+    let last = append(
+        bench.store(),
+        Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: entries.clone() },
+    )
+    .await;
     let mut read = Vec::new();
     let mut after = LogPosition::START;
     loop {

@@ -28,6 +28,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{LifeChange, Lives};
 use ydash_proto::time::Timestamp;
 
 use self::catalog::EmbeddedCatalog;
@@ -252,6 +253,34 @@ impl Store for EmbeddedStore {
         Box::pin(self.ask(|answer| Job::Remove { dashboard, answer }))
     }
 
+    fn lives<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Lives, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("read what is deleted", move |view| view.lives(&dashboard)))
+    }
+
+    fn change_life<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        change: LifeChange,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(async move {
+            let is_made = self.ask(|answer| Job::ChangeLife { dashboard, change, answer }).await?;
+            if is_made { Ok(()) } else { Err(StoreError::LifeChanged) }
+        })
+    }
+
+    fn deleted<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        let read = move |view: &View<'_>| view.names_with_lives(&prefix, after.as_ref(), limit);
+        Box::pin(self.read("list what is deleted", read))
+    }
+
     fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
         let (dashboard, record) = (dashboard.clone(), encode_refused(&refused));
         Box::pin(self.ask(|answer| Job::SetAside { dashboard, record, answer }))
@@ -450,6 +479,7 @@ fn list(view: &View<'_>, prefix: &str, after: Option<&DashboardId>, limit: usize
     view.heads(prefix, after, |found| {
         match found.id {
             Ok(id) if found.head.is_removed => listed.removed.push(id),
+            Ok(id) if id.of_trash().is_some() => {}
             Ok(id) => listed.dashboards.push(id),
             Err(_) => {}
         }
@@ -645,6 +675,8 @@ fn create_synced(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use ydash_proto::life::Life;
+
     use super::super::contract::{self, Bench, entry, id, update};
     use super::*;
 
@@ -784,7 +816,7 @@ mod tests {
     async fn a_removal_larger_than_a_batch_is_finished_in_the_background() {
         let mut bench = EmbeddedBench::new().await;
         let entries = vec![entry(1, "x"); 2 * SWEEP_ENTRIES_MAX + 5];
-        append(bench.store(), Append { dashboard: id("w/a"), after: None, entries }).await;
+        append(bench.store(), Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries }).await;
         bench.store().remove(&id("w/a")).await.unwrap();
         assert!(bench.store().load(&id("w/a")).await.unwrap().is_empty());
         // A new life begins before the old one is swept, and does not see it.
@@ -810,7 +842,8 @@ mod tests {
         let names: Vec<String> = (0..8).map(|n| format!("w/{n}")).collect();
         for (n, name) in names.iter().enumerate() {
             let entries: Vec<_> = (0..if n == 3 { 5 } else { 60 }).map(|n| entry(n, &"x".repeat(1000))).collect();
-            let covers = append(bench.store(), Append { dashboard: id(name), after: None, entries }).await;
+            let covers =
+                append(bench.store(), Append { dashboard: id(name), life: Life::FIRST, after: None, entries }).await;
             bench.store().snapshot(&id(name), covers, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
         }
         for is_reopened in [false, true] {
@@ -849,7 +882,11 @@ mod tests {
                 for n in 0..50 {
                     let update = format!("{round} {n} {}", "x".repeat(1000));
                     let entries = vec![entry(n, &update); 100];
-                    covers = append(bench.store(), Append { dashboard: id(dashboard), after: None, entries }).await;
+                    covers = append(
+                        bench.store(),
+                        Append { dashboard: id(dashboard), life: Life::FIRST, after: None, entries },
+                    )
+                    .await;
                 }
                 let state = Bytes::from(vec![1; 9000]);
                 bench.store().snapshot(&id(dashboard), covers, state, Timestamp(u64::MAX)).await.unwrap();
@@ -880,7 +917,7 @@ mod tests {
         };
         for _ in 0..20 {
             let entries = (0..1000).map(|n| entry(n, &noise())).collect();
-            append(bench.store(), Append { dashboard: id("w/a"), after: None, entries }).await;
+            append(bench.store(), Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries }).await;
         }
         append(bench.store(), update("w/b", 1)).await;
         bench.store.as_ref().unwrap().slot.flush_for_test();

@@ -38,6 +38,9 @@ pub enum LeftWhy {
     /// Yjs takes what one client id wrote in two documents for the same.
     #[error("the same client ids wrote other content to it than to the dashboard where it belongs")]
     SharedClients,
+    /// Nobody would find it there, and taking back what was deleted would lose it.
+    #[error("a dashboard of the name where it belongs was deleted: take it back, or end it for good and begin another")]
+    Deleted,
     /// What is readable has been brought home.
     #[error("some of its records are unreadable")]
     Damaged,
@@ -91,6 +94,10 @@ async fn bring(
     if home.is_reserved() {
         return Ok(Err(LeftWhy::Reserved));
     }
+    let lives = store.lives(home).await?;
+    if lives.gone.is_some() {
+        return Ok(Err(LeftWhy::Deleted));
+    }
     let mut read = super::archive::ArchiveReport::default();
     let stored = store.load(dashboard).await?;
     let mut damaged = stored.damaged > 0;
@@ -106,7 +113,7 @@ async fn bring(
             return Ok(Err(LeftWhy::SharedClients));
         }
         let entry = LogEntry { at: now, author: None, session: 0, source: Source::Import, update: content };
-        let append = Append { dashboard: home.clone(), after: None, entries: vec![entry] };
+        let append = Append { dashboard: home.clone(), life: lives.current, after: None, entries: vec![entry] };
         store.append(vec![append]).await.into_iter().try_for_each(|result| result.map(drop))?;
     }
     if damaged {
@@ -151,6 +158,7 @@ mod tests {
     use super::super::memory::MemoryStore;
     use super::*;
     use ydash_proto::document::{from_json, to_json};
+    use ydash_proto::life::Life;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -161,7 +169,7 @@ mod tests {
     async fn write(store: &dyn Store, name: &str, json: &str, client: u32) {
         let update = from_json(json.as_bytes(), client).unwrap().into();
         let entry = LogEntry { at: NOW, author: None, session: 1, source: Source::Socket, update };
-        let append = Append { dashboard: kept(name), after: None, entries: vec![entry] };
+        let append = Append { dashboard: kept(name), life: Life::FIRST, after: None, entries: vec![entry] };
         store.append(vec![append]).await.remove(0).unwrap();
     }
 
@@ -208,7 +216,7 @@ mod tests {
         let content =
             state(store.load(&kept("default/team/sales")).await.unwrap(), &Limits::default(), &mut Default::default());
         let entry = LogEntry { at: NOW, author: None, session: 0, source: Source::Import, update: content.unwrap() };
-        let append = Append { dashboard: kept("team/sales"), after: None, entries: vec![entry] };
+        let append = Append { dashboard: kept("team/sales"), life: Life::FIRST, after: None, entries: vec![entry] };
         store.append(vec![append]).await.remove(0).unwrap();
         assert_eq!(settle(&store).await, Homecoming { merged: 1, ..Homecoming::default() });
         assert_eq!(shown(&store, "team/sales").await.as_deref(), Some(r#"{"a":[1]}"#));

@@ -78,6 +78,7 @@ mod tests {
     use super::super::memory::MemoryStore;
     use super::super::{Append, LogEntry, LogPosition, Source};
     use super::*;
+    use ydash_proto::life::Life;
     use ydash_proto::time::Timestamp;
 
     #[tokio::test]
@@ -94,7 +95,8 @@ mod tests {
                 source: Source::Rest,
                 update: update.clone(),
             });
-            let append = Append { dashboard: id(dashboard), after: None, entries: entries.collect() };
+            let append =
+                Append { dashboard: id(dashboard), life: Life::FIRST, after: None, entries: entries.collect() };
             store.append(vec![append]).await.remove(0).unwrap();
         }
         let unreadable = Bytes::from_static(b"no update");

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{Life, LifeChange, Lives, Moving};
 use ydash_proto::time::Timestamp;
 
 use super::record::encode_refused;
@@ -38,6 +39,7 @@ struct Shared {
     end: u128,
     set_aside: u64,
     refused: BTreeMap<DashboardId, Kept>,
+    lives: BTreeMap<DashboardId, Lives>,
     closed: bool,
     life: u64,
 }
@@ -232,7 +234,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.faults.pass(Step::List, None).await?;
             let shared = self.open()?;
-            let ids = shared.dashboards.keys().filter(|id| id.as_str().starts_with(prefix));
+            let ids = shared.dashboards.keys().filter(|id| id.as_str().starts_with(prefix) && id.of_trash().is_none());
             // Compared as text: the order of every store.
             let ids = ids.filter(|id| after.is_none_or(|after| id.as_str() > after.as_str()));
             Ok(ids.take(limit).cloned().collect())
@@ -249,10 +251,46 @@ impl Store for MemoryStore {
         })
     }
 
+    fn lives<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Lives, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Lives, Some(dashboard)).await?;
+            Ok(self.open()?.lives.get(dashboard).cloned().unwrap_or_default())
+        })
+    }
+
+    fn change_life<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        change: LifeChange,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Remove, Some(dashboard)).await?;
+            self.open()?.change_life(dashboard, change)
+        })
+    }
+
+    fn deleted<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::List, None).await?;
+            let shared = self.open()?;
+            let ids = shared.lives.keys().filter(|id| id.as_str().starts_with(prefix));
+            let ids = ids.filter(|id| after.is_none_or(|after| id.as_str() > after.as_str()));
+            Ok(ids.take(limit).cloned().collect())
+        })
+    }
+
     fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.faults.pass(Step::SetAside, Some(dashboard)).await?;
-            self.open()?.refused.entry(dashboard.clone()).or_default().keep(refused);
+            let mut shared = self.open()?;
+            if shared.lives.get(dashboard).is_none_or(|lives| lives.gone.is_none()) {
+                shared.refused.entry(dashboard.clone()).or_default().keep(refused);
+            }
             Ok(())
         })
     }
@@ -300,6 +338,10 @@ impl Shared {
         if let Some(entry) = append.entries.iter().find(|entry| entry.update.len() > RECORD_BYTES_MAX) {
             return Err(StoreError::TooLarge { bytes: entry.update.len() });
         }
+        let is_current = |lives: &Lives| lives.is_current(append.life);
+        if !self.lives.get(&append.dashboard).map_or(append.life == Life::FIRST, is_current) {
+            return Err(StoreError::Gone);
+        }
         if let Some(known) = append.after {
             self.expect(&append.dashboard, known)?;
         }
@@ -314,6 +356,27 @@ impl Shared {
             dashboard.log.insert(dashboard.end, Logged { entry, damaged: false });
         }
         Ok(Appended { position: dashboard.end, before })
+    }
+
+    fn change_life(&mut self, id: &DashboardId, LifeChange { next, moving }: LifeChange) -> Result<(), StoreError> {
+        if self.lives.get(id).map_or(0, |lives| lives.version) + 1 != next.version {
+            return Err(StoreError::LifeChanged);
+        }
+        let (from, to) = match moving {
+            Moving::Nothing => (id.clone(), id.clone()),
+            Moving::Aside(life) => (id.clone(), id.trashed(life)),
+            Moving::Back(life) => (id.trashed(life), id.clone()),
+        };
+        if from != to {
+            if let Some(dashboard) = self.dashboards.remove(&from) {
+                self.dashboards.insert(to.clone(), dashboard);
+            }
+            if let Some(refused) = self.refused.remove(&from) {
+                self.refused.insert(to, refused);
+            }
+        }
+        self.lives.insert(id.clone(), next);
+        Ok(())
     }
 
     /// Makes sure that everything up to a position is there.
@@ -482,6 +545,8 @@ pub enum Step {
     SnapshotKept,
     /// After the log is trimmed, before the snapshot is answered.
     Trimmed,
+    /// Before it is looked up what was deleted under a name.
+    Lives,
     /// Before log entries are read.
     Log,
     /// Before dashboards are listed.

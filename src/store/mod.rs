@@ -11,6 +11,7 @@
 //! - An append that was answered with an error may be in later loads or not: the caller repeats it, and Yjs updates may be
 //!   applied twice.
 //! - Should it lose what was durable all the same, it says so to whoever relies on it, rather than append behind a hole.
+//! - What was deleted does not come back by itself: appends say which life of the dashboard's name they are for.
 //! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
@@ -23,6 +24,7 @@ pub mod memory;
 mod record;
 pub mod redis;
 mod refused;
+pub mod trash;
 
 mod url;
 pub mod writer;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{Life, LifeChange, Lives};
 pub use ydash_proto::log::{LogEntry, LogPosition, Source};
 use ydash_proto::time::Timestamp;
 
@@ -68,6 +71,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Lost`] – what [`Append::after`] relies on is gone: append everything that is known, relying on nothing.
+    /// [`StoreError::Gone`] – the dashboard was deleted: let go of it.
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Vec<Result<Appended, StoreError>>>;
 
     /// Keeps `state` as the snapshot that stands for the log up to and including `covers`.
@@ -107,6 +111,33 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets a dashboard: its snapshot, its whole log, and what it refused. Positions given out later are still greater than the old ones.
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// What there is to know of a dashboard's name beside the dashboard: what was deleted under it, and which life of it this is.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]: nothing is known, so nothing must be opened.
+    fn lives<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Lives, StoreError>>;
+
+    /// Ends, begins or brings back a life: moves everything that is kept under the name into the trash or from there, in one step with the
+    /// change itself. From then on appends of any other life fail. Positions are kept, and later ones are still greater.
+    ///
+    /// What is in the trash is found under [`DashboardId::trashed`]; [`Store::list`] leaves it out.
+    ///
+    /// # Errors
+    /// [`StoreError::LifeChanged`] – the change was made of another version than there is: read and decide again.
+    fn change_life<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        change: LifeChange,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Lists at most `limit` names under which something was ever deleted, in byte order, those after `after` only.
+    fn deleted<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>>;
+
     /// Keeps what a room refused where an operator finds it; durable when it is answered.
     ///
     /// At most [`SetAside::ENTRIES_MAX`] and [`SetAside::BYTES_MAX`] for each dashboard: the oldest are dropped and counted, and so
@@ -141,6 +172,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct Append {
     /// The dashboard.
     pub dashboard: DashboardId,
+    /// Which of its lives: nothing is appended to any other.
+    pub life: Life,
     /// The last position that the caller knows to be durable: nothing is appended unless the store still holds everything up to
     /// there. `None` relies on nothing.
     pub after: Option<LogPosition>,
@@ -312,6 +345,12 @@ pub enum StoreError {
         /// Where the log ends, as far as that can be told.
         end: LogPosition,
     },
+    /// The dashboard was deleted, or another one begun under its name. Trying again is useless.
+    #[error("the dashboard was deleted")]
+    Gone,
+    /// A life of the name has ended or begun meanwhile. Read again and decide anew.
+    #[error("what is deleted under the name has changed meanwhile")]
+    LifeChanged,
     /// The store was closed, as at shutdown.
     #[error("store closed")]
     Closed,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0       version, 1
-//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content
+//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content, 16 lives of a name
 //! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
 //! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Lives;
 use ydash_proto::time::Timestamp;
 
 use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, StoreError};
@@ -118,6 +119,8 @@ enum Kind {
     Head = 3,
     Name = 4,
     Refused = 5,
+    /// Those between are the catalog's and those of what is kept of the past.
+    Lives = 16,
 }
 
 /// Encodes a log entry.
@@ -211,6 +214,18 @@ pub(super) fn encode_name(id: &DashboardId) -> Vec<u8> {
 pub(super) fn decode_name(record: &[u8]) -> Result<DashboardId, RecordError> {
     let name: &str = open(Kind::Name, record)?;
     DashboardId::stored(name).map_err(|_| RecordError::Damaged("not a dashboard's name"))
+}
+
+/// Encodes what is known of the lives of a name.
+pub(super) fn encode_lives(lives: &Lives) -> Vec<u8> {
+    let bytes = lives.encode();
+    seal(Kind::Lives, bytes.as_slice(), bytes.len())
+}
+
+/// Decodes what is known of the lives of a name.
+pub(super) fn decode_lives(record: &[u8]) -> Result<Lives, RecordError> {
+    let bytes: &[u8] = open(Kind::Lives, record)?;
+    Lives::decode(bytes).ok_or(RecordError::Damaged("no lives of a name"))
 }
 
 /// Encodes content that a room refused.

@@ -21,12 +21,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tracing::warn;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{Life, LifeChange, Lives, Moving};
 use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::record::{
-    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
-    decode_snapshot_covers, encode_entry, encode_refused, encode_snapshot,
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_lives, decode_refused,
+    decode_snapshot, decode_snapshot_covers, encode_entry, encode_lives, encode_refused, encode_snapshot,
 };
 use super::{
     Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Refused, SetAside,
@@ -51,6 +52,7 @@ script!(TRIM, "redis/trim.lua");
 script!(REMOVE, "redis/remove.lua");
 script!(REFUSED, "redis/refused.lua");
 script!(LISTED, "redis/listed.lua");
+script!(LIFE, "redis/life.lua");
 
 /// What a load brings along in its first answer. What is larger is fetched with the time that it takes.
 const LOAD_BYTES: usize = 4 << 20;
@@ -65,6 +67,8 @@ const NAMES: usize = 1000;
 const TOMBSTONE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a dashboard that is written to is listed anew, should the list have been lost.
 const LIST_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// Stands in the keys of what is in the trash, before its life.
+const TRASH: &str = "trash:";
 /// Encoding more than this takes over a millisecond.
 const ASIDE_BYTES: usize = 256 << 10;
 
@@ -101,6 +105,8 @@ struct Keys {
     state: String,
     aside: String,
     refused: String,
+    /// What is known of the lives of the name.
+    lives: String,
 }
 
 impl RedisStore {
@@ -119,8 +125,29 @@ impl RedisStore {
     }
 
     fn keys(&self, dashboard: &DashboardId) -> Keys {
-        let key = |what| self.redis.url().dashboard_key(dashboard, what);
-        Keys { log: key("log"), state: key("state"), aside: key("aside"), refused: key("refused") }
+        // What is in the trash lies beside the dashboard that it was, on the same server.
+        let (dashboard, trash) = match dashboard.of_trash() {
+            Some((dashboard, life)) => (dashboard, format!("{TRASH}{life}:")),
+            None => (dashboard.clone(), String::new()),
+        };
+        let key = |what| self.redis.url().dashboard_key(&dashboard, &format!("{trash}{what}"));
+        let (log, state, aside, refused) = (key("log"), key("state"), key("aside"), key("refused"));
+        Keys { log, state, aside, refused, lives: key("lives") }
+    }
+
+    /// The dashboard whose key of `what` this is, also one in the trash.
+    fn dashboard_of_key(&self, key: &[u8], what: &str) -> Option<DashboardId> {
+        let url = self.redis.url();
+        url.dashboard_of_key(key, what).or_else(|| {
+            let (name, rest) = str::from_utf8(key).ok()?.rsplit_once(&format!("}}:{TRASH}"))?;
+            let life = Life(rest.strip_suffix(what)?.strip_suffix(':')?.parse().ok()?);
+            Some(url.dashboard_of_key(format!("{name}}}:").as_bytes(), "")?.trashed(life))
+        })
+    }
+
+    /// The sorted set of all names under which something was deleted.
+    fn names_with_lives(&self) -> String {
+        format!("{}:deleted", self.redis.url().prefix())
     }
 
     /// The sorted set of all names.
@@ -206,6 +233,7 @@ impl RedisStore {
                     }
                     Ok(appended)
                 }
+                Ok(Wrote::Gone) => Err(StoreError::Gone),
                 Ok(Wrote::Lost { end }) => Err(StoreError::Lost { known: append.after.unwrap_or_default(), end }),
                 Err(error) => Err(error),
             };
@@ -223,11 +251,12 @@ impl RedisStore {
 
     fn append_command(&self, append: &Append, records: &[Vec<u8>]) -> Command {
         let keys = self.keys(&append.dashboard);
-        let command = Command::script(&APPEND, &[&keys.log, &keys.state])
+        let command = Command::script(&APPEND, &[&keys.log, &keys.state, &keys.lives])
             .replicated_to(self.config.wait_replicas)
             .arg(self.ttl(&append.dashboard))
             .arg(fastrand::u32(1..))
-            .arg(append.after.map(|after| Id(after).to_string()).unwrap_or_default());
+            .arg(append.after.map(|after| Id(after).to_string()).unwrap_or_default())
+            .arg(append.life.0);
         records.iter().fold(command, |command, record| command.arg(record.as_slice()))
     }
 
@@ -464,11 +493,83 @@ impl RedisStore {
         self.run(DOING, remove.arg(TOMBSTONE.as_millis() as u64)).await.map(drop)
     }
 
+    async fn read_lives(&self, dashboard: &DashboardId) -> Result<Lives, StoreError> {
+        let read = Command::new("HGET").key(&self.keys(dashboard).lives).arg("record").expecting(LOAD_BYTES);
+        match self.run("read what is deleted", read).await? {
+            Value::BulkString(record) => decode_lives(&record).map_err(RecordError::into_store_error),
+            _ => Ok(Lives::default()),
+        }
+    }
+
+    async fn change_one_life(&self, dashboard: &DashboardId, change: LifeChange) -> Result<(), StoreError> {
+        const DOING: &str = "change what is deleted";
+        let LifeChange { next, moving } = change;
+        // Known as a name of which something is deleted before that is so: nothing in the trash is ever forgotten.
+        self.run(DOING, Command::new("ZADD").key(&self.names_with_lives()).arg(0).arg(dashboard.as_str())).await?;
+        let (moves, life) = match moving {
+            Moving::Nothing => ("", next.current),
+            Moving::Aside(life) => ("aside", life),
+            Moving::Back(life) => ("back", life),
+        };
+        let (keys, trash) = (self.keys(dashboard), self.keys(&dashboard.trashed(life)));
+        let change = Command::script(
+            &LIFE,
+            &[
+                &keys.log,
+                &keys.state,
+                &keys.lives,
+                &trash.log,
+                &trash.state,
+                &trash.aside,
+                &trash.refused,
+                &keys.aside,
+                &keys.refused,
+            ],
+        );
+        let change = change
+            .replicated_to(self.config.wait_replicas)
+            .arg(next.version - 1)
+            .arg(encode_lives(&next))
+            .arg(next.current.0)
+            .arg(u8::from(next.gone.is_some()))
+            .arg(moves)
+            .arg(TOMBSTONE.as_millis() as u64);
+        let changed = self.appends.run(change).await.map_err(|error| failed(DOING, error))?;
+        if changed != Value::Int(1) {
+            return Err(StoreError::LifeChanged);
+        }
+        match moving {
+            Moving::Nothing => Ok(()),
+            Moving::Aside(_) => {
+                // Whoever lists it first takes it out.
+                let _ = self.run(DOING, Command::new("ZREM").key(&self.names()).arg(dashboard.as_str())).await;
+                Ok(())
+            }
+            Moving::Back(_) => {
+                let add = Command::new("ZADD").key(&self.names()).arg(0).arg(dashboard.as_str());
+                self.run(DOING, add).await.map(drop)
+            }
+        }
+    }
+
+    async fn list_deleted(
+        &self,
+        prefix: &str,
+        after: Option<&DashboardId>,
+        limit: usize,
+    ) -> Result<Vec<DashboardId>, StoreError> {
+        const DOING: &str = "list what is deleted";
+        let after = after.map(DashboardId::as_str);
+        let mut names = Names::new(&self.redis, self.names_with_lives(), prefix, after);
+        let page = names.next_page(limit).await.map_err(|error| failed(DOING, error))?;
+        Ok(page.unwrap_or_default().iter().filter_map(|name| DashboardId::stored(name).ok()).collect())
+    }
+
     async fn set_one_aside(&self, dashboard: &DashboardId, refused: SetAside) -> Result<(), StoreError> {
         let record = encode_refused(&refused);
         let keys = self.keys(dashboard);
         let record = if record.len() > SetAside::BYTES_MAX { &[] } else { record.as_slice() };
-        let keep = Command::script(&REFUSED, &[&keys.log, &keys.state, &keys.refused])
+        let keep = Command::script(&REFUSED, &[&keys.log, &keys.state, &keys.refused, &keys.lives])
             .arg(self.ttl(dashboard))
             .arg(record)
             .arg(SetAside::ENTRIES_MAX)
@@ -513,15 +614,15 @@ impl RedisStore {
         let pattern = format!("{}:{{*}}:*", url.prefix());
         let keys = self.redis.keys(&pattern).await.map_err(|error| failed(DOING, error))?;
         for key in keys {
-            if let Some(dashboard) = ["log", "state"].iter().find_map(|what| url.dashboard_of_key(&key, what)) {
+            if let Some(dashboard) = ["log", "state"].iter().find_map(|what| self.dashboard_of_key(&key, what)) {
                 found.entry(dashboard).or_default();
-            } else if let Some(dashboard) = url.dashboard_of_key(&key, "aside") {
+            } else if let Some(dashboard) = self.dashboard_of_key(&key, "aside") {
                 let len = self.run(DOING, Command::new("HLEN").key(&self.keys(&dashboard).aside)).await?;
                 report.set_aside += if let Value::Int(len) = len { u64::try_from(len).unwrap_or(0) } else { 0 };
-            } else if let Some(dashboard) = url.dashboard_of_key(&key, "refused") {
+            } else if let Some(dashboard) = self.dashboard_of_key(&key, "refused") {
                 let kept = self.read_refused(&dashboard).await?.kept.len() as u64;
                 report.refused.insert(dashboard.to_string(), kept);
-            } else if !url.is_node_key(&key) {
+            } else if !url.is_node_key(&key) && url.dashboard_of_key(&key, "lives").is_none() {
                 let why = "not a dashboard's key".to_owned();
                 let dashboard = String::from_utf8_lossy(&key).into_owned();
                 report.report(DamagedRecord { dashboard, position: None, why });
@@ -536,7 +637,8 @@ impl RedisStore {
         for dashboard in &there {
             self.check_one(dashboard, &mut report).await?;
         }
-        let added = self.repair_list(&there).await?;
+        let listed: Vec<&DashboardId> = there.into_iter().filter(|id| id.of_trash().is_none()).collect();
+        let added = self.repair_list(&listed).await?;
         if added > 0 {
             report.remarks.push(format!("{added} dashboards were missing from the list of names, and are in it again"));
         }
@@ -651,6 +753,27 @@ impl Store for RedisStore {
         Box::pin(self.remove_one(dashboard))
     }
 
+    fn lives<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Lives, StoreError>> {
+        Box::pin(self.read_lives(dashboard))
+    }
+
+    fn change_life<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        change: LifeChange,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.change_one_life(dashboard, change))
+    }
+
+    fn deleted<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DashboardId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
+        Box::pin(self.list_deleted(prefix, after, limit))
+    }
+
     fn set_aside<'a>(&'a self, dashboard: &'a DashboardId, refused: SetAside) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.set_one_aside(dashboard, refused))
     }
@@ -697,6 +820,7 @@ const APPENDING: &str = "append to the log";
 enum Wrote {
     Done { appended: Appended, listed_at: u64 },
     Lost { end: LogPosition },
+    Gone,
 }
 
 impl Wrote {
@@ -708,6 +832,7 @@ impl Wrote {
                 listed_at: answer.number(3)?,
             }),
             "lost" => Ok(Wrote::Lost { end: answer.position(1)? }),
+            "gone" => Ok(Wrote::Gone),
             _ => Err(missing("an append")),
         }
     }

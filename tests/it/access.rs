@@ -498,3 +498,61 @@ async fn while_the_catalog_is_away_live_sessions_go_on_and_newcomers_are_told_to
     store.memory_catalog().set_down(false);
     assert_eq!(house.reads("acme/unknown", "ada").await, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_and_links_end_with_their_dashboard_and_come_back_with_it() {
+    let house = House::alone();
+    let grants = [("ada", "owner"), ("bob", "editor"), ("carol", "viewer")];
+    house.grant(&grants).await;
+    let put = async |token: &str, condition: Option<&str>| {
+        let request = house.http.put(format!("http://{}/api/dashboards/acme/sales", house.address)).bearer_auth(token);
+        let request = if let Some(tags) = condition { request.header("if-none-match", tags) } else { request };
+        request.body(json!({ "meta": { "by": token } }).to_string()).send().await.unwrap().status()
+    };
+    let call = async |method: Method, path: &str, token: &str| {
+        house.call(method, &format!("dashboards/acme/sales{path}"), token, None).await
+    };
+    assert_eq!(put("bob", None).await, StatusCode::CREATED);
+    let (_, link) =
+        house.call(Method::POST, "dashboards/acme/sales/links", "ada", Some(json!({"role": "viewer"}))).await;
+    let link = link["link"].as_str().unwrap().to_owned();
+    assert_eq!(house.reads("acme/sales", &link).await, StatusCode::OK);
+
+    // Who may not manage it may not delete it, take it back or see it in the trash.
+    assert_eq!(call(Method::DELETE, "", "bob").await.0, StatusCode::BAD_REQUEST, "an editor removes what is in it");
+    for token in ["carol", "dave"] {
+        assert_eq!(call(Method::DELETE, "", token).await.0, StatusCode::FORBIDDEN, "{token}");
+    }
+    assert_eq!(call(Method::DELETE, "", "ada").await.0, StatusCode::OK);
+    for token in ["bob", "carol", "dave"] {
+        assert_eq!(call(Method::POST, "/restore-deleted", token).await.0, StatusCode::FORBIDDEN, "{token}");
+        assert!(call(Method::DELETE, "?purge=true", token).await.0.is_client_error(), "{token}");
+        assert_eq!(house.get("workspaces/acme/trash", token).await.1["trash"], json!([]), "{token}");
+    }
+    // What is deleted and what is forbidden look the same to whoever has no access.
+    assert_eq!(house.get("dashboards/acme/sales", "dave").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(house.reads("acme/sales", &link).await, StatusCode::GONE);
+    assert_eq!(house.get("workspaces/acme/trash", "ada").await.1["trash"][0]["deleted"][0]["deleted_by"], "ada");
+
+    // An editor of what was deleted has no right in what begins; whoever manages the name begins it, and owns it.
+    assert_eq!(put("bob", Some("*")).await, StatusCode::FORBIDDEN);
+    assert_eq!(put("olga", None).await, StatusCode::GONE);
+    assert_eq!(put("olga", Some("*")).await, StatusCode::CREATED);
+    for (token, status) in [("bob", StatusCode::FORBIDDEN), ("olga", StatusCode::OK), (&link, StatusCode::UNAUTHORIZED)]
+    {
+        assert_eq!(house.reads("acme/sales", token).await, status, "{token}");
+    }
+    // Both deleted, the first comes back with its grants and its link.
+    assert_eq!(call(Method::DELETE, "", "olga").await.0, StatusCode::OK);
+    assert_eq!(call(Method::POST, "/restore-deleted?life=0", "olga").await.0, StatusCode::OK);
+    assert_eq!(house.get("dashboards/acme/sales", "carol").await.1, json!({ "meta": { "by": "bob" } }));
+    for (token, status) in [("bob", StatusCode::OK), (&link, StatusCode::OK), ("dave", StatusCode::FORBIDDEN)] {
+        assert_eq!(house.reads("acme/sales", token).await, status, "{token}");
+    }
+    // Ended for good, with all that is written down about it.
+    assert_eq!(call(Method::DELETE, "?purge=true", "ada").await.0, StatusCode::OK);
+    assert_eq!(call(Method::POST, "/restore-deleted", "olga").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::FORBIDDEN);
+    let (_, access) = call(Method::GET, "/access", "olga").await;
+    assert_eq!(access["grants"], json!([]));
+}

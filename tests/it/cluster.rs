@@ -24,6 +24,7 @@ use ydash::server::Server;
 use ydash::store::Store;
 use ydash::store::memory::{MemoryStore, Step};
 use ydash_proto::id::{DashboardId, NodeId};
+use ydash_proto::life::Life;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Said;
 use ydash_proto::wire::{self, Message, encode};
@@ -134,7 +135,8 @@ async fn garbage_on_the_bus_is_counted_and_skipped(cluster: Cluster) {
     eventually("both have settled in", || clients.iter().all(|client| client.acks() == 1)).await;
     let intruder = cluster.bus.node(Arc::default());
     let line = intruder.subscribe(&dashboard()).await;
-    let said = |said| Envelope { origin: NodeId(9), number: 1, durable: 0, said, trace: None }.encode();
+    let said =
+        |said| Envelope { origin: NodeId(9), number: 1, life: Life::FIRST, durable: 0, said, trace: None }.encode();
     let no_update = said(Said::Update(Bytes::from_static(&[9, 9, 9])));
     let large = said(Said::Update(Bytes::from(vec![0xff; 300 << 10])));
     let no_entries = said(Said::Awareness(Bytes::from_static(&[200])));

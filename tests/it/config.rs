@@ -10,6 +10,7 @@ use ydash::metrics::{Label as _, Refusal};
 use ydash::store::{Append, LogEntry, StoreConfig, StoreUrl};
 use ydash_proto::access::Access;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 use super::support::client::Client;
@@ -383,6 +384,7 @@ fn fill(directory: &Path) {
         };
         let append = |name| Append {
             dashboard: DashboardId::new("default", name).unwrap(),
+            life: Life::FIRST,
             after: None,
             entries: vec![entry(b"\x00\x00")],
         };

@@ -161,7 +161,13 @@ async fn places_and_widgets_are_edited_by_themselves_and_errors_name_places() {
     assert_eq!(api.put("?at=/text", &json!("abcd")).await.status, 200);
     assert_eq!(api.put("?at=/widgets/a/list", &json!([1])).await.status, 201);
     assert_eq!(api.delete("?at=/widgets/a/list/0").await.status, 200);
-    assert_eq!(api.delete("").await.told(), (400, "bad_request"));
+    for refused in ["?at=", "?dry-run=true"] {
+        assert_eq!(
+            api.delete(refused).await.told(),
+            (400, "bad_request"),
+            "{refused}: it is not the dashboard that is meant"
+        );
+    }
     let shown = json!({"widgets": {"a": {"n": 2, "list": []}}, "layout": {"a": {"x": 4}}, "text": "abcd"});
     assert_eq!(api.get("").await.body, shown);
     let would = api.put("?at=/text&dry-run=true", &json!("x")).await;

@@ -26,6 +26,7 @@ use ydash::store::memory::{MemoryStore, Step, Verdict};
 use ydash::store::{Append, LogEntry, Source, Store};
 use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::hocuspocus::{self, Address, Outgoing, ServerMessage};
@@ -975,7 +976,7 @@ async fn what_was_kept_under_an_older_name_is_there_for_clients_of_both_dialects
     let entry =
         LogEntry { at: Timestamp(1), author: None, session: 1, source: Source::Socket, update: update.clone().into() };
     let dashboard = DashboardId::stored("default/team/sales").unwrap();
-    let appended = store.append(vec![Append { dashboard, after: None, entries: vec![entry] }]).await;
+    let appended = store.append(vec![Append { dashboard, life: Life::FIRST, after: None, entries: vec![entry] }]).await;
     assert!(appended[0].is_ok());
     let house = House::start(&[], false, Some((bus.node(), store)));
     let mut other = house.y_websocket("/team/sales").await;

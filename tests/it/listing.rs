@@ -10,6 +10,7 @@ use ydash::store::embedded::EmbeddedStore;
 use ydash::store::{Append, LogEntry, Source, Store};
 use ydash_proto::access::Role;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 use super::support::client::Client;
@@ -206,6 +207,7 @@ async fn a_page_looks_at_a_bounded_number_of_names() {
         let store = EmbeddedStore::open(&directory.path().join("data")).unwrap();
         let entry = |n: usize| Append {
             dashboard: DashboardId::parse(&format!("w/{n:04}")).unwrap(),
+            life: Life::FIRST,
             after: None,
             entries: vec![LogEntry {
                 at: Timestamp(1_767_225_600_000),

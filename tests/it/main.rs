@@ -6,6 +6,7 @@ mod access;
 mod auth;
 mod cluster;
 mod config;
+mod deleting;
 mod documents;
 mod drain;
 mod editing;

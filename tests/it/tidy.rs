@@ -87,6 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["auth", "config"]),
     ("inspect", &["http", "room"]),
     ("grants", &["access", "auth", "catalog", "http"]),
+    ("deletions", &["access", "catalog", "http", "store"]),
     ("rest", &["cluster", "http", "reading", "room"]),
     (
         "server",
@@ -96,6 +97,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "auth",
             "cluster",
             "config",
+            "deletions",
             "descriptors",
             "grants",
             "http",

@@ -10,7 +10,7 @@ mod condition;
 mod decide;
 mod explain;
 mod grant;
-mod moment;
+pub mod moment;
 mod principal;
 mod record;
 mod role;

@@ -6,7 +6,8 @@ const DAY_SECONDS: i64 = 86_400;
 
 /// Reads `2026-12-01T08:00:00Z` or `2026-12-01T09:00:00+01:00`; fractions of a second are read and dropped. `None` for anything else, and
 /// for times before 1970.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |from: usize, len: usize| -> Option<i64> {
         let digits = bytes.get(from..from + len)?;

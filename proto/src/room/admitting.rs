@@ -90,7 +90,7 @@ impl Room {
         }
         self.admitting.again_at = again_at;
         // Those who go first: what happens when somebody leaves may bring content, which is not for them.
-        gone.into_iter().for_each(|id| self.expel(now, id, effects));
+        gone.into_iter().for_each(|id| self.expel(now, id, CloseCode::Forbidden, effects));
         stay.into_iter().for_each(|(id, access, tells)| self.permit(now, id, access, tells, effects));
     }
 
@@ -109,7 +109,7 @@ impl Room {
         let (until, dialect) = (admission.until, member.dialect);
         member.admission = Admission { access: member.admission.access, ..admission };
         if !access.may(Capabilities::READ) {
-            return self.expel(now, id, effects);
+            return self.expel(now, id, CloseCode::Forbidden, effects);
         }
         // In the other dialect, sessions see to tokens: they know when one ends, and answer it.
         let is_here = dialect == Dialect::YWebsocket;
@@ -120,10 +120,10 @@ impl Room {
     }
 
     /// Ends somebody's membership at once: what they sent is not taken any more, and what waits for them is dropped.
-    fn expel(&mut self, now: Timestamp, id: MemberId, effects: &mut Vec<Effect>) {
+    pub(super) fn expel(&mut self, now: Timestamp, id: MemberId, code: CloseCode, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.take_held();
-        effects.push(Effect::Expel { member: id, code: CloseCode::Forbidden });
+        effects.push(Effect::Expel { member: id, code });
         self.left(now, id, effects);
     }
 

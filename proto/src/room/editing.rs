@@ -69,6 +69,10 @@ impl Room {
             self.read_only(id, &scanned, acks, effects);
             return;
         }
+        if self.ended.is_brought(&scanned.scan, self.document.clocks()) {
+            self.expel(now, id, CloseCode::StaleCopy, effects);
+            return;
+        }
         if scanned.scan.spans.iter().any(|span| span.client > u64::from(u32::MAX)) {
             member.wants_echo = true;
         }
@@ -523,6 +527,11 @@ impl Room {
         if !self.may(now, author, Capabilities::WRITE) {
             effects.push(Effect::Report(Report::ReadOnly));
             effects.push(Effect::Answer { request, result: Err(WriteRefusal::Forbidden) });
+            return;
+        }
+        if self.ended.is_brought(&scanned.scan, self.document.clocks()) {
+            effects.push(Effect::Report(Report::StaleCopy));
+            effects.push(Effect::Answer { request, result: Err(WriteRefusal::Deleted) });
             return;
         }
         if self.offer(now, Sender::Request(request, author), scanned, 0, Attempt::First, effects) {

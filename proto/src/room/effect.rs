@@ -57,6 +57,9 @@ pub enum WriteRefusal {
     /// It was made for clocks of a client of which the document has more, or fewer, by now.
     #[error("somebody else wrote under the client id of the edit")]
     PenTaken,
+    /// It brings content of a dashboard of this name that was deleted.
+    #[error("content of a deleted dashboard of this name")]
+    Deleted,
 }
 
 /// Why an update is refused whose clocks are taken.
@@ -143,6 +146,8 @@ pub enum Report {
     Withheld,
     /// An update has other content than what is kept under the same clocks.
     Differs,
+    /// A copy of something deleted came back, or a part of it.
+    StaleCopy,
     /// A held update waited too long, or too much was held.
     HeldExpired,
     /// An update would break a limit.

@@ -35,6 +35,7 @@ pub use resync::FlushSeq;
 use crate::access::{Admission, Capabilities};
 use crate::heap;
 use crate::id::{ClientId, MemberId};
+use crate::life::Ended;
 use crate::limits::Limits;
 use crate::log::LogPosition;
 use crate::rate::TokenBucket;
@@ -120,6 +121,8 @@ pub struct Loaded {
     pub log: Vec<Bytes>,
     /// Where the log ends.
     pub position: LogPosition,
+    /// What was deleted under its name.
+    pub ended: Ended,
 }
 
 /// A live dashboard.
@@ -128,6 +131,8 @@ pub struct Room {
     limits: Limits,
     tuning: Tuning,
     document: Document,
+    /// What may not come back.
+    ended: Ended,
     /// Boxed, because a tree has room for eleven wherever it has one, and most rooms have one or two.
     members: BTreeMap<MemberId, Box<Member>>,
     /// Members that are not shown yet who is here, sorted. Few, and not for long.
@@ -208,6 +213,7 @@ impl Room {
             limits,
             tuning,
             document,
+            ended: loaded.ended,
             members: BTreeMap::new(),
             unaware: Vec::new(),
             unshown: BTreeSet::new(),
@@ -570,6 +576,7 @@ impl Room {
             + self.members.len() * (heap::block(size_of::<Member>()) + 32)
             + held
             + self.document.memory()
+            + self.ended.memory()
             + self.presence.memory()
             + self.owners.memory()
             + self.journal.memory()
@@ -620,6 +627,10 @@ impl Room {
     }
 
     fn sync_step1(&mut self, now: Timestamp, id: MemberId, have: StateVector, effects: &mut Vec<Effect>) {
+        if self.members.contains_key(&id) && self.ended.is_held(&have, self.document.clocks()) {
+            self.expel(now, id, CloseCode::StaleCopy, effects);
+            return;
+        }
         let Some(member) = self.members.get_mut(&id) else { return };
         member.refused = Refused::default(); // A provider that asks begins to count anew.
         member.has(&have, self.document.clocks());

@@ -1206,7 +1206,8 @@ fn everybody_hears_something_every_20_seconds_also_a_lonely_author() {
 
 /// A room that has loaded two characters of client 5 at position 7, and Alice in it.
 fn loaded_room() -> TestRoom {
-    let loaded = Loaded { snapshot: Some(typed(5, 0, "ab")), log: Vec::new(), position: LogPosition(7) };
+    let loaded =
+        Loaded { snapshot: Some(typed(5, 0, "ab")), log: Vec::new(), position: LogPosition(7), ..Loaded::default() };
     let mut room = TestRoom::open(loaded, Limits::default());
     room.join(ALICE);
     room.skip();
@@ -2103,4 +2104,36 @@ fn what_is_too_large_is_refused_once_and_asked_for_ever_more_rarely() {
     }
     assert!(asked.len() <= 7, "asked at {asked:?}");
     assert!(denied <= 1);
+}
+
+#[test]
+fn a_copy_of_something_deleted_is_sent_away_and_leaves_no_trace() {
+    use crate::life::Ended;
+    let ended = Ended::new([(7, 4), (9, 2)].into_iter().collect());
+    let loaded =
+        || Loaded { log: vec![typed(9, 0, "ab")], position: LogPosition(1), ended: ended.clone(), ..Loaded::default() };
+    let mut room = TestRoom::open(loaded(), Limits::default());
+    for member in [ALICE, BOB, CAROL] {
+        room.join(member);
+    }
+    room.skip();
+    // What it has itself is no matter: it was taken back, or imported.
+    room.input(Input::SyncStep1 { member: ALICE, have: [(9, 2), (5, 3)].into_iter().collect() });
+    room.edit(ALICE, &typed(9, 2, "c"));
+    assert!(!room.take().iter().any(|effect| matches!(effect, Effect::Expel { .. })));
+    room.input(Input::SyncStep1 { member: BOB, have: [(7, 1)].into_iter().collect() });
+    let is_bobs = |effect: &Effect| matches!(effect, Effect::Expel { member: BOB, code: CloseCode::StaleCopy });
+    let effects = room.take();
+    assert_eq!(effects.iter().filter(|effect| is_bobs(effect)).count(), 1);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Send { to: BOB, .. })));
+    room.edit(CAROL, &typed(7, 0, "abcd"));
+    assert!(room.take().iter().any(|effect| matches!(effect, Effect::Expel { member: CAROL, .. })));
+    let scan = update::scan(&typed(7, 3, "d"), &Limits::default()).expect("an update");
+    let update = Box::new(Scanned { update: typed(7, 3, "d"), scan, frame: None });
+    let author = crate::access::Admission::anonymous(Access::EDITOR);
+    room.input(Input::Write { request: RequestId(1), author, update });
+    let refused = Effect::Answer { request: RequestId(1), result: Err(WriteRefusal::Deleted) };
+    assert!(room.take().iter().any(|effect| format!("{effect:?}") == format!("{refused:?}")));
+    assert_eq!(room.room.members(), 1);
+    assert_eq!(room.room.clocks().get(7), 0);
 }

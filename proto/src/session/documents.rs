@@ -61,6 +61,8 @@ pub enum Unopened {
     Away,
     /// There is no memory for one more room.
     Memory,
+    /// It was deleted.
+    Deleted,
     /// Its record is damaged, or it is quarantined: nothing that coming back would help with, for a while.
     Broken,
 }
@@ -73,6 +75,7 @@ impl Unopened {
             Unopened::Draining => CloseCode::Restart,
             Unopened::Memory => CloseCode::Overloaded,
             Unopened::Away | Unopened::Broken => CloseCode::LoadFailed,
+            Unopened::Deleted => CloseCode::Deleted,
         }
     }
 }
@@ -269,6 +272,8 @@ pub enum NotTaken {
     BadName,
     /// A token of somebody who may not enter, or a message that only servers send.
     Forbidden,
+    /// A dashboard that was deleted.
+    Deleted,
     /// No token, or one that is not taken.
     Unauthenticated,
     /// A token that has ended.
@@ -710,13 +715,16 @@ impl Documents {
                 return self.reschedule();
             }
             Err(failure) => {
-                let is_draining = failure == Unopened::Draining;
-                turn.count(if is_draining { NotTaken::Draining } else { NotTaken::Unavailable });
+                turn.count(match failure {
+                    Unopened::Draining => NotTaken::Draining,
+                    Unopened::Deleted => NotTaken::Deleted,
+                    _ => NotTaken::Unavailable,
+                });
                 let code = failure.close_code();
                 return match failure {
                     Unopened::Draining => turn.end(code),
                     Unopened::Away | Unopened::Memory => turn.effects.push(DocumentsEffect::End(code, REFUSAL_HOLD)),
-                    Unopened::Broken => self.deny(turn, key, code.reason()),
+                    Unopened::Broken | Unopened::Deleted => self.deny(turn, key, code.reason()),
                 };
             }
         };

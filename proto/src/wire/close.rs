@@ -54,6 +54,10 @@ pub enum CloseCode {
     Forbidden,
     /// The name is not a dashboard's name. 4404, permanent.
     BadName,
+    /// The dashboard was deleted. 4404, permanent.
+    Deleted,
+    /// Holds a copy of a deleted dashboard of this name. 4409, permanent: what it has would come back with it.
+    StaleCopy,
     /// Overran the bounds of updates behind a hole
     /// [`held_overruns_max`](crate::limits::Limits::held_overruns_max) times. 4413, permanent.
     HeldOverrun,
@@ -69,7 +73,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 21] = [
+    pub const ALL: [CloseCode; 23] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -86,6 +90,8 @@ impl CloseCode {
         CloseCode::Unauthenticated,
         CloseCode::Forbidden,
         CloseCode::BadName,
+        CloseCode::Deleted,
+        CloseCode::StaleCopy,
         CloseCode::HeldOverrun,
         CloseCode::Stuck,
         CloseCode::Expired,
@@ -123,7 +129,8 @@ impl CloseCode {
             CloseCode::BadFrame => 4400,
             CloseCode::Unauthenticated => 4401,
             CloseCode::Forbidden => 4403,
-            CloseCode::BadName => 4404,
+            CloseCode::BadName | CloseCode::Deleted => 4404,
+            CloseCode::StaleCopy => 4409,
             CloseCode::HeldOverrun => 4413,
             CloseCode::Stuck => 4500,
             CloseCode::Expired => 4501,
@@ -153,6 +160,10 @@ impl CloseCode {
             CloseCode::Forbidden => "forbidden",
             CloseCode::BadName => {
                 "no dashboard can have this name: 1 to 255 bytes, no control characters, no segment . or .."
+            }
+            CloseCode::Deleted => "the dashboard was deleted",
+            CloseCode::StaleCopy => {
+                "this page holds a copy of a deleted dashboard of this name: reload it without what it kept"
             }
             CloseCode::HeldOverrun => "held-overruns-max reached: too many updates that build on unknown ones",
             CloseCode::Stuck => "client does not read",
@@ -189,6 +200,8 @@ mod tests {
                 CloseCode::Unauthenticated,
                 CloseCode::Forbidden,
                 CloseCode::BadName,
+                CloseCode::Deleted,
+                CloseCode::StaleCopy,
                 CloseCode::HeldOverrun
             ]
         );

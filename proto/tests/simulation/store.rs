@@ -97,6 +97,7 @@ impl Store {
             snapshot: self.snapshot.as_ref().map(|(_, state)| state.clone()),
             log: self.log.iter().map(|(_, update)| update.clone()).collect(),
             position: self.end,
+            ..Loaded::default()
         }
     }
 

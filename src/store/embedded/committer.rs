@@ -4,6 +4,7 @@
 //! without locks: positions grow and snapshots are guarded because nobody else does either.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -11,6 +12,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::{Life, LifeChange, Moving};
 
 use super::super::record::{Head, RecordError, decode_entry_at, encode_entry};
 use super::super::refused::displaced;
@@ -54,6 +56,12 @@ pub(super) enum Job {
         dashboard: DashboardId,
         record: Vec<u8>,
         answer: Answer<()>,
+    },
+    /// Ends, begins or brings back a life of a name.
+    ChangeLife {
+        dashboard: DashboardId,
+        change: LifeChange,
+        answer: Answer<bool>,
     },
     /// Writes a record of the catalog, or removes it.
     Catalogue {
@@ -166,6 +174,9 @@ impl Committer {
                 Job::Append { .. } | Job::Snapshot { .. } => next = self.commit_group(job),
                 Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
                 Job::SetAside { dashboard, record, answer } => drop(answer.send(self.set_aside(&dashboard, record))),
+                Job::ChangeLife { dashboard, change, answer } => {
+                    drop(answer.send(self.change_life(&dashboard, &change)));
+                }
                 Job::Catalogue { key, expected, content, answer } => {
                     drop(answer.send(self.catalogue(&key, expected, content.as_ref())));
                 }
@@ -274,6 +285,9 @@ impl Committer {
             Ok(records) => records,
             Err(error) => return Ok(Err(error)),
         };
+        if !self.is_current(view, &append.dashboard, append.life)? {
+            return Ok(Err(StoreError::Gone));
+        }
         if let Some(known) = append.after
             && let Err(error) = self.expect(view, &append.dashboard, known)?
         {
@@ -294,6 +308,14 @@ impl Committer {
         }
         self.end = end;
         Ok(Ok(Appended { position: LogPosition(end.into()), before: LogPosition(before.into()) }))
+    }
+
+    /// Whether a life of a dashboard is the one that may be written to.
+    fn is_current(&self, view: &View<'_>, dashboard: &DashboardId, life: Life) -> Result<bool, EngineError> {
+        match self.dashboards.get(dashboard) {
+            Some(live) => Ok(live.life == life),
+            None => Ok(view.lives(dashboard)?.is_current(life)),
+        }
     }
 
     /// Makes sure that a dashboard has everything up to a position.
@@ -389,7 +411,9 @@ impl Committer {
                 self.dashboards.retain(|id, _| changed.heads.contains(id) || changed.logs.contains(id));
             }
             let live = match view.head(dashboard)? {
-                Some(head) if !head.is_removed && head.number > 0 => Live { head, last: view.last_position(&head)? },
+                Some(head) if !head.is_removed && head.number > 0 => {
+                    Live { head, last: view.last_position(&head)?, life: view.lives(dashboard)?.current }
+                }
                 other => {
                     changed.heads.insert(dashboard.clone());
                     let mut head = other.unwrap_or_default();
@@ -400,7 +424,8 @@ impl Committer {
                     }
                     // What an earlier life of the dashboard has left in the log stays hidden.
                     let last = if head.is_removed { 0 } else { head.covers.unwrap_or(0) };
-                    Live { head: Head { trimmed_to: *end, is_removed: false, ..head }, last }
+                    let life = view.lives(dashboard)?.current;
+                    Live { head: Head { trimmed_to: *end, is_removed: false, ..head }, last, life }
                 }
             };
             self.dashboards.insert(dashboard.clone(), live);
@@ -436,9 +461,38 @@ impl Committer {
         Ok(())
     }
 
+    /// Says whether it was made of the version that there is.
+    fn change_life(&mut self, dashboard: &DashboardId, change: &LifeChange) -> Result<bool, StoreError> {
+        let LifeChange { next, moving } = change;
+        let moving = match moving {
+            Moving::Nothing => None,
+            Moving::Aside(life) => Some((dashboard.clone(), dashboard.trashed(*life))),
+            Moving::Back(life) => Some((dashboard.trashed(*life), dashboard.clone())),
+        };
+        self.dashboards.remove(dashboard);
+        if let Some((from, to)) = &moving {
+            self.dashboards.remove(from);
+            self.dashboards.remove(to);
+        }
+        let slot = Arc::clone(&self.slot);
+        slot.commit("change what is deleted", |view, batch| {
+            if view.lives(dashboard)?.version + 1 != next.version {
+                return Ok(false);
+            }
+            if let Some((from, to)) = &moving {
+                relocate(view, batch, from, to)?;
+            }
+            batch.put_lives(dashboard, next);
+            Ok(true)
+        })
+    }
+
     fn set_aside(&mut self, dashboard: &DashboardId, record: Vec<u8>) -> Result<(), StoreError> {
         let slot = Arc::clone(&self.slot);
         slot.commit("keep what was refused", |view, batch| {
+            if view.lives(dashboard)?.gone.is_some() {
+                return Ok(());
+            }
             let (mut dropped, kept) = view.refused_of(dashboard)?;
             let dropped_before = dropped;
             match displaced(kept.iter().map(|(_, record)| record.len()), record.len()) {
@@ -582,6 +636,38 @@ impl Committer {
     }
 }
 
+/// Moves all that is kept of a dashboard to another name. Its log stays where it is, under its number.
+fn relocate(view: &View<'_>, batch: &mut Batch<'_>, from: &DashboardId, to: &DashboardId) -> Result<(), EngineError> {
+    if let Some(head) = view.head(from)?.filter(|head| !head.is_removed) {
+        // What was removed there is still being swept, by its head.
+        if view.head(to)?.is_some() {
+            return Err(EngineError::Io(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "an earlier removal is not finished",
+            )));
+        }
+        if let Some(Ok(record)) = view.snapshot(from)? {
+            batch.put_snapshot(to, head.covers.unwrap_or(0), record.to_vec());
+        }
+        batch.remove_snapshot(from);
+        batch.remove_head(from);
+        batch.put_head(to, &head);
+        batch.put_name(head.number, to);
+    }
+    for (position, record) in view.aside_records(from)? {
+        batch.put_aside(to, position, &record);
+    }
+    view.aside_of(from)?.into_iter().for_each(|key| batch.remove_aside(key));
+    let (dropped, kept) = view.refused_of(from)?;
+    for (number, record) in kept {
+        batch.put_refused(to, number, record.to_vec());
+    }
+    if dropped > 0 {
+        batch.put_dropped(to, dropped);
+    }
+    remove_refused(view, batch, from)
+}
+
 fn remove_refused(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId) -> Result<(), EngineError> {
     let (dropped, kept) = view.refused_of(dashboard)?;
     kept.into_iter().for_each(|(number, _)| batch.remove_refused(dashboard, Some(number)));
@@ -622,6 +708,8 @@ struct Live {
     head: Head,
     /// The last position in its log, or what its snapshot covers.
     last: u64,
+    /// Which life of its name it is.
+    life: Life,
 }
 
 /// What a batch overwrites, once for each dashboard however many jobs change it.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 use super::super::contract::{entry, id};
@@ -33,7 +34,7 @@ impl Image {
             let entries: Vec<_> = (0..=n % 3).map(|part| entry(n, &format!("update {n}.{part} of {name}"))).collect();
             let texts = entries.iter().map(|entry| String::from_utf8(entry.update.to_vec()).unwrap());
             acked.entry(name.clone()).or_default().extend(texts);
-            let append = Append { dashboard: id(&name), after: None, entries };
+            let append = Append { dashboard: id(&name), life: Life::FIRST, after: None, entries };
             let covers = store.append(vec![append]).await.remove(0).unwrap().position;
             if n % 17 == 16 {
                 let state = Bytes::from(acked[&name].iter().cloned().collect::<Vec<_>>().join("\n"));
@@ -212,7 +213,8 @@ async fn a_damaged_image_starts_or_says_what_to_do_and_what_is_missing_is_counte
         // It goes on, and positions are not used twice.
         for name in images[which].acked.keys() {
             let before = store.load(&id(name)).await.unwrap();
-            let append = Append { dashboard: id(name), after: None, entries: vec![entry(99, "later")] };
+            let append =
+                Append { dashboard: id(name), life: Life::FIRST, after: None, entries: vec![entry(99, "later")] };
             let after = store.append(vec![append]).await.remove(0).unwrap_or_else(|error| panic!("{told}: {error}"));
             assert!(after.position > before.position, "{told}");
             assert_eq!(store.load(&id(name)).await.unwrap().tail.len(), before.tail.len() + 1, "{told}: {name}");

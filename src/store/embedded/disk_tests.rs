@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
 
 use super::super::contract::{entry, id, update};
@@ -80,7 +81,7 @@ impl Witness {
     async fn append(&mut self, len: usize) -> Result<(), StoreError> {
         let text = format!("{:0len$}", self.next);
         self.next += 1;
-        let append = Append { dashboard: id("w/a"), after: None, entries: vec![entry(1, &text)] };
+        let append = Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(1, &text)] };
         self.store.append(vec![append]).await.remove(0)?;
         self.kept.push(text);
         Ok(())

@@ -11,6 +11,7 @@
 //! catalog    key                            -> record of the catalog, its version (BE64) first
 //! meta       "positions"                    -> BE64                 no position or number above it was ever given out
 //!            "catalog"                      -> BE64                 the last version that a record of the catalog got
+//!            "life" 0x00 name               -> record of the lives of a name under which something was deleted
 //!            "batch"                        -> the store's number and the batch's, BE64 each; in every batch
 //! ```
 //!
@@ -27,10 +28,12 @@ use std::time::{Duration, Instant};
 use fjall::config::{CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use ydash_proto::id::DashboardId;
+use ydash_proto::life::Lives;
 
 use super::super::StoreError;
 use super::super::record::{
-    Head, RecordError, decode_head, decode_name, decode_snapshot_covers, encode_head, encode_name,
+    Head, RecordError, decode_head, decode_lives, decode_name, decode_snapshot_covers, encode_head, encode_lives,
+    encode_name,
 };
 use super::journal::Stamp;
 use super::tally::Notes;
@@ -75,6 +78,8 @@ pub(super) const KEYSPACES_AT_FIRST: usize = 6;
 
 const POSITIONS_KEY: &str = "positions";
 const CATALOG_KEY: &str = "catalog";
+/// Before the names under which something was deleted.
+const LIFE_KEYS: &[u8] = b"life\0";
 
 /// In every batch, and nowhere else a key.
 pub(super) const STAMP_KEY: &str = "batch";
@@ -496,6 +501,51 @@ impl View<'_> {
         Ok(counts)
     }
 
+    /// What is known of the lives of a name; the default where nothing was ever deleted.
+    pub(super) fn lives(&self, id: &DashboardId) -> Result<Lives, EngineError> {
+        match self.at.get(&self.engine.meta, life_key(id.as_str()))? {
+            None => Ok(Lives::default()),
+            Some(record) => decode_lives(&record).map_err(|error| match error {
+                RecordError::LaterFormat(version) => EngineError::LaterFormat(version),
+                RecordError::Damaged(why) => EngineError::Damage(format!("lives of {id}: {why}")),
+            }),
+        }
+    }
+
+    /// At most `limit` names under which something was deleted, those after `after` only.
+    pub(super) fn names_with_lives(
+        &self,
+        prefix: &str,
+        after: Option<&DashboardId>,
+        limit: usize,
+    ) -> Result<Vec<DashboardId>, EngineError> {
+        let from = match after {
+            Some(after) if after.as_str() >= prefix => next_key(&life_key(after.as_str())),
+            _ => life_key(prefix),
+        };
+        let within = life_key(prefix);
+        let mut names = Vec::new();
+        for item in self.at.range(&self.engine.meta, from..) {
+            let key = item.key()?;
+            if names.len() == limit || !key.starts_with(&within) {
+                break;
+            }
+            let name = str::from_utf8(&key[LIFE_KEYS.len()..]).map_err(|_| EngineError::Key)?;
+            names.push(DashboardId::stored(name).map_err(|_| EngineError::Key)?);
+        }
+        Ok(names)
+    }
+
+    /// What was set aside of a dashboard, by position; none for a snapshot.
+    pub(super) fn aside_records(&self, id: &DashboardId) -> Result<Vec<(Option<u64>, Value)>, EngineError> {
+        let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
+        let read = self.at.prefix(&self.engine.aside, &prefix).map(|item| {
+            let (key, record) = item.into_inner()?;
+            Ok((key[prefix.len()..].first_chunk().map(|position| u64::from_be_bytes(*position)), record))
+        });
+        read.collect()
+    }
+
     /// A record of the catalog, not yet verified.
     pub(super) fn catalogued(&self, key: &str) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
         match self.at.get(&self.engine.catalog, key).map_err(EngineError::from) {
@@ -645,6 +695,11 @@ impl Batch<'_> {
         self.writes.remove(&self.engine.aside, key);
     }
 
+    /// Keeps what is known of the lives of a name.
+    pub(super) fn put_lives(&mut self, id: &DashboardId, lives: &Lives) {
+        self.writes.insert(&self.engine.meta, life_key(id.as_str()), encode_lives(lives));
+    }
+
     /// Reserves positions up to a bound.
     pub(super) fn reserve_positions(&mut self, to: u64) {
         self.notes.reserved(to);
@@ -743,6 +798,10 @@ fn log_key(number: u64, position: u64) -> u128 {
 
 fn from_log_key(key: u128) -> (u64, u64) {
     ((key >> 64) as u64, key as u64)
+}
+
+fn life_key(name: &str) -> Vec<u8> {
+    [LIFE_KEYS, name.as_bytes()].concat()
 }
 
 fn refused_key(id: &DashboardId, number: Option<u64>) -> Vec<u8> {

@@ -100,7 +100,12 @@ fn compare(view: &View<'_>, told: &Told) -> Result<Vec<Missing>, EngineError> {
     let mut runs = Vec::new();
     let mut snapshots: BTreeMap<String, u64> = BTreeMap::new();
     told.each(|_, note| match note {
-        Note::Name(number, name) => drop(names.insert(number, name.to_owned())),
+        Note::Name(number, name) => {
+            // It has moved into the trash or back, and its snapshot with it.
+            if let Some(before) = names.insert(number, name.to_owned()).filter(|before| before != name) {
+                snapshots.remove(&before);
+            }
+        }
         Note::Removed(number) => {
             removed.insert(number);
             names.get(&number).map(|name| snapshots.remove(name));

@@ -1,12 +1,14 @@
--- KEYS: log, state. ARGV: ttl, an era that was not there before, what is relied on (or nothing), records.
--- Answers: 'ok', last position, the last before, when it was listed; or 'lost', last position.
+-- KEYS: log, state, lives. ARGV: ttl, an era that was not there before, what is relied on (or nothing), the life, records.
+-- Answers: 'ok', last position, the last before, when it was listed; or 'lost', last position; or 'gone'.
+
+if is_over(KEYS[3], ARGV[4]) then return {'gone'} end
 
 local state = redis.call('HMGET', KEYS[2], 'era', 'end', 'covers', 'listed')
 local era, last, covers, listed = state[1], state[2], state[3], state[4]
 local ttl, new_era, after = ARGV[1], ARGV[2], ARGV[3]
 
 if after ~= '' and not holds(after, era, last, covers) then return lost(after, era, new_era, last) end
-if #ARGV == 3 then
+if #ARGV == 4 then
   renew(ttl)
   return {'ok', last or '0-0', last or '0-0', listed or '0'}
 end
@@ -40,7 +42,7 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bytes = 0
-for n = 4, #ARGV do
+for n = 5, #ARGV do
   bytes = bytes + #ARGV[n]
   last = string.format('%.0f-%.0f', next_position(now))
   redis.call('XADD', KEYS[1], last, 'e', ARGV[n])

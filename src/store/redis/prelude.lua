@@ -34,6 +34,12 @@ local function lost(position, era, new_era, last)
   return {'lost', last or '0-0'}
 end
 
+-- Whether a life of the name has ended, or has not begun.
+local function is_over(lives, life)
+  local there = redis.call('HMGET', lives, 'current', 'gone')
+  return (there[1] or '0') ~= life or there[2] == '1'
+end
+
 -- Never fails what it comes with: a server that refuses writes may still be read.
 local function renew(ttl)
   if ttl ~= '0' then

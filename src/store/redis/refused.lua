@@ -1,5 +1,7 @@
--- KEYS: log, state, refused. ARGV: ttl, a record (or nothing, if it is too large), how many are kept, how many bytes of them.
+-- KEYS: log, state, refused, lives. ARGV: ttl, a record (or nothing, if it is too large), how many are kept, how many bytes of them.
 -- A hash: records by their number, 'first' and 'last' of these, 'bytes', and how many were 'dropped'.
+
+if redis.call('HGET', KEYS[4], 'gone') == '1' then return 0 end
 
 local key, record = KEYS[3], ARGV[2]
 local last = redis.call('HINCRBY', key, 'last', 1)

@@ -122,7 +122,7 @@ async fn append(store: &RedisStore, append: Append) -> Result<Appended, StoreErr
 }
 
 fn after(dashboard: &str, after: LogPosition, entries: Vec<LogEntry>) -> Append {
-    Append { dashboard: id(dashboard), after: Some(after), entries }
+    Append { dashboard: id(dashboard), life: Life::FIRST, after: Some(after), entries }
 }
 
 fn large(bytes: usize) -> LogEntry {
@@ -377,7 +377,10 @@ async fn large_entries_and_states_come_back() {
     let store = open(&format!("{}?prefix={}", server.url(), prefix()));
     let (first, second) = (large(17 << 20), large(20 << 20));
     let entries = vec![first.clone(), second.clone()];
-    let position = append(&store, Append { dashboard: id("w/a"), after: None, entries }).await.unwrap().position;
+    let position = append(&store, Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries })
+        .await
+        .unwrap()
+        .position;
     let stored = store.load(&id("w/a")).await.unwrap();
     assert!(stored.tail == [first.update.clone(), second.update.clone()]);
     let log = store.log(&id("w/a"), LogPosition::START, 10).await.unwrap();

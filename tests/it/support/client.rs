@@ -17,7 +17,7 @@ use super::peer::{Peer, WITHIN};
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) doc: Doc,
-    peer: Option<Peer>,
+    pub(crate) peer: Option<Peer>,
     /// The clock of its presence.
     presence: u64,
     /// The others' clocks, and whether they are shown.
