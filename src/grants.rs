@@ -3,7 +3,7 @@
 //! Every change is made by compare-and-set on what was read, so none of two at once is lost, and is answered when all nodes have it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
@@ -18,6 +18,7 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
 use crate::access::{AccessError, Applied, Content, Permissions, Subject, address_of};
+use crate::audit::{Audit, Event};
 use crate::auth::{Denied, Eventual, ShownLink, new_link, read_link};
 use crate::catalog::{CatalogError, Expected, Version};
 use crate::http::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, Scope};
@@ -29,6 +30,7 @@ const ATTEMPTS: usize = 16;
 #[derive(Clone)]
 pub struct Grants {
     permissions: Permissions,
+    audit: Audit,
 }
 
 type Answer = Result<AccessAnswer, AccessRefusal>;
@@ -83,10 +85,25 @@ impl AccessControl for Grants {
 }
 
 impl Grants {
-    /// Changes what `permissions` knows.
+    /// Changes what `permissions` knows, and tells `audit` of it.
     #[must_use]
-    pub fn new(permissions: Permissions) -> Grants {
-        Grants { permissions }
+    pub fn new(permissions: Permissions, audit: Audit) -> Grants {
+        Grants { permissions, audit }
+    }
+
+    /// Writes down who has changed what, before that is answered.
+    async fn told(&self, by: &Admission, target: Target<'_>, kind: &'static str, applied: &Applied, mut data: Value) {
+        let actor = by.principal.author();
+        let target = match target {
+            Target::Record(Subject::Dashboard(dashboard)) => dashboard.as_str().into(),
+            Target::Record(Subject::Workspace(workspace)) => Arc::clone(workspace),
+            Target::Record(Subject::Blocked) => "".into(),
+            Target::User(user) => user.into(),
+        };
+        info!(by = actor.as_deref().unwrap_or("nobody"), target = &*target, kind, "access changed");
+        data["applied"] = applied.missing.is_empty().into();
+        data["version"] = applied.version.0.into();
+        self.audit.write(Event { kind, actor, target, data }).await;
     }
 
     async fn act_as(&self, by: &Admission, what: AccessCall) -> Answer {
@@ -103,29 +120,39 @@ impl Grants {
             }
             AccessCall::MakeLink(dashboard, asked) => self.make_link(by, dashboard, &asked).await,
             AccessCall::RevokeLink(dashboard, id) => {
-                let applied = self.change(Subject::Dashboard(dashboard), |mut record| {
+                let subject = Subject::Dashboard(dashboard);
+                let applied = self.change(subject.clone(), |mut record| {
                     let before = record.links.len() + record.invitations.len();
                     record.links.retain(|link| *link.id != *id);
                     record.invitations.retain(|invitation| *invitation.id != *id);
                     let is_there = record.links.len() + record.invitations.len() < before;
                     if is_there { Ok(record) } else { Err(AccessRefusal::Missing) }
                 });
-                Ok(changed(200, &applied.await?, json!({})))
+                let applied = applied.await?;
+                self.told(by, Target::Record(&subject), "link.revoked", &applied, json!({ "id": id })).await;
+                Ok(changed(200, &applied, json!({})))
             }
             AccessCall::Collaborators(dashboard) => self.collaborators(dashboard).await,
             AccessCall::Invite(dashboard, asked) => self.invite(by, dashboard, &asked).await,
             AccessCall::Accept(dashboard, asked) => self.accept(by, dashboard, &asked).await,
             AccessCall::RemoveCollaborator(dashboard, user) => {
                 let is_theirs = |entry: &Entry| matches!(entry, Entry::Grant(Grant { subject: Grantee::User(id), .. }) if **id == *user);
-                let applied = self.change(Subject::Dashboard(dashboard), |mut record| {
+                let subject = Subject::Dashboard(dashboard);
+                let applied = self.change(subject.clone(), |mut record| {
                     let before = record.grants.len();
                     record.grants.retain(|entry| !is_theirs(entry));
                     if record.grants.len() < before { Ok(record) } else { Err(AccessRefusal::Missing) }
                 });
-                Ok(changed(200, &applied.await?, json!({})))
+                let applied = applied.await?;
+                let data = json!({ "user": user });
+                self.told(by, Target::Record(&subject), "collaborator.removed", &applied, data).await;
+                Ok(changed(200, &applied, json!({})))
             }
             AccessCall::Recheck => {
                 let missing = self.permissions.recheck().await;
+                let (kind, actor) = ("access.rechecked", by.principal.author());
+                let data = json!({ "applied": missing.is_empty() });
+                self.audit.write(Event { kind, actor, target: "".into(), data }).await;
                 let nodes: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 let status = if nodes.is_empty() { 200 } else { 202 };
                 let body = json!({ "applied": nodes.is_empty(), "nodes": nodes });
@@ -169,7 +196,13 @@ impl Grants {
     async fn write(&self, by: &Admission, scope: Scope, version: Option<u64>, asked: &Value) -> Answer {
         let in_workspace = matches!(scope, Scope::Workspace(_));
         let subject = subject(scope);
-        let edit = |record: Record| record.with_asked(asked, in_workspace).map_err(malformed);
+        let edited = Mutex::default();
+        let edit = |record: Record| {
+            let before = record.clone();
+            let after = record.with_asked(asked, in_workspace).map_err(malformed)?;
+            *edited.lock().unwrap_or_else(PoisonError::into_inner) = difference(&before, &after);
+            Ok(after)
+        };
         let applied = match version {
             None => self.change_whatever(subject.clone(), edit).await?,
             Some(version) => {
@@ -182,7 +215,8 @@ impl Grants {
                 self.put(subject.clone(), expected, &record).await?
             }
         };
-        told(by, &subject, "access changed");
+        let edited = edited.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.told(by, Target::Record(&subject), "access.changed", &applied, edited).await;
         Ok(changed(200, &applied, json!({})))
     }
 
@@ -205,8 +239,8 @@ impl Grants {
             Ok(record)
         });
         let applied = applied.await?;
-        told(by, &subject, "link made");
         let mut body = made.to_json();
+        self.told(by, Target::Record(&subject), "link.made", &applied, body.clone()).await;
         body["link"] = link.text.into();
         Ok(changed(201, &applied, body))
     }
@@ -237,7 +271,14 @@ impl Grants {
             let grant = Grant::parse(&grant, false).map_err(|error| AccessRefusal::Malformed(error.to_string()))?;
             may_give(by, grant.role)?;
             let applied = self.change(subject.clone(), |record| with_grant(record, grant.clone())).await?;
-            told(by, &subject, "collaborator added");
+            self.told(
+                by,
+                Target::Record(&subject),
+                "collaborator.added",
+                &applied,
+                json!({ "grant": grant.to_json() }),
+            )
+            .await;
             return Ok(changed(200, &applied, json!({ "user": user, "role": grant.role.as_str() })));
         }
         let link = new_link().ok_or(AccessRefusal::Unavailable)?;
@@ -257,8 +298,10 @@ impl Grants {
             Ok(record)
         });
         let applied = applied.await?;
-        told(by, &subject, "invitation made");
         let mut body = made.to_json();
+        // Whom it is for stays with whoever manages it.
+        let data = json!({ "id": &*made.id, "role": made.role.as_str() });
+        self.told(by, Target::Record(&subject), "invitation.made", &applied, data).await;
         body["invitation"] = link.text.into();
         Ok(changed(201, &applied, body))
     }
@@ -286,7 +329,8 @@ impl Grants {
             with_grant(record, Grant { subject, role, folder: None, when: Conditions::default() })
         });
         let applied = applied.await?;
-        told(by, &subject, "invitation accepted");
+        let data = json!({ "id": shown.id, "role": role.as_str() });
+        self.told(by, Target::Record(&subject), "invitation.accepted", &applied, data).await;
         Ok(changed(200, &applied, json!({ "user": *user.id, "role": role.as_str() })))
     }
 
@@ -311,10 +355,8 @@ impl Grants {
             let expected = expected(known.version);
             match self.permissions.write(Subject::Blocked, expected, blocked.encode()).await {
                 Ok(applied) => {
-                    info!(
-                        by = by.principal.author().as_deref().unwrap_or("nobody"),
-                        blocks, "a user was blocked or unblocked"
-                    );
+                    let kind = if blocks { "user.blocked" } else { "user.unblocked" };
+                    self.told(by, Target::User(user), kind, &applied, json!({})).await;
                     return Ok(changed(200, &applied, json!({ "blocked": blocks })));
                 }
                 Err(AccessError::Catalog(CatalogError::Conflict { .. })) => {}
@@ -433,8 +475,29 @@ fn changed(status: u16, applied: &Applied, mut body: Value) -> AccessAnswer {
     AccessAnswer { status, version: Some(applied.version.0), body }
 }
 
-fn told(by: &Admission, subject: &Subject, what: &str) {
-    info!(by = by.principal.author().as_deref().unwrap_or("nobody"), record = %subject.key(), "{what}");
+/// What was changed, for the audit log.
+enum Target<'a> {
+    Record(&'a Subject),
+    User(&'a str),
+}
+
+/// Grants that are told one by one, of those that a change adds or takes.
+const TOLD_MAX: usize = 20;
+
+/// What a change adds and takes.
+fn difference(before: &Record, after: &Record) -> Value {
+    let mut told = json!({});
+    for (name, some, others) in [("added", after, before), ("removed", before, after)] {
+        let only: Vec<&Entry> = some.grants.iter().filter(|entry| !others.grants.contains(entry)).collect();
+        told[name] = only.iter().take(TOLD_MAX).map(|entry| entry.to_json()).collect();
+        if only.len() > TOLD_MAX {
+            told[format!("{name}_in_all")] = only.len().into();
+        }
+    }
+    if before.restricted != after.restricted {
+        told["restricted"] = after.restricted.into();
+    }
+    told
 }
 
 fn malformed(error: RecordError) -> AccessRefusal {

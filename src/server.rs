@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, OptionFuture};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -21,7 +22,9 @@ use ydash_proto::wire::close::CloseCode;
 
 use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Excess, Peak, resident, return_free_pages};
+use crate::audit::{Audit, Event};
 use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
+use crate::catalog::memory::MemoryCatalog;
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
 use crate::cluster::nodes::NodeInfo;
@@ -195,6 +198,9 @@ impl Server {
             Arc::clone(&metrics),
             tasks.clone(),
         );
+        let node = Arc::<str>::from(own.name.as_str());
+        let counts = authenticator.knows_operators();
+        let audit = Audit::new(Arc::clone(&catalog), own.name.clone(), config.audit_bytes, counts);
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let dashboards = Arc::new(Rest::new(registry.clone(), config.limits(), Arc::clone(&metrics)));
         let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
@@ -202,10 +208,10 @@ impl Server {
         let inspector = Arc::new(inspector);
         let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
         let permissions = Permissions::start(catalog, Arc::clone(&bus), Arc::new(registry.clone()), records).await;
-        let access = Arc::new(Grants::new(permissions.clone()));
+        let access = Arc::new(Grants::new(permissions.clone(), audit.clone()));
         let trash = Trash::new(Arc::clone(&store), permissions.clone(), config.trash, Arc::clone(&metrics));
         let deletions: Arc<dyn Deletions> = Arc::new(trash.clone());
-        let site = Arc::new(Site { authenticator, access, deletions, traces, ..site });
+        let site = Arc::new(Site { authenticator, access, deletions, audit: audit.clone(), traces, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -220,6 +226,14 @@ impl Server {
         let homing = Homing::begin(&*store, config.limits()).await;
         let keys = tokio::spawn(site.authenticator.keep_up());
         let sweeping = tokio::spawn(trash.keep_up());
+        let auditing = tokio::spawn(audit.clone().keep());
+        let of_node = |kind| {
+            let data = json!({ "version": env!("CARGO_PKG_VERSION") });
+            Event { kind, actor: None, target: Arc::clone(&node), data }
+        };
+        if audit.counts() {
+            audit.tell(of_node("node.started"));
+        }
         let upkeep = tokio::spawn(keep_up(homing, registry.clone(), Arc::clone(&store), ledger, Arc::clone(&metrics)));
         let routes = Routes::new(&site);
         let serving_operators = admin.map(|listener| {
@@ -242,6 +256,10 @@ impl Server {
         upkeep.abort();
         sweeping.abort();
         keys.abort();
+        if audit.counts() {
+            audit.close(of_node("node.stopped")).await;
+        }
+        auditing.abort();
         permissions.close();
         drop(registry);
         // After the last room: what it said has been heard, and who is still there goes with the node.
@@ -504,6 +522,7 @@ pub fn site(
         authenticator: authenticator(config),
         access: Arc::new(NoRecords),
         deletions: Arc::new(NoDeletions),
+        audit: Audit::new(Arc::new(MemoryCatalog::new()), String::new(), 0, false),
         dashboards,
         inspector,
         inspector_on: config.inspector,

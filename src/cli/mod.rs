@@ -1,7 +1,8 @@
-//! The command line: `ydash serve`, `export`, `import`, `reset`, `trash`, `token`, `doctor`. `ydash` alone serves.
+//! The command line: `ydash serve`, `export`, `import`, `reset`, `trash`, `token`, `audit`, `doctor`. `ydash` alone serves.
 //!
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
+mod audit;
 mod doctor;
 mod private;
 mod report;
@@ -36,6 +37,7 @@ pub fn run() -> ExitCode {
         Err(told) => told.exit(),
     };
     let outcome = match matches.subcommand() {
+        Some(("audit", options)) => layers(&matches, Some(options)).and_then(|layers| audit::run(&layers, options)),
         Some(("doctor", options)) => layers(&matches, Some(options)).and_then(|layers| doctor::run(&layers, options)),
         Some(("export", options)) => {
             layers(&matches, Some(options)).and_then(|layers| transfer::export(&layers, options))
@@ -101,6 +103,7 @@ fn command() -> Command {
         .subcommand(with_knobs(reset::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(trash::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(token::command(), &["Access"]))
+        .subcommand(with_knobs(audit::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(doctor::command(), &["Serving", "Access", "Keeping"]))
 }
 

@@ -24,7 +24,7 @@ use crate::store::{self, Store, StoreError, StoreUrl, content, lines};
 use crate::telemetry;
 
 /// The file that stands for standard output or input.
-const STANDARD: &str = "-";
+pub(super) const STANDARD: &str = "-";
 
 /// `export` without the knobs.
 pub(super) fn export_command() -> Command {

@@ -134,6 +134,8 @@ knobs! {
         history_bytes_total: usize = "4GiB", "SIZE", value::bytes;
         /// How long a dashboard that was deleted can be taken back.
         trash: Option<Duration> = "30d", "TIME", value::lifetime;
+        /// Bytes that the audit logs of all nodes have together; the oldest lines go first.
+        audit_bytes: usize = "16MiB", "SIZE", value::bytes;
         /// How long a user's private document (~user) stays in Redis after its last use; also REDIS_STATE_TTL.
         redis_private_ttl: Option<Duration> = "30d", "TIME", value::lifetime;
         /// How long any other dashboard stays in Redis after its last use.

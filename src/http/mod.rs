@@ -6,6 +6,7 @@
 mod access;
 mod addresses;
 mod assets;
+mod audit;
 mod cors;
 mod dashboards;
 mod docs;
@@ -47,6 +48,7 @@ use warp::{Filter, path as segment};
 use ydash_proto::access::Admission;
 use ydash_proto::id::DashboardId;
 
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
 use crate::config::Network;
 use crate::ledger::Ledger;
@@ -81,6 +83,8 @@ pub struct Site {
     pub authenticator: Arc<dyn Authenticator>,
     /// What is written down about who may do what.
     pub access: Arc<dyn AccessControl>,
+    /// What is told of who changed who may do what, and of who came.
+    pub audit: Audit,
     /// What REST reads and writes.
     pub dashboards: Arc<dyn Dashboards>,
     /// What deletes dashboards.
@@ -137,8 +141,13 @@ impl Site {
             }
         };
         let authenticator = Arc::clone(&self.authenticator);
+        let (audit, dashboard) = (self.audit.clone(), dashboard.clone());
         decided.and_then(move |admission| {
-            if admission.access.is_none() { Err(authenticator.refusal(&admission.principal)) } else { Ok(admission) }
+            let (is_let_in, author) = (!admission.access.is_none(), admission.principal.author());
+            // Names that nobody in particular asks for are anybody's invention.
+            let target = if is_let_in || author.is_some() { dashboard.as_str() } else { "" };
+            audit.count(if is_let_in { "dashboard.entered" } else { "dashboard.refused" }, author, target);
+            if is_let_in { Ok(admission) } else { Err(authenticator.refusal(&admission.principal)) }
         })
     }
 

@@ -19,7 +19,8 @@ use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
 use crate::http::{
-    Site, access, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token, trash,
+    Site, access, audit, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token,
+    trash,
 };
 use crate::metrics;
 
@@ -221,6 +222,11 @@ async fn call(
                 Needs::Dashboard(needed) => admission.access.may(needed),
                 _ => trash::keeps(&site, &admission),
             };
+            // Whoever only reads was counted as coming.
+            if route.method != Method::GET {
+                let kind = if may { "rest.called" } else { "rest.refused" };
+                site.audit.count(kind, admission.principal.author(), dashboard.as_str());
+            }
             if !may {
                 return Err(Problem::Forbidden.into());
             }
@@ -337,7 +343,16 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/api/dashboards/{name}",
         needs: WRITE,
         title: "Make a dashboard show this",
-        about: "Begins the dashboard, or edits it until it shows the body. What it shows already is not touched: putting back what was read\nwrites nothing, and what JSON cannot hold (formats, XML, `Uint8Array`, `BigInt`) stays where its JSON stays. Objects become shared maps,\nlists shared arrays, texts that are roots shared texts; beside plain objects new ones are plain. Roots that are not in the body\nare emptied; roots that are empty leave no trace in a dashboard that is new.\n\nA whole says nothing of what others did meanwhile. With `Ydash-Base`, the `ETag` of what the body was made from, only what differs from\nthat is changed, and what others added stays; this node remembers the versions that it answered for ten minutes, and answers 409\n`base_unknown` for others. With `If-Match` it answers 412 if another version is there. With neither the body wins.",
+        about: "\
+            Begins the dashboard, or edits it until it shows the body. What it shows already is not touched: putting back what was\n\
+            read writes nothing, and what JSON cannot hold (formats, XML, `Uint8Array`, `BigInt`) stays where its JSON stays.\n\
+            Objects become shared maps, lists shared arrays, texts that are roots shared texts; beside plain objects new ones are\n\
+            plain. Roots that are not in the body are emptied; roots that are empty leave no trace in a dashboard that is new.\n\
+            \n\
+            A whole says nothing of what others did meanwhile. With `Ydash-Base`, the `ETag` of what the body was made from, only\n\
+            what differs from that is changed, and what others added stays; this node remembers the versions that it answered for\n\
+            ten minutes, and answers 409 `base_unknown` for others. With `If-Match` it answers 412 if another version is there. With\n\
+            neither the body wins.",
         parameters: &[
             AT,
             WRITING[1],
@@ -364,7 +379,9 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/api/dashboards/{name}",
         needs: READ,
         title: "Read a dashboard as JSON",
-        about: "An object of its root types, by their names. A dashboard that nobody has written to is not there. `ETag` is the version of what is\nshown: equal content has equal versions, on every node.",
+        about: "\
+            An object of its root types, by their names. A dashboard that nobody has written to is not there. `ETag` is the version\n\
+            of what is shown: equal content has equal versions, on every node.",
         parameters: &[AT, in_header("If-None-Match", "versions: if one of them is there, the answer is 304")],
         body: None,
         answers: &[
@@ -387,7 +404,10 @@ curl -s "$api/dashboards/acme/sales?at=/meta/title""#,
         path: "/api/dashboards/{name}",
         needs: WRITE,
         title: "Patch a dashboard",
-        about: "A JSON Merge Patch (RFC 7396) or a JSON Patch (RFC 6902) of at most 1,000 operations, carried out on what is shown when its turn\ncomes, all of it or nothing. What it does not name is not touched, so it needs no version; `test` operations and `If-Match` are there for\nthose who want to be sure.",
+        about: "\
+            A JSON Merge Patch (RFC 7396) or a JSON Patch (RFC 6902) of at most 1,000 operations, carried out on what is shown when\n\
+            its turn comes, all of it or nothing. What it does not name is not touched, so it needs no version; `test` operations\n\
+            and `If-Match` are there for those who want to be sure.",
         parameters: WRITING,
         body: Some(Body { types: &[MERGE_PATCH, JSON_PATCH], about: "the patch, at most 8 MiB" }),
         answers: EDITED,
@@ -503,7 +523,9 @@ deleted
         path: "/api/dashboards/{name}/widgets/{id}",
         needs: WRITE,
         title: "Make a widget be this",
-        about: "Writes a widget and its layout as `PUT` of a dashboard would, and touches nothing else. Without `layout` that stays as it is; `null` removes it.",
+        about: "\
+            Writes a widget and its layout as `PUT` of a dashboard would, and touches nothing else. Without `layout` that stays as\n\
+            it is; `null` removes it.",
         parameters: &[WRITING[1], WRITING[2], WRITING[3]],
         body: Some(Body { types: &[JSON], about: "`{\"widget\": {…}, \"layout\": {…}}`, at most 8 MiB" }),
         answers: EDITED,
@@ -579,11 +601,17 @@ nothing_there"#,
         path: "/api/dashboards/{name}/widgets/{id}/data",
         needs: WRITE,
         title: "Push a value for a widget",
-        about: "Gives a value to widgets with `options.source` `push`. Values are kept apart from the document, which would remember each for ever: in\nmemory, the last 3,600 points of a widget, until the node ends. With several nodes, pages see what was pushed to the node that they are\nconnected to. The widget need not be there. More than 200 points per second for one dashboard, after 7,200 at once, are answered 429.",
+        about: "\
+            Gives a value to widgets with `options.source` `push`. Values are kept apart from the document, which would remember\n\
+            each for ever: in memory, the last 3,600 points of a widget, until the node ends. With several nodes, pages see what was\n\
+            pushed to the node that they are connected to. The widget need not be there. More than 200 points per second for one\n\
+            dashboard, after 7,200 at once, are answered 429.",
         parameters: &[],
         body: Some(Body {
             types: &[JSON],
-            about: "at most 256 KiB: a number, a text, an object of these by series with `at` in milliseconds since 1970 if it likes, or a list of at most 3,600 of these",
+            about: "\
+                at most 256 KiB: a number, a text, an object of these by series with `at` in milliseconds since 1970 if it likes, or a \
+                list of at most 3,600 of these",
         }),
         answers: &[json(202, "how many points it was")],
         problems: &[400, 408, 413, 422],
@@ -603,7 +631,9 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         path: "/api/dashboards/{name}/pushed",
         needs: READ,
         title: "Read what was pushed",
-        about: "All points that are kept, by widget, oldest first. With `Accept: text/event-stream`, a stream of server-sent events: `all`, then `news`\nwith what has come since.",
+        about: "\
+            All points that are kept, by widget, oldest first. With `Accept: text/event-stream`, a stream of server-sent events:\n\
+            `all`, then `news` with what has come since.",
         parameters: &[in_header("Accept", "`text/event-stream` for a stream")],
         body: None,
         answers: &[json(200, "the points")],
@@ -668,7 +698,9 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         path: "/api/dashboards/{name}/access",
         needs: MANAGE,
         title: "Read who may do what",
-        about: "The grants of a dashboard, and whether it is restricted. With `user`, what that user may do, and for each grant whether it counts or\nwhat is missing; of the user's token only what the query says is known. See `docs/AUTH.md`.",
+        about: "\
+            The grants of a dashboard, and whether it is restricted. With `user`, what that user may do, and for each grant whether\n\
+            it counts or what is missing; of the user's token only what the query says is known. See `docs/AUTH.md`.",
         parameters: &[
             query("user", "explain what this user may do"),
             query("groups", "groups of the user, with commas between them"),
@@ -686,7 +718,9 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         path: "/api/dashboards/{name}/access",
         needs: MANAGE,
         title: "Say who may do what",
-        about: "Replaces the grants of a dashboard. `\"applied\": true` says that every node has taken it: from then on nothing is taken from\nanybody or sent to anybody that the grants do not allow. 202 names nodes that have not confirmed.",
+        about: "\
+            Replaces the grants of a dashboard. `\"applied\": true` says that every node has taken it: from then on nothing is taken\n\
+            from anybody or sent to anybody that the grants do not allow. 202 names nodes that have not confirmed.",
         parameters: &[in_header("If-Match", "the version that was read: if another one is there, the answer is 412")],
         body: Some(Body {
             types: &[JSON],
@@ -882,6 +916,30 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         example: ("", ""),
         counted: metrics::Route::Access,
         run: |call| Box::pin(access::unblock(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/audit",
+        needs: Needs::Operator,
+        title: "Read the audit log",
+        about: "\
+            Who changed who may do what, who came to which dashboard, who was refused: the newest lines of all nodes, in order of\n\
+            time, each a JSON object. With `node` and `after`, the lines of that node behind its line with that number, so that\n\
+            they can be followed. See `docs/AUTH.md`.",
+        parameters: &[
+            query("limit", "at most so many lines, 1,000 if it is not said, 10,000 at most"),
+            query("node", "of this node only"),
+            query("after", "a line's `seq`: those behind it"),
+            query("since", "a time as `2026-11-28T06:00:00Z`: from then on"),
+            query("actor", "a user's id: what that user did"),
+            query("target", "a dashboard, a workspace with all in it, or a user's id: what was done to it"),
+        ],
+        body: None,
+        answers: &[Answer { status: 200, content: "application/x-ndjson", about: "the lines" }],
+        problems: &[],
+        example: ("", ""),
+        counted: metrics::Route::Access,
+        run: |call| Box::pin(audit::read(call)),
     },
     Route {
         method: Method::GET,

@@ -1,6 +1,8 @@
 //! Who may do what, from REST to the wire: grants, links and blocks, and that a change holds from the moment on at which it is answered.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -555,4 +557,71 @@ async fn grants_and_links_end_with_their_dashboard_and_come_back_with_it() {
     assert_eq!(house.reads("acme/sales", "ada").await, StatusCode::FORBIDDEN);
     let (_, access) = call(Method::GET, "/access", "olga").await;
     assert_eq!(access["grants"], json!([]));
+}
+
+/// What `ydash audit verify` says of lines, and whether it finds nothing wrong with them.
+fn verified(lines: &[String], hash: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ydash"));
+    command.args(["audit", "verify", "-", "--hash", hash]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut verifying = command.spawn().unwrap();
+    verifying.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let output = verifying.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_changed_what_is_in_the_audit_log_when_it_is_answered_and_no_line_can_be_taken_out_unnoticed() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor")]).await;
+    let links = "dashboards/acme/sales/links";
+    let (_, made) = house.call(Method::POST, links, "olga", Some(json!({ "role": "viewer" }))).await;
+    let (id, link) = (made["id"].as_str().unwrap(), made["link"].as_str().unwrap());
+    // What is refused changes nothing.
+    assert_eq!(
+        house.call(Method::POST, links, "ada", Some(json!({ "role": "viewer" }))).await.0,
+        StatusCode::FORBIDDEN
+    );
+    let revoked = house.call(Method::DELETE, &format!("{links}/{id}"), "olga", None).await;
+    assert_eq!(revoked.0, StatusCode::OK);
+    assert_eq!(house.call(Method::POST, "users/ada/block", "root", None).await.0, StatusCode::OK);
+
+    let read = async |query: &str| -> Vec<String> {
+        let answer = house.http.get(format!("http://{}/api/audit{query}", house.address)).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        answer.text().await.unwrap().lines().map(str::to_owned).collect()
+    };
+    let lines = read("").await;
+    let told: Vec<[String; 3]> = lines
+        .iter()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            ["type", "actor", "target"].map(|name| line[name].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    let expected = [
+        ["access.changed", "olga", "acme/sales"],
+        ["link.made", "olga", "acme/sales"],
+        ["link.revoked", "olga", "acme/sales"],
+        ["user.blocked", "root", "ada"],
+    ];
+    assert_eq!(told, expected.map(|line| line.map(str::to_owned)));
+    let changed: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert!(changed["data"]["added"].to_string().contains("user:ada"), "{changed}");
+    let secret = link.rsplit('_').next().unwrap();
+    assert!(lines.iter().all(|line| !line.contains(secret)), "the secret is shown once, elsewhere");
+    assert_eq!(read("?actor=root").await, lines[3..]);
+    assert_eq!(read("?target=acme&limit=2").await, lines[1..3]);
+
+    let last: Value = serde_json::from_str(&lines[3]).unwrap();
+    let hash = last["hash"].as_str().unwrap();
+    let (is_whole, told) = verified(&lines, hash);
+    assert!(is_whole && told.contains("lines 1 to 4"), "{told}");
+    for broken in [
+        [&lines[..1], &lines[2..]].concat(),
+        lines[..3].to_vec(),
+        lines.iter().map(|line| line.replace("ada", "eve")).collect(),
+    ] {
+        let (is_whole, told) = verified(&broken, hash);
+        assert!(!is_whole && told.contains("BROKEN"), "{told}");
+    }
 }

@@ -175,7 +175,7 @@ async fn what_is_for_operators_needs_their_token_or_their_address() {
         lifetime: HOUR,
     };
     let operator = mint(SECRET, &minting).unwrap();
-    for path in ["/metrics", "/api/nodes", "/api/inspector/node", "/api/inspector/rooms"] {
+    for path in ["/metrics", "/api/nodes", "/api/audit", "/api/inspector/node", "/api/inspector/rooms"] {
         let get = |token: Option<&str>| {
             let request = Client::new().get(node.http(path));
             match token {

@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["src/redis/"]),
     ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs", "src/trace/export.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
-    ("ring", &["src/auth/", "src/http/etag.rs"]),
+    ("ring", &["src/auth/", "src/audit/chain.rs", "src/http/etag.rs"]),
     ("reqwest", &["src/auth/fetch.rs", "src/trace/export.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
@@ -74,6 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("redis", &[]),
     ("access", &["catalog", "cluster"]),
+    ("audit", &["catalog"]),
     ("cluster", &["redis"]),
     ("catalog", &["redis"]),
     ("store", &["catalog", "redis"]),
@@ -84,9 +85,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reading", &[]),
     ("room", &["access", "catalog", "store", "cluster", "reading", "outbox"]),
     ("session", &["auth", "room", "outbox", "reading"]),
-    ("http", &["auth", "config"]),
+    ("http", &["audit", "auth", "config"]),
     ("inspect", &["http", "room"]),
-    ("grants", &["access", "auth", "catalog", "http"]),
+    ("grants", &["access", "audit", "auth", "catalog", "http"]),
     ("deletions", &["access", "catalog", "http", "store"]),
     ("rest", &["cluster", "http", "reading", "room"]),
     (
@@ -94,7 +95,9 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "access",
             "allocator",
+            "audit",
             "auth",
+            "catalog",
             "cluster",
             "config",
             "deletions",
@@ -110,7 +113,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["allocator", "auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
+    ("cli", &["allocator", "audit", "auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics", "trace"];

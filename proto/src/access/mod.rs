@@ -21,7 +21,7 @@ pub use condition::{CONDITIONS_MAX, ConditionError, Conditions, Unmet, Weekly};
 pub use decide::{Asking, Decision, Known, Records, decide, workspace_access};
 pub use explain::{Explanation, explain, shown};
 pub use grant::{Grant, GrantError, SUBJECT_BYTES_MAX, Subject, is_name};
-pub use moment::format as format_moment;
+pub use moment::{format as format_moment, parse as parse_moment};
 pub use principal::{GRANTS_MAX, Link, Pattern, PatternError, Principal, TokenGrant, User};
 pub use record::{
     BLOCKED_MAX, Blocked, Entry, Invitation, LABEL_CHARS_MAX, RECORD_GRANTS_MAX, RECORD_LINKS_MAX, Record, RecordError,

@@ -1,0 +1,76 @@
+//! `ydash audit`: writes the audit log out, and says whether it is whole.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use super::transfer::{STANDARD, open, prepare};
+use crate::audit::{Reading, Verifier, read};
+use crate::cli::{Outcome, runtime};
+use crate::config::Layers;
+use crate::store::is_there;
+
+/// `audit` without the knobs.
+pub(super) fn command() -> Command {
+    let action = Arg::new("action").value_name("ACTION").required(true).value_parser(["export", "verify"]);
+    let file = Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf));
+    let hash = Arg::new("hash").long("hash").value_name("HASH");
+    Command::new("audit")
+        .about("Writes the audit log out, or says whether it is whole")
+        .arg(action.help("export: prints all lines; verify: says what was changed, taken out or put in"))
+        .arg(file.help("Lines that were exported or read over REST, for verify; - is standard input [the store]"))
+        .arg(hash.help("For verify: a line has to be there with this hash, which was written down elsewhere"))
+}
+
+/// Runs `ydash audit`.
+pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
+    let file = options.get_one::<PathBuf>("file");
+    let is_export = options.get_one::<String>("action").is_some_and(|action| action == "export");
+    let lines = match file {
+        Some(_) if is_export => return Err("export prints to standard output".into()),
+        Some(path) => from_file(path)?,
+        None => from_store(layers)?,
+    };
+    if is_export {
+        let mut out = io::stdout().lock();
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut verifier = Verifier::wanting(options.get_one::<String>("hash").cloned());
+    lines.iter().filter(|line| !line.is_empty()).for_each(|line| verifier.take(line));
+    let (told, faults) = verifier.finish();
+    for line in told {
+        println!("{line}");
+    }
+    for fault in &faults {
+        println!("BROKEN  {fault}");
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn from_file(path: &Path) -> io::Result<Vec<String>> {
+    let from: Box<dyn BufRead> = if path.as_os_str() == STANDARD {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(path)?))
+    };
+    from.lines().collect()
+}
+
+fn from_store(layers: &Layers) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let config = prepare(layers)?;
+    if !is_there(&config.store)? {
+        return Err(format!("there is no store in {}", config.store).into());
+    }
+    runtime()?.block_on(async {
+        let store = open(&config).await?;
+        let lines = read(&*store.catalog(), &Reading { limit: usize::MAX, ..Reading::default() }).await;
+        store.close().await?;
+        Ok(lines?)
+    })
+}
