@@ -3,14 +3,14 @@
     Asset {
         path: "/app.css",
         content_type: "text/css; charset=utf-8",
-        tag: "\"5ca3bee0ff6ffe28\"",
+        tag: "\"3d02103b1ea376d7\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.css")),
     },
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"05edc69e3fed07cd\"",
+        tag: "\"98fd798e13d33f86\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -34,13 +34,6 @@
         tag: "\"fc809d4f72029a8b\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-3VA7UESW.js")),
-    },
-    Asset {
-        path: "/chunk-43FJJHYQ.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"c65590d33579fc32\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-43FJJHYQ.js")),
     },
     Asset {
         path: "/chunk-4I2V4Q46.js",
@@ -71,13 +64,6 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-5WMGSPQN.js")),
     },
     Asset {
-        path: "/chunk-6HMM3KJO.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"2735e8abad55e7eb\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-6HMM3KJO.js")),
-    },
-    Asset {
         path: "/chunk-6KWSQCJD.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"60a81d7e002aa41d\"",
@@ -104,6 +90,13 @@
         tag: "\"d64639e0ea71650e\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-BI7C2CR6.js")),
+    },
+    Asset {
+        path: "/chunk-C6KQGMM3.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"1b4152a7152073f6\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-C6KQGMM3.js")),
     },
     Asset {
         path: "/chunk-CPTWXJWB.js",
@@ -202,6 +195,13 @@
         tag: "\"e8121d3edf813d51\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-KQI5LVD3.js")),
+    },
+    Asset {
+        path: "/chunk-LLNNAVU4.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"ac3d9038f88f12f5\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-LLNNAVU4.js")),
     },
     Asset {
         path: "/chunk-LSLGL4C3.js",
@@ -339,7 +339,7 @@
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
-        tag: "\"4c513c003a5a2753\"",
+        tag: "\"da5c1782b464cf78\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/index.html")),
     },
@@ -367,7 +367,7 @@
     Asset {
         path: "/sw.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"be383f5bf1568ec5\"",
+        tag: "\"5b9ef45152d1e4d1\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/sw.js")),
     },

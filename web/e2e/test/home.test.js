@@ -152,6 +152,46 @@ describe('home', () => {
     await becomes(bob, ['Plan for spring'])
   })
 
+  test('moves a dashboard to the trash and back, and deletes it for good', async t => {
+    const own = await fresh(t)
+    await put(own, 'acme/plan', { meta: { title: 'Plan' }, widgets: { a: { type: 'text', title: 'Kept', options: { text: 'still here' } } } })
+    const ada = await Person.visit(t, `${own.http}/d/acme/plan`, { name: 'Ada L', expects: problem => /Permission denied|status of 4/.test(problem) })
+    await ada.settled()
+    const bob = await Person.visit(t, `${own.http}/?home`, { name: 'Bob M', expects: problem => /status of 4/.test(problem) })
+    const remove = async () => {
+      await bob.page.getByRole('button', { name: 'Actions for Plan' }).click()
+      await bob.page.getByRole('menuitem', { name: 'Move to trash' }).click()
+    }
+    await bob.page.getByText('1 here now').waitFor()
+    await remove()
+    // Somebody is at work in it.
+    await bob.page.getByRole('alertdialog', { name: 'Move “Plan” to the trash?' }).getByRole('button', { name: 'Move to trash' }).click()
+    await ada.page.getByRole('heading', { name: 'This dashboard was deleted' }).waitFor()
+    await bob.page.getByText('“Plan” is in the trash').waitFor()
+    await bob.button('Undo')
+    await becomes(bob, ['Plan'])
+    await ada.button('Try again')
+    await ada.page.getByText('still here').waitFor()
+    await ada.page.goto('about:blank')
+
+    await eventually(async () => {
+      await bob.page.reload()
+      await bob.page.getByRole('button', { name: 'Actions for Plan' }).waitFor()
+      return await bob.page.getByText('1 here now').count() === 0
+    }, { what: 'Ada has left' })
+    await remove()
+    await becomes(bob, [])
+    await bob.button('Trash')
+    await bob.button('Take back acme/plan')
+    await bob.button('All')
+    await becomes(bob, ['Plan'])
+    await remove()
+    await bob.button('Trash')
+    await bob.button('Delete acme/plan for good')
+    await bob.page.getByRole('alertdialog').getByRole('button', { name: 'Delete for good' }).click()
+    await bob.page.getByText('The trash is empty').waitFor()
+  })
+
   test('says so when the server does not answer, and shows what was opened here', async t => {
     const own = await fresh(t)
     const ada = await Person.visit(t, `${own.http}/d/acme/plan?new=sample`, { name: 'Ada L' })

@@ -13,7 +13,7 @@ import { feed } from './feed.js'
 import { parseTable } from './data/csv.js'
 import { Filters } from './Filters.js'
 import { Header } from './Header.js'
-import { NoAccess } from './NoAccess.js'
+import { DELETED, NoAccess } from './NoAccess.js'
 import { useMayEdit, useTheme, useTitle } from './hooks.js'
 import { showPanel, useShownPanel } from './panel/shown.js'
 import { Questions } from './Question.js'
@@ -116,11 +116,12 @@ function Banner(): ReactNode {
   return null
 }
 
-/** Whether there is nothing to show: the server refuses, and this browser has no copy. */
+/** Whether there is nothing to show: the server refuses, and this browser has no copy, or one of what was deleted. */
 function useIsShutOut(): boolean {
   const isRefused = useStatus() === 'refused'
   const isEmpty = useWidgets(all => Object.keys(all).length === 0)
-  return isRefused && isEmpty
+  const why = useReadable(useDashboard().refusal)
+  return isRefused && (isEmpty || why?.code === DELETED)
 }
 
 /** How long saving may take before it is worth a word, in milliseconds. */

@@ -1,11 +1,13 @@
 import { useDashboard, useReadable } from '@ydash/client/react'
-import { Lock } from 'lucide-react'
+import { Lock, Trash2 } from 'lucide-react'
 import { type FormEvent, type ReactNode, useEffect, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { forgetLink, isByLink, tokenName } from '../shared/token.js'
 
 /** The close code for whoever shows no token, or one that is not taken. */
 const UNAUTHENTICATED = 4401
+/** And for whoever has a dashboard open that is moved to the trash. */
+export const DELETED = 4404
 
 /** What stands in the place of a dashboard that this browser is not let into: why, and what can be done about it. */
 export function NoAccess(): ReactNode {
@@ -24,6 +26,17 @@ export function NoAccess(): ReactNode {
     location.href = target
     // A link to this very dashboard differs in its secret alone.
     if (new URL(target).pathname === location.pathname) location.reload()
+  }
+  if (why?.code === DELETED) {
+    return (
+      <main className='no-access'>
+        <Trash2 size={30} aria-hidden='true' />
+        <h2>This dashboard was deleted</h2>
+        <p>It is in the trash for a while: whoever may delete it can take it back from there.</p>
+        <p className='row'><a className='button' href='/?home'>All dashboards</a><button type='button' className='quiet outlined' onClick={() => { dashboard.connect() }}>Try again</button></p>
+        <p className='aside'>{shorten(dashboard.id, TITLE_MAX)}</p>
+      </main>
+    )
   }
   return (
     <main className='no-access'>

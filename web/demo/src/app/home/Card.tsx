@@ -1,9 +1,9 @@
-import { Copy, Ellipsis, PencilLine, Star, X } from 'lucide-react'
+import { Copy, Ellipsis, PencilLine, Star, Trash2, X } from 'lucide-react'
 import { type ReactNode, useState } from 'react'
 import { pathOf } from '../../shared/address.js'
 import { formatAgo, shorten } from '../../shared/format.js'
 import { Menu } from '../Menu.js'
-import { attempt, duplicate, nameOf, rename } from './actions.js'
+import { attempt, duplicate, moveToTrash, nameOf, rename } from './actions.js'
 import { forget } from './dashboards.js'
 import type { Entry } from './listing.js'
 import { Preview } from './Preview.js'
@@ -56,6 +56,7 @@ export function Card({ entry, isFavourite, onFavourite, refresh }: CardProps): R
               {mayEdit && <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); setRenaming(true) }}><PencilLine size={15} aria-hidden='true' /> Rename</button>}
               <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void attempt(() => duplicate(entry)) }}><Copy size={15} aria-hidden='true' /> Duplicate</button>
               {openedAt > 0 && !isListed && <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); forget(id); refresh() }}><X size={15} aria-hidden='true' /> Take off this list</button>}
+              {mayEdit && <><hr /><button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void attempt(() => moveToTrash(entry, refresh)) }}><Trash2 size={15} aria-hidden='true' /> Move to trash</button></>}
             </>
           )}
         </Menu>

@@ -1,5 +1,5 @@
 import { useReadable } from '@ydash/client/react'
-import { ArrowDownAZ, ClipboardPaste, Clock3, Code, Lock, Plus, RotateCw, Search, Sparkles, Star } from 'lucide-react'
+import { ArrowDownAZ, ClipboardPaste, Clock3, Code, Lock, Plus, RotateCw, Search, Sparkles, Star, Trash2 } from 'lucide-react'
 import { type ReactNode, useDeferredValue, useEffect, useMemo, useState } from 'react'
 import { nameFrom, pathOf } from '../../shared/address.js'
 import { shorten } from '../../shared/format.js'
@@ -11,16 +11,17 @@ import { mayBeginSample, SAMPLE } from '../session.js'
 import { PITCH, PROMISE } from '../Welcome.js'
 import { nameOf } from './actions.js'
 import { Card } from './Card.js'
-import { favourites, setFavourite } from './dashboards.js'
+import { favourites, setFavourite, workspacesSeen } from './dashboards.js'
 import { Dashboards, type Entry } from './listing.js'
 import { CHOICES, New } from './New.js'
+import { Trash } from './Trash.js'
 
 /** What a link to here wants to begin with. */
 const begin = new URLSearchParams(location.search).get('begin')
 const wanted = CHOICES.some(({ id }) => id === begin) ? begin : null
 
 type Sort = 'at' | 'title'
-type Part = 'all' | 'favourites'
+type Part = 'all' | 'favourites' | 'trash'
 
 /** Where one begins: the dashboards one may open, and new ones. */
 export default function Home(): ReactNode {
@@ -57,7 +58,7 @@ export default function Home(): ReactNode {
       .sort((a, b) => Number(stars.has(b.id)) - Number(stars.has(a.id)) || (sort === 'title' ? nameOf(a).localeCompare(nameOf(b)) : Math.max(b.at, b.openedAt) - Math.max(a.at, a.openedAt)))
   }, [entries, stars, query, sort, part, workspace])
   const isEmpty = isLoaded && entries.length === 0
-  const isBeginning = !isClosed && (beginning !== null || isEmpty && problem === null)
+  const isBeginning = !isClosed && (beginning !== null || isEmpty && problem === null && part !== 'trash')
 
   return (
     <div className='app'>
@@ -73,12 +74,13 @@ export default function Home(): ReactNode {
         {problem !== null && !isClosed && (
           <p className='banner home-problem' data-tone='warn' role='alert'>{problem} {entries.length > 0 && 'These are the dashboards that were opened in this browser.'} <button type='button' className='link' onClick={() => { void dashboards.refresh() }}><RotateCw size={13} aria-hidden='true' /> Try again</button></p>
         )}
-        {entries.length > 0 && (
+        {isLoaded && !isClosed && (
           <div className='home-tools'>
-            <label className='search'><Search size={16} aria-hidden='true' /><input type='search' aria-label='Find a dashboard' placeholder='Find a dashboard' value={text} onChange={event => { setText(event.target.value) }} /></label>
+            {!isEmpty && <label className='search'><Search size={16} aria-hidden='true' /><input type='search' aria-label='Find a dashboard' placeholder='Find a dashboard' value={text} onChange={event => { setText(event.target.value) }} /></label>}
             <div className='segments' role='group' aria-label='Which'>
               <button type='button' aria-pressed={part === 'all'} onClick={() => { setPart('all') }}>All</button>
               <button type='button' aria-pressed={part === 'favourites'} onClick={() => { setPart('favourites') }}><Star size={14} aria-hidden='true' /> Favourites</button>
+              <button type='button' aria-pressed={part === 'trash'} onClick={() => { setPart('trash') }}><Trash2 size={14} aria-hidden='true' /> Trash</button>
             </div>
             <div className='spacer' />
             {workspaces.length > 1 && (
@@ -87,29 +89,35 @@ export default function Home(): ReactNode {
                 {workspaces.map(name => <option key={name} value={name}>{shorten(name, 40)}</option>)}
               </select>
             )}
-            <div className='segments' role='group' aria-label='Order'>
+            {!isEmpty && <div className='segments' role='group' aria-label='Order'>
               <button type='button' aria-pressed={sort === 'at'} onClick={() => { setSort('at') }}><Clock3 size={14} aria-hidden='true' /> Latest</button>
               <button type='button' aria-pressed={sort === 'title'} onClick={() => { setSort('title') }}><ArrowDownAZ size={14} aria-hidden='true' /> Name</button>
-            </div>
+            </div>}
           </div>
         )}
-        {!isLoaded && entries.length === 0 && <div className='cards' role='status' aria-label='Loading'>{Array.from({ length: 4 }, (_, n) => <div key={n} className='card skeleton-card' />)}</div>}
-        <ul className='cards' aria-label='Dashboards'>
-          {shown.map(entry => (
-            <Card
-              key={entry.id} entry={entry} isFavourite={stars.has(entry.id)} refresh={() => { void dashboards.refresh() }}
-              onFavourite={isOne => { setFavourite(entry.id, isOne); setStars(favourites()) }}
-            />
-          ))}
-        </ul>
-        {entries.length > 0 && shown.length === 0 && (
-          <div className='empty-board'>
-            {query !== ''
-              ? <p>No dashboard here is called that. <a href={pathOf(nameFrom(text))}>Open “{nameFrom(text)}”</a>.</p>
-              : <p>{part === 'favourites' ? 'Nothing is a favourite yet: click the star of a dashboard.' : 'Nothing is here.'}</p>}
-          </div>
-        )}
-        {isPartial && query === '' && <p className='aside'>These are the first {entries.length.toLocaleString('en')}. Search to find the others.</p>}
+        {part === 'trash'
+          ? <Trash workspaces={workspace === '' ? workspacesSeen() : [workspace]} query={query} onRestored={() => { void dashboards.refresh() }} />
+          : (
+            <>
+              {!isLoaded && entries.length === 0 && <div className='cards' role='status' aria-label='Loading'>{Array.from({ length: 4 }, (_, n) => <div key={n} className='card skeleton-card' />)}</div>}
+              <ul className='cards' aria-label='Dashboards'>
+                {shown.map(entry => (
+                  <Card
+                    key={entry.id} entry={entry} isFavourite={stars.has(entry.id)} refresh={() => { void dashboards.refresh() }}
+                    onFavourite={isOne => { setFavourite(entry.id, isOne); setStars(favourites()) }}
+                  />
+                ))}
+              </ul>
+              {entries.length > 0 && shown.length === 0 && (
+                <div className='empty-board'>
+                  {query !== ''
+                    ? <p>No dashboard here is called that. <a href={pathOf(nameFrom(text))}>Open “{nameFrom(text)}”</a>.</p>
+                    : <p>{part === 'favourites' ? 'Nothing is a favourite yet: click the star of a dashboard.' : 'Nothing is here.'}</p>}
+                </div>
+              )}
+              {isPartial && query === '' && <p className='aside'>These are the first {entries.length.toLocaleString('en')}. Search to find the others.</p>}
+            </>
+            )}
       </main>
       <Questions />
       <Announcements />

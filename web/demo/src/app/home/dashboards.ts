@@ -38,6 +38,16 @@ export function setFavourite(id: string, isOne: boolean): void {
   keep('favourites', JSON.stringify([...next].slice(-OPENED_MAX)))
 }
 
+const WORKSPACES_MAX = 50
+
+/** Workspaces that this browser has seen dashboards in: what was deleted there is in no list any more. */
+export function workspacesSeen(ids: readonly string[] = []): string[] {
+  const before = stored('workspaces').filter((one): one is string => typeof one === 'string')
+  const all = [...new Set(['default', ...before, ...ids.map(id => id.slice(0, id.indexOf('/')))])].slice(0, WORKSPACES_MAX)
+  if (all.length !== before.length) keep('workspaces', JSON.stringify(all))
+  return all
+}
+
 function stored(key: string): unknown[] {
   try {
     const found: unknown = JSON.parse(recall(key) ?? '[]')

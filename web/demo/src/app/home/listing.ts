@@ -1,7 +1,7 @@
 import { call, reasonOf } from '../../shared/rest.js'
 import { tokenOf } from '../../shared/token.js'
 import { Signal } from '../signal.js'
-import { type Opened, opened } from './dashboards.js'
+import { type Opened, opened, workspacesSeen } from './dashboards.js'
 
 /** A dashboard as home shows it. */
 export interface Entry {
@@ -113,6 +113,7 @@ export class Dashboards extends Signal<Listing> {
     try {
       const { items, isPartial } = await pages(this.get().isPartial ? this.#query : '')
       if (round !== this.#round) return
+      workspacesSeen(items.map(({ name }) => name))
       const byId = new Map(known.map(one => [one.id, one]))
       const listed = new Set(items.map(({ name }) => name))
       this.set({ entries: [...items.map(item => entryOf(item, byId.get(item.name))), ...fromHere(known.filter(({ id }) => !listed.has(id)))], isLoaded: true, isPartial: isPartial || this.get().isPartial && this.#query !== '', problem: null })
