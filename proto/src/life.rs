@@ -149,16 +149,18 @@ impl Lives {
         Ok(LifeChange { next, moving: Moving::Aside(self.current) })
     }
 
-    /// A life comes back from the trash. Pages that have it open or kept a copy go on where they were.
+    /// A life comes back from the trash. Pages that have it open or kept a copy go on where they were. `ended` are the clocks of what stays
+    /// in the trash.
     ///
     /// # Errors
-    /// [`LifeError::Exists`], [`LifeError::NotThere`].
-    pub fn restore(&self, life: Option<Life>) -> Result<LifeChange, LifeError> {
+    /// [`LifeError::Exists`], [`LifeError::NotThere`], [`LifeError::NameSpent`].
+    pub fn restore(&self, life: Option<Life>, ended: &StateVector) -> Result<LifeChange, LifeError> {
         let life = self.trashed(life).ok_or(LifeError::NotThere)?.life;
         if self.gone.is_none() {
             return Err(LifeError::Exists);
         }
         let mut next = self.following();
+        next.remember(ended)?;
         next.trash.retain(|trashed| trashed.life != life);
         next.gone = None;
         next.current = life;
@@ -353,7 +355,7 @@ mod tests {
     fn a_name_goes_from_life_to_life_and_its_version_grows() {
         let first = Lives::default();
         assert!(first.is_current(Life::FIRST));
-        assert_eq!(first.restore(None), Err(LifeError::NotThere));
+        assert_eq!(first.restore(None, &StateVector::default()), Err(LifeError::NotThere));
         assert_eq!(first.begin(&StateVector::default()), Err(LifeError::Exists));
         let gone = first.delete(NOW, None, None, None).unwrap();
         assert_eq!(gone.moving, Moving::Aside(Life(0)));
@@ -361,10 +363,10 @@ mod tests {
         assert_eq!(gone.next.delete(NOW, None, None, None), Err(LifeError::NotThere));
         let second = gone.next.begin(&vector(&[(7, 3)])).unwrap();
         assert!(second.next.is_current(Life(1)) && !second.next.is_current(Life(0)));
-        assert_eq!(second.next.restore(None), Err(LifeError::Exists));
+        assert_eq!(second.next.restore(None, &StateVector::default()), Err(LifeError::Exists));
         let gone = deleted(&second.next);
         assert_eq!(gone.trash.len(), 2);
-        let back = gone.restore(Some(Life(0))).unwrap();
+        let back = gone.restore(Some(Life(0)), &StateVector::default()).unwrap();
         assert_eq!((back.moving, back.next.current), (Moving::Back(Life(0)), Life(0)));
         assert!(!back.next.is_current(Life(1)), "a room of the second life learns that it is over");
         let third = deleted(&back.next).begin(&StateVector::default()).unwrap().next;

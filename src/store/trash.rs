@@ -63,7 +63,13 @@ pub async fn delete(
 /// [`LifeError::Exists`], [`LifeError::NotThere`]. Others as they say.
 pub async fn restore(store: &dyn Store, dashboard: &DashboardId, life: Option<Life>) -> Result<Life, TrashError> {
     for _ in 0..ATTEMPTS {
-        let change = store.lives(dashboard).await?.restore(life)?;
+        let lives = store.lives(dashboard).await?;
+        let back = lives.trashed(life).map(|trashed| trashed.life);
+        let mut ended = StateVector::default();
+        for trashed in lives.trash.iter().filter(|trashed| Some(trashed.life) != back) {
+            add_clocks(store, &dashboard.trashed(trashed.life), &mut ended).await?;
+        }
+        let change = lives.restore(life, &ended)?;
         if let Some(next) = make(store, dashboard, change).await? {
             return Ok(next.current);
         }

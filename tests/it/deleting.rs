@@ -181,6 +181,7 @@ async fn a_deleted_dashboard_is_gone_on_every_node_and_comes_back_whole() {
     world.restore(2, "acme/sales").await;
     // It is whole on every node, and the traveller's edits merge.
     traveller.join(&world.nodes[0], "/acme/sales?acks=1").await;
+    traveller.until(|client| client.answers > 0).await;
     for n in 0..3 {
         let mut reader = Client::joined(&world.nodes[n], "/acme/sales?acks=1", 30 + n as u64).await;
         reader.until(|client| client.logged().len() == 4).await;

@@ -94,6 +94,7 @@ fn flags_and_variables_in_documents_exist() {
                     "dashboard",
                     "salvage",
                     "bundle",
+                    "life",
                     "backup",
                     "lossy",
                     "config",
