@@ -18,7 +18,7 @@ use ydash_proto::life::{Life, LifeError, Lives, TRASHED_MAX, Trashed};
 use ydash_proto::time::Timestamp;
 
 use crate::access::{AccessError, Content, Permissions, Subject};
-use crate::catalog::{CatalogError, Expected, Version};
+use crate::catalog::{CatalogError, Expected, Key, Version};
 use crate::http::{Deleted, Deletion, DeletionRefusal, Deletions, TrashListed};
 use crate::metrics::{Deletion as Counted, Metrics};
 use crate::store::trash::{self, TrashError};
@@ -91,7 +91,7 @@ impl Trash {
                     }
                     for (dashboard, life) in swept.purged {
                         self.metrics.deletions.inc(Counted::Purged);
-                        self.forget_grants(&dashboard, life).await;
+                        self.forget_records(&dashboard, life).await;
                     }
                 }
                 Err(failure) => debug!(%failure, "trash not looked through"),
@@ -139,7 +139,7 @@ impl Trash {
                 let ended = trash::purge(&*self.store, dashboard, life).await.map_err(refused)?;
                 for life in &ended {
                     self.metrics.deletions.inc(Counted::Purged);
-                    self.forget_grants(dashboard, *life).await;
+                    self.forget_records(dashboard, *life).await;
                 }
                 info!(%dashboard, by = by.principal.author().as_deref(), "dashboard ended for good");
                 let lives: Vec<u32> = ended.iter().map(|life| life.0).collect();
@@ -217,11 +217,15 @@ impl Trash {
     }
 
     /// Nothing is left of a life, so nobody may do anything with it.
-    async fn forget_grants(&self, dashboard: &DashboardId, life: Life) {
+    async fn forget_records(&self, dashboard: &DashboardId, life: Life) {
         self.erase(&Subject::Dashboard(dashboard.trashed(life))).await;
         match self.store.lives(dashboard).await {
             Ok(lives) if lives.gone.is_some() && lives.current == life => {
                 self.erase(&Subject::Dashboard(dashboard.clone())).await;
+                // Its title and who edited it last.
+                if let Err(failure) = self.store.catalog().remove(&Key::of_about(dashboard), Expected::Anything).await {
+                    warn!(%dashboard, %failure, "the title of a dashboard that is ended for good may be left");
+                }
             }
             Ok(_) => {}
             Err(failure) => warn!(%dashboard, %failure, "grants of a dashboard that is ended for good may be left"),

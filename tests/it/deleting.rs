@@ -293,6 +293,8 @@ async fn the_trash_is_emptied_in_time_or_at_once_and_the_name_stays_closed() {
     let restored = world.call(0, Method::POST, "dashboards/w/a/restore-deleted", None).await;
     assert_eq!(restored.0, StatusCode::NOT_FOUND);
     world.is_gone("w/a").await;
+    let (_, listed) = world.call(0, Method::GET, "dashboards", None).await;
+    assert_eq!(listed["items"], json!([]));
     world.begin(0, "w/a", json!({"meta": {"title": "anew"}})).await;
     assert_eq!(world.shown(0, "w/a").await.1, json!({"meta": {"title": "anew"}}));
 }
