@@ -186,6 +186,13 @@ impl Pushed {
         Ok(taken)
     }
 
+    /// Forgets a dashboard: what begins under its name later has nothing of it.
+    pub fn forget_dashboard(&mut self, dashboard: &DashboardId) {
+        if let Some(gone) = self.dashboards.remove(dashboard) {
+            self.bytes -= gone.bytes;
+        }
+    }
+
     /// Forgets dashboards that rest, down to seven eighths, so that not every push has to look at all of them.
     fn forget(&mut self) {
         let mut by_rest: Vec<_> = self.dashboards.iter().map(|(id, one)| (one.last, id.clone())).collect();
@@ -471,6 +478,14 @@ mod tests {
         assert!(!pushed.is_newer(&id(0), 0), "it was pushed to least recently");
         assert!(pushed.is_newer(&id(1), 0));
         assert_eq!(pushed.bytes(), full + DASHBOARD_BYTES + RING_BYTES + one);
+    }
+
+    #[test]
+    fn a_dashboard_that_is_forgotten_has_nothing_and_takes_no_place() {
+        let mut pushed = Pushed::new(limits());
+        pushed.push(NOW, &sales(), "a", b"1").unwrap();
+        pushed.forget_dashboard(&sales());
+        assert_eq!((pushed.since(&sales(), 0).0["widgets"].clone(), pushed.bytes()), (json!({}), 0));
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Default for Pushes {
 }
 
 impl Pushes {
+    /// Forgets what was pushed to a dashboard that is deleted.
+    pub(super) fn forget(&self, dashboard: &DashboardId) {
+        self.pushed().forget_dashboard(dashboard);
+    }
+
     fn pushed(&self) -> MutexGuard<'_, Pushed> {
         self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -174,9 +174,13 @@ pub(super) fn begin(call: &Call) -> BoxFuture<'static, Result<Deleted, DeletionR
 }
 
 async fn act(call: Call, what: Deletion) -> Result<Response, Refused> {
-    let acting = call.site.deletions.act(call.dashboard(), call.author(), what);
+    let (dashboard, pushes) = (call.dashboard(), Arc::clone(&call.site.pushes));
+    let acting = call.site.deletions.act(dashboard.clone(), call.author(), what);
     drop(call);
     let Deleted { mut body, missing } = acting.await.map_err(Problem::from)?;
+    if matches!(what, Deletion::Delete | Deletion::Purge(None)) {
+        pushes.forget(&dashboard);
+    }
     let is_applied = missing.is_empty();
     body["applied"] = is_applied.into();
     if !is_applied {

@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"98fd798e13d33f86\"",
+        tag: "\"39fd71ede5abe85a\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -90,13 +90,6 @@
         tag: "\"d64639e0ea71650e\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-BI7C2CR6.js")),
-    },
-    Asset {
-        path: "/chunk-C6KQGMM3.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"1b4152a7152073f6\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-C6KQGMM3.js")),
     },
     Asset {
         path: "/chunk-CPTWXJWB.js",
@@ -288,6 +281,13 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-UUVHPXML.js")),
     },
     Asset {
+        path: "/chunk-VDOBFDEK.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"ac0c0fcec0f4b427\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-VDOBFDEK.js")),
+    },
+    Asset {
         path: "/chunk-VH2U33M5.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"a6f75ff272e736fa\"",
@@ -367,7 +367,7 @@
     Asset {
         path: "/sw.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"5b9ef45152d1e4d1\"",
+        tag: "\"9ad7acc3e49c1dfe\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/sw.js")),
     },

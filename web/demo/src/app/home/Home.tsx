@@ -139,7 +139,7 @@ function FirstMinute({ isClosed, hasSample, onBegin }: { isClosed: boolean, hasS
           {onBegin !== null && <button type='button' className='button' onClick={() => { onBegin('blank') }}><Plus size={16} aria-hidden='true' /> <span>Blank board</span></button>}
           {onBegin !== null && <button type='button' className='quiet outlined' onClick={() => { onBegin('pasted') }}><ClipboardPaste size={14} aria-hidden='true' /> Paste your data</button>}
           {hasSample && <a className='quiet outlined' href={`${pathOf(SAMPLE)}?new=sample`}><Sparkles size={14} aria-hidden='true' /> Look around a sample</a>}
-          <a className='quiet outlined' href='/api/openapi.json'><Code size={14} aria-hidden='true' /> REST interface</a>
+          <a className='quiet outlined' href='/api/docs'><Code size={14} aria-hidden='true' /> REST interface</a>
         </div>
       )}
     </section>
