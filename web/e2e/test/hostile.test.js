@@ -211,7 +211,7 @@ test('whatever somebody announces is shown as somebody, in its place', { timeout
   mallory.announce(null)
   await ada.page.getByText('Following').waitFor({ state: 'detached' })
   assert.equal(await ada.page.locator('.cursor').count(), 0)
-  assert.deepEqual(await ada.edit(dashboard => [...dashboard.doc.share.keys()].sort()), ['filters', 'layout', 'meta', 'preferences', 'tables', 'widgets'])
+  assert.deepEqual(await ada.edit(dashboard => [...dashboard.doc.share.keys()].sort()), ['comments', 'filters', 'layout', 'meta', 'preferences', 'tables', 'widgets'])
 })
 
 test('a widget that breaks is one widget, and a page that breaks says so', { timeout: 60_000 }, async t => {
