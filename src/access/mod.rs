@@ -399,7 +399,8 @@ impl Shared {
     /// Has every room find out whether its dashboard was deleted while nobody could tell this node.
     async fn check_rooms(&self) {
         for some in self.rooms.open().chunks(LOOKED_AT_ONCE) {
-            join_all(some.iter().map(|dashboard| self.rooms.check(dashboard.clone()))).await;
+            // A room whose store does not answer asks again by itself, and keeps nobody else from being asked.
+            join_all(some.iter().map(|dashboard| timeout(APPLIED_WITHIN, self.rooms.check(dashboard.clone())))).await;
         }
     }
 

@@ -55,6 +55,9 @@ const SCAN_ASIDE_BYTES: usize = 256 << 10;
 /// How often a busy room's memory is counted: it takes a walk over everything in it.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
+/// When the store is asked again whether the dashboard was deleted, if it did not say.
+const LIFE_ASKED_AGAIN: Duration = Duration::from_secs(2);
+
 /// Nor more edits than these, or than this share of it, are taken before.
 const WEIGH_AFTER_BYTES: usize = 256 << 10;
 const WEIGH_AFTER_SHARE: usize = 16;
@@ -230,8 +233,8 @@ impl Driver {
                     match is_over {
                         Some(true) => self.is_over = true,
                         Some(false) => self.checked.clear(),
-                        // Not confirmed: whoever asks is told that this node may still have it.
-                        None => {}
+                        // The store does not say. Whoever asks is told that this node may still have it, and it is asked again.
+                        None => self.check_life(LIFE_ASKED_AGAIN),
                     }
                 }
                 () = &mut timer => armed = Instant::now() + Duration::from_secs(3600),
@@ -244,7 +247,10 @@ impl Driver {
             let stops = self.context.records.stops();
             if core::mem::replace(&mut self.stops_known, stops) != stops {
                 // It may have been deleted meanwhile, and what has just come is for a dashboard that is there.
-                self.is_over |= self.context.storage.is_over(&self.id, self.life).await == Some(true);
+                match self.context.storage.is_over(&self.id, self.life).await {
+                    Some(is_over) => self.is_over |= is_over,
+                    None => self.check_life(LIFE_ASKED_AGAIN),
+                }
             }
             if self.is_over {
                 return self.end(messages, inbox).await;
@@ -287,6 +293,16 @@ impl Driver {
                 timer.as_mut().reset(due);
             }
         }
+    }
+
+    /// Asks the store after a pause whether this life of the name has ended.
+    fn check_life(&mut self, pause: Duration) {
+        let (storage, id, life) = (Arc::clone(&self.context.storage), self.id.clone(), self.life);
+        let check = async move {
+            tokio::time::sleep(pause).await;
+            storage.is_over(&id, life).await
+        };
+        self.life_check = Some(Box::pin(check) as Pin<Box<_>>).into();
     }
 
     fn take(&mut self, now: Timestamp, message: ToRoom) {
@@ -387,9 +403,7 @@ impl Driver {
             }
             ToRoom::CheckLife { checked } => {
                 self.checked.push(checked);
-                let (storage, id, life) = (Arc::clone(&self.context.storage), self.id.clone(), self.life);
-                let check = async move { storage.is_over(&id, life).await };
-                self.life_check = Some(Box::pin(check) as Pin<Box<_>>).into();
+                self.check_life(Duration::ZERO);
             }
             ToRoom::Look { answer } => {
                 let _ = answer.send(self.view()); // As above.

@@ -456,9 +456,13 @@ impl Rooms for Registry {
     }
 
     fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()> {
-        let room = self.context.slots.get(&dashboard).and_then(|slot| slot.get().cloned());
+        let is_here = self.context.slots.contains_key(&dashboard);
         Box::pin(async move {
-            let Some(room) = room else { return };
+            if !is_here {
+                return;
+            }
+            // One that is being loaded may have read what was there before. It is waited for; if it cannot be opened, nobody is in it.
+            let Ok(room) = self.open(&dashboard).await else { return };
             let (checked, is_checked) = oneshot::channel();
             if room.send(ToRoom::CheckLife { checked }).await.is_ok() {
                 let _ = is_checked.await; // A room that has ended has sent everybody away.
