@@ -18,6 +18,7 @@ use ydash_proto::life::{Life, LifeError, Lives, TRASHED_MAX, Trashed};
 use ydash_proto::time::Timestamp;
 
 use crate::access::{AccessError, Content, Permissions, Subject};
+use crate::audit::{Audit, Event};
 use crate::catalog::{CatalogError, Expected, Key, Version};
 use crate::http::{Deleted, Deletion, DeletionRefusal, Deletions, TrashListed};
 use crate::metrics::{Deletion as Counted, Metrics};
@@ -32,6 +33,7 @@ const LISTED: usize = 100;
 pub struct Trash {
     store: Arc<dyn Store>,
     permissions: Permissions,
+    audit: Audit,
     /// How long what is deleted can be taken back; `None` for ever.
     keep: Option<Duration>,
     metrics: Arc<Metrics>,
@@ -74,10 +76,11 @@ impl Trash {
     pub fn new(
         store: Arc<dyn Store>,
         permissions: Permissions,
+        audit: Audit,
         keep: Option<Duration>,
         metrics: Arc<Metrics>,
     ) -> Trash {
-        Trash { store, permissions, keep, metrics }
+        Trash { store, permissions, audit, keep, metrics }
     }
 
     /// Ends for good what has been in the trash for its time, again and again.
@@ -86,12 +89,10 @@ impl Trash {
             match trash::sweep(&*self.store, now()).await {
                 Ok(swept) => {
                     self.metrics.trash_dashboards.set(i64::try_from(swept.kept).unwrap_or(i64::MAX));
-                    if !swept.purged.is_empty() {
-                        info!(dashboards = swept.purged.len(), "the time of dashboards in the trash was over");
-                    }
                     for (dashboard, life) in swept.purged {
                         self.metrics.deletions.inc(Counted::Purged);
                         self.forget_records(&dashboard, life).await;
+                        self.tell("dashboard.purged", &dashboard, None, &[life]).await;
                     }
                 }
                 Err(failure) => debug!(%failure, "trash not looked through"),
@@ -117,12 +118,18 @@ impl Trash {
             }
             Deletion::Restore(life) => {
                 let before = self.store.lives(dashboard).await.map_err(unavailable)?;
-                let life = trash::restore(&*self.store, dashboard, life).await.map_err(refused)?;
-                if before.current != life {
-                    self.swap_grants(dashboard, before.current, life).await?;
+                if before.gone.is_none() {
+                    return Err(DeletionRefusal::Exists);
                 }
+                let life = before.trashed(life).ok_or(DeletionRefusal::NotThere)?.life;
+                // First: nobody can open it yet, so its content is never there under the grants of another life.
+                self.swap_grants(dashboard, before.current, life).await?;
+                let life = trash::restore(&*self.store, dashboard, Some(life)).await.map_err(refused)?;
+                // Last: should this have to be done again, they are needed.
+                self.erase(&Subject::Dashboard(dashboard.trashed(life)), Expected::Anything).await;
+                self.forget_about(dashboard).await;
                 self.metrics.deletions.inc(Counted::Restored);
-                info!(%dashboard, by = by.principal.author().as_deref(), "dashboard taken back from the trash");
+                self.tell("dashboard.restored", dashboard, by.principal.author(), &[life]).await;
                 Ok(Deleted { body: json!({ "restored": true, "life": life.0 }), missing: Vec::new() })
             }
             Deletion::Purge(life) => {
@@ -141,7 +148,7 @@ impl Trash {
                     self.metrics.deletions.inc(Counted::Purged);
                     self.forget_records(dashboard, *life).await;
                 }
-                info!(%dashboard, by = by.principal.author().as_deref(), "dashboard ended for good");
+                self.tell("dashboard.purged", dashboard, by.principal.author(), &ended).await;
                 let lives: Vec<u32> = ended.iter().map(|life| life.0).collect();
                 Ok(Deleted { body: json!({ "purged": true, "lives": lives }), missing })
             }
@@ -151,8 +158,10 @@ impl Trash {
                     return Err(DeletionRefusal::Exists);
                 }
                 self.put_grants_away(dashboard, by, before.current).await?;
-                trash::begin(&*self.store, dashboard).await.map_err(refused)?;
-                info!(%dashboard, by = by.principal.author().as_deref(), "a dashboard begins under the name of a deleted one");
+                // Lists do not tell the title of what was deleted.
+                self.forget_about(dashboard).await;
+                let life = trash::begin(&*self.store, dashboard).await.map_err(refused)?;
+                self.tell("dashboard.begun", dashboard, by.principal.author(), &[life]).await;
                 Ok(Deleted { body: json!({ "begun": true }), missing: Vec::new() })
             }
         }
@@ -160,11 +169,22 @@ impl Trash {
 
     async fn delete(&self, dashboard: &DashboardId, by: &Admission) -> Result<Trashed, DeletionRefusal> {
         let author = by.principal.author();
+        // What is left of an earlier time in the trash: its grants have changed since.
+        let life = self.store.lives(dashboard).await.map_err(unavailable)?.current;
+        self.erase(&Subject::Dashboard(dashboard.trashed(life)), Expected::Anything).await;
         let trashed = trash::delete(&*self.store, dashboard, now(), author.clone(), self.keep, None).await;
         let trashed = trashed.map_err(refused)?;
         self.metrics.deletions.inc(Counted::Deleted);
-        info!(%dashboard, by = author.as_deref(), "dashboard deleted");
+        self.tell("dashboard.deleted", dashboard, author, &[trashed.life]).await;
         Ok(trashed)
+    }
+
+    /// Writes down what became of lives of a name, in the process' log and in the audit log.
+    async fn tell(&self, kind: &'static str, dashboard: &DashboardId, by: Option<Arc<str>>, lives: &[Life]) {
+        let lives: Vec<u32> = lives.iter().map(|life| life.0).collect();
+        info!(%dashboard, by = by.as_deref(), ?lives, kind, "trash");
+        let data = json!({ "lives": lives });
+        self.audit.write(Event { kind, actor: by, target: dashboard.as_str().into(), data }).await;
     }
 
     /// Has all nodes send the members away, and says which have not confirmed.
@@ -188,7 +208,8 @@ impl Trash {
         if !by.access.may(Capabilities::MANAGE) {
             return Err(DeletionRefusal::Forbidden);
         }
-        self.write(&dashboard.trashed(life), Expected::Anything, &record).await?;
+        // Those that were put away before stay: what is there now is of whoever began the next one.
+        self.put_away(&dashboard.trashed(life), &record).await?;
         let mut next = Record::default();
         if let Principal::User(user) = &by.principal {
             let subject = Grantee::User(user.id.clone());
@@ -202,33 +223,55 @@ impl Trash {
         self.write(dashboard, Expected::Version(Version(version)), &next).await
     }
 
-    /// Brings back the grants of a life, and puts away those of the one that ended last.
+    /// Brings back the grants of a life, and puts away those of the one that ended last. Done again, it does what is left to do.
     async fn swap_grants(&self, dashboard: &DashboardId, ended: Life, back: Life) -> Result<(), DeletionRefusal> {
-        let ((now, version), (then, _)) = (self.record(dashboard).await?, self.record(&dashboard.trashed(back)).await?);
-        if !now.is_empty() {
-            self.write(&dashboard.trashed(ended), Expected::Anything, &now).await?;
+        let ((now, version), (then, then_version)) =
+            (self.record(dashboard).await?, self.record(&dashboard.trashed(back)).await?);
+        // Those of the life that ended last are still under the name, unless a next one was to begin.
+        if then_version == 0 && ended == back {
+            return Ok(());
+        }
+        if ended != back && !now.is_empty() {
+            self.put_away(&dashboard.trashed(ended), &now).await?;
         }
         let expected = if version == 0 { Expected::Absent } else { Expected::Version(Version(version)) };
         if !now.is_empty() || !then.is_empty() {
             self.write(dashboard, expected, &then).await?;
         }
-        self.erase(&Subject::Dashboard(dashboard.trashed(back))).await;
         Ok(())
+    }
+
+    /// Keeps what was written down about a life that has ended, unless it is kept already.
+    async fn put_away(&self, place: &DashboardId, record: &Record) -> Result<(), DeletionRefusal> {
+        let written =
+            self.permissions.write(Subject::Dashboard(place.clone()), Expected::Absent, record.encode()).await;
+        match written {
+            Ok(_) | Err(AccessError::Catalog(CatalogError::Conflict { .. })) => Ok(()),
+            Err(failure) => Err(unreadable(failure)),
+        }
     }
 
     /// Nothing is left of a life, so nobody may do anything with it.
     async fn forget_records(&self, dashboard: &DashboardId, life: Life) {
-        self.erase(&Subject::Dashboard(dashboard.trashed(life))).await;
-        match self.store.lives(dashboard).await {
-            Ok(lives) if lives.gone.is_some() && lives.current == life => {
-                self.erase(&Subject::Dashboard(dashboard.clone())).await;
-                // Its title and who edited it last.
-                if let Err(failure) = self.store.catalog().remove(&Key::of_about(dashboard), Expected::Anything).await {
-                    warn!(%dashboard, %failure, "the title of a dashboard that is ended for good may be left");
+        self.erase(&Subject::Dashboard(dashboard.trashed(life)), Expected::Anything).await;
+        // Read first: whoever begins another one meanwhile changes it, and keeps what it has then.
+        let version = self.record(dashboard).await.map(|(_, version)| version);
+        match (version, self.store.lives(dashboard).await) {
+            (Ok(version), Ok(lives)) if lives.gone.is_some() && lives.current == life => {
+                if version != 0 {
+                    self.erase(&Subject::Dashboard(dashboard.clone()), Expected::Version(Version(version))).await;
                 }
+                self.forget_about(dashboard).await;
             }
-            Ok(_) => {}
-            Err(failure) => warn!(%dashboard, %failure, "grants of a dashboard that is ended for good may be left"),
+            (Ok(_), Ok(_)) => {}
+            _ => warn!(%dashboard, "grants of a dashboard that is ended for good may be left"),
+        }
+    }
+
+    /// Removes the title of a dashboard and who edited it last. They are found out again if it is there.
+    async fn forget_about(&self, dashboard: &DashboardId) {
+        if let Err(failure) = self.store.catalog().remove(&Key::of_about(dashboard), Expected::Anything).await {
+            warn!(%dashboard, %failure, "lists may tell the title of a deleted dashboard");
         }
     }
 
@@ -244,8 +287,8 @@ impl Trash {
         written.map(drop).map_err(unreadable)
     }
 
-    async fn erase(&self, subject: &Subject) {
-        if let Err(failure) = self.permissions.erase(subject).await {
+    async fn erase(&self, subject: &Subject, expected: Expected) {
+        if let Err(failure) = self.permissions.erase(subject, expected).await {
             warn!(record = %subject.key(), %failure, "grants of a dashboard that is ended for good may be left");
         }
     }

@@ -209,7 +209,8 @@ impl Server {
         let site = site(&config, &metrics, &ledger, &shutdown, dashboards, nodes, inspector);
         let permissions = Permissions::start(catalog, Arc::clone(&bus), Arc::new(registry.clone()), records).await;
         let access = Arc::new(Grants::new(permissions.clone(), audit.clone()));
-        let trash = Trash::new(Arc::clone(&store), permissions.clone(), config.trash, Arc::clone(&metrics));
+        let trash =
+            Trash::new(Arc::clone(&store), permissions.clone(), audit.clone(), config.trash, Arc::clone(&metrics));
         let deletions: Arc<dyn Deletions> = Arc::new(trash.clone());
         let site = Arc::new(Site { authenticator, access, deletions, audit: audit.clone(), traces, ..site });
         let sessions = Sessions::new(

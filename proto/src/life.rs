@@ -34,6 +34,9 @@ pub const TRASHED_MAX: usize = 16;
 /// Client ids of deleted dashboards that a name remembers: twice as many as one dashboard may have. 3 MB at most, usually some hundred bytes.
 pub const ENDED_CLIENTS_MAX: usize = 2 << 17;
 
+/// The id under which pages apply templates. Whoever has something of it has not been in any particular life.
+const TEMPLATE: ClientId = 0;
+
 /// What a store keeps of a name beside the dashboard itself. The default is that of a name under which nothing was ever deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lives {
@@ -206,7 +209,8 @@ impl Lives {
     }
 
     fn remember(&mut self, ended: &StateVector) -> Result<(), LifeError> {
-        ended.iter().for_each(|(client, clock)| self.ended.advance(client, clock));
+        let random = ended.iter().filter(|(client, _)| *client != TEMPLATE);
+        random.for_each(|(client, clock)| self.ended.advance(client, clock));
         if self.ended.len() > ENDED_CLIENTS_MAX { Err(LifeError::NameSpent) } else { Ok(()) }
     }
 

@@ -265,11 +265,11 @@ impl Permissions {
         Ok(Applied { version, missing: spreading.await.unwrap_or_else(|_| vec![self.shared.node]) })
     }
 
-    /// Removes a record: whatever it gave is gone on all nodes, and nothing is kept of it.
+    /// Removes a record if what is there is `expected`: whatever it gave is gone on all nodes, and nothing is kept of it.
     ///
     /// # Errors
     /// [`CatalogError`] – it may be there, or not.
-    pub async fn erase(&self, subject: &Subject) -> Result<(), AccessError> {
+    pub async fn erase(&self, subject: &Subject, expected: Expected) -> Result<(), AccessError> {
         let key = subject.key();
         if self.shared.catalog.get(&key).await?.is_none() {
             return Ok(());
@@ -279,7 +279,7 @@ impl Permissions {
             Subject::Blocked => Blocked::default().encode(),
             Subject::Dashboard(_) | Subject::Workspace(_) => Record::default().encode(),
         };
-        let Applied { version, .. } = self.write(subject.clone(), Expected::Anything, empty).await?;
+        let Applied { version, .. } = self.write(subject.clone(), expected, empty).await?;
         Ok(self.shared.catalog.remove(&key, Expected::Version(version)).await?)
     }
 

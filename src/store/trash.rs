@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use tracing::warn;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, LifeError, Lives, Trashed};
 use ydash_proto::limits::Limits;
@@ -16,6 +17,9 @@ use super::{Store, StoreError};
 
 /// How often a change is tried again that somebody else overtook.
 const ATTEMPTS: usize = 16;
+
+/// How many names are looked at for one list, most of which may have nothing in the trash any more.
+const LOOKED_AT_MAX: usize = 1000;
 
 /// How many names are read at once.
 const NAMES: usize = 256;
@@ -168,13 +172,15 @@ pub async fn list(
 ) -> Result<Listed, StoreError> {
     let mut found = Vec::new();
     let mut after = after.cloned();
+    let mut looked_at = 0;
     loop {
         let names = store.deleted(prefix, after.as_ref(), NAMES).await?;
         let is_last = names.len() < NAMES;
         for name in names {
-            if found.len() == limit {
+            if found.len() == limit || looked_at == LOOKED_AT_MAX {
                 return Ok((found, after));
             }
+            looked_at += 1;
             after = Some(name.clone());
             let lives = store.lives(&name).await?;
             if !lives.trash.is_empty() {
@@ -212,7 +218,11 @@ pub async fn sweep(store: &dyn Store, now: Timestamp) -> Result<Swept, TrashErro
                         Ok(lives) => swept.purged.extend(lives.into_iter().map(|life| (dashboard.clone(), life))),
                         // Somebody else was faster.
                         Err(TrashError::Life(LifeError::NotThere)) => {}
-                        Err(error) => return Err(error),
+                        // It is tried again with the next walk; the names behind it do not wait for it.
+                        Err(error) => {
+                            warn!(%dashboard, %error, "a dashboard in the trash is not ended for good");
+                            swept.kept += 1;
+                        }
                     }
                 } else {
                     swept.kept += 1;

@@ -88,7 +88,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["audit", "auth", "config"]),
     ("inspect", &["http", "room"]),
     ("grants", &["access", "audit", "auth", "catalog", "http"]),
-    ("deletions", &["access", "catalog", "http", "store"]),
+    ("deletions", &["access", "audit", "catalog", "http", "store"]),
     ("rest", &["cluster", "http", "reading", "room"]),
     (
         "server",
