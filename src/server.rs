@@ -257,9 +257,7 @@ impl Server {
         upkeep.abort();
         sweeping.abort();
         keys.abort();
-        if audit.counts() {
-            audit.close(of_node("node.stopped")).await;
-        }
+        audit.close(audit.counts().then(|| of_node("node.stopped"))).await;
         auditing.abort();
         permissions.close();
         drop(registry);

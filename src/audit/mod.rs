@@ -135,13 +135,15 @@ impl Audit {
         self.shared.news.notify_one();
     }
 
-    /// Tells of an event, and waits until it is written, or not for long.
+    /// Tells of an event, and waits until it is written, or not for long: while the catalog is away it waits in memory.
     pub async fn write(&self, event: Event) {
-        let number = {
-            let mut queue = self.shared.queue();
-            queue.push(event, now());
-            queue.told
-        };
+        self.shared.queue().push(event, now());
+        self.settled().await;
+    }
+
+    /// Waits until all is written that was told so far, or not for long.
+    async fn settled(&self) {
+        let number = self.shared.queue().told;
         self.shared.news.notify_one();
         let mut settled = self.shared.settled.subscribe();
         // The sender is in `shared`.
@@ -187,16 +189,25 @@ impl Audit {
         }
     }
 
-    /// Waits until all is written that was told and counted, or not for long: the node ends.
-    pub async fn close(&self, event: Event) {
-        self.shared.queue().tell_tally();
-        self.write(event).await;
+    /// Tells of a last event, and waits until all is written that was told and counted, or not for long: the node ends.
+    pub async fn close(&self, event: Option<Event>) {
+        {
+            let mut queue = self.shared.queue();
+            queue.tell_tally();
+            event.into_iter().for_each(|event| queue.push(event, now()));
+        }
+        self.settled().await;
+        let queue = self.shared.queue();
+        let left = queue.waiting.len() as u64 + queue.lost;
+        if left > 0 {
+            error!(events = left, "the audit log ends without events that could not be written");
+        }
     }
 
     /// Reads lines, in order of time.
     ///
     /// # Errors
-    /// [`CatalogError`] – the catalog is away, or a page is damaged.
+    /// [`CatalogError`] – the catalog is away.
     pub async fn read(&self, reading: &Reading) -> Result<Vec<String>, CatalogError> {
         read(&*self.shared.catalog, reading).await
     }
@@ -240,6 +251,7 @@ impl Shared {
                 Some(current) => current,
                 None => self.last_page().await?,
             };
+            let (head, begun) = (current.head.clone(), current.begun);
             let (next, taken) = self.filled(current, &some, lost);
             let expected = next.version.map_or(Expected::Absent, Expected::Version);
             match self.catalog.put(&next.key, expected, Bytes::from(next.text.clone())).await {
@@ -252,8 +264,17 @@ impl Shared {
                         self.drop_oldest().await?;
                     }
                 }
-                // Another process of this name has written: its lines come first.
-                Err(CatalogError::Conflict { .. }) if attempts < ATTEMPTS => attempts += 1,
+                Err(CatalogError::Conflict { .. }) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    let there = self.last_page().await?;
+                    *page = Some(if there.head.seq < head.seq {
+                        // Its page was the oldest of all nodes, and is gone: the chain goes on in another one.
+                        self.page_after(&Page { head, begun, ..there })
+                    } else {
+                        // Another process of this name has written: its lines come first.
+                        there
+                    });
+                }
                 Err(error) => {
                     // It may be written all the same, and then its lines must not be there twice.
                     if let Ok(there) = self.last_page().await
@@ -363,7 +384,7 @@ impl Shared {
 /// Reads lines of all nodes from a catalog, in order of time.
 ///
 /// # Errors
-/// [`CatalogError`] – it is away, or a page is damaged.
+/// [`CatalogError`] – it is away.
 pub async fn read(catalog: &dyn Catalog, reading: &Reading) -> Result<Vec<String>, CatalogError> {
     let mut keys: Vec<(u64, String, Key)> = Vec::new();
     for key in list_all(catalog, PAGES).await? {
@@ -386,8 +407,17 @@ pub async fn read(catalog: &dyn Catalog, reading: &Reading) -> Result<Vec<String
     let mut latest: BTreeMap<String, String> = BTreeMap::new();
     for some in keys.chunks(READ_AT_ONCE) {
         for page in join_all(some.iter().map(|(_, _, key)| catalog.get(key))).await {
-            // Removed since.
-            let Some(record) = page? else { continue };
+            let record = match page {
+                Ok(Some(record)) => record,
+                // Removed since.
+                Ok(None) => continue,
+                // The lines of others can be read. Whoever verifies the log finds the gap.
+                Err(error @ (CatalogError::Damaged { .. } | CatalogError::LaterFormat { .. })) => {
+                    error!(%error, "a page of the audit log cannot be read");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let text = String::from_utf8_lossy(&record.content);
             for (read, line) in text.lines().filter_map(|line| Some((Line::read(line)?, line))) {
                 // Those of one node stay in their order, whatever its clock did, and though what waited is older.
