@@ -151,7 +151,10 @@ async fn tokens(config: &Config, options: &ArgMatches) -> Vec<Finding> {
     };
     let keeping = tokio::spawn(tokens.keep_up());
     findings.push(match tokens.verify(token.trim()).await {
-        Ok(user) => Fine(format!("the token is taken: {user:?}")),
+        // Not whose it is: findings go into reports.
+        Ok(user) => {
+            Fine(format!("the token is taken, {}", if user.is_operator { "as an operator's" } else { "as a user's" }))
+        }
         Err(error) => Broken(format!("the token is not taken: {error}")),
     });
     keeping.abort();
