@@ -576,7 +576,7 @@ impl Metrics {
             join_seconds: r.about(SYNC).histograms(
                 "join_seconds",
                 || Histogram::new(seconds(0.000_062_5)),
-                "What a client waits for when it opens a dashboard, in parts",
+                "The wait of a client that opens a dashboard, in parts",
                 "`open` is the store, see ydash_load_seconds. `queue` is a busy room, see ydash_room_turn_seconds. `encode` is a large document, or \
                  many clients that come back with different states at once.",
             ),
@@ -695,7 +695,7 @@ impl Metrics {
             ),
             refusals: r.about(FAILURES).counters(
                 "refusals",
-                "What was not taken from clients, by the rule that refused it",
+                "Messages and requests that were refused, by the rule",
                 "The values below say what each rule is and which settings decide. At the default level the log says once a minute what was refused.",
             ),
             store_up: r.gauge(

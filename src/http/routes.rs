@@ -344,7 +344,7 @@ pub(super) const ROUTES: &[Route] = &[
         needs: WRITE,
         title: "Make a dashboard show this",
         about: "\
-            Begins the dashboard, or edits it until it shows the body. What it shows already is not touched: putting back what was\n\
+            Begins the dashboard, or edits it until it shows the body. It leaves alone what is shown already: putting back what was\n\
             read writes nothing, and what JSON cannot hold (formats, XML, `Uint8Array`, `BigInt`) stays where its JSON stays.\n\
             Objects become shared maps, lists shared arrays, texts that are roots shared texts; beside plain objects new ones are\n\
             plain. Roots that are not in the body are emptied; roots that are empty leave no trace in a dashboard that is new.\n\
@@ -406,7 +406,7 @@ curl -s "$api/dashboards/acme/sales?at=/meta/title""#,
         title: "Patch a dashboard",
         about: "\
             A JSON Merge Patch (RFC 7396) or a JSON Patch (RFC 6902) of at most 1,000 operations, carried out on what is shown when\n\
-            its turn comes, all of it or nothing. What it does not name is not touched, so it needs no version; `test` operations\n\
+            its turn comes, all of it or nothing. Members that it does not name stay, so it needs no version; `test` operations\n\
             and `If-Match` are there for those who want to be sure.",
         parameters: WRITING,
         body: Some(Body { types: &[MERGE_PATCH, JSON_PATCH], about: "the patch, at most 8 MiB" }),
@@ -430,7 +430,13 @@ curl -s -X PATCH -H 'Content-Type: application/json-patch+json' \
         path: "/api/dashboards/{name}",
         needs: WRITE,
         title: "Delete a dashboard, or what is at a place",
-        about: "With `at`, what that names: a member of an object, or an element of a list. A root stays, with nothing in it.\n\nWithout `at` the dashboard goes into the trash; that needs `manage`, or where no tokens are read the right to edit, and whoever lacks it\nis told to say `at`. Its members are\nsent away on every node, and nobody opens or writes to it any more: calls are answered 410 `deleted`, sockets closed with 4404. It can be\ntaken back for 30 days (`trash`). `purge=true` ends it for good, and whatever else of the name is in the trash.",
+        about: "\
+            With `at`, removes a member of an object, or an element of a list. A root stays, with nothing in it.\n\
+            \n\
+            Without `at`, the dashboard goes into the trash. That needs `manage`, or, where no tokens are read, the right to edit;\n\
+            other callers are told to say `at`. Every node sends the members away, and nobody opens or writes to the dashboard any\n\
+            more: calls are answered 410 `deleted`, sockets closed with 4404. It can be taken back for 30 days (`trash`).\n\
+            `purge=true` ends it for good, with everything of the name that is in the trash.",
         parameters: &[
             query("at", "a JSON pointer: what is to be removed; without, the dashboard itself"),
             query("purge", "`true`: for good, whether it is in the trash or not"),
@@ -489,7 +495,15 @@ deleted
         path: "/api/dashboards",
         needs: Needs::Caller,
         title: "List dashboards",
-        about: "Those that the caller may read, by name. `title` is `title` in the root map `meta`; `updated_at` and `updated_by` are of the last edit,\n`null` if that is not known or its author was anonymous; `members` are the sessions that this node knows of; `role` and `may` are what the caller\nmay do. Private documents and channels are not listed.\n\n`next` is where the next page begins, or `null`; the `Link` header has its address. A page may be short, or empty, and go on all the same: no more\nthan 1,000 names are looked at for one. Nothing is opened for a list: of a dashboard that nobody has open here, it tells what was\nknown at its last snapshot, which is at most `snapshot-interval` (60 s) old while others edit it.",
+        about: "\
+            Dashboards that the caller may read, by name. `title` is `title` in the root map `meta`; `updated_at` and `updated_by`\n\
+            are of the last edit, `null` if that is not known or its author was anonymous; `members` are the sessions that this node\n\
+            knows of; `role` and `may` say what the caller may do. Private documents and channels are not listed.\n\
+            \n\
+            The next page begins at `next`, which is `null` on the last one; the `Link` header has its address. A page may be short,\n\
+            or empty, and go on all the same: one page looks at 1,000 names at most. A list opens nothing. Of a dashboard that\n\
+            nobody has open here, it tells what was known at its last snapshot, which is at most `snapshot-interval` (60 s) old\n\
+            while others edit it.",
         parameters: LISTING,
         body: None,
         answers: &[json(200, "`{\"items\": […], \"next\": …}`")],
@@ -866,7 +880,10 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         path: "/api/workspaces/{name}/trash",
         needs: Needs::Caller,
         title: "List what is in the trash",
-        about: "Dashboards of the workspace that were deleted and that the caller may take back, by name. `exists` says that another one has begun\nunder the name since. At most 100 names at a time, of which those are left out that the caller may not see.",
+        about: "\
+            Dashboards of the workspace that were deleted and that the caller may take back, by name. `exists` says that another\n\
+            one has begun under the name since. A page has 100 names at most, less those that the caller may not see, and looks at\n\
+            1,000 names that were ever deleted; `next` goes on.",
         parameters: &[query("after", "the `next` of the page before")],
         body: None,
         answers: &[json(200, "`{\"trash\": […], \"next\": …}`")],
@@ -923,7 +940,7 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         needs: Needs::Operator,
         title: "Read the audit log",
         about: "\
-            Who changed who may do what, who came to which dashboard, who was refused: the newest lines of all nodes, in order of\n\
+            Changes of access, arrivals and refusals, with their users: the newest lines of all nodes, in order of\n\
             time, each a JSON object. With `node` and `after`, the lines of that node behind its line with that number, so that\n\
             they can be followed. See `docs/AUTH.md`.",
         parameters: &[

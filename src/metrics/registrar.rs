@@ -188,11 +188,8 @@ impl Reference {
                 let labels: Vec<_> = one.labels.iter().map(|label| format!("`{label}`")).collect();
                 let by = if labels.is_empty() { String::new() } else { format!(", by {}", labels.join(" and ")) };
                 let Described { name, kind, meaning, advice, .. } = one;
-                let _ = write!(
-                    page,
-                    "\n### `{name}`\n{kind}, {}{by}\n\n{meaning}.\n\n*What to do:* {advice}\n",
-                    one.unit()
-                );
+                let _ =
+                    write!(page, "\n### `{name}`\n{kind}, {}{by}\n\n{meaning}.\n\n*Action:* {advice}\n", one.unit());
             }
         }
         page.push_str("\n## Label values\n");
