@@ -10,7 +10,7 @@
     Asset {
         path: "/app.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"39fd71ede5abe85a\"",
+        tag: "\"f8a2cce80269f105\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/app.js")),
     },
@@ -141,18 +141,18 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-G4UALOKK.js")),
     },
     Asset {
-        path: "/chunk-GKZ4TV3Y.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"f28481c988f7154e\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-GKZ4TV3Y.js")),
-    },
-    Asset {
         path: "/chunk-H6SMQ2E5.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"2302fd6e07815463\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-H6SMQ2E5.js")),
+    },
+    Asset {
+        path: "/chunk-HCEIAXYM.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"ccbf43cfc12a9ed9\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-HCEIAXYM.js")),
     },
     Asset {
         path: "/chunk-IJRNNGXQ.js",
@@ -181,6 +181,13 @@
         tag: "\"c078b05076c8fc99\"",
         is_hashed: true,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-J6PKFD6W.js")),
+    },
+    Asset {
+        path: "/chunk-KE7JSAJI.js",
+        content_type: "text/javascript; charset=utf-8",
+        tag: "\"ac2c19689e2a311b\"",
+        is_hashed: true,
+        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-KE7JSAJI.js")),
     },
     Asset {
         path: "/chunk-KQI5LVD3.js",
@@ -281,13 +288,6 @@
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-UUVHPXML.js")),
     },
     Asset {
-        path: "/chunk-VDOBFDEK.js",
-        content_type: "text/javascript; charset=utf-8",
-        tag: "\"ac0c0fcec0f4b427\"",
-        is_hashed: true,
-        bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/chunk-VDOBFDEK.js")),
-    },
-    Asset {
         path: "/chunk-VH2U33M5.js",
         content_type: "text/javascript; charset=utf-8",
         tag: "\"a6f75ff272e736fa\"",
@@ -367,7 +367,7 @@
     Asset {
         path: "/sw.js",
         content_type: "text/javascript; charset=utf-8",
-        tag: "\"9ad7acc3e49c1dfe\"",
+        tag: "\"37b41ae262bc5559\"",
         is_hashed: false,
         bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist/sw.js")),
     },

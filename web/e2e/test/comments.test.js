@@ -72,7 +72,16 @@ test('what others wrote there with plain Yjs breaks nothing', async t => {
   await ada.settled()
   await ada.edit(dashboard => {
     const map = dashboard.doc.getMap('comments')
-    for (const [id, value] of Object.entries({ a: 1, b: null, c: { widget: 'orders' }, d: { widget: 'orders', text: 'x'.repeat(9_000), by: { a: 1 }, color: 'url(javascript:0)', at: 'never' }, e: { widget: 5, text: 'no' }, f: { widget: 'orders', text: 'answer to nothing', thread: 'gone' }, __proto__x: [] })) map.set(id, value)
+    const nonsense = {
+      a: 1,
+      b: null,
+      c: { widget: 'orders' },
+      d: { widget: 'orders', text: 'x'.repeat(9_000), by: { a: 1 }, color: 'url(javascript:0)', at: 'never' },
+      e: { widget: 5, text: 'no' },
+      f: { widget: 'orders', text: 'answer to nothing', thread: 'gone' },
+      __proto__x: []
+    }
+    for (const [id, value] of Object.entries(nonsense)) map.set(id, value)
   })
   await ada.button('1 comment on Orders')
   await ada.page.getByRole('article', { name: /^Somebody: x/ }).waitFor()

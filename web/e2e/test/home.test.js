@@ -244,7 +244,10 @@ describe('home', () => {
     await ada.page.getByRole('textbox', { name: 'Data' }).fill(JSON.stringify({
       title: 'Node', schemaVersion: 39, templating: { list: [{ name: 'instance', current: { value: 'web:9100' } }] },
       panels: [
-        { id: 1, type: 'row', title: 'Load', gridPos: { x: 0, y: 0, w: 24, h: 1 }, collapsed: true, panels: [{ id: 2, type: 'stat', title: 'Load 1m', gridPos: { x: 0, y: 1, w: 6, h: 4 }, targets: [{ expr: 'node_load1{instance="$instance"}' }], fieldConfig: { defaults: { decimals: 2, thresholds: { steps: [{ color: 'green', value: null }, { color: 'red', value: 4 }] } } } }] },
+        { id: 1, type: 'row', title: 'Load', gridPos: { x: 0, y: 0, w: 24, h: 1 }, collapsed: true, panels: [{
+          id: 2, type: 'stat', title: 'Load 1m', gridPos: { x: 0, y: 1, w: 6, h: 4 }, targets: [{ expr: 'node_load1{instance="$instance"}' }],
+          fieldConfig: { defaults: { decimals: 2, thresholds: { steps: [{ color: 'green', value: null }, { color: 'red', value: 4 }] } } }
+        }] },
         { id: 3, type: 'timeseries', title: 'Network', gridPos: { x: 12, y: 1, w: 12, h: 8 }, targets: [{ expr: 'rate(node_network_receive_bytes_total[$__rate_interval])' }], fieldConfig: { defaults: { unit: 'Bps' } } },
         { id: 4, type: 'text', title: 'Read me', gridPos: { x: 0, y: 9, w: 12, h: 4 }, options: { content: 'Of the **web** servers' } },
         { id: 5, type: 'news', title: 'Elsewhere', gridPos: { x: 12, y: 9, w: 12, h: 4 } }

@@ -68,7 +68,11 @@ export function App(): ReactNode {
         {isShutOut ? <NoAccess /> : <Board />}
         {panel !== null && (
           <Boundary attempt={panel} fallback={() => null}>
-            {panel.kind === 'widget' ? <WidgetPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'comments' ? <CommentsPanel key={panel.id} id={panel.id} onClose={close} /> : panel.kind === 'code' ? <CodePanel onClose={close} /> : panel.kind === 'share' ? <SharePanel onClose={close} /> : <ShortcutsPanel onClose={close} />}
+            {panel.kind === 'widget' && <WidgetPanel key={panel.id} id={panel.id} onClose={close} />}
+            {panel.kind === 'comments' && <CommentsPanel key={panel.id} id={panel.id} onClose={close} />}
+            {panel.kind === 'code' && <CodePanel onClose={close} />}
+            {panel.kind === 'share' && <SharePanel onClose={close} />}
+            {panel.kind === 'shortcuts' && <ShortcutsPanel onClose={close} />}
           </Boundary>
         )}
       </div>
@@ -95,7 +99,13 @@ function Banner(): ReactNode {
   const isShutOut = useIsShutOut()
   if (status === 'refused') {
     if (isShutOut) return null
-    return <p className='banner' data-tone='bad' role='alert'><TriangleAlert size={16} aria-hidden='true' /> You no longer have access to this dashboard. This is what was here before, in this browser only{save === 'saved' ? '' : ', with changes that the server did not take'}.</p>
+    const unsaved = save === 'saved' ? '' : ', with changes that the server did not take'
+    return (
+      <p className='banner' data-tone='bad' role='alert'>
+        <TriangleAlert size={16} aria-hidden='true' />{' '}
+        You no longer have access to this dashboard. This is what was here before, in this browser only{unsaved}.
+      </p>
+    )
   }
   if (status === 'offline') {
     return (

@@ -1,6 +1,9 @@
 import { COLORS } from '@ydash/client'
 import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
-import { Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus, Redo2, Share2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug } from 'lucide-react'
+import {
+  Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus,
+  Redo2, Share2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug
+} from 'lucide-react'
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { add, tidy } from './board/operations.js'

@@ -45,10 +45,17 @@ export function NoAccess(): ReactNode {
         ? (
           <>
             <h2>You have no access to this dashboard</h2>
-            <p>{isByLink ? 'The link that was good for it has ended, or was revoked. ' : tokenName !== null ? <>You are here as <b>{shorten(tokenName, 60)}</b>, who may not open it. </> : why?.code === UNAUTHENTICATED ? 'This server lets in people who have a link. ' : ''}Ask one of its owners to share it with you, or open a link that somebody gave you.</p>
+            <p>
+              {isByLink && 'The link that was good for it has ended, or was revoked. '}
+              {!isByLink && tokenName !== null && <>You are here as <b>{shorten(tokenName, 60)}</b>, who may not open it. </>}
+              {!isByLink && tokenName === null && why?.code === UNAUTHENTICATED && 'This server lets in people who have a link. '}
+              Ask one of its owners to share it with you, or open a link that somebody gave you.
+            </p>
             <form className='row' onSubmit={open}>
               <label className='visually-hidden' htmlFor='access-link'>A link that you were given</label>
-              <input id='access-link' type='text' value={link} placeholder='Paste a link' autoComplete='off' spellCheck={false} aria-invalid={isWrong} aria-describedby={isWrong ? 'access-link-wrong' : undefined} onChange={event => { setLink(event.target.value); setWrong(false) }} />
+              <input id='access-link' type='text' value={link} placeholder='Paste a link' autoComplete='off' spellCheck={false}
+                aria-invalid={isWrong} aria-describedby={isWrong ? 'access-link-wrong' : undefined}
+                onChange={event => { setLink(event.target.value); setWrong(false) }} />
               <button type='submit' className='button' disabled={link.trim() === ''}>Open</button>
             </form>
             {isWrong && <p id='access-link-wrong' className='problem' role='alert'>This is no link to a dashboard here.</p>}

@@ -13,7 +13,9 @@ export class CallError extends Error {
 const WITHIN = 15_000
 
 /** Calls a route and gives its JSON, with the status of an answer that is none of the problems. */
-export async function call<T>(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}, as: string | undefined = token): Promise<{ readonly status: number, readonly json: T, readonly etag: string | null }> {
+export async function call<T>(
+  method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}, as: string | undefined = token
+): Promise<{ readonly status: number, readonly json: T, readonly etag: string | null }> {
   let answer: Response
   try {
     answer = await ask(path, { method, headers, signal: AbortSignal.timeout(WITHIN), ...body !== undefined && { body: body instanceof ArrayBuffer || typeof body === 'string' ? body : JSON.stringify(body) } }, as)

@@ -72,11 +72,18 @@ export default function Home(): ReactNode {
         {isNewcomer && isLoaded && <FirstMinute isClosed={isClosed} hasSample={hasSample === true} onBegin={isBeginning ? null : setBeginning} />}
         {isBeginning && <New begin={beginning ?? 'blank'} workspaces={workspaces} workspace={workspace} onClose={isEmpty ? null : () => { setBeginning(null) }} />}
         {problem !== null && !isClosed && (
-          <p className='banner home-problem' data-tone='warn' role='alert'>{problem} {entries.length > 0 && 'These are the dashboards that were opened in this browser.'} <button type='button' className='link' onClick={() => { void dashboards.refresh() }}><RotateCw size={13} aria-hidden='true' /> Try again</button></p>
+          <p className='banner home-problem' data-tone='warn' role='alert'>
+            {problem} {entries.length > 0 && 'These are the dashboards that were opened in this browser.'}{' '}
+            <button type='button' className='link' onClick={() => { void dashboards.refresh() }}>
+              <RotateCw size={13} aria-hidden='true' /> Try again
+            </button>
+          </p>
         )}
         {isLoaded && !isClosed && (
           <div className='home-tools'>
-            {!isEmpty && <label className='search'><Search size={16} aria-hidden='true' /><input type='search' aria-label='Find a dashboard' placeholder='Find a dashboard' value={text} onChange={event => { setText(event.target.value) }} /></label>}
+            {!isEmpty && <label className='search'><Search size={16} aria-hidden='true' />
+              <input type='search' aria-label='Find a dashboard' placeholder='Find a dashboard' value={text} onChange={event => { setText(event.target.value) }} />
+            </label>}
             <div className='segments' role='group' aria-label='Which'>
               <button type='button' aria-pressed={part === 'all'} onClick={() => { setPart('all') }}>All</button>
               <button type='button' aria-pressed={part === 'favourites'} onClick={() => { setPart('favourites') }}><Star size={14} aria-hidden='true' /> Favourites</button>

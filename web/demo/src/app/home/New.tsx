@@ -70,11 +70,17 @@ export function New({ begin, workspaces, workspace, onClose }: NewProps): ReactN
             <label key={id} className='template'><input type='radio' name='template' value={id} checked={template === id} onChange={() => { setTemplate(id) }} /><span><b>{name}</b><span className='aside'>{hint}</span></span></label>
           ))}
         </fieldset>
-        {template === 'pasted' && <label className='field'><span>Data</span><textarea className='mono' rows={6} autoFocus={begin === 'pasted'} spellCheck={false} value={pasted} placeholder={'Month, Revenue\nJan, 12400\nFeb, 15900'} onChange={event => { setPasted(event.target.value); setProblem(null) }} /></label>}
+        {template === 'pasted' && <label className='field'><span>Data</span>
+          <textarea className='mono' rows={6} autoFocus={begin === 'pasted'} spellCheck={false} value={pasted}
+            placeholder={'Month, Revenue\nJan, 12400\nFeb, 15900'} onChange={event => { setPasted(event.target.value); setProblem(null) }} />
+        </label>}
         {grafana !== null && (
           <>
             <p className='aside' role='status'>A dashboard from Grafana. Its Prometheus panels keep their queries; others come as empty widgets with their titles.</p>
-            <label className='field'><span>Address of Prometheus, as browsers reach it</span><input type='text' value={prometheus} placeholder='http://localhost:9090' spellCheck={false} onChange={event => { setPrometheus(event.target.value) }} /></label>
+            <label className='field'><span>Address of Prometheus, as browsers reach it</span>
+              <input type='text' value={prometheus} placeholder='http://localhost:9090' spellCheck={false}
+                onChange={event => { setPrometheus(event.target.value) }} />
+            </label>
           </>
         )}
         {problem !== null && <p className='problem' role='alert'>{problem}</p>}

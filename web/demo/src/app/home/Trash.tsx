@@ -57,7 +57,12 @@ export function Trash({ workspaces, query, onRestored }: { workspaces: readonly 
   const shown = (all ?? []).filter(({ id }) => query.toLowerCase().split(/\s+/).every(word => id.toLowerCase().includes(word)))
   if (problem !== null) return <p className='problem' role='alert'>{problem} <button type='button' className='link' onClick={() => { void load() }}>Try again</button></p>
   if (all === null) return <p className='aside' role='status'>Looking into the trash…</p>
-  if (shown.length === 0) return <div className='empty-board'><Trash2 size={26} aria-hidden='true' /><p>{all.length === 0 ? 'The trash is empty. What is moved here can be taken back for 30 days.' : 'Nothing in the trash is called that.'}</p></div>
+  if (shown.length === 0) {
+    const why = all.length === 0
+      ? 'The trash is empty. A dashboard that is moved here can be taken back until its time is over.'
+      : 'Nothing in the trash is called that.'
+    return <div className='empty-board'><Trash2 size={26} aria-hidden='true' /><p>{why}</p></div>
+  }
   return (
     <ul className='trash' aria-label='Trash'>
       {shown.map(({ id, life, at, by, until, isTaken }) => (

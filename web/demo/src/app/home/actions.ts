@@ -51,7 +51,8 @@ export async function rename(entry: Entry, title: string): Promise<void> {
 /** Moves a dashboard to the trash, and offers to take it back. */
 export async function moveToTrash(entry: Entry, refresh: () => void): Promise<void> {
   const here = entry.members
-  if (here > 0 && !await ask({ question: `Move “${nameOf(entry)}” to the trash?`, explanation: `${here === 1 ? 'Somebody has' : `${here} people have`} it open, and will be sent away. It can be taken back for 30 days.`, yes: 'Move to trash' })) return
+  const explanation = `${here === 1 ? 'Somebody has' : `${here} people have`} it open, and will be sent away. It can be taken back from the trash.`
+  if (here > 0 && !await ask({ question: `Move “${nameOf(entry)}” to the trash?`, explanation, yes: 'Move to trash' })) return
   await call('DELETE', apiPath(entry.id), undefined, {}, tokenOf(entry.id))
   forget(entry.id)
   refresh()

@@ -13,11 +13,17 @@ const PANELS_MAX = 300
 
 /** Kinds of panels, and the widgets that show the same. */
 const KINDS: Readonly<Record<string, string>> = {
-  timeseries: 'chart', graph: 'chart', trend: 'chart', barchart: 'bar', bargauge: 'bar', piechart: 'bar', histogram: 'bar', stat: 'number', singlestat: 'number', gauge: 'gauge', table: 'table', 'table-old': 'table', text: 'text', 'state-timeline': 'status', 'status-history': 'status'
+  timeseries: 'chart', graph: 'chart', trend: 'chart',
+  barchart: 'bar', bargauge: 'bar', piechart: 'bar', histogram: 'bar',
+  stat: 'number', singlestat: 'number', gauge: 'gauge',
+  table: 'table', 'table-old': 'table', text: 'text', 'state-timeline': 'status', 'status-history': 'status'
 }
 
 /** Units that both know. */
-const UNITS: Readonly<Record<string, string>> = { percent: '%', percentunit: '%', bytes: 'B', decbytes: 'B', Bps: 'B/s', binBps: 'B/s', s: 's', ms: 'ms', currencyUSD: '$', currencyEUR: '€', currencyGBP: '£', reqps: '/s', ops: '/s', short: '', none: '' }
+const UNITS: Readonly<Record<string, string>> = {
+  percent: '%', percentunit: '%', bytes: 'B', decbytes: 'B', Bps: 'B/s', binBps: 'B/s', s: 's', ms: 'ms',
+  currencyUSD: '$', currencyEUR: '€', currencyGBP: '£', reqps: '/s', ops: '/s', short: '', none: ''
+}
 
 /** Whether JSON is a dashboard of Grafana, with or without the wrapping that its REST interface gives. */
 export function isGrafana(json: Json | null): json is Json {
@@ -38,7 +44,12 @@ export function fromGrafana(json: Json, prometheus: string): Record<string, unkn
   for (const [n, panel] of panels.entries()) {
     const id = `panel-${number(panel.id, n)}-${n}`
     const { x, y, w, h } = record(panel.gridPos)
-    const box = { x: Math.min(Math.floor(number(x, 0) / COLUMNS_PER), 11), y: Math.round(number(y, n * 8) / ROWS_PER), w: Math.max(Math.round(number(w, 12) / COLUMNS_PER), 2), h: Math.max(Math.round(number(h, 8) / ROWS_PER), panel.type === 'row' ? 1 : 2) }
+    const box = {
+      x: Math.min(Math.floor(number(x, 0) / COLUMNS_PER), 11),
+      y: Math.round(number(y, n * 8) / ROWS_PER),
+      w: Math.max(Math.round(number(w, 12) / COLUMNS_PER), 2),
+      h: Math.max(Math.round(number(h, 8) / ROWS_PER), panel.type === 'row' ? 1 : 2)
+    }
     layout[id] = { ...box, w: Math.min(box.w, 12 - box.x) }
     widgets[id] = widgetOf(panel, prometheus, variables)
   }

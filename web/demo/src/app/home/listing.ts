@@ -116,7 +116,8 @@ export class Dashboards extends Signal<Listing> {
       workspacesSeen(items.map(({ name }) => name))
       const byId = new Map(known.map(one => [one.id, one]))
       const listed = new Set(items.map(({ name }) => name))
-      this.set({ entries: [...items.map(item => entryOf(item, byId.get(item.name))), ...fromHere(known.filter(({ id }) => !listed.has(id)))], isLoaded: true, isPartial: isPartial || this.get().isPartial && this.#query !== '', problem: null })
+      const entries = [...items.map(item => entryOf(item, byId.get(item.name))), ...fromHere(known.filter(({ id }) => !listed.has(id)))]
+      this.set({ entries, isLoaded: true, isPartial: isPartial || this.get().isPartial && this.#query !== '', problem: null })
     } catch (error) {
       if (round !== this.#round) return
       this.set({ ...this.get(), entries: this.get().isLoaded ? this.get().entries : fromHere(known), isLoaded: true, problem: reasonOf(error) })

@@ -40,7 +40,11 @@ function ThreadView({ thread }: { thread: Thread }): ReactNode {
       {mayEdit && !isAnswering && (
         <div className='row'>
           {!thread.isDone && <button type='button' className='quiet' onClick={() => { setAnswering(true) }}><CornerUpLeft size={13} aria-hidden='true' /> Answer</button>}
-          <button type='button' className='quiet' onClick={() => { comments.settle(thread, !thread.isDone) }}>{thread.isDone ? <><RotateCcw size={13} aria-hidden='true' /> Open again</> : <><Check size={13} aria-hidden='true' /> Settle</>}</button>
+          <button type='button' className='quiet' onClick={() => { comments.settle(thread, !thread.isDone) }}>
+            {thread.isDone
+              ? <><RotateCcw size={13} aria-hidden='true' /> Open again</>
+              : <><Check size={13} aria-hidden='true' /> Settle</>}
+          </button>
         </div>
       )}
       {isAnswering && <Write label='Answer' placeholder={`Answer ${thread.by}`} button='Answer' isFocused onCancel={() => { setAnswering(false) }} onSay={text => { comments.say(thread.widget, text, thread.id); setAnswering(false) }} />}
@@ -56,7 +60,8 @@ function Said({ comment }: { comment: Comment }): ReactNode {
   return (
     <div className='said' style={{ '--who': color } as CSSProperties}>
       <p><span className='dot' /><b>{by}</b> <time className='aside' dateTime={new Date(at).toISOString()}>{formatAgo(at)}</time>
-        {mayEdit && by === me && <button type='button' className='icon-button small' aria-label={`Delete “${text.slice(0, 40)}”`} title='Delete' onClick={() => { commentsOf(dashboard).remove(comment) }}><Trash2 size={13} aria-hidden='true' /></button>}
+        {mayEdit && by === me && <button type='button' className='icon-button small' aria-label={`Delete “${text.slice(0, 40)}”`} title='Delete'
+          onClick={() => { commentsOf(dashboard).remove(comment) }}><Trash2 size={13} aria-hidden='true' /></button>}
       </p>
       <p className='said-text'>{withMentions(text, me)}</p>
     </div>

@@ -123,7 +123,10 @@ export default function SharePanel({ onClose }: { onClose: () => void }): ReactN
 function NotOwner(): ReactNode {
   const mayEdit = useMayEdit()
   return token === undefined
-    ? <p className='hint-box'>This server asks nobody who they are: anyone who can reach it can open this dashboard{mayEdit ? ' and change it' : ''}. To share with some people and not with others, start it with <code>--auth-secret</code>.</p>
+    ? <p className='hint-box'>
+        This server asks nobody who they are: anyone who can reach it can open this dashboard{mayEdit ? ' and change it' : ''}.
+        To share with some people and not with others, start it with <code>--auth-secret</code>.
+      </p>
     : <p className='hint-box'>You can {mayEdit ? 'edit' : 'view'} this dashboard. Who else may is up to its owners: ask one of them to share it.</p>
 }
 
@@ -193,7 +196,8 @@ function People({ sharing, path, run, write }: Acts & { sharing: Sharing, path: 
         {invitations.map(({ id, role, email, not_after }) => (
           <li key={id}>
             <UserRound size={16} aria-hidden='true' /> <span className='grow'>{email ?? 'Invited'}<span className='aside'> {nameOfRole(role).toLowerCase()}, {not_after === undefined ? '' : formatUntil(Date.parse(not_after))}</span></span>
-            <button type='button' className='icon-button small' aria-label={`Take back the invitation ${email ?? id.slice(0, 4)}`} title='Take it back' onClick={() => { void run('Invitation taken back', () => call('DELETE', `${path}/links/${encodeURIComponent(id)}`)) }}><Trash2 size={15} aria-hidden='true' /></button>
+            <button type='button' className='icon-button small' aria-label={`Take back the invitation ${email ?? id.slice(0, 4)}`} title='Take it back'
+              onClick={() => { void run('Invitation taken back', () => call('DELETE', `${path}/links/${encodeURIComponent(id)}`)) }}><Trash2 size={15} aria-hidden='true' /></button>
           </li>
         ))}
       </ul>
@@ -221,7 +225,13 @@ function Everybody({ sharing, write }: Pick<Acts, 'write'> & { sharing: Sharing 
           </li>
         ))}
       </ul>
-      <label className='check'><input type='checkbox' checked={restricted} onChange={event => { void write(event.target.checked ? 'What the workspace gives does not count here any more' : 'What the workspace gives counts here again', sharing, { restricted: event.target.checked }) }} /> <span>Only people named here, whatever the workspace gives</span></label>
+      <label className='check'>
+        <input type='checkbox' checked={restricted} onChange={event => {
+          const told = event.target.checked ? 'Rights in the workspace do not count here any more' : 'Rights in the workspace count here again'
+          void write(told, sharing, { restricted: event.target.checked })
+        }} />{' '}
+        <span>Only people named here, whatever the workspace gives</span>
+      </label>
     </Section>
   )
 }
@@ -251,7 +261,11 @@ function Links({ links, path, address, run }: Pick<Acts, 'run'> & { links: reado
       <form className='share-new-link' onSubmit={event => { void make(event) }}>
         <label className='field'><span>What it is for</span><input type='text' value={label} placeholder='Screen in the lobby' maxLength={100} autoComplete='off' onChange={event => { setLabel(event.target.value) }} /></label>
         <div className='pair'>
-          <label className='field'><span>Whoever has it</span><select value={role} onChange={event => { setRole(event.target.value as Role) }}>{ROLES.filter(({ id }) => id !== 'owner').map(({ id, name }) => <option key={id} value={id}>{name}</option>)}</select></label>
+          <label className='field'><span>Whoever has it</span>
+            <select value={role} onChange={event => { setRole(event.target.value as Role) }}>
+              {ROLES.filter(({ id }) => id !== 'owner').map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
+            </select>
+          </label>
           <label className='field'><span>How long</span><select value={end} onChange={event => { setEnd(event.target.value) }}>{ENDS.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}</select></label>
         </div>
         <button type='submit' className='quiet outlined'><Link2 size={14} aria-hidden='true' /> Make a link</button>
@@ -262,7 +276,9 @@ function Links({ links, path, address, run }: Pick<Acts, 'run'> & { links: reado
           <li key={link.id}>
             <Link2 size={16} aria-hidden='true' />
             <span className='grow'>{link.label ?? `Link ${link.id.slice(0, 4)}`}<span className='aside'> {nameOfRole(link.role).toLowerCase()}<When of={link} /></span></span>
-            <button type='button' className='quiet' aria-label={`Revoke ${link.label ?? `link ${link.id.slice(0, 4)}`}`} onClick={() => { void run('Link revoked: whoever came by it has left', () => call('DELETE', `${path}/links/${encodeURIComponent(link.id)}`)) }}>Revoke</button>
+            <button type='button' className='quiet' aria-label={`Revoke ${link.label ?? `link ${link.id.slice(0, 4)}`}`} onClick={() => {
+              void run('Link revoked: whoever came by it has left', () => call('DELETE', `${path}/links/${encodeURIComponent(link.id)}`))
+            }}>Revoke</button>
           </li>
         ))}
       </ul>
