@@ -233,6 +233,10 @@ label! {
         Stateless = "stateless",
         /// `POST /api/dashboards/…/widgets/<id>/data`, `GET /api/dashboards/…/pushed`.
         Pushed = "pushed",
+        /// `GET /api/dashboards/…/events`.
+        Events = "events",
+        /// `/api/dashboards/…/presence`.
+        Presence = "presence",
         /// Who may do what: grants, links, collaborators, blocked users.
         Access = "access",
         /// Anything else.

@@ -1,15 +1,20 @@
 //! What REST can do with dashboards: each call opens the room, as a session would, and lets it go again.
 
+mod attending;
 mod bases;
 mod editing;
 mod pens;
 
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
-use crate::http::{Dashboards, EditError, Edited, Etag, Nodes, Noted, Read, ReadError, Shown, Wish, WriteError};
+use crate::http::{
+    Attend, Attendance, Dashboards, EditError, Edited, Etag, Nodes, Noted, Present, Read, ReadError, Shown, Wish,
+    WriteError,
+};
 use crate::metrics::Metrics;
 use crate::reading::guests::{Remembered, Turns};
 use crate::room::{Noted as RoomNoted, OpenError, Registry, RoomHandle, WriteError as RoomWriteError};
+pub use attending::Attending;
 use bases::Bases;
 use bytes::Bytes;
 use core::time::Duration;
@@ -52,6 +57,7 @@ const REMEMBERED_BYTES_MAX: usize = 64 << 20;
 pub struct Rest {
     registry: Registry,
     limits: Limits,
+    attending: Attending,
     /// Where documents are read that take a moment.
     quick: Turns<IpAddr>,
     /// Where those are read that are large, or made to be dear. Busy half of the time at most.
@@ -70,13 +76,25 @@ pub struct Rest {
 impl Rest {
     /// REST on the rooms of `registry`.
     #[must_use]
-    pub fn new(registry: Registry, limits: Limits, metrics: Arc<Metrics>) -> Rest {
+    pub fn new(registry: Registry, limits: Limits, attending: Attending, metrics: Arc<Metrics>) -> Rest {
         let places = thread::available_parallelism().map_or(1, usize::from) / 2;
         let turns = || Turns::new(places);
         let remembered = Arc::new(Mutex::new(Remembered::new(REMEMBERED_BYTES_MAX)));
         let (quick, dear, making) = (turns(), turns(), turns());
         let (pens, bases) = (Pens::default(), Arc::default());
-        Rest { registry, limits, quick, dear, making, remembered, pens, bases, was_read: Arc::default(), metrics }
+        Rest {
+            registry,
+            limits,
+            attending,
+            quick,
+            dear,
+            making,
+            remembered,
+            pens,
+            bases,
+            was_read: Arc::default(),
+            metrics,
+        }
     }
 
     async fn open(&self, dashboard: &DashboardId) -> Result<RoomHandle, Unopened> {
@@ -242,6 +260,18 @@ impl Dashboards for Rest {
             let state = room.read(have).await.map_err(|_| ReadError::Unavailable)?;
             Ok(Read { cost: room.document_bytes().max(state.len()), state })
         })
+    }
+
+    fn presence(
+        &self,
+        dashboard: DashboardId,
+        reader: Admission,
+    ) -> BoxFuture<'static, Result<Vec<Present>, ReadError>> {
+        Box::pin(self.clone().present(dashboard, reader))
+    }
+
+    fn attend(&self, attend: Attend) -> BoxFuture<'static, Result<Attendance, ReadError>> {
+        Box::pin(self.clone().attend(attend))
     }
 
     fn write_update(

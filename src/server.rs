@@ -34,14 +34,14 @@ use crate::deletions::Trash;
 use crate::descriptors;
 use crate::grants::Grants;
 use crate::http::{
-    self, AddressLimits, Addresses, Crowded, Dashboards, Deletions, Destination, Inspector, NoDeletions, NoEntry,
-    NoRecords, Nodes, PaceLimits, Pages, Routes, Site, SocketHandler, Upgraded,
+    self, AddressLimits, Addresses, Crowded, Dashboards, Deletions, Destination, Inspector, Leases, NoDeletions,
+    NoEntry, NoRecords, Nodes, PaceLimits, Pages, Routes, Site, SocketHandler, Upgraded,
 };
 use crate::inspect::Inspect;
 use crate::ledger::Ledger;
 use crate::metrics::{Label as _, Metrics, Refusal, RefusalsTold};
-use crate::rest::{KnownNodes, Rest};
-use crate::room::{Registry, RoomsConfig};
+use crate::rest::{Attending, KnownNodes, Rest};
+use crate::room::{MemberIds, Registry, RoomsConfig};
 use crate::session::{self, Arrival, Doorkeeper, Entrance, Place, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::homes::{self, Homecoming};
@@ -202,7 +202,10 @@ impl Server {
         let counts = authenticator.knows_operators();
         let audit = Audit::new(Arc::clone(&catalog), own.name.clone(), config.audit_bytes, counts);
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
-        let dashboards = Arc::new(Rest::new(registry.clone(), config.limits(), Arc::clone(&metrics)));
+        let members = MemberIds::random();
+        let attending =
+            Attending { members: Arc::clone(&members), ledger: Arc::clone(&ledger), tracker: tasks.clone() };
+        let dashboards = Arc::new(Rest::new(registry.clone(), config.limits(), attending, Arc::clone(&metrics)));
         let store_name = config.settings().find(|(knob, _, _)| knob.name == "store").map(|(_, text, _)| text);
         let inspector = Inspect::new(registry.clone(), config.limits(), store_name.unwrap_or_default());
         let inspector = Arc::new(inspector);
@@ -220,7 +223,7 @@ impl Server {
             Arc::clone(&ledger),
             Arc::clone(&metrics),
             tasks.clone(),
-            fastrand::u64(1..1 << 52),
+            members,
         );
         let sockets: Arc<dyn SocketHandler> =
             Arc::new(Sockets { sessions: Arc::new(sessions), metrics: Arc::clone(&metrics) });
@@ -527,6 +530,7 @@ pub fn site(
         inspector_on: config.inspector,
         nodes,
         pushes: Arc::default(),
+        leases: Leases::default(),
         metrics: Arc::clone(metrics),
         addresses: Addresses::new(AddressLimits {
             connections_max: descriptors::for_connections(),
@@ -546,6 +550,7 @@ pub fn site(
         compresses: config.compress_bytes_max > 0,
         frame_bytes_max: config.limits().frame_bytes_max,
         stateless_bytes_max: config.stateless_bytes_max,
+        awareness_state_bytes_max: config.awareness_state_bytes_max,
         draining: shutdown.draining().clone(),
         ledger: Arc::clone(ledger),
         traces: Traces::default(),

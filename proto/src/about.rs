@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::log::LogPosition;
 use crate::time::Timestamp;
 
 /// What is known of a dashboard.
@@ -25,6 +26,21 @@ pub struct Edited {
     pub at: Timestamp,
     /// The verified author; `None` when anonymous, or not known.
     pub by: Option<Arc<str>>,
+}
+
+/// Where a room stands, for those who follow it without reading its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Grows with each update.
+    pub updates: u64,
+    /// Where its log ends.
+    pub position: LogPosition,
+    /// The last edit that came through this node, since the room was opened.
+    pub edited: Option<Edited>,
+    /// Grows with each change of anybody's presence.
+    pub presence: u64,
+    /// Who is here, other nodes' sessions included.
+    pub present: usize,
 }
 
 /// The format of records.

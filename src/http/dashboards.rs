@@ -23,6 +23,7 @@ use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
 
 use crate::http::editing::{EditError, Edited, Shown, Wish};
+use crate::http::events::{Attend, Attendance, Present};
 use crate::http::pace::{Pace, PaceLimits};
 use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
@@ -78,6 +79,16 @@ pub trait Dashboards: Send + Sync + 'static {
         author: Admission,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
+
+    /// What everybody who is here shows of itself.
+    fn presence(
+        &self,
+        dashboard: DashboardId,
+        reader: Admission,
+    ) -> BoxFuture<'static, Result<Vec<Present>, ReadError>>;
+
+    /// Joins its room for somebody who speaks HTTP.
+    fn attend(&self, attend: Attend) -> BoxFuture<'static, Result<Attendance, ReadError>>;
 }
 
 /// What is known of a dashboard just then.
@@ -116,6 +127,9 @@ pub enum ReadError {
     /// Its turn did not come in time: answered 503.
     #[error("too many wait to read")]
     Busy,
+    /// The caller may not see it, or may not any longer: answered 403.
+    #[error("no access to this dashboard")]
+    Forbidden,
     /// Its content could not be read; the log says why: answered 500.
     #[error("dashboard cannot be read")]
     Unreadable,
@@ -173,6 +187,7 @@ impl From<ReadError> for Problem {
             ReadError::Unavailable => Problem::StoreUnavailable,
             ReadError::MalformedStateVector => Problem::BadRequest("sv is not a state vector"),
             ReadError::Busy => Problem::Busy,
+            ReadError::Forbidden => Problem::Forbidden,
             ReadError::Unreadable => Problem::Internal,
         }
     }

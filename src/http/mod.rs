@@ -12,6 +12,7 @@ mod dashboards;
 mod docs;
 mod editing;
 mod etag;
+mod events;
 mod inspector;
 mod listing;
 mod nodes;
@@ -20,12 +21,14 @@ mod operator;
 mod pace;
 mod pages;
 mod path;
+mod presence;
 mod proxy;
 mod pushed;
 mod reply;
 mod routes;
 mod serve;
 mod socket;
+mod stream;
 mod token;
 mod trash;
 
@@ -60,11 +63,13 @@ pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Noted, Read, ReadError, WriteError};
 pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
 pub use etag::{Digest, Etag, Tags};
+pub use events::{Attend, Attendance, Manner, Present, Shows};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
 pub use openapi::{document as openapi, reference as api_reference};
 pub use pace::PaceLimits;
 pub use pages::Pages;
+pub use presence::Leases;
 pub use pushed::Pushes;
 pub use routes::calls;
 pub use serve::{Listener, serve};
@@ -97,6 +102,8 @@ pub struct Site {
     pub nodes: Arc<dyn Nodes>,
     /// What programs push for widgets.
     pub pushes: Arc<Pushes>,
+    /// Who is shown to be here by calls.
+    pub leases: Leases,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
@@ -115,6 +122,8 @@ pub struct Site {
     pub frame_bytes_max: usize,
     /// The largest stateless message.
     pub stateless_bytes_max: usize,
+    /// The largest awareness state.
+    pub awareness_state_bytes_max: usize,
     /// Cancelled when the node begins to drain.
     pub draining: CancellationToken,
     /// What memory of requests and answers is paid from.

@@ -7,12 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
 use serde_json::json;
 use tokio::sync::Notify;
-use warp::Reply;
-use warp::http::header::{self, HeaderValue};
-use warp::http::{HeaderName, StatusCode};
+use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::id::DashboardId;
 use ydash_proto::pushed::{PushError, PushLimits, Pushed};
@@ -20,17 +17,16 @@ use ydash_proto::time::Timestamp;
 
 use crate::http::Site;
 use crate::http::dashboards::take_body;
+use crate::http::events::{Attendance, Manner, attend, end};
 use crate::http::reply::{Problem, Refused, json_response};
 use crate::http::routes::Call;
+use crate::http::stream::{self, ALIVE, ALIVE_SAID};
 
 /// A push's body. Clients know it as `push-bytes-max`; no setting raises it.
 const PUSH_BYTES_MAX: usize = 256 << 10;
 
 /// How long a stream gathers what comes before it tells it: a fifth of what people call at once.
 const GATHER: Duration = Duration::from_millis(100);
-
-/// How often a quiet stream says that it lives: proxies cut what is silent for a minute.
-const ALIVE: Duration = Duration::from_secs(20);
 
 /// The pushed values of this node, and how streams hear of them.
 #[derive(Debug)]
@@ -85,88 +81,70 @@ pub(super) async fn read(call: Call) -> Result<Response, Refused> {
         let (all, _) = call.site.pushes.pushed().since(&call.dashboard(), 0);
         return Ok(json_response(StatusCode::OK, &all));
     }
-    let (site, dashboard) = (Arc::clone(&call.site), call.dashboard());
-    // Its client comes back by itself, with whatever token its page has then.
-    let ends = call.author().until.map(|until| tokio::time::Instant::now() + until.since(now()));
-    if site.draining.is_cancelled() {
-        return Err(Problem::Draining.into());
-    }
-    let mut response = warp::reply::stream(events(site, dashboard, ends)).into_response();
-    let answer = response.headers_mut();
-    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // nginx gathers answers otherwise.
-    answer.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    // Whoever listens is a member of the room: it hears nothing any more when its rights end.
+    let attendance = attend(&call, Manner::Listens).await?;
+    let told =
+        Told { site: Arc::clone(&call.site), dashboard: call.dashboard(), attendance, last: None, is_over: false };
+    Ok(stream::events(told, Told::next))
 }
 
-/// Everything that is kept, then what comes, until the node drains or the token of who asked `ends`.
-fn events(
+/// Everything that is kept, then what comes, until whoever listens may not any more.
+struct Told {
     site: Arc<Site>,
     dashboard: DashboardId,
-    ends: Option<tokio::time::Instant>,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + Sync {
-    struct Told {
-        site: Arc<Site>,
-        dashboard: DashboardId,
-        /// The number of the last point that was told; none before everything was.
-        last: Option<u64>,
-    }
-    let begin = Told { site, dashboard, last: None };
-    // Boxed by a mutex's wrapper: a body has to be `Sync`, which futures of hyper's are not, and nobody polls it from two threads.
-    SyncStream(Mutex::new(Box::pin(stream::unfold(begin, move |mut told| async move {
-        let site = Arc::clone(&told.site);
-        let ended = async {
-            match ends {
-                Some(ends) => tokio::time::sleep_until(ends).await,
-                None => std::future::pending().await,
+    attendance: Attendance,
+    /// The number of the last point that was told; none before everything was.
+    last: Option<u64>,
+    /// The end was told.
+    is_over: bool,
+}
+
+impl Told {
+    async fn next(mut self) -> Option<(Bytes, Told)> {
+        let site = Arc::clone(&self.site);
+        if self.last.is_none() {
+            // Not before the room has let it in.
+            let Attendance { standing, ended, .. } = &mut self.attendance;
+            tokio::select! {
+                let_in = standing.wait_for(Option::is_some) => drop(let_in.ok()?),
+                _ = ended.changed() => {}
             }
-        };
-        let mut ended = std::pin::pin!(ended);
+        }
         loop {
-            if ends.is_some_and(|ends| tokio::time::Instant::now() >= ends) {
+            if self.is_over {
                 return None;
+            }
+            let Attendance { ended, .. } = &mut self.attendance;
+            let over = *ended.borrow_and_update();
+            if let Some(code) = over {
+                self.is_over = true;
+                return Some((end(code), self));
             }
             let news = site.pushes.news.notified();
             let mut news = std::pin::pin!(news);
             // From here on it is told of pushes; what came before is seen by the look below.
             news.as_mut().enable();
-            let is_news = told.last.is_none_or(|last| site.pushes.pushed().is_newer(&told.dashboard, last));
+            let is_news = self.last.is_none_or(|last| site.pushes.pushed().is_newer(&self.dashboard, last));
             if is_news {
-                let is_first = told.last.is_none();
+                let is_first = self.last.is_none();
                 if !is_first {
                     tokio::time::sleep(GATHER).await;
+                    if ended.has_changed().unwrap_or(true) {
+                        continue;
+                    }
                 }
-                let (all, next) = site.pushes.pushed().since(&told.dashboard, told.last.unwrap_or(0));
-                told.last = Some(next);
+                let (all, next) = site.pushes.pushed().since(&self.dashboard, self.last.unwrap_or(0));
+                self.last = Some(next);
                 // The first says all there is, also when that is nothing: what a page kept from an earlier stream is replaced by it.
                 let event = if is_first { "all" } else { "news" };
-                return Some((Ok(Bytes::from(format!("event: {event}\ndata: {all}\n\n"))), told));
+                return Some((Bytes::from(format!("event: {event}\ndata: {all}\n\n")), self));
             }
             tokio::select! {
                 () = news => {}
-                () = tokio::time::sleep(ALIVE) => return Some((Ok(Bytes::from_static(b": alive\n\n")), told)),
-                () = site.draining.cancelled() => return None,
-                () = &mut ended => return None,
+                changed = ended.changed() => changed.ok()?,
+                () = tokio::time::sleep(ALIVE) => return Some((ALIVE_SAID, self)),
             }
         }
-    }))))
-}
-
-type Events = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, std::convert::Infallible>> + Send>>;
-
-/// A stream that may be shared between threads, because only its one owner polls it.
-struct SyncStream(Mutex<Events>);
-
-impl Stream for SyncStream {
-    type Item = Result<Bytes, std::convert::Infallible>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(cx)
     }
 }
 

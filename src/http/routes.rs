@@ -19,8 +19,8 @@ use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
 use crate::http::{
-    Site, access, audit, cors, dashboards, docs, editing, inspector, listing, nodes, on, openapi, path, pushed, token,
-    trash,
+    Site, access, audit, cors, dashboards, docs, editing, events, inspector, listing, nodes, on, openapi, path,
+    presence, pushed, token, trash,
 };
 use crate::metrics;
 
@@ -329,6 +329,7 @@ const LISTING: &[Parameter] = &[
     query("after", "a name: those behind it, in byte order, as `next` of the page before says"),
     query("q", "a text of at most 256 bytes: those that have it in their name or title, in whatever case"),
 ];
+const EVENTS: &str = "text/event-stream";
 const BYTES: &str = "application/octet-stream";
 const READ: Needs = Needs::Dashboard(Capabilities::READ);
 const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
@@ -658,6 +659,94 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         ),
         counted: metrics::Route::Pushed,
         run: |call| Box::pin(pushed::read(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/events",
+        needs: READ,
+        title: "Follow a dashboard",
+        about: "\
+            A stream of server-sent events, which tells that something happened, and never what the dashboard shows. It begins with\n\
+            where the dashboard stands.\n\
+            \n\
+            | event | data |\n\
+            |---|---|\n\
+            | `change` | `{\"position\", \"at\", \"by\"}`: where the log ends, and the time and author of the last edit that came through this node since the last event, or `null` |\n\
+            | `presence` | `{\"members\"}`: how many are here; somebody came, went, or shows something else |\n\
+            | `end` | `{\"code\", \"reason\"}`: as sockets are closed, for example 4403 when the caller may not read any longer |\n\
+            \n\
+            Four events a second are the most; several edits are told as one. The `id` of an event is the position: a client that comes\n\
+            back with it as `Last-Event-ID`, as `EventSource` does, is told of a change only if there was one meanwhile. A stream counts\n\
+            as a session of its address. Read what changed with `GET`, which `ETag` makes cheap.",
+        parameters: &[in_header("Last-Event-ID", "the `id` of the last event of an earlier stream")],
+        body: None,
+        answers: &[Answer { status: 200, content: EVENTS, about: "the events" }],
+        problems: &[],
+        example: (
+            r#"curl -sN --max-time 1 $api/dashboards/acme/sales/events | grep '^event'"#,
+            "event: change\nevent: presence",
+        ),
+        counted: metrics::Route::Events,
+        run: |call| Box::pin(events::follow(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/presence",
+        needs: Needs::Dashboard(Capabilities::PRESENCE),
+        title: "Be shown among those who are here",
+        about: "\
+            Shows an agent or a job to everybody who has the dashboard open, as a member like any other, with a cursor if its state has\n\
+            one. The server adds who it verified. The lease ends after `ttl` seconds; a call with its `clientId` renews it and shows\n\
+            another state. With several nodes, another node does not know the lease: it gives one with another `clientId`, and the\n\
+            first one ends with its time. A lease counts as a session of its address.",
+        parameters: &[],
+        body: Some(Body {
+            types: &[JSON],
+            about: "\
+                `state`, an object as Yjs awareness has it, of at most `awareness-state-bytes-max`; `ttl`, 1 to 60 seconds, 30 if it is not said; `clientId`, \
+                to renew a lease",
+        }),
+        answers: &[json(200, "renewed"), json(201, "shown")],
+        problems: &[400, 408, 413],
+        example: (
+            r#"curl -s --data '{"state":{"user":{"name":"Report bot"}},"ttl":5}' $api/dashboards/acme/sales/presence |
+  sed 's/[0-9]\{3,\}/1234/'"#,
+            r#"{"clientId":1234,"ttl":5}"#,
+        ),
+        counted: metrics::Route::Presence,
+        run: |call| Box::pin(presence::lease(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/presence",
+        needs: READ,
+        title: "Read who is here",
+        about: "\
+            What everybody who has the dashboard open shows of itself, on all nodes. `state.verified` is what the server verified.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "`{\"presence\": [{\"clientId\", \"state\"}, …]}`")],
+        problems: &[],
+        example: (
+            r#"curl -s $api/dashboards/acme/sales/presence | grep -o '"user":{[^}]*}'"#,
+            r#""user":{"name":"Report bot"}"#,
+        ),
+        counted: metrics::Route::Presence,
+        run: |call| Box::pin(presence::read(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}/presence/{id}",
+        needs: Needs::Dashboard(Capabilities::PRESENCE),
+        title: "Be shown no longer",
+        about: "Ends a lease of the caller. `ended` says whether this node knew it.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "`{\"ended\"}`")],
+        problems: &[],
+        example: (r#"curl -s -X DELETE $api/dashboards/acme/sales/presence/1234"#, r#"{"ended":false}"#),
+        counted: metrics::Route::Presence,
+        run: |call| Box::pin(presence::end(call)),
     },
     Route {
         method: Method::GET,

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
-use ydash_proto::about::{About, Edited};
+use ydash_proto::about::{About, Edited, Standing};
 use ydash_proto::document;
 use ydash_proto::id::DashboardId;
 use ydash_proto::log::LogPosition;
@@ -52,6 +52,8 @@ pub(super) struct Live {
     edited: Mutex<Option<Edited>>,
     /// The title, and after which update it was that.
     title: Mutex<Option<(u64, Option<Arc<str>>)>>,
+    /// For those who follow it.
+    followed: watch::Sender<Option<Standing>>,
 }
 
 impl Live {
@@ -59,6 +61,22 @@ impl Live {
     pub(super) fn look(&self, room: &Room, updates: u64) {
         self.present.store(room.present(), Ordering::Relaxed);
         self.updates.store(updates, Ordering::Relaxed);
+        if self.followed.receiver_count() > 0 {
+            let standing = Standing {
+                updates,
+                position: room.position(),
+                edited: self.edited(),
+                presence: room.presence_changes(),
+                present: room.present(),
+            };
+            let standing = Some(standing);
+            self.followed.send_if_modified(|known| {
+                *known != standing && {
+                    *known = standing;
+                    true
+                }
+            });
+        }
     }
 
     /// Notes what is written to the log.
@@ -66,6 +84,11 @@ impl Live {
         if let Some(last) = entries.last() {
             *lock(&self.edited) = Some(Edited { at: last.at, by: last.author.clone() });
         }
+    }
+
+    /// Tells where the room stands, from its next turn on.
+    pub(super) fn follow(&self) -> watch::Receiver<Option<Standing>> {
+        self.followed.subscribe()
     }
 
     /// The last edit that came through this node, since the room was opened.

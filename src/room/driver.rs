@@ -35,7 +35,7 @@ use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::life::Life;
 use ydash_proto::room::{
-    Effect, FrameKind, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal,
+    Dialect, Effect, FrameKind, Input, LimitReached, Report, RequestId, Room, Said, Scanned, StoreRead, WriteRefusal,
 };
 use ydash_proto::session::Pushed;
 use ydash_proto::time::Timestamp;
@@ -73,6 +73,8 @@ const LONG_BYTES: usize = 256 << 10;
 struct Seat {
     member: MemberId,
     outbox: Arc<Outbox>,
+    /// It hears of the room's end, and of its own, and needs no frames.
+    only_listens: bool,
     _inside: Inside,
 }
 
@@ -329,7 +331,8 @@ impl Driver {
                 }
                 self.context.metrics.join_seconds.observe(JoinPart::Queue, asked_at.elapsed().as_secs_f64());
                 let inside = self.context.users.enter(&joining.admission.principal);
-                let seat = Seat { member: joining.member, outbox, _inside: inside };
+                let only_listens = joining.dialect == Dialect::Listening;
+                let seat = Seat { member: joining.member, outbox, only_listens, _inside: inside };
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
@@ -407,6 +410,10 @@ impl Driver {
             }
             ToRoom::Look { answer } => {
                 let _ = answer.send(self.view()); // As above.
+            }
+            ToRoom::Presence { reader, answer } => {
+                let may_see = self.room.may(now, &reader, Capabilities::READ);
+                let _ = answer.send(may_see.then(|| self.room.presence())); // As above.
             }
             ToRoom::Leave => {
                 self.eviction = Eviction::Memory;
@@ -632,7 +639,7 @@ impl Driver {
                 {
                     join.answered(frame.bytes.len());
                 }
-                let Some(seat) = self.seat(to) else { return };
+                let Some(seat) = self.seat(to).filter(|seat| !seat.only_listens) else { return };
                 if let Pushed::Overflowed(first_missed) = seat.outbox.push(to, &frame) {
                     self.room.handle(now, Input::Overflowed { member: to, first_missed }, &mut self.effects);
                 }
@@ -643,7 +650,7 @@ impl Driver {
                 for seat in &self.seats {
                     // Both are sorted.
                     while except.next_if(|author| **author < seat.member).is_some() {}
-                    if except.peek() == Some(&&seat.member) {
+                    if except.peek() == Some(&&seat.member) || seat.only_listens {
                         continue;
                     }
                     deliveries += 1;
@@ -904,6 +911,7 @@ fn decides(message: &ToRoom) -> bool {
         ToRoom::Join { .. }
             | ToRoom::Write { .. }
             | ToRoom::Edit { .. }
+            | ToRoom::Presence { .. }
             | ToRoom::Input(Input::Readmitted { .. } | Input::Announce { .. })
     )
 }

@@ -8,9 +8,10 @@ use crate::room::traced::{TracedEdit, TracedJoin};
 use crate::trace::{self, SpanContext, Traces};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use ydash_proto::about::Standing;
 use ydash_proto::access::{Admission, Records};
 use ydash_proto::document::edit::Pen;
 use ydash_proto::id::{DashboardId, MemberId};
@@ -61,6 +62,11 @@ pub(super) enum ToRoom {
     },
     Look {
         answer: oneshot::Sender<RoomView>,
+    },
+    /// Everybody's presence, for who may see the dashboard.
+    Presence {
+        reader: Admission,
+        answer: oneshot::Sender<Option<Bytes>>,
     },
     /// The rooms together outgrew their memory: leave as soon as nobody is here.
     Leave,
@@ -135,6 +141,24 @@ pub struct RoomView {
     pub position: LogPosition,
 }
 
+/// Numbers those who come to rooms of this process.
+#[derive(Debug)]
+pub struct MemberIds(AtomicU64);
+
+impl MemberIds {
+    /// Begins with a random one, which tells the members of this process from those of another one in the log.
+    #[must_use]
+    pub fn random() -> Arc<MemberIds> {
+        Arc::new(MemberIds(AtomicU64::new(fastrand::u64(1..1 << 52))))
+    }
+
+    /// The next one.
+    #[must_use]
+    pub fn draw(&self) -> MemberId {
+        MemberId(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The room ended: it failed, or the node drains. Open the dashboard again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the room has ended")]
@@ -199,6 +223,7 @@ impl core::fmt::Debug for ToRoom {
             ToRoom::Access { .. } => "Access",
             ToRoom::CheckLife { .. } => "CheckLife",
             ToRoom::Look { .. } => "Look",
+            ToRoom::Presence { .. } => "Presence",
             ToRoom::Leave => "Leave",
             ToRoom::Drain => "Drain",
         })
@@ -327,6 +352,22 @@ impl RoomHandle {
             }
             Err(_) => Ok(Taken(Some(answered))),
         }
+    }
+
+    /// Everybody's presence as an awareness message; `None` for who may not see it, or may not any longer.
+    ///
+    /// # Errors
+    /// [`Ended`] – open the dashboard again.
+    pub async fn presence(&self, reader: Admission) -> Result<Option<Bytes>, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.send(ToRoom::Presence { reader, answer }).await?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    /// Tells where the room stands, from its next turn on.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Option<Standing>> {
+        self.shared.live.follow()
     }
 
     async fn send_traced(&self, message: ToRoom, trace: Option<Box<TracedEdit>>) -> Result<(), Ended> {

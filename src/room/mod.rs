@@ -14,5 +14,5 @@ mod users;
 
 pub use about::Noted;
 pub use clock::Clock;
-pub use handle::{Ended, RoomHandle, RoomView, WriteError};
+pub use handle::{Ended, MemberIds, RoomHandle, RoomView, WriteError};
 pub use registry::{OpenError, Registry, RoomsConfig};

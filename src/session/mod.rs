@@ -18,7 +18,7 @@ use crate::auth::{Denied, Eventual};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::Outbox;
-use crate::room::{OpenError, Registry, RoomHandle};
+use crate::room::{MemberIds, OpenError, Registry, RoomHandle};
 use crate::trace::SpanContext;
 use bytes::Bytes;
 use core::time::Duration;
@@ -29,7 +29,6 @@ use reader::{OneDocument, Reader, Refused};
 use rooms::Rooms;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -136,7 +135,7 @@ pub struct Sessions {
     doorkeeper: Arc<dyn Doorkeeper>,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
-    next_member: AtomicU64,
+    members: Arc<MemberIds>,
     ledger: Arc<Ledger>,
     workloads: Workloads,
     deflated: Arc<DeflatedStates>,
@@ -144,8 +143,6 @@ pub struct Sessions {
 
 impl Sessions {
     /// Sessions of the rooms in `registry`; their writers run on `tracker`.
-    ///
-    /// `first_member` tells the sessions of this process from those of another one in the log.
     #[must_use]
     pub fn new(
         config: SessionsConfig,
@@ -154,7 +151,7 @@ impl Sessions {
         ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
-        first_member: u64,
+        members: Arc<MemberIds>,
     ) -> Sessions {
         let compress_bytes_max = config.compress_bytes_max;
         Sessions {
@@ -163,7 +160,7 @@ impl Sessions {
             doorkeeper,
             metrics,
             tracker,
-            next_member: AtomicU64::new(first_member),
+            members,
             ledger,
             workloads: Workloads::default(),
             deflated: Arc::new(DeflatedStates::new(compress_bytes_max)),
@@ -178,7 +175,7 @@ impl Sessions {
     }
 
     fn next_member(&self) -> MemberId {
-        MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
+        self.members.draw()
     }
 
     /// No `async fn`: that would keep what it was given beside what it makes of it, for as long as the session lives. And each

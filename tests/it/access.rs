@@ -138,6 +138,58 @@ impl House {
     }
 }
 
+/// What a stream of events tells until something of it is there.
+async fn told(stream: &mut reqwest::Response, what: &str) -> String {
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(what) {
+            let chunk = stream.chunk().await.unwrap().unwrap_or_else(|| panic!("the stream ended without {what:?}"));
+            text += core::str::from_utf8(&chunk).unwrap();
+        }
+    };
+    let is_told = tokio::time::timeout(WITHIN, reading).await.is_ok();
+    assert!(is_told, "{what:?} was not told: {text}");
+    text
+}
+
+/// Streams of pushed values went on until their token ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_ends_streams_and_leases() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor"), ("carol", "editor")]).await;
+    let open = |path: &str| {
+        let request = house.http.get(format!("http://{}/api/dashboards/acme/sales/{path}", house.address));
+        request.header("accept", "text/event-stream").bearer_auth("ada").send()
+    };
+    let (mut events, mut pushed) = (open("events").await.unwrap(), open("pushed").await.unwrap());
+    told(&mut events, "event: presence").await;
+    told(&mut pushed, "event: all").await;
+    let shown = json!({ "state": { "user": { "name": "Bot" } } });
+    let (status, lease) = house.call(Method::POST, "dashboards/acme/sales/presence", "ada", Some(shown.clone())).await;
+    assert_eq!(status, StatusCode::CREATED, "{lease}");
+    told(&mut events, "event: presence").await;
+    let (_, there) = house.get("dashboards/acme/sales/presence", "carol").await;
+    assert_eq!(there["presence"][0]["state"]["user"]["name"], "Bot", "{there}");
+    // Somebody else's lease is not there.
+    let path = format!("dashboards/acme/sales/presence/{}", lease["clientId"]);
+    assert_eq!(house.call(Method::DELETE, &path, "carol", None).await.1, json!({ "ended": false }));
+
+    house.grant(&[("carol", "editor")]).await;
+    let push = "dashboards/acme/sales/widgets/a/data";
+    assert_eq!(house.call(Method::POST, push, "carol", Some(json!(42))).await.0, StatusCode::ACCEPTED);
+    for stream in [&mut events, &mut pushed] {
+        let text = told(stream, "event: end").await;
+        assert!(text.contains("4403") && !text.contains("42"), "{text}");
+        assert_eq!(stream.chunk().await.unwrap(), None);
+    }
+    assert_eq!(house.get("dashboards/acme/sales/presence", "carol").await.1, json!({ "presence": [] }));
+    for path in ["events", "pushed", "presence"] {
+        assert_eq!(open(path).await.unwrap().status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    let (status, _) = house.call(Method::POST, "dashboards/acme/sales/presence", "ada", Some(shown)).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
 /// Somebody in acme/sales who speaks either dialect.
 struct Member {
     peer: Peer,

@@ -10,6 +10,7 @@ mod deleting;
 mod documents;
 mod drain;
 mod editing;
+mod events;
 mod hocuspocus;
 mod hostile;
 mod http;

@@ -89,7 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("inspect", &["http", "room"]),
     ("grants", &["access", "audit", "auth", "catalog", "http"]),
     ("deletions", &["access", "audit", "catalog", "http", "store"]),
-    ("rest", &["cluster", "http", "reading", "room"]),
+    ("rest", &["cluster", "http", "outbox", "reading", "room"]),
     (
         "server",
         &[

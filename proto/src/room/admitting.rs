@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_is_asked_nothing_is_nobody_who_is_here_and_goes_with_its_rights() {
+        let mut room = TestRoom::new();
+        let admission = admission("bob", roles(1, "editor", "viewer"));
+        let dialect = Dialect::Listening;
+        let joining = Joining { member: BOB, admission, wants_acks: false, wants_echo: false, dialect };
+        room.input(Input::Joined(joining));
+        assert!(room.take().is_empty());
+        assert_eq!((room.room.members(), room.room.present()), (1, 0));
+        let effects = changed(&mut room, roles(2, "editor", ""));
+        assert!(matches!(effects[..], [Effect::Expel { member: BOB, code: CloseCode::Forbidden }]), "{effects:?}");
+        assert_eq!((room.room.members(), room.room.present()), (0, 0));
+    }
+
+    #[test]
     fn whoever_loses_the_right_to_write_stays_and_is_told() {
         let mut room = two_editors();
         // One that builds on what is not here waits, and is not taken later.

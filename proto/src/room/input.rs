@@ -20,6 +20,8 @@ pub enum Dialect {
         /// they were made to take the next clock, unless they are asked.
         echoes: bool,
     },
+    /// A stream of events over HTTP: it only listens. It is asked nothing, and is nobody who is here.
+    Listening,
 }
 
 /// One who joins.

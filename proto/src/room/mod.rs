@@ -135,6 +135,8 @@ pub struct Room {
     ended: Ended,
     /// Boxed, because a tree has room for eleven wherever it has one, and most rooms have one or two.
     members: BTreeMap<MemberId, Box<Member>>,
+    /// How many of them only listen.
+    listeners: usize,
     /// Members that are not shown yet who is here, sorted. Few, and not for long.
     unaware: Vec<MemberId>,
     /// Members that are to be shown who is here, all of them once more, at `show_at`.
@@ -215,6 +217,7 @@ impl Room {
             document,
             ended: loaded.ended,
             members: BTreeMap::new(),
+            listeners: 0,
             unaware: Vec::new(),
             unshown: BTreeSet::new(),
             show_at: Timestamp(0),
@@ -468,7 +471,19 @@ impl Room {
     /// How many are shown to be here: sessions of this node, and what other nodes show of theirs.
     #[must_use]
     pub fn present(&self) -> usize {
-        self.members.len() + self.presence.shown_elsewhere()
+        self.members.len() - self.listeners + self.presence.shown_elsewhere()
+    }
+
+    /// Everybody's presence, as one awareness message.
+    #[must_use]
+    pub fn presence(&mut self) -> Bytes {
+        self.presence.snapshot()
+    }
+
+    /// Grows with each change of anybody's presence.
+    #[must_use]
+    pub fn presence_changes(&self) -> u64 {
+        self.presence.changes()
     }
 
     /// Updates that wait behind a hole, or for an author.
@@ -607,9 +622,10 @@ impl Room {
             let frame = Frame { bytes: encode::authenticated(false), kind: FrameKind::Notice };
             effects.push(Effect::Send { to: id, frame });
         }
-        if dialect == Dialect::YWebsocket {
+        if matches!(dialect, Dialect::YWebsocket | Dialect::Listening) {
             self.terms.set(now, id, joining.admission.until);
         }
+        self.listeners += usize::from(dialect == Dialect::Listening);
         self.members.insert(id, Box::new(Member::new(joining)));
         self.empty_since = None;
         let at = self.unaware.partition_point(|other| *other < id);
@@ -623,6 +639,7 @@ impl Room {
             }
             Dialect::Hocuspocus { echoes: false } => self.introduce(id, effects),
             Dialect::Hocuspocus { echoes: true } => {}
+            Dialect::Listening => _ = self.make_aware(id),
         }
     }
 
@@ -705,6 +722,7 @@ impl Room {
             effects.append(&mut last);
         }
         let Some(member) = self.members.remove(&id) else { return };
+        self.listeners -= usize::from(member.dialect == Dialect::Listening);
         self.make_aware(id);
         self.terms.forget(id);
         self.unshown.remove(&id);

@@ -74,6 +74,8 @@ pub(in crate::room) struct Presence {
     bytes: usize,
     /// How often anybody was told anything.
     tellings: u64,
+    /// How often anything changed.
+    changes: u64,
     next_expiry: Option<Timestamp>,
     next_nudge: Option<Timestamp>,
     /// Everybody's state as one frame, until it changes.
@@ -424,6 +426,11 @@ impl Presence {
         snapshot
     }
 
+    /// Grows with each change.
+    pub(in crate::room) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// How long one that was shown who is here waits when it asks again: the longer, the more there is to show.
     pub(in crate::room) fn show_again_after(&self) -> Duration {
         SHOW_AGAIN_PER_MIB * (1 + (self.snapshot_bytes >> 20) as u32)
@@ -571,6 +578,7 @@ impl Presence {
             Some(known) => {
                 if announced_at <= UNOWNED_CLOCK_MAX && announced_at > known.clock {
                     known.clock = announced_at;
+                    self.changes += 1;
                     self.snapshot = None;
                     self.dirty.insert(client);
                 }
@@ -609,6 +617,7 @@ impl Presence {
     /// Takes an entry, at a logarithmic price. Says whether anything of the id is known now: one without an owner that came and went before
     /// anybody was told of it leaves nothing, so that what waits to be told is bounded by what is shown.
     fn put(&mut self, client: ClientId, mut known: Known) -> bool {
+        self.changes += 1;
         self.snapshot = None;
         self.heard.remove(&client);
         let is_elsewhere = self.is_elsewhere(client);
