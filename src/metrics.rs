@@ -233,6 +233,8 @@ label! {
         Stateless = "stateless",
         /// `POST /api/dashboards/…/widgets/<id>/data`, `GET /api/dashboards/…/pushed`.
         Pushed = "pushed",
+        /// `/api/dashboard/state`.
+        OwnState = "own_state",
         /// `GET /api/dashboards/…/events`.
         Events = "events",
         /// `/api/dashboards/…/presence`.

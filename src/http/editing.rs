@@ -20,7 +20,7 @@ use crate::http::routes::Call;
 use crate::http::trash;
 
 /// What JSON may be sent for a dashboard that exists. Clients know it as `edit-bytes-max`; no setting raises it.
-const EDIT_BYTES_MAX: usize = 8 << 20;
+pub(super) const EDIT_BYTES_MAX: usize = 8 << 20;
 
 /// JSON with its version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod listing;
 mod nodes;
 mod openapi;
 mod operator;
+mod own_state;
 mod pace;
 mod pages;
 mod path;

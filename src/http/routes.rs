@@ -19,8 +19,8 @@ use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
 use crate::http::{
-    Site, access, audit, cors, dashboards, docs, editing, events, inspector, listing, nodes, on, openapi, path,
-    presence, pushed, token, trash,
+    Site, access, audit, cors, dashboards, docs, editing, events, inspector, listing, nodes, on, openapi, own_state,
+    path, presence, pushed, token, trash,
 };
 use crate::metrics;
 
@@ -1022,6 +1022,55 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         example: ("", ""),
         counted: metrics::Route::Access,
         run: |call| Box::pin(access::unblock(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboard/state",
+        needs: Needs::Caller,
+        title: "Read one's own state",
+        about: "\
+            What the caller keeps for itself in a workspace: the root `state` of its private document `<workspace>/~<user>`, which a page\n\
+            may have live over a socket as well. A caller that is nobody in particular gets 401.",
+        parameters: &[query("workspace", "which one; `default` if it is not said")],
+        body: None,
+        answers: &[json(200, "`{\"state\": {…}, \"version\": …}`; an empty object and 0 before anything was sent")],
+        problems: &[400, 410, 500],
+        example: ("", ""),
+        counted: metrics::Route::OwnState,
+        run: |call| Box::pin(own_state::read(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboard/state",
+        needs: Needs::Caller,
+        title: "Merge into one's own state",
+        about: "\
+            Merges `state` as a JSON Merge Patch: members that are `null` are removed, lists are replaced as a whole. `serverVersion` counts\n\
+            the calls. A `version` or `checksum` that older clients send refuses nobody. Answered when it is durable.",
+        parameters: &[query("workspace", "which one; `workspaceId` in the body says the same, and counts")],
+        body: Some(Body {
+            types: &[JSON],
+            about: "at most 8 MiB: `state`, an object, and `workspaceId` if it is to be said here",
+        }),
+        answers: &[json(200, "`{\"success\": true, \"serverVersion\": …}`")],
+        problems: &[400, 408, 409, 410, 412, 413, 422, 500],
+        example: ("", ""),
+        counted: metrics::Route::OwnState,
+        run: |call| Box::pin(own_state::merge(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboard/state",
+        needs: Needs::Caller,
+        title: "Clear one's own state",
+        about: "Removes all members of `state`. The private document stays, with what else is in it.",
+        parameters: &[query("workspace", "which one; `default` if it is not said")],
+        body: None,
+        answers: &[json(200, "`{\"success\": true}`")],
+        problems: &[400, 409, 410, 412, 422, 500],
+        example: ("", ""),
+        counted: metrics::Route::OwnState,
+        run: |call| Box::pin(own_state::clear(call)),
     },
     Route {
         method: Method::GET,

@@ -152,6 +152,38 @@ async fn told(stream: &mut reqwest::Response, what: &str) -> String {
     text
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_own_state_is_merged_for_it_alone() {
+    let house = House::alone();
+    let path = "dashboard/state?workspace=acme";
+    let empty = json!({ "state": {}, "version": 0 });
+    assert_eq!(house.get(path, "ada").await, (StatusCode::OK, empty.clone()));
+    assert_eq!(house.call(Method::DELETE, path, "ada", None).await, (StatusCode::OK, json!({ "success": true })));
+    let post = async |token: &'static str, body: Value| house.call(Method::POST, path, token, Some(body)).await;
+    let first = json!({ "state": { "theme": "dark", "none": null, "filters": { "region": "eu", "tags": [1, 2] } }, "version": 7 });
+    assert_eq!(post("ada", first).await, (StatusCode::OK, json!({ "success": true, "serverVersion": 1 })));
+    // What was made from an old version is merged like any other.
+    let second = json!({ "state": { "theme": null, "filters": { "tags": ["x"] } }, "version": 0, "checksum": "x" });
+    assert_eq!(post("ada", second).await, (StatusCode::OK, json!({ "success": true, "serverVersion": 2 })));
+    let merged = json!({ "state": { "filters": { "region": "eu", "tags": ["x"] } }, "version": 2 });
+    assert_eq!(house.get(path, "ada").await, (StatusCode::OK, merged.clone()));
+    // It is the user's private document, in this workspace.
+    assert_eq!(house.get("dashboards/acme/~ada", "ada").await.1["state"], merged["state"]);
+    for (path, token) in [(path, "bob"), (path, "olga"), ("dashboard/state", "ada")] {
+        assert_eq!(house.get(path, token).await, (StatusCode::OK, empty.clone()), "{path} of {token}");
+    }
+    // At once, and into another workspace.
+    let all = (0..5).map(|n| post("bob", json!({ "state": { format!("key-{n}"): n }, "workspaceId": "else" })));
+    for (status, answer) in futures_util::future::join_all(all).await {
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    assert_eq!(house.get("dashboard/state?workspace=else", "bob").await.1["state"].as_object().unwrap().len(), 5);
+    assert_eq!(house.call(Method::DELETE, path, "ada", None).await.0, StatusCode::OK);
+    assert_eq!(house.get(path, "ada").await.1["state"], json!({}));
+    assert_eq!(post("ada", json!({ "state": 1 })).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(house.get(path, "").await.0, StatusCode::UNAUTHORIZED);
+}
+
 /// Streams of pushed values went on until their token ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_ends_streams_and_leases() {
