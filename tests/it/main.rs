@@ -18,6 +18,7 @@ mod inspector;
 mod keeping;
 mod listing;
 mod metrics;
+mod older_stores;
 mod reference;
 mod support;
 mod tidy;
