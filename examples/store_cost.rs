@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use ydash::store::embedded::EmbeddedStore;
+use ydash::store::past::begin_at;
 use ydash::store::writer::{Commit, Writer, WriterConfig, WriterHandle};
 use ydash::store::{Append, LogEntry, LogPosition, Source, Store};
 use ydash_proto::id::DashboardId;
@@ -75,7 +76,9 @@ async fn main() -> anyhow::Result<()> {
             for room in 0..ROOMS {
                 let dashboard = dashboard(room);
                 let covers = store.load(&dashboard).await?.position;
-                store.snapshot(&dashboard, covers, Bytes::from(vec![7; 20_000]), Timestamp(u64::MAX)).await?;
+                let state = Bytes::from(vec![7; 20_000]);
+                store.snapshot(&dashboard, covers, state.clone()).await?;
+                begin_at(&*store, &dashboard, covers, state).await?;
             }
         }
         println!(

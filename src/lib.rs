@@ -12,6 +12,7 @@ pub mod config;
 pub mod deletions;
 pub mod descriptors;
 pub mod grants;
+pub mod history;
 pub mod http;
 pub mod inspect;
 pub mod ledger;

@@ -483,6 +483,10 @@ pub struct Metrics {
     pub deletions: CounterBy<Deletion>,
     /// Dashboards in the trash, as of a moment ago.
     pub trash_dashboards: Gauge,
+    /// Segments of history that were sealed.
+    pub seals: Counter,
+    /// Logs that were to be sealed and were not.
+    pub seals_failed: Counter,
     /// Rooms that found that the store had lost what was durable, and put back what they had.
     pub store_losses: Counter,
     /// Documents compacted.
@@ -597,6 +601,11 @@ impl Metrics {
                 "snapshots",
                 "Snapshots written",
                 "Nothing. None at all while updates come in for longer than snapshot-interval: see ydash_snapshots_failed_total.",
+            ),
+            seals: r.counter(
+                "seals",
+                "Segments of history that were sealed",
+                "Nothing: a dashboard that is edited has one for each 256 KiB of edits, and at least one a day.",
             ),
             sessions: r.about(CONNECTIONS).gauge(
                 "sessions",
@@ -719,6 +728,11 @@ impl Metrics {
                 "snapshots_failed",
                 "Snapshots that the store did not take",
                 "Logs grow and dashboards load more slowly until one succeeds. The log says why.",
+            ),
+            seals_failed: r.counter(
+                "seals_failed",
+                "Logs that were to be sealed into history and were not",
+                "Nothing is lost: the log stays, and the next snapshot tries again. If it goes on, the store is short of space; the log says why.",
             ),
             compactions_failed: r.counter(
                 "compactions_failed",

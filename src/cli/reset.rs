@@ -101,7 +101,7 @@ async fn replace(
     if appended.before != position {
         return Err(format!("{dashboard} was written to meanwhile: close it everywhere, then try again").into());
     }
-    match store.snapshot(dashboard, appended.position, state, Timestamp::default()).await? {
+    match store.snapshot(dashboard, appended.position, state).await? {
         SnapshotOutcome::Kept => Ok(()),
         SnapshotOutcome::Superseded => Err(format!("{dashboard} was written to meanwhile: close it everywhere").into()),
     }

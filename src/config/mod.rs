@@ -126,11 +126,11 @@ knobs! {
         snapshot_bytes: usize = "256KiB", "SIZE", value::bytes;
         /// The longest time from an edit to the snapshot that holds it.
         snapshot_interval: Duration = "60s", "TIME", value::duration;
-        /// How long log entries stay that a snapshot covers.
+        /// For how long every edit of a dashboard is kept, with a state to stand on.
         history: Duration = "7d", "TIME", value::duration;
-        /// Bytes of such entries that stay of one dashboard, however young they are; the newest stay.
+        /// Bytes of history that stay of one dashboard, however young; the newest stay.
         history_bytes: usize = "64MiB", "SIZE", value::bytes;
-        /// The same of all dashboards in a directory; the longest logs give first.
+        /// The same of all dashboards in a directory; the longest give first.
         history_bytes_total: usize = "4GiB", "SIZE", value::bytes;
         /// How long a dashboard that was deleted can be taken back.
         trash: Option<Duration> = "30d", "TIME", value::lifetime;

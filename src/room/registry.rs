@@ -59,7 +59,7 @@ pub struct RoomsConfig {
     pub tuning: Tuning,
     /// Memory of all rooms together; beyond, empty rooms leave at once and dashboards that are not open stay closed.
     pub memory_max: usize,
-    /// How long log entries stay after a snapshot covers them.
+    /// For how long every edit is kept.
     pub history: Duration,
     /// Over how long a drain spreads the goodbyes.
     pub drain_spread: Duration,
@@ -137,7 +137,8 @@ impl Registry {
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Registry {
-        let storage = Storage::new(store, writer, &config, Arc::clone(&metrics), tracker.clone());
+        let readers = Readers::default();
+        let storage = Storage::new(store, writer, &config, readers.clone(), Arc::clone(&metrics), tracker.clone());
         let context = Context {
             limits: config.limits.clone(),
             clock: Clock::start(),
@@ -145,7 +146,7 @@ impl Registry {
             metrics,
             tracker,
             memory: RoomMemory::new(config.memory_max),
-            readers: Readers::default(),
+            readers,
             cutters: Cutters::default(),
             guest_cutters: Cutters::default(),
             storage: Arc::new(storage),

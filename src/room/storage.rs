@@ -2,14 +2,17 @@
 
 use super::about::Notes;
 use super::registry::RoomsConfig;
+use crate::history::seal::{self, Kept, Policy};
 use crate::metrics::Metrics;
+use crate::reading::Readers;
 use crate::store::writer::WriterHandle;
 use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -32,8 +35,10 @@ pub(super) struct Storage {
     pub(super) notes: Notes,
     writer: WriterHandle,
     limits: Limits,
-    /// For how long the log before a snapshot is kept.
-    history: Duration,
+    history: Policy,
+    readers: Readers,
+    /// Whose logs are being sealed.
+    sealing: Mutex<HashSet<DashboardId>>,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
 }
@@ -68,11 +73,14 @@ impl Storage {
         store: Arc<dyn Store>,
         writer: WriterHandle,
         config: &RoomsConfig,
+        readers: Readers,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Storage {
+        let (limits, sealing) = (config.limits.clone(), Mutex::default());
+        let history = Policy { keep: config.history, limits: limits.clone() };
         let notes = Notes::new(Arc::clone(&store), tracker.clone());
-        Storage { store, notes, writer, limits: config.limits.clone(), history: config.history, metrics, tracker }
+        Storage { store, notes, writer, limits, history, readers, sealing, metrics, tracker }
     }
 
     /// Submits entries that rely on everything up to `after` being there.
@@ -96,13 +104,13 @@ impl Storage {
         edited: Option<Edited>,
         now: Timestamp,
     ) -> Written<()> {
-        // First: the log before a snapshot may be gone with it.
         self.notes.write(&id, covers, state.clone(), edited).await;
-        let history = u64::try_from(self.history.as_millis()).unwrap_or(u64::MAX);
-        let keep_log_since = Timestamp(now.0.saturating_sub(history));
-        match self.store.snapshot(&id, covers, state, keep_log_since).await {
-            Ok(SnapshotOutcome::Kept | SnapshotOutcome::Superseded) => {
+        match self.store.snapshot(&id, covers, state.clone()).await {
+            Ok(outcome) => {
                 self.metrics.snapshots.inc();
+                if outcome == SnapshotOutcome::Kept {
+                    self.seal(id, Kept { covers, state, at: now });
+                }
                 Written::Durable(())
             }
             Err(failure) => {
@@ -119,6 +127,33 @@ impl Storage {
             Ok(Ok(lives)) => Some(!lives.is_current(life)),
             _ => None,
         }
+    }
+
+    /// Seals the log if that is due. Nobody waits for it.
+    fn seal(self: Arc<Self>, id: DashboardId, snapshot: Kept) {
+        // The next snapshot seals what comes in between.
+        if !self.sealing().insert(id.clone()) {
+            return;
+        }
+        let tracker = self.tracker.clone();
+        tracker.spawn(async move {
+            let sealed = seal::keep_up(&self.store, &self.readers, &id, snapshot, &self.history).await;
+            self.sealing().remove(&id);
+            match sealed {
+                Ok(0) => {}
+                Ok(segments) => {
+                    self.metrics.seals.inc_by(segments as u64);
+                }
+                Err(failure) => {
+                    self.metrics.seals_failed.inc();
+                    warn!(dashboard = %id, %failure, "log not sealed; the next snapshot tries again");
+                }
+            }
+        });
+    }
+
+    fn sealing(&self) -> MutexGuard<'_, HashSet<DashboardId>> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what a room refused where an operator finds it. The room bounds how often that is.

@@ -52,7 +52,6 @@ pub async fn check(store: &dyn Store, limits: &Limits) -> Result<Vec<DamagedReco
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use ydash_proto::time::Timestamp;
 
     use super::super::contract::{id, update};
     use super::super::memory::MemoryStore;
@@ -62,8 +61,8 @@ mod tests {
     async fn what_is_no_update_is_named_by_dashboard_and_place() {
         let store = MemoryStore::new();
         let position = store.append(vec![update("w/log", 1)]).await.remove(0).unwrap().position;
-        store.snapshot(&id("w/state"), LogPosition::START, Bytes::from_static(b"garbage"), Timestamp(9)).await.unwrap();
-        store.snapshot(&id("w/fine"), LogPosition::START, Bytes::from_static(&[0, 0]), Timestamp(9)).await.unwrap();
+        store.snapshot(&id("w/state"), LogPosition::START, Bytes::from_static(b"garbage")).await.unwrap();
+        store.snapshot(&id("w/fine"), LogPosition::START, Bytes::from_static(&[0, 0])).await.unwrap();
         let found = check(&store, &Limits::default()).await.unwrap();
         let found: Vec<_> = found.iter().map(|record| (record.dashboard.as_str(), record.position)).collect();
         assert_eq!(found, [("w/log", Some(position)), ("w/state", None)]);

@@ -9,9 +9,10 @@ use ydash_proto::life::{Life, LifeError, Lives};
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
+use super::past::begin_at;
 use super::{
-    Append, Appended, HistoryLimits, LogEntry, LogPosition, Refused, SetAside, SnapshotOutcome, Source, Store,
-    StoreError, Stored, homes,
+    Append, Appended, Base, Digest, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal, SealOutcome, Segment,
+    SegmentInfo, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored, homes,
     trash::{self, TrashError},
 };
 
@@ -34,6 +35,15 @@ pub(crate) trait Bench: Sized {
 
     /// Flips a bit in the snapshot.
     async fn damage_snapshot(&mut self, dashboard: &DashboardId);
+
+    /// Damages the segment that begins at a position.
+    async fn damage_segment(&mut self, dashboard: &DashboardId, from: LogPosition);
+
+    /// Damages the base.
+    async fn damage_base(&mut self, dashboard: &DashboardId);
+
+    /// Makes of a dashboard what an earlier ydash, which knew no base, would have left.
+    async fn unfound(&mut self, dashboard: &DashboardId);
 }
 
 /// Makes a test of every clause of the contract.
@@ -54,18 +64,28 @@ macro_rules! suite {
             an_append_that_relies_on_what_is_there_is_kept,
             an_append_that_relies_on_what_is_gone_is_refused,
             a_snapshot_before_any_entry_is_kept,
-            only_covered_entries_before_the_time_are_trimmed,
+            the_log_is_trimmed_only_up_to_the_base,
+            a_base_is_never_ahead_of_the_snapshot,
+            a_seal_keeps_what_lies_between_two_bases,
+            of_two_that_seal_at_once_one_succeeds,
+            a_log_that_was_sealed_and_not_trimmed_is_trimmed_later,
+            segments_are_forgotten_from_the_front,
             history_is_bounded_in_bytes,
+            a_damaged_segment_is_reported_and_set_aside,
+            a_damaged_base_is_reported_and_displaced,
+            a_dashboard_of_an_earlier_ydash_stands_on_its_snapshot,
             concurrent_snapshotters_lose_nothing,
             loads_beside_snapshots_are_whole,
             a_damaged_entry_is_left_out_and_reported,
             a_damaged_snapshot_is_left_out_and_the_whole_log_loads,
             a_damaged_snapshot_is_displaced_by_the_next,
+            in_place_of_a_damaged_snapshot_the_base_loads,
             large_states_are_kept,
             names_do_not_collide,
             dashboards_under_an_older_name_move_to_where_they_belong,
             what_was_refused_is_kept_until_newer_takes_its_place,
             what_is_deleted_is_away_and_comes_back_whole,
+            the_past_of_what_is_deleted_goes_and_comes_with_it,
             nothing_is_written_to_a_life_that_is_over,
             what_ends_for_good_leaves_the_clocks_that_may_not_come_back,
             of_changes_of_one_life_one_is_made,
@@ -88,8 +108,9 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
-const FOREVER: Timestamp = Timestamp(0);
-const NOW: Timestamp = Timestamp(u64::MAX);
+/// Whether a snapshot is what the log begins with from then on.
+const KEEP: bool = false;
+const TRIM: bool = true;
 
 pub(crate) fn id(name: &str) -> DashboardId {
     DashboardId::parse(name).unwrap()
@@ -132,10 +153,44 @@ async fn snapshot(
     dashboard: &str,
     covers: LogPosition,
     state: &str,
-    since: Timestamp,
+    trims: bool,
 ) -> SnapshotOutcome {
     let state = Bytes::copy_from_slice(state.as_bytes());
-    store.snapshot(&id(dashboard), covers, state, since).await.unwrap()
+    let outcome = store.snapshot(&id(dashboard), covers, state.clone()).await.unwrap();
+    if trims && outcome == SnapshotOutcome::Kept {
+        begin_at(store, &id(dashboard), covers, state).await.unwrap();
+    }
+    outcome
+}
+
+/// Seals everything from the base up to a position, at which `state` is the next base.
+async fn seal(store: &dyn Store, dashboard: &str, to: LogPosition, state: &str) -> SealOutcome {
+    let made = sealing(store, dashboard, to, state).await;
+    store.seal(&id(dashboard), made).await.unwrap()
+}
+
+async fn sealing(store: &dyn Store, dashboard: &str, to: LogPosition, state: &str) -> Seal {
+    let base = store.base(&id(dashboard)).await.unwrap();
+    let mut entries = store.log(&id(dashboard), base.position, usize::MAX).await.unwrap();
+    entries.retain(|(position, _)| *position <= to);
+    let segment = Segment { from: base.position, state: base.state, previous: base.previous, entries }.seal();
+    let (state, previous) = (Bytes::copy_from_slice(state.as_bytes()), Digest::of(&segment.record));
+    let next = Base { state, previous, ..Base::empty(to) };
+    Seal { from: base.position, base: next, segment: Some(segment) }
+}
+
+async fn history(store: &dyn Store, dashboard: &str) -> History {
+    store.history(&id(dashboard)).await.unwrap()
+}
+
+async fn opened(store: &dyn Store, dashboard: &str, info: &SegmentInfo) -> Segment {
+    Segment::open(&store.segment(&id(dashboard), info.from).await.unwrap().unwrap()).unwrap()
+}
+
+/// What stands in a segment: its state, and its updates.
+async fn told(store: &dyn Store, dashboard: &str, info: &SegmentInfo) -> (String, Vec<String>) {
+    let segment = opened(store, dashboard, info).await;
+    (text(&segment.state), segment.entries.iter().map(|(_, entry)| text(&entry.update)).collect())
 }
 
 async fn load(store: &dyn Store, dashboard: &str) -> Stored {
@@ -243,14 +298,14 @@ pub(crate) async fn a_load_is_the_snapshot_and_the_log_after_it(bench: impl Benc
     append(store, update("w/a", 1)).await;
     let covers = append(store, update("w/a", 2)).await;
     append(store, update("w/a", 3)).await;
-    assert_eq!(snapshot(store, "w/a", covers, "state 2", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(store, "w/a", covers, "state 2", KEEP).await, SnapshotOutcome::Kept);
     let last = append(store, update("w/a", 4)).await;
     let stored = load(store, "w/a").await;
     assert_eq!(stored.snapshot, Some((covers, Bytes::from_static(b"state 2"))));
     assert_eq!(tail(&stored), ["update 3", "update 4"]);
     assert_eq!(stored.position, last);
 
-    assert_eq!(snapshot(store, "w/a", last, "state 4", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(store, "w/a", last, "state 4", KEEP).await, SnapshotOutcome::Kept);
     let stored = load(store, "w/a").await;
     assert_eq!((stored.position, stored.tail.len()), (last, 0));
     assert_eq!(log_updates(store, "w/a").await.len(), 4, "all of the log stays as history");
@@ -258,7 +313,7 @@ pub(crate) async fn a_load_is_the_snapshot_and_the_log_after_it(bench: impl Benc
 
 pub(crate) async fn snapshots_survive_reopening(mut bench: impl Bench) {
     let covers = append(bench.store(), update("w/a", 1)).await;
-    snapshot(bench.store(), "w/a", covers, "state", NOW).await;
+    snapshot(bench.store(), "w/a", covers, "state", TRIM).await;
     append(bench.store(), update("w/a", 2)).await;
     let before = load(bench.store(), "w/a").await;
     bench.reopen().await;
@@ -269,18 +324,18 @@ pub(crate) async fn snapshots_survive_reopening(mut bench: impl Bench) {
 pub(crate) async fn an_older_snapshot_never_displaces_a_newer_one(mut bench: impl Bench) {
     let older = append(bench.store(), update("w/a", 1)).await;
     let newer = append(bench.store(), update("w/a", 2)).await;
-    assert_eq!(snapshot(bench.store(), "w/a", newer, "newer", NOW).await, SnapshotOutcome::Kept);
-    assert_eq!(snapshot(bench.store(), "w/a", older, "older", NOW).await, SnapshotOutcome::Superseded);
+    assert_eq!(snapshot(bench.store(), "w/a", newer, "newer", TRIM).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/a", older, "older", TRIM).await, SnapshotOutcome::Superseded);
     assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap().1, "newer");
     bench.reopen().await;
-    assert_eq!(snapshot(bench.store(), "w/a", older, "older", NOW).await, SnapshotOutcome::Superseded);
+    assert_eq!(snapshot(bench.store(), "w/a", older, "older", TRIM).await, SnapshotOutcome::Superseded);
     assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap(), (newer, Bytes::from_static(b"newer")));
 }
 
 pub(crate) async fn a_snapshot_of_the_same_position_is_kept(bench: impl Bench) {
     let covers = append(bench.store(), update("w/a", 1)).await;
-    snapshot(bench.store(), "w/a", covers, "one node's", FOREVER).await;
-    assert_eq!(snapshot(bench.store(), "w/a", covers, "another's", FOREVER).await, SnapshotOutcome::Kept);
+    snapshot(bench.store(), "w/a", covers, "one node's", KEEP).await;
+    assert_eq!(snapshot(bench.store(), "w/a", covers, "another's", KEEP).await, SnapshotOutcome::Kept);
     assert_eq!(load(bench.store(), "w/a").await.snapshot.unwrap().1, "another's");
 }
 
@@ -288,7 +343,7 @@ pub(crate) async fn a_snapshot_ahead_of_the_log_is_refused(bench: impl Bench) {
     let last = append(bench.store(), update("w/a", 1)).await;
     let ahead = LogPosition(last.0 + 1);
     for dashboard in ["w/a", "w/unknown"] {
-        let result = bench.store().snapshot(&id(dashboard), ahead, Bytes::from_static(b"state"), NOW).await;
+        let result = bench.store().snapshot(&id(dashboard), ahead, Bytes::from_static(b"state")).await;
         assert!(matches!(result, Err(StoreError::Lost { known, .. }) if known == ahead), "{result:?}");
     }
     assert_eq!(tail(&load(bench.store(), "w/a").await), ["update 1"]);
@@ -308,12 +363,12 @@ pub(crate) async fn an_append_that_relies_on_what_is_there_is_kept(mut bench: im
         assert_eq!(found, Appended { position: third.position, before: third.position });
     }
     // Also when what it relies on is in the snapshot alone.
-    snapshot(bench.store(), "w/a", second.position, "to 2", NOW).await;
+    snapshot(bench.store(), "w/a", second.position, "to 2", TRIM).await;
     assert_eq!(log_updates(bench.store(), "w/a").await, ["update 3"]);
     for after in [first, second.position, third.position] {
         append_after(bench.store(), "w/a", after, Vec::new()).await.unwrap();
     }
-    snapshot(bench.store(), "w/a", third.position, "to 3", NOW).await;
+    snapshot(bench.store(), "w/a", third.position, "to 3", TRIM).await;
     bench.reopen().await;
     let fourth = append_after(bench.store(), "w/a", third.position, vec![entry(4, "update 4")]).await.unwrap();
     assert_eq!(fourth.before, third.position);
@@ -353,7 +408,7 @@ pub(crate) async fn an_append_that_relies_on_what_is_gone_is_refused(mut bench: 
 }
 
 pub(crate) async fn a_snapshot_before_any_entry_is_kept(bench: impl Bench) {
-    assert_eq!(snapshot(bench.store(), "w/a", LogPosition::START, "seed", NOW).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/a", LogPosition::START, "seed", TRIM).await, SnapshotOutcome::Kept);
     append(bench.store(), update("w/a", 1)).await;
     let stored = load(bench.store(), "w/a").await;
     assert_eq!(stored.snapshot, Some((LogPosition::START, Bytes::from_static(b"seed"))));
@@ -361,53 +416,291 @@ pub(crate) async fn a_snapshot_before_any_entry_is_kept(bench: impl Bench) {
     assert_eq!(bench.store().list("", None, 10).await.unwrap(), [id("w/a")]);
 }
 
-pub(crate) async fn only_covered_entries_before_the_time_are_trimmed(bench: impl Bench) {
-    let store = bench.store();
+pub(crate) async fn the_log_is_trimmed_only_up_to_the_base(mut bench: impl Bench) {
     let mut positions = Vec::new();
     for n in 0..20 {
+        positions.push(append(bench.store(), update("w/a", n)).await);
+    }
+    append(bench.store(), update("w/b", 0)).await;
+    let from = |first: u64| (first..20).map(|n| format!("update {n}")).collect::<Vec<_>>();
+    // A snapshot alone trims nothing, whoever asks for it and however often.
+    snapshot(bench.store(), "w/a", positions[9], "to 9", KEEP).await;
+    for _ in 0..2 {
+        bench.store().trim(&id("w/a")).await.unwrap();
+        assert_eq!(log_updates(bench.store(), "w/a").await, from(0));
+        bench.reopen().await;
+    }
+    let first = bench.store().base(&id("w/a")).await.unwrap();
+    assert!(first == Base::empty(first.position) && first.position < positions[0]);
+    assert_eq!(seal(bench.store(), "w/a", positions[4], "to 4").await, SealOutcome::Sealed);
+    assert_eq!(log_updates(bench.store(), "w/a").await, from(0), "to seal removes nothing");
+    bench.store().trim(&id("w/a")).await.unwrap();
+    assert_eq!(log_updates(bench.store(), "w/a").await, from(5));
+    snapshot(bench.store(), "w/a", positions[12], "to 12", TRIM).await;
+    assert_eq!(log_updates(bench.store(), "w/a").await, from(13));
+    assert_eq!(tail(&load(bench.store(), "w/a").await), from(13));
+    assert_eq!(log_updates(bench.store(), "w/b").await, ["update 0"]);
+    bench.store().trim(&id("w/unknown")).await.unwrap();
+    assert_eq!(bench.store().history(&id("w/unknown")).await.unwrap(), History::default());
+    assert_eq!(bench.store().base(&id("w/unknown")).await.unwrap(), Base::empty(LogPosition::START));
+}
+
+pub(crate) async fn a_base_is_never_ahead_of_the_snapshot(bench: impl Bench) {
+    let store = bench.store();
+    let mut positions = Vec::new();
+    for n in 0..4 {
         positions.push(append(store, update("w/a", n)).await);
     }
-    append(store, update("w/b", 0)).await;
-    snapshot(store, "w/a", positions[9], "to 9", Timestamp(5)).await;
-    assert_eq!(log_updates(store, "w/a").await, (5..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
-    snapshot(store, "w/a", positions[12], "to 12", NOW).await;
-    assert_eq!(log_updates(store, "w/a").await, (13..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
-    assert_eq!(tail(&load(store, "w/a").await), (13..20).map(|n| format!("update {n}")).collect::<Vec<_>>());
-    assert_eq!(log_updates(store, "w/b").await, ["update 0"]);
-    // A superseded snapshot trims nothing.
-    snapshot(store, "w/a", positions[19], "to 19", FOREVER).await;
-    snapshot(store, "w/a", positions[15], "to 15", NOW).await;
-    assert_eq!(log_updates(store, "w/a").await.len(), 7);
+    assert_eq!(seal(store, "w/a", positions[0], "to 0").await, SealOutcome::Superseded, "there is no snapshot");
+    snapshot(store, "w/a", positions[1], "to 1", KEEP).await;
+    assert_eq!(seal(store, "w/a", positions[2], "to 2").await, SealOutcome::Superseded);
+    assert_eq!(seal(store, "w/a", positions[1], "to 1").await, SealOutcome::Sealed);
+    // Nor does it go back.
+    let back = Seal { from: positions[1], base: Base::empty(positions[0]), segment: None };
+    assert_eq!(store.seal(&id("w/a"), back).await.unwrap(), SealOutcome::Superseded);
+    let unknown = Seal { from: LogPosition::START, base: Base::empty(positions[0]), segment: None };
+    assert_eq!(store.seal(&id("w/unknown"), unknown).await.unwrap(), SealOutcome::Superseded);
+    assert_eq!(history(store, "w/a").await.base, positions[1]);
+    assert!(!store.list("", None, 10).await.unwrap().contains(&id("w/unknown")));
+}
+
+pub(crate) async fn a_seal_keeps_what_lies_between_two_bases(mut bench: impl Bench) {
+    let empty = text(&Bytes::from_static(&ydash_proto::update::EMPTY_UPDATE));
+    let mut ends = Vec::new();
+    for round in 0..3u64 {
+        let entries = (0..3).map(|n| entry(100 * round + n, &format!("{round}.{n}"))).collect();
+        let append_ = Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries };
+        let covers = append(bench.store(), append_).await;
+        snapshot(bench.store(), "w/a", covers, &format!("after {round}"), KEEP).await;
+        assert_eq!(seal(bench.store(), "w/a", covers, &format!("after {round}")).await, SealOutcome::Sealed);
+        bench.store().trim(&id("w/a")).await.unwrap();
+        ends.push(covers);
+        bench.reopen().await;
+    }
+    let open = append(
+        bench.store(),
+        Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(900, "open")] },
+    )
+    .await;
+    for _ in 0..2 {
+        let store = bench.store();
+        let found = history(store, "w/a").await;
+        assert_eq!((found.base, found.covers, found.is_founded), (ends[2], Some(ends[2]), true));
+        assert_eq!(found.since, Some(Timestamp(900)));
+        assert!(found.log_bytes > 0);
+        assert_eq!(found.segments.iter().map(|segment| segment.to).collect::<Vec<_>>(), ends);
+        assert_eq!(found.segments.iter().skip(1).map(|segment| segment.from).collect::<Vec<_>>(), ends[..2]);
+        let mut previous = Digest::default();
+        for (n, info) in found.segments.iter().enumerate() {
+            let state = if n == 0 { empty.clone() } else { format!("after {}", n - 1) };
+            assert_eq!(told(store, "w/a", info).await, (state, (0..3).map(|m| format!("{n}.{m}")).collect()));
+            let hundred = 100 * n as u64;
+            assert_eq!((info.first_at, info.last_at), (Timestamp(hundred), Timestamp(hundred + 2)));
+            assert_eq!(info.entries, 3);
+            assert_eq!(opened(store, "w/a", info).await.previous, previous, "each names the one before");
+            let record = store.segment(&id("w/a"), info.from).await.unwrap().unwrap();
+            assert_eq!(record.len() as u64, info.bytes);
+            previous = Digest::of(&record);
+        }
+        let base = store.base(&id("w/a")).await.unwrap();
+        assert_eq!((text(&base.state), base.position, base.previous), ("after 2".to_owned(), ends[2], previous));
+        assert_eq!(store.segment(&id("w/a"), open).await.unwrap(), None);
+        assert_eq!(store.check().await.unwrap().segments, 3);
+        bench.reopen().await;
+    }
+    bench.store().remove(&id("w/a")).await.unwrap();
+    append(bench.store(), update("w/a", 1)).await;
+    let found = history(bench.store(), "w/a").await;
+    assert!(found.segments.is_empty() && found.base >= ends[2].min(found.base));
+    let base = bench.store().base(&id("w/a")).await.unwrap();
+    assert_eq!(base, Base::empty(found.base), "a new life begins with nothing");
+}
+
+/// Two nodes that find at the same time that it is due.
+pub(crate) async fn of_two_that_seal_at_once_one_succeeds(bench: impl Bench) {
+    let store = bench.store();
+    for round in 0..10 {
+        let middle = append(store, update("w/a", 2 * round)).await;
+        let covers = append(store, update("w/a", 2 * round + 1)).await;
+        snapshot(store, "w/a", covers, &format!("to {round}"), KEEP).await;
+        let (one, other) = (sealing(store, "w/a", middle, "one").await, sealing(store, "w/a", covers, "other").await);
+        let dashboard = id("w/a");
+        let both = futures_util::future::join(store.seal(&dashboard, one), store.seal(&dashboard, other)).await;
+        let both = [both.0.unwrap(), both.1.unwrap()];
+        assert_eq!(both.iter().filter(|outcome| **outcome == SealOutcome::Sealed).count(), 1, "{both:?}");
+        store.trim(&dashboard).await.unwrap();
+        if both[0] == SealOutcome::Sealed {
+            assert_eq!(log_updates(store, "w/a").await, [format!("update {}", 2 * round + 1)]);
+            assert_eq!(seal(store, "w/a", covers, "rest").await, SealOutcome::Sealed);
+            store.trim(&dashboard).await.unwrap();
+        }
+    }
+    let mut all = Vec::new();
+    for info in &history(store, "w/a").await.segments {
+        all.extend(told(store, "w/a", info).await.1);
+    }
+    assert_eq!(all, (0..20).map(|n| format!("update {n}")).collect::<Vec<_>>(), "each edit is in one segment");
+}
+
+/// A process that ends between the two.
+pub(crate) async fn a_log_that_was_sealed_and_not_trimmed_is_trimmed_later(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 0)).await;
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
+    seal(bench.store(), "w/a", covers, "state").await;
+    let before = load(bench.store(), "w/a").await;
+    bench.reopen().await;
+    assert_eq!(load(bench.store(), "w/a").await, before);
+    assert_eq!(log_updates(bench.store(), "w/a").await.len(), 2);
+    let later = append_after(bench.store(), "w/a", covers, vec![entry(2, "update 2")]).await.unwrap().position;
+    snapshot(bench.store(), "w/a", later, "later", KEEP).await;
+    seal(bench.store(), "w/a", later, "later").await;
+    bench.store().trim(&id("w/a")).await.unwrap();
+    assert!(log_updates(bench.store(), "w/a").await.is_empty());
+    let segments = history(bench.store(), "w/a").await.segments;
+    assert_eq!(told(bench.store(), "w/a", &segments[1]).await, ("state".to_owned(), vec!["update 2".to_owned()]));
+}
+
+pub(crate) async fn segments_are_forgotten_from_the_front(mut bench: impl Bench) {
+    let mut ends = Vec::new();
+    for n in 0..6 {
+        let covers = append(bench.store(), update("w/a", n)).await;
+        snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
+        seal(bench.store(), "w/a", covers, "state").await;
+        ends.push(covers);
+    }
+    bench.store().drop_segments(&id("w/a"), LogPosition(ends[2].0 - 1)).await.unwrap();
+    bench.store().drop_segments(&id("w/unknown"), ends[2]).await.unwrap();
+    for _ in 0..2 {
+        let left = history(bench.store(), "w/a").await.segments;
+        assert_eq!(left.iter().map(|segment| segment.to).collect::<Vec<_>>(), ends[2..]);
+        assert_eq!(bench.store().segment(&id("w/a"), ends[0]).await.unwrap(), None);
+        bench.reopen().await;
+    }
+    bench.store().drop_segments(&id("w/a"), ends[5]).await.unwrap();
+    assert_eq!(history(bench.store(), "w/a").await.segments, []);
+    assert_eq!(text(&bench.store().base(&id("w/a")).await.unwrap().state), "state", "the base stays");
 }
 
 /// A document that is filled and emptied again and again stayed small, and its history took 500 MB in 15 s.
 pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
-    bench.bound_history(HistoryLimits { bytes: 20_000, ..HistoryLimits::default() }).await;
-    for round in 0..5 {
+    let limits = HistoryLimits { bytes: 20_000, ..HistoryLimits::default() };
+    bench.bound_history(limits).await;
+    let mut seed = 1u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{seed:016x}")
+    };
+    for round in 0..12 {
         let mut covers = LogPosition::START;
-        for n in 0..30 {
-            let text = format!("{round}.{n} {}", "x".repeat(1000));
-            covers = append(
-                bench.store(),
-                Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries: vec![entry(n, &text)] },
-            )
-            .await;
+        for n in 0..3 {
+            let text = format!("{round}.{n} {}", (0..125).map(|_| noise()).collect::<String>());
+            let entries = vec![entry(n, &text)];
+            covers =
+                append(bench.store(), Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries }).await;
         }
         let tail = append(bench.store(), update("w/a", round)).await;
-        snapshot(bench.store(), "w/a", covers, &format!("state {round}"), FOREVER).await;
-        let log = log_updates(bench.store(), "w/a").await;
-        let bytes: usize = log.iter().map(String::len).sum();
-        assert!((15_000..21_000).contains(&bytes), "{bytes} bytes of history in round {round}");
-        assert!(log[log.len() - 2].starts_with(&format!("{round}.29 ")), "the newest stays");
+        snapshot(bench.store(), "w/a", covers, &format!("state {round}"), KEEP).await;
+        seal(bench.store(), "w/a", covers, &format!("state {round}")).await;
+        bench.store().trim(&id("w/a")).await.unwrap();
+        let segments = history(bench.store(), "w/a").await.segments;
+        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        assert!(bytes <= 20_000, "{bytes} bytes of history in round {round}");
+        assert!(round < 10 || bytes > 10_000, "{bytes} bytes of history in round {round}");
+        assert_eq!(segments.last().unwrap().to, covers, "the newest stays");
         let stored = load(bench.store(), "w/a").await;
         assert_eq!((stored.position, stored.tail.len(), stored.damaged), (tail, 1, 0));
         assert_eq!(text(&stored.snapshot.unwrap().1), format!("state {round}"));
         append_after(bench.store(), "w/a", tail, Vec::new()).await.unwrap();
-        if round == 2 {
+        if round == 6 {
             bench.reopen().await;
-            bench.bound_history(HistoryLimits { bytes: 20_000, ..HistoryLimits::default() }).await;
+            bench.bound_history(limits).await;
         }
     }
+}
+
+pub(crate) async fn a_damaged_segment_is_reported_and_set_aside(mut bench: impl Bench) {
+    for n in 0..3 {
+        let covers = append(bench.store(), update("w/a", n)).await;
+        snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
+        seal(bench.store(), "w/a", covers, "state").await;
+    }
+    let segments = history(bench.store(), "w/a").await.segments;
+    bench.damage_segment(&id("w/a"), segments[1].from).await;
+    let record = bench.store().segment(&id("w/a"), segments[1].from).await.unwrap().unwrap();
+    assert!(Segment::open(&record).is_err());
+    assert_eq!(load(bench.store(), "w/a").await.damaged, 0);
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.segments, report.damaged_total, report.set_aside), (2, 1, 0));
+    assert_eq!(report.damaged[0].position, Some(segments[1].from));
+    assert!(report.damaged[0].why.contains("segment"), "{}", report.damaged[0].why);
+    bench.store().drop_segments(&id("w/a"), segments[1].to).await.unwrap();
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.segments, report.damaged_total, report.set_aside), (1, 0, 1));
+}
+
+pub(crate) async fn a_damaged_base_is_reported_and_displaced(mut bench: impl Bench) {
+    let first = append(bench.store(), update("w/a", 0)).await;
+    snapshot(bench.store(), "w/a", first, "state", TRIM).await;
+    bench.damage_base(&id("w/a")).await;
+    let base = bench.store().base(&id("w/a")).await.unwrap();
+    assert_eq!((base.is_damaged, base.position), (true, first));
+    assert_eq!(bench.store().check().await.unwrap().damaged_total, 1);
+    assert_eq!(load(bench.store(), "w/a").await.damaged, 0);
+    let second = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", second, "state 1", TRIM).await;
+    let base = bench.store().base(&id("w/a")).await.unwrap();
+    assert_eq!((base.is_damaged, base.position, text(&base.state)), (false, second, "state 1".to_owned()));
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.damaged_total, report.set_aside), (0, 1));
+}
+
+pub(crate) async fn a_dashboard_of_an_earlier_ydash_stands_on_its_snapshot(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 0)).await;
+    let covers = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", covers, "to 1", KEEP).await;
+    let last = append(bench.store(), update("w/a", 2)).await;
+    let alone = append(bench.store(), update("w/alone", 1)).await;
+    let before = load(bench.store(), "w/a").await;
+    bench.unfound(&id("w/a")).await;
+    bench.unfound(&id("w/alone")).await;
+    bench.reopen().await;
+    assert_eq!(load(bench.store(), "w/a").await, before, "everything is there");
+    assert_eq!(log_updates(bench.store(), "w/a").await.len(), 3);
+    let found = history(bench.store(), "w/a").await;
+    assert_eq!((found.base, found.is_founded, found.since), (covers, false, Some(Timestamp(2))));
+    let base = bench.store().base(&id("w/a")).await.unwrap();
+    assert_eq!((text(&base.state), base.is_damaged), ("to 1".to_owned(), false));
+    bench.store().trim(&id("w/a")).await.unwrap();
+    assert_eq!(log_updates(bench.store(), "w/a").await.len(), 3, "who and when stays as long as there is nothing else");
+    // The next snapshot leaves the former one to stand on.
+    snapshot(bench.store(), "w/a", last, "to 2", KEEP).await;
+    let base = bench.store().base(&id("w/a")).await.unwrap();
+    assert_eq!((text(&base.state), base.position), ("to 1".to_owned(), covers));
+    assert!(history(bench.store(), "w/a").await.is_founded);
+    assert_eq!(seal(bench.store(), "w/a", last, "to 2").await, SealOutcome::Sealed);
+    let segments = history(bench.store(), "w/a").await.segments;
+    assert_eq!(told(bench.store(), "w/a", &segments[0]).await, ("to 1".to_owned(), vec!["update 2".to_owned()]));
+    bench.store().trim(&id("w/a")).await.unwrap();
+    assert!(log_updates(bench.store(), "w/a").await.is_empty());
+    // One without a snapshot was never trimmed.
+    let base = bench.store().base(&id("w/alone")).await.unwrap();
+    assert!(base == Base::empty(base.position) && base.position < alone);
+    snapshot(bench.store(), "w/alone", alone, "state", KEEP).await;
+    assert_eq!(bench.store().base(&id("w/alone")).await.unwrap(), base);
+}
+
+pub(crate) async fn in_place_of_a_damaged_snapshot_the_base_loads(mut bench: impl Bench) {
+    let first = append(bench.store(), update("w/a", 0)).await;
+    snapshot(bench.store(), "w/a", first, "to 0", TRIM).await;
+    let second = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", second, "to 1", KEEP).await;
+    let third = append(bench.store(), update("w/a", 2)).await;
+    bench.damage_snapshot(&id("w/a")).await;
+    let stored = load(bench.store(), "w/a").await;
+    assert_eq!(stored.snapshot, Some((first, Bytes::from_static(b"to 0"))));
+    assert_eq!((stored.position, stored.damaged), (third, 1));
+    assert_eq!(tail(&stored), ["update 1", "update 2"]);
 }
 
 pub(crate) async fn concurrent_snapshotters_lose_nothing(bench: impl Bench) {
@@ -419,7 +712,7 @@ pub(crate) async fn concurrent_snapshotters_lose_nothing(bench: impl Bench) {
     }
     let positions = &positions;
     let write = |n: usize| async move {
-        snapshot(store, "w/a", positions[n], &format!("to {n}"), NOW).await;
+        snapshot(store, "w/a", positions[n], &format!("to {n}"), TRIM).await;
     };
     futures_util::future::join_all((0..40).rev().step_by(3).map(write)).await;
     let stored = load(store, "w/a").await;
@@ -437,7 +730,7 @@ pub(crate) async fn loads_beside_snapshots_are_whole(bench: impl Bench) {
     let positions = &positions;
     let snapshots = async move {
         for (n, covers) in positions.iter().enumerate() {
-            snapshot(store, "w/a", *covers, &n.to_string(), NOW).await;
+            snapshot(store, "w/a", *covers, &n.to_string(), TRIM).await;
         }
     };
     let loads = async move {
@@ -470,7 +763,7 @@ pub(crate) async fn a_damaged_entry_is_left_out_and_reported(mut bench: impl Ben
     assert!(report.damaged[0].position.is_some());
 
     // Trimming sets the damaged record aside: a later load is clean, and the bytes are not gone.
-    snapshot(bench.store(), "w/a", last, "state", NOW).await;
+    snapshot(bench.store(), "w/a", last, "state", TRIM).await;
     assert_eq!(load(bench.store(), "w/a").await.damaged, 0);
     let report = bench.store().check().await.unwrap();
     assert_eq!((report.damaged_total, report.set_aside), (0, 1));
@@ -479,7 +772,7 @@ pub(crate) async fn a_damaged_entry_is_left_out_and_reported(mut bench: impl Ben
 pub(crate) async fn a_damaged_snapshot_is_left_out_and_the_whole_log_loads(mut bench: impl Bench) {
     append(bench.store(), update("w/a", 0)).await;
     let covers = append(bench.store(), update("w/a", 1)).await;
-    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
     append(bench.store(), update("w/a", 2)).await;
     bench.damage_snapshot(&id("w/a")).await;
     let stored = load(bench.store(), "w/a").await;
@@ -493,9 +786,9 @@ pub(crate) async fn a_damaged_snapshot_is_left_out_and_the_whole_log_loads(mut b
 pub(crate) async fn a_damaged_snapshot_is_displaced_by_the_next(mut bench: impl Bench) {
     let older = append(bench.store(), update("w/a", 0)).await;
     let covers = append(bench.store(), update("w/a", 1)).await;
-    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
     bench.damage_snapshot(&id("w/a")).await;
-    assert_eq!(snapshot(bench.store(), "w/a", older, "again", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/a", older, "again", KEEP).await, SnapshotOutcome::Kept);
     let stored = load(bench.store(), "w/a").await;
     assert_eq!((stored.snapshot, stored.damaged), (Some((older, Bytes::from_static(b"again"))), 0));
     assert_eq!(stored.tail.len(), 1);
@@ -520,11 +813,16 @@ pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {
         )
         .await;
         assert!(load(bench.store(), "w/a").await.tail == std::slice::from_ref(&state));
-        bench.store().snapshot(&id("w/a"), covers, state.clone(), NOW).await.unwrap();
+        snapshot_bytes(bench.store(), covers, state.clone()).await;
         bench.reopen().await;
         let stored = load(bench.store(), "w/a").await;
         assert!(stored.snapshot == Some((covers, state)) && stored.tail.is_empty());
     }
+}
+
+async fn snapshot_bytes(store: &dyn Store, covers: LogPosition, state: Bytes) {
+    store.snapshot(&id("w/a"), covers, state.clone()).await.unwrap();
+    begin_at(store, &id("w/a"), covers, state).await.unwrap();
 }
 
 pub(crate) async fn names_do_not_collide(bench: impl Bench) {
@@ -563,7 +861,7 @@ pub(crate) async fn names_do_not_collide(bench: impl Bench) {
     for (n, name) in names.iter().enumerate() {
         let stored = load(store, name).await;
         assert_eq!(tail(&stored), [format!("update {n}"), format!("update {n}")], "{name}");
-        snapshot(store, name, stored.position, &format!("state {n}"), NOW).await;
+        snapshot(store, name, stored.position, &format!("state {n}"), TRIM).await;
     }
     store.remove(&id("a/b")).await.unwrap();
     for (n, name) in names.iter().enumerate().skip(1) {
@@ -648,7 +946,7 @@ pub(crate) async fn what_is_deleted_is_away_and_comes_back_whole(mut bench: impl
     }
     let covers = append(bench.store(), update("w/sales", 5)).await;
     append(bench.store(), update("w/sales", 6)).await;
-    snapshot(bench.store(), "w/sales", covers, "state", FOREVER).await;
+    snapshot(bench.store(), "w/sales", covers, "state", KEEP).await;
     let refused =
         SetAside { at: Timestamp(1), author: None, session: 1, why: "why".into(), update: Bytes::from_static(b"no") };
     bench.store().set_aside(&sales, refused.clone()).await.unwrap();
@@ -689,7 +987,82 @@ pub(crate) async fn what_is_deleted_is_away_and_comes_back_whole(mut bench: impl
     let appended = append_after(bench.store(), "w/sales", before.position, vec![entry(9, "later")]).await.unwrap();
     assert_eq!(appended.before, before.position);
     assert!(appended.position > before.position);
-    assert_eq!(snapshot(bench.store(), "w/sales", appended.position, "state 2", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/sales", appended.position, "state 2", KEEP).await, SnapshotOutcome::Kept);
+}
+
+pub(crate) async fn the_past_of_what_is_deleted_goes_and_comes_with_it(mut bench: impl Bench) {
+    async fn write(store: &dyn Store, life: Life, n: u64) {
+        let covers = append(store, Append { life, ..update("w/a", n) }).await;
+        let state = format!("after {n}");
+        snapshot(store, "w/a", covers, &state, KEEP).await;
+        assert_eq!(seal(store, "w/a", covers, &state).await, SealOutcome::Sealed);
+        store.trim(&id("w/a")).await.unwrap();
+    }
+    async fn past(store: &dyn Store, dashboard: &DashboardId) -> (History, Base, Vec<Bytes>) {
+        let (history, base) = (store.history(dashboard).await.unwrap(), store.base(dashboard).await.unwrap());
+        let mut records = Vec::new();
+        for info in &history.segments {
+            records.push(store.segment(dashboard, info.from).await.unwrap().unwrap());
+        }
+        (history, base, records)
+    }
+    let (board, first, second) = (id("w/a"), id("w/a").trashed(Life::FIRST), id("w/a").trashed(Life(1)));
+    for n in 0..3 {
+        write(bench.store(), Life::FIRST, n).await;
+    }
+    append(bench.store(), update("w/a", 3)).await;
+    let before = past(bench.store(), &board).await;
+    assert_eq!((before.2.len(), text(&before.1.state)), (3, "after 2".to_owned()));
+
+    trash::delete(bench.store(), &board, Timestamp(1), None, None, None).await.unwrap();
+    let late = Seal { from: before.1.position, base: Base::empty(LogPosition(before.1.position.0 + 1)), segment: None };
+    for _ in 0..2 {
+        assert_eq!(past(bench.store(), &board).await, (History::default(), Base::empty(LogPosition::START), vec![]));
+        assert_eq!(past(bench.store(), &first).await, before);
+        assert_eq!(bench.store().seal(&board, late.clone()).await.unwrap(), SealOutcome::Superseded);
+        bench.store().trim(&board).await.unwrap();
+        bench.store().drop_segments(&board, LogPosition(u128::MAX)).await.unwrap();
+        let report = bench.store().check().await.unwrap();
+        assert_eq!((report.segments, report.damaged_total), (3, 0), "{report:?}");
+        bench.reopen().await;
+    }
+    // A life that begins under the name stands on nothing of the one before, and has a past of its own.
+    trash::begin(bench.store(), &board).await.unwrap();
+    append(bench.store(), Append { life: Life(1), ..update("w/a", 10) }).await;
+    let begun = past(bench.store(), &board).await;
+    assert_eq!((begun.0.segments.len(), begun.1), (0, Base::empty(begun.0.base)));
+    assert_eq!(bench.store().seal(&board, late.clone()).await.unwrap(), SealOutcome::Superseded);
+    write(bench.store(), Life(1), 11).await;
+    let begun = past(bench.store(), &board).await;
+    assert_eq!(begun.2.len(), 1);
+    trash::delete(bench.store(), &board, Timestamp(2), None, None, None).await.unwrap();
+    assert_eq!(past(bench.store(), &second).await, begun);
+
+    trash::restore(bench.store(), &board, Some(Life::FIRST)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(past(bench.store(), &board).await, before);
+        assert_eq!(past(bench.store(), &second).await, begun);
+        assert_eq!(past(bench.store(), &first).await.0, History::default());
+        bench.reopen().await;
+    }
+    // The chain goes on where it was.
+    write(bench.store(), Life::FIRST, 4).await;
+    let info = history(bench.store(), "w/a").await.segments[3];
+    let last = opened(bench.store(), "w/a", &info).await;
+    assert_eq!((text(&last.state), last.previous), ("after 2".to_owned(), before.1.previous));
+    assert_eq!(told(bench.store(), "w/a", &info).await.1, ["update 3", "update 4"]);
+
+    trash::delete(bench.store(), &board, Timestamp(3), None, None, None).await.unwrap();
+    trash::purge(bench.store(), &board, None).await.unwrap();
+    for _ in 0..2 {
+        for place in [&board, &first, &second] {
+            let left = past(bench.store(), place).await;
+            assert_eq!((left.0, left.2), (History::default(), vec![]), "{place}");
+            assert_eq!(left.1, Base::empty(LogPosition::START));
+        }
+        assert_eq!(bench.store().check().await.unwrap().segments, 0);
+        bench.reopen().await;
+    }
 }
 
 pub(crate) async fn nothing_is_written_to_a_life_that_is_over(mut bench: impl Bench) {
@@ -706,7 +1079,7 @@ pub(crate) async fn nothing_is_written_to_a_life_that_is_over(mut bench: impl Be
         refused(bench.store(), Append { entries: Vec::new(), ..late(Life::FIRST, after) }).await;
         refused(bench.store(), late(Life(1), after)).await;
     }
-    let snapshot_of = async |store: &dyn Store| store.snapshot(&sales, first, Bytes::from_static(b"old"), NOW).await;
+    let snapshot_of = async |store: &dyn Store| store.snapshot(&sales, first, Bytes::from_static(b"old")).await;
     assert!(matches!(snapshot_of(bench.store()).await, Err(StoreError::Lost { .. })));
     assert!(load(bench.store(), "w/sales").await.is_empty());
 
@@ -716,7 +1089,7 @@ pub(crate) async fn nothing_is_written_to_a_life_that_is_over(mut bench: impl Be
     let anew = append(bench.store(), late(Life(1), None)).await;
     assert!(anew > first);
     refused(bench.store(), late(Life::FIRST, Some(first))).await;
-    assert_eq!(snapshot(bench.store(), "w/sales", anew, "new", FOREVER).await, SnapshotOutcome::Kept);
+    assert_eq!(snapshot(bench.store(), "w/sales", anew, "new", KEEP).await, SnapshotOutcome::Kept);
     // One of the first life that comes late displaces nothing.
     assert!(!matches!(snapshot_of(bench.store()).await, Ok(SnapshotOutcome::Kept)));
     assert_eq!(text(&load(bench.store(), "w/sales").await.snapshot.unwrap().1), "new");
@@ -786,7 +1159,7 @@ pub(crate) async fn removed_dashboards_are_forgotten(mut bench: impl Bench) {
     let covers = append(bench.store(), update("w/a", 10)).await;
     append(bench.store(), update("w/a", 11)).await;
     append(bench.store(), update("w/b", 0)).await;
-    snapshot(bench.store(), "w/a", covers, "state", FOREVER).await;
+    snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
     bench.store().remove(&id("w/a")).await.unwrap();
     for _ in 0..2 {
         assert!(load(bench.store(), "w/a").await.is_empty());

@@ -29,19 +29,18 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{LifeChange, Lives};
-use ydash_proto::time::Timestamp;
 
 use self::catalog::EmbeddedCatalog;
-use self::committer::{Committer, Job, SWEEP_ENTRIES_MAX, Snapshot};
-use self::engine::{EngineError, Found, View};
+use self::committer::{Committer, Job, Sealing, Snapshot};
+use self::engine::{EngineError, Found, Unreadable, View};
 use self::slot::Slot;
 use super::record::{
-    Head, RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
-    decode_snapshot_covers, encode_refused, encode_snapshot,
+    Head, RecordError, check_len, decode_base, decode_entry, decode_entry_at, decode_entry_update, decode_refused,
+    decode_snapshot, decode_snapshot_covers, encode_base, encode_refused, encode_snapshot, verify_segment,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Missing, OpenError, Refused,
-    SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition, Missing,
+    OpenError, Refused, Seal, SealOutcome, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 use crate::catalog::Catalog;
 
@@ -57,7 +56,6 @@ pub struct EmbeddedStore {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Semaphore>,
     missing: Vec<Missing>,
-    history: HistoryLimits,
     /// Held from opening to closing, also while the engine is being reopened.
     lock: Mutex<Option<File>>,
 }
@@ -148,7 +146,7 @@ impl EmbeddedStore {
             .spawn(move || committer.run())
             .map_err(|error| failed(error.into()))?;
         let readers = Arc::new(Semaphore::new(READERS));
-        Ok(EmbeddedStore { slot, jobs, readers, missing, history, lock: Mutex::new(Some(lock)) })
+        Ok(EmbeddedStore { slot, jobs, readers, missing, lock: Mutex::new(Some(lock)) })
     }
 
     /// Runs `read` where blocking is allowed.
@@ -208,18 +206,74 @@ impl Store for EmbeddedStore {
         dashboard: &'a DashboardId,
         covers: LogPosition,
         state: Bytes,
-        keep_log_since: Timestamp,
     ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
         Box::pin(async move {
             check_len(state.len())?;
             let id = dashboard.clone();
-            let history = self.history.bytes;
             let preparing = self.read("prepare a snapshot", move |view| {
-                prepare_snapshot(view, id, covers, encode_snapshot(covers, &state), keep_log_since, history)
+                prepare_snapshot(view, id, covers, encode_snapshot(covers, &state))
             });
             let snapshot = preparing.await?;
             self.ask(|answer| Job::Snapshot { snapshot, answer }).await
         })
+    }
+
+    fn history<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<History, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("read what there is of the past", move |view| read_history(view, &dashboard)))
+    }
+
+    fn base<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Base, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("read a base", move |view| read_base(view, &dashboard)))
+    }
+
+    fn seal<'a>(&'a self, dashboard: &'a DashboardId, seal: Seal) -> BoxFuture<'a, Result<SealOutcome, StoreError>> {
+        Box::pin(async move {
+            check_len(seal.base.state.len())?;
+            check_len(seal.segment.as_ref().map_or(0, |segment| segment.record.len()))?;
+            let Seal { from, base, segment } = seal;
+            let id = dashboard.clone();
+            let preparing = self.read("seal a log", move |view| {
+                let record = encode_base(&base.state, base.previous);
+                let displaced = match view.base(&id)? {
+                    Some(Ok(kept)) if decode_base(&kept).is_err() => Some(kept.to_vec()),
+                    _ => None,
+                };
+                Ok(Sealing { dashboard: id, from, to: base.position, base: record, segment, displaced })
+            });
+            let sealing = preparing.await?;
+            self.ask(|answer| Job::Seal { sealing, answer }).await
+        })
+    }
+
+    fn trim<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.ask(|answer| Job::Trim { dashboard, answer }))
+    }
+
+    fn segment<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        from: LogPosition,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let dashboard = dashboard.clone();
+        let read = self.read("read a segment", move |view| match view.segment(&dashboard, from)? {
+            Some(Ok(record)) => Ok(Some(Bytes::copy_from_slice(&record))),
+            // An empty record is a damaged one.
+            Some(Err(Unreadable)) => Ok(Some(Bytes::new())),
+            None => Ok(None),
+        });
+        Box::pin(read)
+    }
+
+    fn drop_segments<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        to: LogPosition,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.ask(move |answer| Job::DropSegments { dashboard, to, answer }))
     }
 
     fn log<'a>(
@@ -337,7 +391,15 @@ fn load(view: &View<'_>, id: &DashboardId) -> Result<Stored, EngineError> {
                 stored.snapshot = Some((covers, state));
             }
             Some(Err(RecordError::LaterFormat(version))) => return Err(EngineError::LaterFormat(version)),
-            Some(Err(RecordError::Damaged(_))) | None => stored.damaged += 1,
+            Some(Err(RecordError::Damaged(_))) | None => {
+                stored.damaged += 1;
+                let base = base_of(view, id, &head)?;
+                if let (Some(stands), false, true) = (head.base, base.is_damaged, view.base(id)?.is_some()) {
+                    after = after.max(stands);
+                    stored.position = base.position;
+                    stored.snapshot = Some((base.position, base.state));
+                }
+            }
         }
     }
     view.log(head.number, after, u64::MAX, |found| {
@@ -392,75 +454,81 @@ fn read_refused(view: &View<'_>, id: &DashboardId) -> Result<Refused, EngineErro
     Ok(refused)
 }
 
-/// Finds out what a snapshot displaces and trims, so that the committer need not read it.
-///
-/// Trims from the log's start up to the first entry that must stay: times grow along a log, but for a clock that was set
-/// back, whose entries then stay a little longer.
+fn read_history(view: &View<'_>, id: &DashboardId) -> Result<History, EngineError> {
+    let Some(head) = view.head(id)?.filter(|head| !head.is_removed) else { return Ok(History::default()) };
+    let stands = head.stands_at();
+    let mut history = History {
+        base: LogPosition(stands.into()),
+        is_founded: head.base.is_some(),
+        covers: head.covers.map(|covers| LogPosition(covers.into())),
+        segments: view.segments(id)?,
+        ..History::default()
+    };
+    view.log(head.number, stands, u64::MAX, |found| {
+        if let Found::Record(_, entry) = found {
+            history.log_bytes += entry.len() as u64;
+            if history.since.is_none() {
+                history.since = decode_entry_at(&entry).ok();
+            }
+        }
+        Ok(ControlFlow::<()>::Continue(()))
+    })?;
+    Ok(history)
+}
+
+fn read_base(view: &View<'_>, id: &DashboardId) -> Result<Base, EngineError> {
+    match view.head(id)?.filter(|head| !head.is_removed) {
+        Some(head) => base_of(view, id, &head),
+        None => Ok(Base::empty(LogPosition::START)),
+    }
+}
+
+fn base_of(view: &View<'_>, id: &DashboardId, head: &Head) -> Result<Base, EngineError> {
+    let found = match (head.base, head.covers) {
+        (Some(_), _) => view.base(id)?,
+        (None, Some(_)) => view.snapshot(id)?,
+        (None, None) => None,
+    };
+    let found = found.as_ref().map(|found| found.as_ref().map(|record| &record[..]).map_err(|_| ()));
+    Base::read(LogPosition(head.stands_at().into()), found).map_err(|error| match error {
+        RecordError::LaterFormat(version) => EngineError::LaterFormat(version),
+        RecordError::Damaged(what) => EngineError::Damage(what.to_owned()),
+    })
+}
+
+/// Finds out what a snapshot displaces, so that the committer need not read it.
 fn prepare_snapshot(
     view: &View<'_>,
     dashboard: DashboardId,
     covers: LogPosition,
     record: Vec<u8>,
-    keep_log_since: Timestamp,
-    history_bytes: u64,
 ) -> Result<Snapshot, EngineError> {
-    let mut snapshot = Snapshot {
-        dashboard,
-        covers,
-        record,
-        displaces: None,
-        number: 0,
-        read: Head::default(),
-        history: 0,
-        trims: Vec::new(),
-        aside: Vec::new(),
-    };
+    let mut snapshot = Snapshot { dashboard, covers, record, displaces: None, base: None, aside: Vec::new() };
     let id = &snapshot.dashboard;
-    let Some(head) = view.head(id)? else { return Ok(snapshot) };
-    snapshot.read = head;
+    let head = view.head(id)?;
+    let is_first = head.is_none_or(|head| head.is_removed || covers.0 <= u128::from(head.stands_at()));
+    if is_first && (head.is_none_or(|head| head.is_removed) || view.base(id)?.is_none()) {
+        snapshot.base = Some(snapshot.record.clone());
+    }
+    let Some(head) = head else { return Ok(snapshot) };
     if head.covers.is_some() {
         match view.snapshot(id)? {
             Some(Ok(kept)) => match decode_snapshot_covers(&kept) {
+                // What an earlier ydash has left stands on it from now on.
+                Ok(_) if head.base.is_none() => snapshot.base = Some(kept.to_vec()),
                 Ok(_) => {}
                 Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
                 Err(RecordError::Damaged(_)) => {
                     snapshot.displaces = head.covers;
-                    snapshot.aside.push((None, kept.to_vec()));
+                    snapshot.aside.push(kept.to_vec());
                 }
             },
             Some(Err(_)) | None => snapshot.displaces = head.covers,
         }
     }
-    let covers = u64::try_from(covers.0).unwrap_or(u64::MAX);
-    snapshot.number = head.number;
-    // What the kept snapshot covers was counted when that was written.
-    let (mut history, counted_to) = match (head.history, head.covers) {
-        (Some(history), Some(covers)) => (history, covers),
-        _ => (0, head.swept_to),
-    };
-    view.log(head.number, counted_to, covers, |found| {
-        if let Found::Record(_, entry) = found {
-            history += entry.len() as u64;
-        }
-        Ok(ControlFlow::<()>::Continue(()))
-    })?;
-    snapshot.history = history;
-    view.log(head.number, head.swept_to, covers, |found| {
-        if let Found::Record(position, entry) = found {
-            match decode_entry_at(&entry) {
-                Ok(at) if at >= keep_log_since && position > head.trimmed_to && history <= history_bytes => {
-                    return Ok(ControlFlow::Break(()));
-                }
-                Ok(_) => {}
-                Err(RecordError::LaterFormat(version)) => return Err(EngineError::LaterFormat(version)),
-                Err(RecordError::Damaged(_)) => snapshot.aside.push((Some(position), entry.to_vec())),
-            }
-            history = history.saturating_sub(entry.len() as u64);
-            snapshot.trims.push((position, entry.len() as u64));
-        }
-        let is_enough = snapshot.trims.len() >= SWEEP_ENTRIES_MAX;
-        Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+    if snapshot.displaces.is_some() && head.base.is_none() {
+        snapshot.base = Some(snapshot.record.clone());
+    }
     Ok(snapshot)
 }
 
@@ -529,6 +597,27 @@ fn check_dashboard(view: &View<'_>, found: engine::Listed, report: &mut CheckRep
                     Err(error) => report.report(damaged(None, &error.to_string())),
                 }
             }
+        }
+    }
+    if base_of(view, &id, &head)?.is_damaged && head.base.is_some() {
+        report.report(damaged(None, "base of the log cannot be read: its history begins anew"));
+    }
+    for segment in view.segments(&id)? {
+        let why = match view.segment(&id, segment.from)? {
+            None => Some("is missing".to_owned()),
+            Some(Err(Unreadable)) => Some("block cannot be read".to_owned()),
+            Some(Ok(record)) => {
+                report.bytes += record.len() as u64;
+                verify_segment(&record).err().map(|error| error.to_string())
+            }
+        };
+        match why {
+            None => report.segments += 1,
+            Some(why) => report.report(DamagedRecord {
+                dashboard: name.clone(),
+                position: Some(segment.from),
+                why: format!("sealed segment: {why}"),
+            }),
         }
     }
     view.log(head.number, head.trimmed_to, u64::MAX, |found| {
@@ -678,6 +767,9 @@ mod tests {
     use ydash_proto::life::Life;
 
     use super::super::contract::{self, Bench, entry, id, update};
+    use super::super::past::{Digest, Segment, begin_at};
+    use super::super::record::encode_unfounded_head;
+    use super::committer::SWEEP_ENTRIES_MAX;
     use super::*;
 
     struct EmbeddedBench {
@@ -739,6 +831,29 @@ mod tests {
                 let mut record = view.snapshot(dashboard).unwrap().unwrap().unwrap().to_vec();
                 *record.last_mut().unwrap() ^= 1;
                 batch.put_snapshot(dashboard, 0, record);
+            });
+        }
+
+        async fn damage_segment(&mut self, dashboard: &DashboardId, from: LogPosition) {
+            self.edit(|view, batch| {
+                let mut record = view.segment(dashboard, from).unwrap().unwrap().unwrap().to_vec();
+                *record.last_mut().unwrap() ^= 1;
+                batch.put_raw_segment(dashboard, from, &record);
+            });
+        }
+
+        async fn damage_base(&mut self, dashboard: &DashboardId) {
+            self.edit(|view, batch| {
+                let mut record = view.base(dashboard).unwrap().unwrap().unwrap().to_vec();
+                *record.last_mut().unwrap() ^= 1;
+                batch.put_base(dashboard, &record);
+            });
+        }
+
+        async fn unfound(&mut self, dashboard: &DashboardId) {
+            self.edit(|view, batch| {
+                let head = view.head(dashboard).unwrap().unwrap();
+                batch.put_raw_head(dashboard, &encode_unfounded_head(&head));
             });
         }
     }
@@ -804,7 +919,7 @@ mod tests {
         let bench = EmbeddedBench::new().await;
         append(bench.store(), update("w/a", 1)).await;
         let covers = append(bench.store(), update("w/a", 2)).await;
-        bench.store().snapshot(&id("w/a"), covers, Bytes::from_static(b"state"), Timestamp(9)).await.unwrap();
+        bench.store().snapshot(&id("w/a"), covers, Bytes::from_static(b"state")).await.unwrap();
         append(bench.store(), update("w/a", 3)).await;
         let before = bench.store().load(&id("w/a")).await.unwrap();
         bench.edit(|_, batch| batch.put_raw_head(&id("w/a"), b"\x01garbage"));
@@ -836,16 +951,31 @@ mod tests {
         let limits = HistoryLimits { bytes: 100_000, bytes_total: 120_000 };
         bench.bound_history(limits).await;
         let history = async |bench: &EmbeddedBench, name: &str| {
-            let log = bench.store().log(&id(name), LogPosition::START, usize::MAX).await.unwrap();
-            log.iter().map(|(_, entry)| entry.update.len()).sum::<usize>()
+            let history = bench.store().history(&id(name)).await.unwrap();
+            history.segments.iter().map(|segment| segment.bytes).sum::<u64>()
+        };
+        let mut seed = 1u64;
+        let mut noise = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (0..500).map(|n| char::from(b'a' + (seed.rotate_left(n) % 26) as u8)).collect::<String>()
         };
         let names: Vec<String> = (0..8).map(|n| format!("w/{n}")).collect();
         for (n, name) in names.iter().enumerate() {
-            let entries: Vec<_> = (0..if n == 3 { 5 } else { 60 }).map(|n| entry(n, &"x".repeat(1000))).collect();
-            let covers =
-                append(bench.store(), Append { dashboard: id(name), life: Life::FIRST, after: None, entries }).await;
-            bench.store().snapshot(&id(name), covers, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+            for _ in 0..if n == 3 { 1 } else { 60 } {
+                let entries = (0..10).map(|n| entry(n, &noise())).collect();
+                let to = append(bench.store(), Append { dashboard: id(name), life: Life::FIRST, after: None, entries })
+                    .await;
+                let state = Bytes::from_static(b"state");
+                bench.store().snapshot(&id(name), to, state.clone()).await.unwrap();
+                let from = bench.store().history(&id(name)).await.unwrap().base;
+                let entries = bench.store().log(&id(name), from, usize::MAX).await.unwrap();
+                let previous = Digest::default();
+                let segment = Some(Segment { from, state: state.clone(), previous, entries }.seal());
+                let seal = Seal { from, base: Base { state, ..Base::empty(to) }, segment };
+                bench.store().seal(&id(name), seal).await.unwrap();
+            }
         }
+        let short = history(&bench, "w/3").await;
         for is_reopened in [false, true] {
             // Each answer comes between two steps of what is done when nothing else is.
             let mut pings = 0;
@@ -862,7 +992,7 @@ mod tests {
                 bench.store().ping().await.unwrap();
             };
             assert!(total > 30_000, "{total}: not more goes than has to");
-            assert_eq!(history(&bench, "w/3").await, 5000, "the short one stays");
+            assert_eq!(history(&bench, "w/3").await, short, "the short one stays");
             assert_eq!(bench.store().load(&id("w/0")).await.unwrap().snapshot.unwrap().1, "state");
             if !is_reopened {
                 bench.bound_history(limits).await;
@@ -889,7 +1019,8 @@ mod tests {
                     .await;
                 }
                 let state = Bytes::from(vec![1; 9000]);
-                bench.store().snapshot(&id(dashboard), covers, state, Timestamp(u64::MAX)).await.unwrap();
+                bench.store().snapshot(&id(dashboard), covers, state.clone()).await.unwrap();
+                begin_at(bench.store(), &id(dashboard), covers, state).await.unwrap();
             }
             most = most.max(blocks_of(bench.directory.path()));
         }
@@ -948,7 +1079,9 @@ mod tests {
             }
         }
         let covers = bench.store().load(&id("w/b")).await.unwrap().position;
-        bench.store().snapshot(&id("w/b"), covers, Bytes::from_static(b"state"), Timestamp(40)).await.unwrap();
+        let state = Bytes::from_static(b"state");
+        bench.store().snapshot(&id("w/b"), covers, state.clone()).await.unwrap();
+        begin_at(bench.store(), &id("w/b"), covers, state).await.unwrap();
         bench.store.as_ref().unwrap().slot.flush_for_test();
         bench.store.take().unwrap().close().await.unwrap();
 

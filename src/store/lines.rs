@@ -100,7 +100,7 @@ mod tests {
             store.append(vec![append]).await.remove(0).unwrap();
         }
         let unreadable = Bytes::from_static(b"no update");
-        store.snapshot(&id("a/two"), LogPosition::START, unreadable, Timestamp(0)).await.unwrap();
+        store.snapshot(&id("a/two"), LogPosition::START, unreadable).await.unwrap();
 
         let mut lines = Vec::new();
         let report = export(&store, |id| id.name() != "nothing", &Limits::default(), &mut lines).await.unwrap();

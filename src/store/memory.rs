@@ -13,13 +13,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives, Moving};
-use ydash_proto::time::Timestamp;
 
-use super::record::encode_refused;
+use super::record::{encode_refused, verify_segment};
 use super::refused::displaced;
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, RECORD_BYTES_MAX, Refused,
-    SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition,
+    RECORD_BYTES_MAX, Refused, Seal, SealOutcome, SealedSegment, SetAside, SnapshotOutcome, Store, StoreError,
+    StoreLife, Stored,
 };
 use crate::catalog::Catalog;
 use crate::catalog::memory::MemoryCatalog;
@@ -47,6 +47,12 @@ struct Shared {
 #[derive(Default)]
 struct Dashboard {
     snapshot: Option<Snapshot>,
+    /// What the log stands on; `None` for the empty document at its beginning.
+    base: Option<Base>,
+    /// Whether it comes from an earlier ydash: then its snapshot is what it stands on.
+    is_unfounded: bool,
+    /// By where they begin.
+    segments: BTreeMap<LogPosition, SealedSegment>,
     log: BTreeMap<LogPosition, Logged>,
     /// The last position that was given out.
     end: LogPosition,
@@ -131,6 +137,20 @@ impl MemoryStore {
         snapshot.map(|snapshot| snapshot.damaged = true).is_some()
     }
 
+    /// Damages the segment that begins at a position; `false` if there is none.
+    pub fn damage_segment(&self, dashboard: &DashboardId, from: LogPosition) -> bool {
+        let mut shared = self.lock();
+        let segment = shared.dashboards.get_mut(dashboard).and_then(|d| d.segments.get_mut(&from));
+        segment.map(|segment| segment.record = segment.record.slice(1..)).is_some()
+    }
+
+    /// Damages the base; `false` if the log stands on nothing.
+    pub fn damage_base(&self, dashboard: &DashboardId) -> bool {
+        let mut shared = self.lock();
+        let base = shared.dashboards.get_mut(dashboard).and_then(|d| d.base.as_mut());
+        base.map(|base| *base = Base { is_damaged: true, ..Base::empty(base.position) }).is_some()
+    }
+
     /// Loses everything, as a server without persistence does when it is restarted.
     pub fn lose_everything(&self) {
         let mut shared = self.lock();
@@ -145,6 +165,11 @@ impl MemoryStore {
         let Some(dashboard) = shared.dashboards.get_mut(dashboard) else { return };
         dashboard.log.retain(|at, _| *at <= position);
         dashboard.snapshot.take_if(|snapshot| snapshot.covers > position);
+        if dashboard.base.as_ref().is_some_and(|base| base.position > position) {
+            // What the older copy stood on is not known here.
+            dashboard.base = Some(Base { is_damaged: true, ..Base::empty(position) });
+            dashboard.segments.retain(|_, segment| segment.info.to <= position);
+        }
         dashboard.lost.push((position, dashboard.end));
         dashboard.end = position;
     }
@@ -193,7 +218,6 @@ impl Store for MemoryStore {
         dashboard: &'a DashboardId,
         covers: LogPosition,
         state: Bytes,
-        keep_log_since: Timestamp,
     ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
         Box::pin(async move {
             if state.len() > RECORD_BYTES_MAX {
@@ -202,11 +226,67 @@ impl Store for MemoryStore {
             self.faults.pass(Step::Snapshot, Some(dashboard)).await?;
             let outcome = self.open()?.snapshot(dashboard, covers, state)?;
             self.faults.pass(Step::SnapshotKept, Some(dashboard)).await?;
-            if outcome == SnapshotOutcome::Kept {
-                self.open()?.trim(dashboard, covers, keep_log_since, self.history);
-                self.faults.pass(Step::Trimmed, Some(dashboard)).await?;
-            }
             Ok(outcome)
+        })
+    }
+
+    fn history<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<History, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Log, Some(dashboard)).await?;
+            Ok(self.open()?.dashboards.get(dashboard).map(Dashboard::past).unwrap_or_default())
+        })
+    }
+
+    fn base<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Base, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Log, Some(dashboard)).await?;
+            let base = self.open()?.dashboards.get(dashboard).map(Dashboard::stands_on);
+            Ok(base.unwrap_or_else(|| Base::empty(LogPosition::START)))
+        })
+    }
+
+    fn seal<'a>(&'a self, dashboard: &'a DashboardId, seal: Seal) -> BoxFuture<'a, Result<SealOutcome, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Seal, Some(dashboard)).await?;
+            let outcome = self.open()?.seal(dashboard, seal, self.history);
+            self.faults.pass(Step::Sealed, Some(dashboard)).await?;
+            Ok(outcome)
+        })
+    }
+
+    fn trim<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.open()?.trim(dashboard);
+            self.faults.pass(Step::Trimmed, Some(dashboard)).await
+        })
+    }
+
+    fn segment<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        from: LogPosition,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Log, Some(dashboard)).await?;
+            let shared = self.open()?;
+            let found = shared.dashboards.get(dashboard).and_then(|there| there.segments.get(&from));
+            Ok(found.map(|segment| segment.record.clone()))
+        })
+    }
+
+    fn drop_segments<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        to: LogPosition,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Seal, Some(dashboard)).await?;
+            let mut shared = self.open()?;
+            let Some(there) = shared.dashboards.get_mut(dashboard) else { return Ok(()) };
+            let going: Vec<_> = there.segments.values().filter(|s| s.info.to <= to).map(|s| s.info.from).collect();
+            let damaged = going.iter().filter(|from| there.forget_segment(**from)).count() as u64;
+            shared.set_aside += damaged;
+            Ok(())
         })
     }
 
@@ -394,32 +474,51 @@ impl Shared {
         if dashboard.snapshot.as_ref().is_some_and(|kept| !kept.damaged && kept.covers > covers) {
             return Ok(SnapshotOutcome::Superseded);
         }
+        if dashboard.is_unfounded {
+            dashboard.base = dashboard.snapshot.is_some().then(|| dashboard.stands_on());
+            dashboard.is_unfounded = false;
+        }
+        if dashboard.base.is_none() && covers == LogPosition::START {
+            dashboard.base = Some(Base { state: state.clone(), ..Base::empty(covers) });
+        }
         let displaced = dashboard.snapshot.replace(Snapshot { covers, state, damaged: false });
         self.set_aside += u64::from(displaced.is_some_and(|kept| kept.damaged));
         Ok(SnapshotOutcome::Kept)
     }
 
-    fn trim(
-        &mut self,
-        id: &DashboardId,
-        covers: LogPosition,
-        keep_log_since: Timestamp,
-        HistoryLimits { bytes, bytes_total }: HistoryLimits,
-    ) {
+    fn seal(&mut self, id: &DashboardId, seal: Seal, limits: HistoryLimits) -> SealOutcome {
+        let Some(dashboard) = self.dashboards.get_mut(id) else { return SealOutcome::Superseded };
+        let stands = dashboard.stands_on().position;
+        let covers = dashboard.snapshot.as_ref().map(|snapshot| snapshot.covers);
+        if stands != seal.from || seal.base.position <= stands || covers < Some(seal.base.position) {
+            return SealOutcome::Superseded;
+        }
+        dashboard.is_unfounded = false;
+        let displaced = dashboard.base.replace(seal.base);
+        let mut set_aside = u64::from(displaced.is_some_and(|base| base.is_damaged));
+        if let Some(segment) = seal.segment {
+            dashboard.segments.insert(segment.info.from, segment);
+        }
+        set_aside += dashboard.shorten(limits.bytes);
+        let mut allowed = limits.bytes;
+        while allowed > 0 && self.dashboards.values().map(Dashboard::history_bytes).sum::<u64>() > limits.bytes_total {
+            allowed /= 2;
+            set_aside += self.dashboards.values_mut().map(|dashboard| dashboard.shorten(allowed)).sum::<u64>();
+        }
+        self.set_aside += set_aside;
+        SealOutcome::Sealed
+    }
+
+    fn trim(&mut self, id: &DashboardId) {
         let Some(dashboard) = self.dashboards.get_mut(id) else { return };
+        let (Some(base), Some(snapshot)) = (&dashboard.base, &dashboard.snapshot) else { return };
+        let to = base.position.min(snapshot.covers);
         let mut set_aside = 0;
         dashboard.log.retain(|at, logged| {
-            let stays = *at > covers || logged.entry.at >= keep_log_since;
-            set_aside += u64::from(!stays && logged.damaged);
-            stays
+            set_aside += u64::from(*at <= to && logged.damaged);
+            *at > to
         });
-        let mut gone = dashboard.shorten(bytes);
-        let mut allowed = bytes;
-        while allowed > 0 && self.dashboards.values().map(Dashboard::history_bytes).sum::<u64>() > bytes_total {
-            allowed /= 2;
-            gone += self.dashboards.values_mut().map(|dashboard| dashboard.shorten(allowed)).sum::<u64>();
-        }
-        self.set_aside += set_aside + gone;
+        self.set_aside += set_aside;
     }
 
     fn check(&self) -> CheckReport {
@@ -434,6 +533,9 @@ impl Shared {
             };
             let unreadable = dashboard.log.iter().filter(|(_, logged)| logged.damaged);
             unreadable.for_each(|(at, _)| damaged(Some(*at)));
+            if dashboard.base.as_ref().is_some_and(|base| base.is_damaged) {
+                damaged(None);
+            }
             match &dashboard.snapshot {
                 Some(snapshot) if snapshot.damaged => damaged(None),
                 Some(snapshot) => {
@@ -441,6 +543,19 @@ impl Shared {
                     report.bytes += snapshot.state.len() as u64;
                 }
                 None => {}
+            }
+            for (from, segment) in &dashboard.segments {
+                match verify_segment(&segment.record) {
+                    Ok(()) => {
+                        report.segments += 1;
+                        report.bytes += segment.record.len() as u64;
+                    }
+                    Err(error) => report.report(DamagedRecord {
+                        dashboard: id.to_string(),
+                        position: Some(*from),
+                        why: format!("sealed segment: {error}"),
+                    }),
+                }
             }
             for logged in dashboard.log.values().filter(|logged| !logged.damaged) {
                 report.entries += 1;
@@ -469,7 +584,13 @@ impl Dashboard {
     fn load(&self) -> Stored {
         let mut stored = Stored::default();
         match &self.snapshot {
-            Some(snapshot) if snapshot.damaged => stored.damaged += 1,
+            Some(snapshot) if snapshot.damaged => {
+                stored.damaged += 1;
+                if let Some(base) = self.base.as_ref().filter(|base| !base.is_damaged) {
+                    stored.snapshot = Some((base.position, base.state.clone()));
+                    stored.position = base.position;
+                }
+            }
             Some(snapshot) => {
                 stored.snapshot = Some((snapshot.covers, snapshot.state.clone()));
                 stored.position = snapshot.covers;
@@ -487,28 +608,44 @@ impl Dashboard {
         stored
     }
 
-    /// The entries that the snapshot stands for.
-    fn history(&self) -> impl Iterator<Item = (&LogPosition, &Logged)> {
-        let covers = self.snapshot.as_ref().map_or(LogPosition::START, |snapshot| snapshot.covers);
-        self.log.range(..=covers)
+    fn stands_on(&self) -> Base {
+        match (&self.base, &self.snapshot) {
+            (Some(base), _) => base.clone(),
+            (None, Some(kept)) if self.is_unfounded => Base { state: kept.state.clone(), ..Base::empty(kept.covers) },
+            _ => Base::empty(LogPosition::START),
+        }
+    }
+
+    fn past(&self) -> History {
+        let base = self.stands_on().position;
+        History {
+            base,
+            is_founded: !self.is_unfounded,
+            covers: self.snapshot.as_ref().map(|snapshot| snapshot.covers),
+            log_bytes: self.after(base).map(|(_, logged)| logged.len()).sum(),
+            since: self.after(base).next().map(|(_, logged)| logged.entry.at),
+            segments: self.segments.values().map(|segment| segment.info).collect(),
+        }
     }
 
     fn history_bytes(&self) -> u64 {
-        self.history().map(|(_, logged)| logged.len()).sum()
+        self.segments.values().map(|segment| segment.info.bytes).sum()
     }
 
-    /// Removes the oldest of its history beyond so many bytes, and says how many of what it removed was damaged.
+    /// Removes the oldest segments beyond so many bytes, and says how many of what it removed was damaged.
     fn shorten(&mut self, bytes: u64) -> u64 {
-        let mut left = self.history_bytes();
-        let mut going = Vec::new();
-        for (at, logged) in self.history() {
-            if left <= bytes {
-                break;
-            }
-            left -= logged.len();
-            going.push(*at);
+        let mut damaged = 0;
+        while self.history_bytes() > bytes
+            && let Some(oldest) = self.segments.keys().next().copied()
+        {
+            damaged += u64::from(self.forget_segment(oldest));
         }
-        going.iter().filter(|at| self.log.remove(at).is_some_and(|logged| logged.damaged)).count() as u64
+        damaged
+    }
+
+    /// Whether it was damaged.
+    fn forget_segment(&mut self, from: LogPosition) -> bool {
+        self.segments.remove(&from).is_some_and(|segment| verify_segment(&segment.record).is_err())
     }
 
     /// Whether an entry is in the log, or in the snapshot.
@@ -541,9 +678,13 @@ pub enum Step {
     Appended,
     /// Before a snapshot is written.
     Snapshot,
-    /// After a snapshot is durable, before the log is trimmed: failing here stands for a crash between the two.
+    /// After a snapshot is durable, before it is answered.
     SnapshotKept,
-    /// After the log is trimmed, before the snapshot is answered.
+    /// Before the base is put forward, or segments are dropped.
+    Seal,
+    /// After the base was put forward, before it is answered: failing here stands for a crash before the log is trimmed.
+    Sealed,
+    /// After the log is trimmed.
     Trimmed,
     /// Before it is looked up what was deleted under a name.
     Lives,
@@ -803,6 +944,18 @@ mod tests {
 
         async fn damage_snapshot(&mut self, dashboard: &DashboardId) {
             assert!(self.0.damage_snapshot(dashboard));
+        }
+
+        async fn damage_segment(&mut self, dashboard: &DashboardId, from: LogPosition) {
+            assert!(self.0.damage_segment(dashboard, from));
+        }
+
+        async fn damage_base(&mut self, dashboard: &DashboardId) {
+            assert!(self.0.damage_base(dashboard));
+        }
+
+        async fn unfound(&mut self, dashboard: &DashboardId) {
+            self.0.lock().dashboards.get_mut(dashboard).unwrap().is_unfounded = true;
         }
     }
 

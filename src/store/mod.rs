@@ -12,7 +12,9 @@
 //!   applied twice.
 //! - Should it lose what was durable all the same, it says so to whoever relies on it, rather than append behind a hole.
 //! - What was deleted does not come back by itself: appends say which life of the dashboard's name they are for.
-//! - A snapshot never displaces one that covers more of the log, and only entries that a snapshot covers are ever trimmed.
+//! - A snapshot never displaces one that covers more of the log.
+//! - Entries are trimmed only up to the base that the log stands on, and no base is ahead of the snapshot: from the base on, every
+//!   version of a dashboard is there ([`past`]).
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
 pub mod archive;
@@ -21,6 +23,7 @@ pub mod embedded;
 pub mod homes;
 pub mod lines;
 pub mod memory;
+pub mod past;
 mod record;
 pub mod redis;
 mod refused;
@@ -41,10 +44,10 @@ use futures_util::future::BoxFuture;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives};
 pub use ydash_proto::log::{LogEntry, LogPosition, Source};
-use ydash_proto::time::Timestamp;
 
 use crate::catalog::Catalog;
 
+pub use self::past::{Base, Digest, History, Seal, SealOutcome, SealedSegment, Segment, SegmentInfo};
 pub use self::refused::{Refused, SetAside};
 pub use self::url::{StoreUrl, StoreUrlError};
 
@@ -76,9 +79,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps `state` as the snapshot that stands for the log up to and including `covers`.
     ///
-    /// Then removes log entries that are covered *and* were made before `keep_log_since`, or are beyond the store's
-    /// [`HistoryLimits`]; a store may leave some of them to the next snapshot. [`Timestamp::default`] keeps as much of the log
-    /// as history as fits.
+    /// The first one of a dashboard whose log has nothing up to there is its base as well.
     ///
     /// # Errors
     /// [`StoreError::Lost`] – the store does not have what stood at `covers`, or never had it: as for [`Store::append`].
@@ -87,8 +88,37 @@ pub trait Store: Send + Sync + 'static {
         dashboard: &'a DashboardId,
         covers: LogPosition,
         state: Bytes,
-        keep_log_since: Timestamp,
     ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>>;
+
+    /// Says what there is of a dashboard's past.
+    fn history<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<History, StoreError>>;
+
+    /// Reads the state that the log stands on.
+    fn base<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Base, StoreError>>;
+
+    /// Puts the base forward and keeps the segment up to it, in one step: if the base still stands at [`Seal::from`], and the
+    /// snapshot covers the new one. Whoever comes second changes nothing. Removes no log entry.
+    ///
+    /// The oldest segments go when there are more bytes of them than [`HistoryLimits`] allow.
+    fn seal<'a>(&'a self, dashboard: &'a DashboardId, seal: Seal) -> BoxFuture<'a, Result<SealOutcome, StoreError>>;
+
+    /// Removes log entries up to and including the base, as far as the snapshot covers them. A store may leave some of them to the
+    /// next time. Damaged ones are kept for inspection.
+    fn trim<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Reads the record of the segment that begins at a position, as it was sealed. It is not verified.
+    fn segment<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        from: LogPosition,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+
+    /// Forgets the segments that end at or before a position. Damaged ones are kept for inspection.
+    fn drop_segments<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        to: LogPosition,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Reads at most `limit` log entries after a position, covered ones included. Fewer than `limit` means the end.
     ///
@@ -108,7 +138,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>>;
 
-    /// Forgets a dashboard: its snapshot, its whole log, and what it refused. Positions given out later are still greater than the old ones.
+    /// Forgets a dashboard: its snapshot, its whole log, its past, and what it refused. Positions given out later are still greater than the old ones.
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// What there is to know of a dashboard's name beside the dashboard: what was deleted under it, and which life of it this is.
@@ -244,13 +274,15 @@ pub struct CheckReport {
     pub snapshots: u64,
     /// Readable log entries.
     pub entries: u64,
+    /// Readable sealed segments.
+    pub segments: u64,
     /// Bytes of the records as stored.
     pub bytes: u64,
     /// Unreadable records, the first [`CheckReport::DAMAGED_MAX`] of them.
     pub damaged: Vec<DamagedRecord>,
     /// How many records are unreadable.
     pub damaged_total: u64,
-    /// Damaged records that newer snapshots have made unneeded; kept for inspection.
+    /// Damaged records that newer ones have made unneeded; kept for inspection.
     pub set_aside: u64,
     /// Content that rooms refused, kept for the operator: how many updates, and of which dashboards.
     pub refused: BTreeMap<String, u64>,
@@ -302,7 +334,7 @@ impl core::fmt::Display for Missing {
 pub struct DamagedRecord {
     /// The dashboard's name, as far as it is readable.
     pub dashboard: String,
-    /// Its place in the log; `None` for a snapshot.
+    /// Its place in the log, or where the segment begins; `None` for a snapshot and a base.
     pub position: Option<LogPosition>,
     /// What is wrong with it.
     pub why: String,
@@ -433,7 +465,7 @@ pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), O
     embedded::EmbeddedStore::salvage(directory)
 }
 
-/// How much of the log stays that snapshots stand for, however young it is. The newest stays.
+/// How many sealed segments stay, however young they are. The newest stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
     /// Of one dashboard, in bytes of records.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! byte 0       version, 1
-//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content, 16 lives of a name
+//! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content,
+//!              6 record of the catalog, 7 base, 8 segment, 16 lives of a name
 //! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
 //! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
@@ -20,6 +21,7 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::life::Lives;
 use ydash_proto::time::Timestamp;
 
+use super::past::{Digest, Segment};
 use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, StoreError};
 use crate::compress::{deflate, inflate};
 
@@ -70,8 +72,29 @@ pub(super) struct Head {
     pub(super) swept_to: u64,
     /// Whether the dashboard was removed and only waits for its log to be swept.
     pub(super) is_removed: bool,
-    /// Bytes of the log entries that the snapshot covers; `None` if they have to be counted.
-    pub(super) history: Option<u64>,
+    /// Where the base stands; `None` in a dashboard of an earlier ydash, which has its snapshot for a base.
+    pub(super) base: Option<u64>,
+    /// Bytes of sealed segments. Earlier heads end before it.
+    pub(super) history: u64,
+}
+
+impl Head {
+    /// Where the base stands.
+    pub(super) fn stands_at(&self) -> u64 {
+        self.base.or(self.covers).unwrap_or(self.trimmed_to)
+    }
+}
+
+/// A head as it was before there were bases.
+#[derive(Encode, BorrowDecode)]
+struct UnfoundedHead {
+    number: u64,
+    covers: Option<u64>,
+    trimmed_to: u64,
+    swept_to: u64,
+    is_removed: bool,
+    /// Bytes of the log that the snapshot covered.
+    _history: Option<u64>,
 }
 
 /// A head as it was when nobody counted history.
@@ -82,6 +105,49 @@ struct UncountedHead {
     trimmed_to: u64,
     swept_to: u64,
     is_removed: bool,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct BaseFields<'a> {
+    /// Of the segment before; empty without one.
+    previous: &'a [u8],
+    encoding: u8,
+    /// Its length before deflating.
+    len: u64,
+    state: &'a [u8],
+}
+
+#[derive(Encode, BorrowDecode)]
+struct SegmentFields<'a> {
+    from: u128,
+    /// Of the segment before; empty without one.
+    previous: &'a [u8],
+    encoding: u8,
+    /// The length of the body before deflating.
+    len: u64,
+    body: &'a [u8],
+}
+
+#[derive(Encode, BorrowDecode)]
+struct SegmentBody<'a> {
+    state: &'a [u8],
+    /// Each once.
+    authors: Vec<&'a str>,
+    entries: Vec<SegmentEntry<'a>>,
+}
+
+/// An entry within a segment: as short as can be, because there are many.
+#[derive(Encode, BorrowDecode)]
+struct SegmentEntry<'a> {
+    /// Beyond the entry before, or where the segment begins.
+    position: u128,
+    /// Beyond the entry before, in milliseconds.
+    at: i64,
+    /// 0 for none, else one more than its place among the authors.
+    author: u32,
+    session: u64,
+    source: u8,
+    update: &'a [u8],
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -119,7 +185,9 @@ enum Kind {
     Head = 3,
     Name = 4,
     Refused = 5,
-    /// Those between are the catalog's and those of what is kept of the past.
+    // 6 is a record of the catalog.
+    Base = 7,
+    Segment = 8,
     Lives = 16,
 }
 
@@ -158,17 +226,31 @@ pub(super) fn decode_entry_at(record: &[u8]) -> Result<Timestamp, RecordError> {
     open::<EntryFields<'_>>(Kind::Entry, record).map(|fields| Timestamp(fields.at))
 }
 
-/// Encodes a snapshot that [`check_len`] has let through, deflated if that pays.
-pub(super) fn encode_snapshot(covers: LogPosition, state: &[u8]) -> Vec<u8> {
-    let mut encoding = PLAIN;
-    let mut stored = Cow::Borrowed(state);
-    if state.len() > COMPRESS_ABOVE_BYTES {
-        let deflated = deflate(state, COMPRESSION_LEVEL);
-        if deflated.len() < state.len() {
-            encoding = DEFLATED;
-            stored = Cow::Owned(deflated);
+/// Deflates what is long, if that pays: how it is encoded, and the bytes.
+fn shorten(plain: &[u8]) -> (u8, Cow<'_, [u8]>) {
+    if plain.len() > COMPRESS_ABOVE_BYTES {
+        let deflated = deflate(plain, COMPRESSION_LEVEL);
+        if deflated.len() < plain.len() {
+            return (DEFLATED, Cow::Owned(deflated));
         }
     }
+    (PLAIN, Cow::Borrowed(plain))
+}
+
+/// What [`shorten`] has made shorter.
+fn lengthen(encoding: u8, len: u64, bytes: &[u8]) -> Result<Bytes, RecordError> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= RECORD_BYTES_MAX);
+    let len = len.ok_or(RecordError::Damaged("implausible length of a state"))?;
+    Ok(match encoding {
+        PLAIN if bytes.len() == len => Bytes::copy_from_slice(bytes),
+        DEFLATED => inflate(bytes, len).map_err(|_| RecordError::Damaged("state does not inflate"))?.into(),
+        _ => return Err(RecordError::Damaged("unknown encoding of a state")),
+    })
+}
+
+/// Encodes a snapshot that [`check_len`] has let through, deflated if that pays.
+pub(super) fn encode_snapshot(covers: LogPosition, state: &[u8]) -> Vec<u8> {
+    let (encoding, stored) = shorten(state);
     let fields = SnapshotFields { covers: covers.0, encoding, len: state.len() as u64, state: &stored };
     seal(Kind::Snapshot, fields, stored.len())
 }
@@ -176,14 +258,105 @@ pub(super) fn encode_snapshot(covers: LogPosition, state: &[u8]) -> Vec<u8> {
 /// Decodes a snapshot: what it covers, and the state.
 pub(super) fn decode_snapshot(record: &[u8]) -> Result<(LogPosition, Bytes), RecordError> {
     let fields: SnapshotFields<'_> = open(Kind::Snapshot, record)?;
-    let len = usize::try_from(fields.len).ok().filter(|len| *len <= RECORD_BYTES_MAX);
-    let len = len.ok_or(RecordError::Damaged("implausible length of a state"))?;
-    let state = match fields.encoding {
-        PLAIN if fields.state.len() == len => Bytes::copy_from_slice(fields.state),
-        DEFLATED => inflate(fields.state, len).map_err(|_| RecordError::Damaged("state does not inflate"))?.into(),
-        _ => return Err(RecordError::Damaged("unknown encoding of a state")),
+    Ok((LogPosition(fields.covers), lengthen(fields.encoding, fields.len, fields.state)?))
+}
+
+/// Encodes a base.
+pub(super) fn encode_base(state: &[u8], previous: Digest) -> Vec<u8> {
+    let (encoding, stored) = shorten(state);
+    let fields = BaseFields { previous: digest_bytes(&previous), encoding, len: state.len() as u64, state: &stored };
+    seal(Kind::Base, fields, stored.len() + 32)
+}
+
+/// Decodes a base: the state, and what is before it. The record of a snapshot is a base as well, with nothing before it.
+pub(super) fn decode_base(record: &[u8]) -> Result<(Bytes, Digest), RecordError> {
+    if record.get(1) == Some(&(Kind::Snapshot as u8)) {
+        return decode_snapshot(record).map(|(_, state)| (state, Digest::default()));
+    }
+    let fields: BaseFields<'_> = open(Kind::Base, record)?;
+    Ok((lengthen(fields.encoding, fields.len, fields.state)?, digest_from(fields.previous)?))
+}
+
+/// Encodes a segment.
+pub(super) fn encode_segment(segment: &Segment) -> Vec<u8> {
+    let mut authors: Vec<&str> = Vec::new();
+    let mut numbers = std::collections::HashMap::new();
+    let (mut position, mut at) = (segment.from.0, 0u64);
+    let mut entries = Vec::with_capacity(segment.entries.len());
+    for (place, entry) in &segment.entries {
+        let author = entry.author.as_deref().map_or(0, |author| {
+            *numbers.entry(author).or_insert_with(|| {
+                authors.push(author);
+                authors.len() as u32
+            })
+        });
+        entries.push(SegmentEntry {
+            position: place.0.wrapping_sub(position),
+            at: entry.at.0.wrapping_sub(at) as i64,
+            author,
+            session: entry.session,
+            source: source_number(entry.source),
+            update: &entry.update,
+        });
+        (position, at) = (place.0, entry.at.0);
+    }
+    let body = SegmentBody { state: &segment.state, authors, entries };
+    let body = bincode::encode_to_vec(body, bincode::config::standard())
+        .expect("fields are plain integers, text and bytes, and a Vec takes them all");
+    let (encoding, stored) = shorten(&body);
+    let previous = digest_bytes(&segment.previous);
+    let fields = SegmentFields { from: segment.from.0, previous, encoding, len: body.len() as u64, body: &stored };
+    seal(Kind::Segment, fields, stored.len() + 64)
+}
+
+/// Decodes a segment.
+pub(super) fn decode_segment(record: &[u8]) -> Result<Segment, RecordError> {
+    let fields: SegmentFields<'_> = open(Kind::Segment, record)?;
+    let previous = digest_from(fields.previous)?;
+    let body = lengthen(fields.encoding, fields.len, fields.body)?;
+    let config = bincode::config::standard().with_limit::<{ RECORD_BYTES_MAX + 4096 }>();
+    let body: SegmentBody<'_> = match bincode::borrow_decode_from_slice(&body, config) {
+        Ok((decoded, used)) if used == body.len() => decoded,
+        _ => return Err(RecordError::Damaged("segment does not decode")),
     };
-    Ok((LogPosition(fields.covers), state))
+    let authors: Vec<Arc<str>> = body.authors.into_iter().map(Arc::from).collect();
+    let (mut position, mut at) = (fields.from, 0u64);
+    let mut entries = Vec::with_capacity(body.entries.len());
+    for entry in body.entries {
+        position = position.wrapping_add(entry.position);
+        at = at.wrapping_add(entry.at as u64);
+        let author = match entry.author.checked_sub(1) {
+            None => None,
+            Some(at) => Some(authors.get(at as usize).ok_or(RecordError::Damaged("unknown author in a segment"))?),
+        };
+        entries.push((
+            LogPosition(position),
+            LogEntry {
+                at: Timestamp(at),
+                author: author.cloned(),
+                session: entry.session,
+                source: source_from(entry.source)?,
+                update: Bytes::copy_from_slice(entry.update),
+            },
+        ));
+    }
+    Ok(Segment { from: LogPosition(fields.from), state: Bytes::copy_from_slice(body.state), previous, entries })
+}
+
+/// Whether a record is one of a segment and was not changed, without inflating it.
+pub(super) fn verify_segment(record: &[u8]) -> Result<(), RecordError> {
+    open::<SegmentFields<'_>>(Kind::Segment, record).map(drop)
+}
+
+fn digest_bytes(digest: &Digest) -> &[u8] {
+    if *digest == Digest::default() { &[] } else { &digest.0 }
+}
+
+fn digest_from(bytes: &[u8]) -> Result<Digest, RecordError> {
+    match bytes {
+        [] => Ok(Digest::default()),
+        _ => bytes.try_into().map(Digest).map_err(|_| RecordError::Damaged("not a SHA-256")),
+    }
 }
 
 /// Reads what a snapshot covers without inflating it; its checksum is verified.
@@ -198,11 +371,25 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
 
 /// Decodes a head.
 pub(super) fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
-    open(Kind::Head, record).or_else(|error| {
+    let earlier = |error: RecordError| -> Result<Head, RecordError> {
+        let head = |number, covers, trimmed_to, swept_to, is_removed| {
+            Ok(Head { number, covers, trimmed_to, swept_to, is_removed, history: 0, base: None })
+        };
+        if let Ok(UnfoundedHead { number, covers, trimmed_to, swept_to, is_removed, .. }) = open(Kind::Head, record) {
+            return head(number, covers, trimmed_to, swept_to, is_removed);
+        }
         let UncountedHead { number, covers, trimmed_to, swept_to, is_removed } =
             open(Kind::Head, record).map_err(|_| error)?;
-        Ok(Head { number, covers, trimmed_to, swept_to, is_removed, history: None })
-    })
+        head(number, covers, trimmed_to, swept_to, is_removed)
+    };
+    open(Kind::Head, record).or_else(earlier)
+}
+
+/// Encodes a head as it was before there were bases.
+#[cfg(test)]
+pub(super) fn encode_unfounded_head(head: &Head) -> Vec<u8> {
+    let Head { number, covers, trimmed_to, swept_to, is_removed, .. } = *head;
+    seal(Kind::Head, UnfoundedHead { number, covers, trimmed_to, swept_to, is_removed, _history: Some(100) }, 0)
 }
 
 /// Encodes the name that belongs to a log.
@@ -357,11 +544,27 @@ mod tests {
 
     #[test]
     fn golden_head() {
-        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false, history: Some(7) };
-        assert_eq!(encode_head(&head)[HEADER_LEN..], [2, 1, 5, 4, 3, 0, 1, 7]);
+        let base = Some(6);
+        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false, history: 7, base };
+        assert_eq!(encode_head(&head)[HEADER_LEN..], [2, 1, 5, 4, 3, 0, 1, 6, 7]);
+        let earlier = Ok(Head { history: 0, base: None, ..head });
         let uncounted = [1, 3, 0xfc, 0x46, 0x32, 0xf3, 2, 1, 5, 4, 3, 0];
-        assert_eq!(decode_head(&uncounted), Ok(Head { history: None, ..head }));
-        assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+        assert_eq!(decode_head(&uncounted), earlier);
+        for counted in [None, Some(0), Some(1), Some(7), Some(1 << 20)] {
+            let fields = UnfoundedHead {
+                number: 2,
+                covers: Some(5),
+                trimmed_to: 4,
+                swept_to: 3,
+                is_removed: false,
+                _history: counted,
+            };
+            assert_eq!(decode_head(&seal(Kind::Head, fields, 0)), earlier);
+        }
+        for base in [None, Some(0), base, Some(1 << 40)] {
+            let head = Head { base, ..head };
+            assert_eq!(decode_head(&encode_head(&head)), Ok(head));
+        }
     }
 
     #[test]
@@ -384,6 +587,79 @@ mod tests {
         assert_eq!(record[..2], [1, 5]);
         assert_eq!(record[HEADER_LEN..], [7, 0, 3, 2, b'n', b'o', 2, 0, 0]);
         assert_eq!(decode_refused(&record), Ok(refused));
+    }
+
+    #[test]
+    fn golden_base_and_segment() {
+        let record = encode_base(&[0, 0], Digest::default());
+        assert_eq!(record[..2], [1, 7]);
+        assert_eq!(record[HEADER_LEN..], [0, PLAIN, 2, 2, 0, 0]);
+        assert_eq!(decode_base(&record), Ok((Bytes::from_static(&[0, 0]), Digest::default())));
+        // A snapshot is a base as well.
+        assert_eq!(
+            decode_base(&encode_snapshot(LogPosition(5), b"s")),
+            Ok((Bytes::from_static(b"s"), Digest::default()))
+        );
+        let previous = Digest([7; 32]);
+        assert_eq!(decode_base(&encode_base(b"state", previous)), Ok((Bytes::from_static(b"state"), previous)));
+
+        let made = |at: u64, author: Option<&str>| LogEntry {
+            at: Timestamp(at),
+            author: author.map(Arc::from),
+            session: 3,
+            source: Source::Socket,
+            update: Bytes::from_static(&[0, 0]),
+        };
+        let entries = vec![
+            (LogPosition(6), made(10, Some("eve"))),
+            (LogPosition(8), made(9, None)),
+            (LogPosition(1 << 80), made(1_700_000_000_000, Some("bob"))),
+            (LogPosition((1 << 80) + 1), made(1_700_000_000_000, Some("eve"))),
+        ];
+        let segment = Segment { from: LogPosition(5), state: Bytes::from_static(b"s"), previous, entries };
+        assert_eq!(decode_segment(&encode_segment(&segment)), Ok(segment.clone()));
+        let first = Segment { previous: Digest::default(), entries: segment.entries[..2].to_vec(), ..segment };
+        let record = encode_segment(&first);
+        assert_eq!(record[..2], [1, 8]);
+        let body = [
+            vec![1, b's', 1, 3, b'e', b'v', b'e', 2], // state, authors, two entries
+            vec![1, 20, 1, 3, 1, 2, 0, 0], // position 5 + 1, at 10 (zigzag), first author, session, socket, update
+            vec![2, 1, 0, 3, 1, 2, 0, 0],  // position 6 + 2, at 10 - 1, nobody
+        ]
+        .concat();
+        assert_eq!(record[HEADER_LEN..], [vec![5, 0, PLAIN, 24, 24], body].concat());
+        assert_eq!(verify_segment(&record), Ok(()));
+        assert!(verify_segment(&record[..30]).is_err());
+    }
+
+    /// What an earlier ydash wrote has no place for authors, so segments say them once.
+    #[test]
+    fn a_segment_of_ten_thousand_edits_is_small() {
+        let entries: Vec<_> = (0..10_000u64)
+            .map(|n| {
+                let entry = LogEntry {
+                    at: Timestamp(1_700_000_000_000 + 40 * n),
+                    author: Some(if n % 3 == 0 { "ada@example.org" } else { "bob@example.org" }.into()),
+                    session: 70_000 + n % 5,
+                    source: Source::Socket,
+                    // One struct of client 3,141,592,653: a number that is set anew.
+                    update: Bytes::from(
+                        [
+                            &[1, 1, 0xcd, 0xb4, 0xff, 0xd9, 0x0b][..],
+                            &(n as u32).to_le_bytes(),
+                            &[168, 1, 125],
+                            &[n as u8 % 60, 0],
+                        ]
+                        .concat(),
+                    ),
+                };
+                (LogPosition(n.into()), entry)
+            })
+            .collect();
+        let segment = Segment { from: LogPosition(0), state: Bytes::new(), previous: Digest::default(), entries };
+        let record = encode_segment(&segment);
+        assert!(record.len() < 150_000, "{}", record.len());
+        assert_eq!(decode_segment(&record).unwrap(), segment);
     }
 
     #[test]

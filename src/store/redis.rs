@@ -22,16 +22,16 @@ use futures_util::future::BoxFuture;
 use tracing::warn;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives, Moving};
-use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::record::{
-    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_lives, decode_refused,
-    decode_snapshot, decode_snapshot_covers, encode_entry, encode_lives, encode_refused, encode_snapshot,
+    RecordError, check_len, decode_base, decode_entry, decode_entry_at, decode_entry_update, decode_lives,
+    decode_refused, decode_snapshot, decode_snapshot_covers, encode_base, encode_entry, encode_lives, encode_refused,
+    encode_snapshot, verify_segment,
 };
 use super::{
-    Append, Appended, CheckReport, DamagedRecord, HistoryLimits, LogEntry, LogPosition, Refused, SetAside,
-    SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal,
+    SealOutcome, SegmentInfo, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
 };
 use crate::catalog::Catalog;
 use crate::catalog::redis::RedisCatalog;
@@ -49,6 +49,7 @@ script!(SNAPSHOT, "redis/snapshot.lua");
 script!(LOAD, "redis/load.lua");
 script!(PAGE, "redis/page.lua");
 script!(TRIM, "redis/trim.lua");
+script!(SEAL, "redis/seal.lua");
 script!(REMOVE, "redis/remove.lua");
 script!(REFUSED, "redis/refused.lua");
 script!(LISTED, "redis/listed.lua");
@@ -59,7 +60,7 @@ const LOAD_BYTES: usize = 4 << 20;
 /// What is read of a log at once.
 const PAGE_ENTRIES: usize = 512;
 const PAGE_BYTES: usize = 4 << 20;
-/// How many pages one snapshot trims at most; the rest is for the next one.
+/// How many pages are trimmed at once at most; the rest is for the next time.
 const TRIM_PAGES_MAX: usize = 64;
 /// Names that are read, or entered, at once.
 const NAMES: usize = 1000;
@@ -107,6 +108,7 @@ struct Keys {
     refused: String,
     /// What is known of the lives of the name.
     lives: String,
+    past: String,
 }
 
 impl RedisStore {
@@ -131,8 +133,8 @@ impl RedisStore {
             None => (dashboard.clone(), String::new()),
         };
         let key = |what| self.redis.url().dashboard_key(&dashboard, &format!("{trash}{what}"));
-        let (log, state, aside, refused) = (key("log"), key("state"), key("aside"), key("refused"));
-        Keys { log, state, aside, refused, lives: key("lives") }
+        let (log, state, aside, refused, past) = (key("log"), key("state"), key("aside"), key("refused"), key("past"));
+        Keys { log, state, aside, refused, past, lives: key("lives") }
     }
 
     /// The dashboard whose key of `what` this is, also one in the trash.
@@ -251,7 +253,7 @@ impl RedisStore {
 
     fn append_command(&self, append: &Append, records: &[Vec<u8>]) -> Command {
         let keys = self.keys(&append.dashboard);
-        let command = Command::script(&APPEND, &[&keys.log, &keys.state, &keys.lives])
+        let command = Command::script(&APPEND, &[&keys.log, &keys.state, &keys.past, &keys.lives])
             .replicated_to(self.config.wait_replicas)
             .arg(self.ttl(&append.dashboard))
             .arg(fastrand::u32(1..))
@@ -265,14 +267,13 @@ impl RedisStore {
         dashboard: &DashboardId,
         covers: LogPosition,
         state: Bytes,
-        keep_log_since: Timestamp,
     ) -> Result<SnapshotOutcome, StoreError> {
         const DOING: &str = "write a snapshot";
         check_len(state.len())?;
         let record = aside(state.len(), move || encode_snapshot(covers, &state)).await?;
         let keys = self.keys(dashboard);
         let command = |damaged: &str| {
-            Command::script(&SNAPSHOT, &[&keys.log, &keys.state, &keys.aside])
+            Command::script(&SNAPSHOT, &[&keys.log, &keys.state, &keys.aside, &keys.past])
                 .arg(self.ttl(dashboard))
                 .arg(fastrand::u32(1..))
                 .arg(Id(covers).to_string())
@@ -288,7 +289,6 @@ impl RedisStore {
                     if let Some(error) = self.enter(vec![(dashboard, listed_at)]).await.remove(dashboard) {
                         return Err(error);
                     }
-                    self.trim(dashboard, &keys, covers, keep_log_since).await;
                     return Ok(SnapshotOutcome::Kept);
                 }
                 "superseded" => {
@@ -306,11 +306,7 @@ impl RedisStore {
     }
 
     async fn is_kept_damaged(&self, keys: &Keys) -> Result<bool, StoreError> {
-        const DOING: &str = "read a snapshot";
-        let len = self.run(DOING, Command::new("HSTRLEN").key(&keys.state).arg("snapshot")).await?;
-        let Value::Int(len) = len else { return Err(missing("HSTRLEN")) };
-        let read = Command::new("HGET").key(&keys.state).arg("snapshot").expecting(usize::try_from(len).unwrap_or(0));
-        let Value::BulkString(record) = self.run(DOING, read).await? else { return Ok(true) };
+        let Some(record) = self.record(&keys.state, "snapshot").await? else { return Ok(true) };
         match aside(record.len(), move || decode_snapshot_covers(&record)).await? {
             Ok(_) => Ok(false),
             Err(RecordError::Damaged(_)) => Ok(true),
@@ -318,24 +314,19 @@ impl RedisStore {
         }
     }
 
-    /// Removes covered entries from the log's start up to the first that has to stay. What is left is for the next snapshot.
-    async fn trim(&self, dashboard: &DashboardId, keys: &Keys, covers: LogPosition, keep_log_since: Timestamp) {
+    /// Removes entries from the log's start up to the base. What is left is for the next time.
+    async fn trim_one(&self, dashboard: &DashboardId) -> Result<(), StoreError> {
+        const DOING: &str = "trim a log";
+        let keys = self.keys(dashboard);
+        let read = Command::new("HMGET").key(&keys.state).arg("base").arg("covers");
+        let bounds = Answer::of(self.run(DOING, read).await?, "HMGET")?;
+        let (Ok(base), Ok(covers)) = (bounds.position(0), bounds.position(1)) else { return Ok(()) };
+        let to = base.min(covers);
         let mut after = LogPosition::START;
-        let counted = self.run("trim a log", Command::new("HGET").key(&keys.state).arg("bytes")).await;
-        // Logs of an earlier ydash are counted from when they were next written to.
-        let mut bytes = counted.ok().and_then(|counted| text(&counted).ok()?.parse::<u64>().ok()).unwrap_or(0);
-        for n in 0..TRIM_PAGES_MAX {
-            // With all of the history kept, the first entry says so already.
-            let limit = if n == 0 { 1 } else { PAGE_ENTRIES };
-            let Ok(page) = self.page(&keys.log, after, limit).await else { return };
-            let may_go = |(position, record): &&(LogPosition, Bytes)| {
-                let is_old = decode_entry_at(record).map_or_else(is_damage, |at| at < keep_log_since);
-                let goes = *position <= covers && (is_old || bytes > self.history.bytes);
-                bytes = bytes.saturating_sub(if goes { record.len() as u64 } else { 0 });
-                goes
-            };
-            let going: Vec<_> = page.iter().take_while(may_go).collect();
-            let Some((last, _)) = going.last() else { return };
+        for _ in 0..TRIM_PAGES_MAX {
+            let page = self.page(&keys.log, after, PAGE_ENTRIES).await?;
+            let going: Vec<_> = page.iter().take_while(|(position, _)| *position <= to).collect();
+            let Some((last, _)) = going.last() else { return Ok(()) };
             let going_bytes: usize = going.iter().map(|(_, record)| record.len()).sum();
             let damaged = going.iter().filter(|(_, record)| decode_entry_at(record).is_err());
             let trim = Command::script(&TRIM, &[&keys.log, &keys.state, &keys.aside])
@@ -343,15 +334,118 @@ impl RedisStore {
                 .arg(Id(LogPosition(last.0.saturating_add(1))).to_string())
                 .arg(going_bytes);
             let trim = damaged.fold(trim, |trim, (position, _)| trim.arg(Id(*position).to_string()));
-            if let Err(error) = self.run("trim a log", trim).await {
-                warn!(%dashboard, %error, "log not trimmed; the next snapshot does");
-                return;
-            }
-            if going.len() < page.len() || page.len() < limit {
-                return;
+            self.run(DOING, trim).await?;
+            if going.len() < page.len() || page.len() < PAGE_ENTRIES {
+                return Ok(());
             }
             after = *last;
         }
+        Ok(())
+    }
+
+    async fn read_history(&self, dashboard: &DashboardId) -> Result<History, StoreError> {
+        const DOING: &str = "read what there is of the past";
+        let keys = self.keys(dashboard);
+        let state = Command::new("HMGET").key(&keys.state).arg("base").arg("covers").arg("bytes").arg("era");
+        let state = Answer::of(self.run(DOING, state).await?, "HMGET")?;
+        if matches!(state.part(3)?, Value::Nil) {
+            return Ok(History::default());
+        }
+        let covers = state.position(1).ok();
+        let base = state.position(0).ok();
+        let stands = base.or(covers).unwrap_or(LogPosition::START);
+        let names = Answer::of(self.run(DOING, Command::new("HKEYS").key(&keys.past)).await?, "HKEYS")?;
+        let of_name = |name: &Value| match name {
+            Value::BulkString(name) => name.strip_prefix(b"s").and_then(SegmentInfo::from_key),
+            _ => None,
+        };
+        let mut segments: Vec<SegmentInfo> = names.parts().iter().filter_map(of_name).collect();
+        segments.sort_unstable_by_key(|segment| segment.from);
+        let first = self.page(&keys.log, stands, 1).await?;
+        let since = first.first().and_then(|(_, record)| decode_entry_at(record).ok());
+        let log_bytes = if since.is_some() { state.number(2).unwrap_or(0) } else { 0 };
+        Ok(History { base: stands, is_founded: base.is_some(), covers, log_bytes, since, segments })
+    }
+
+    async fn read_base(&self, dashboard: &DashboardId) -> Result<Base, StoreError> {
+        const DOING: &str = "read a base";
+        let keys = self.keys(dashboard);
+        let state = Command::new("HMGET").key(&keys.state).arg("base").arg("covers");
+        let state = Answer::of(self.run(DOING, state).await?, "HMGET")?;
+        let (base, covers) = (state.position(0).ok(), state.position(1).ok());
+        let record = match (base, covers) {
+            (Some(_), _) => self.record(&keys.past, "base").await?,
+            (None, Some(_)) => self.record(&keys.state, "snapshot").await?,
+            (None, None) => None,
+        };
+        let stands = base.or(covers).unwrap_or(LogPosition::START);
+        let bytes = record.as_ref().map_or(0, Vec::len);
+        let read = move || Base::read(stands, record.as_deref().map(Ok));
+        aside(bytes, read).await?.map_err(RecordError::into_store_error)
+    }
+
+    /// A field of a hash that may be large.
+    async fn record(&self, key: &str, field: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        const DOING: &str = "read a record";
+        let len = self.run(DOING, Command::new("HSTRLEN").key(key).arg(field)).await?;
+        let Value::Int(len) = len else { return Err(missing("HSTRLEN")) };
+        let read = Command::new("HGET").key(key).arg(field).expecting(usize::try_from(len).unwrap_or(0));
+        match self.run(DOING, read).await? {
+            Value::BulkString(record) => Ok(Some(record)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn seal_one(&self, dashboard: &DashboardId, seal: Seal) -> Result<SealOutcome, StoreError> {
+        const DOING: &str = "seal a log";
+        let Seal { from, base, segment } = seal;
+        check_len(base.state.len())?;
+        check_len(segment.as_ref().map_or(0, |segment| segment.record.len()))?;
+        let keys = self.keys(dashboard);
+        let kept = self.record(&keys.past, "base").await?;
+        let is_damaged = kept.is_some_and(|record| decode_base(&record).is_err());
+        let position = base.position;
+        let record = aside(base.state.len(), move || encode_base(&base.state, base.previous)).await?;
+        let command = Command::script(&SEAL, &[&keys.log, &keys.state, &keys.aside, &keys.past])
+            .arg(self.ttl(dashboard))
+            .arg(Id(from).to_string())
+            .arg(Id(position).to_string())
+            .arg(record.as_slice())
+            .arg(self.history.bytes)
+            .arg(if is_damaged { "1" } else { "0" });
+        let command = match &segment {
+            Some(segment) => command.arg(segment.info.key()).arg(segment.info.bytes).arg(&segment.record[..]),
+            None => command,
+        };
+        match Answer::of(self.run(DOING, command).await?, "a seal")?.word()? {
+            "sealed" => Ok(SealOutcome::Sealed),
+            "superseded" => Ok(SealOutcome::Superseded),
+            _ => Err(missing("a seal")),
+        }
+    }
+
+    async fn read_segment(&self, dashboard: &DashboardId, from: LogPosition) -> Result<Option<Bytes>, StoreError> {
+        let history = self.read_history(dashboard).await?;
+        let Some(info) = history.segments.iter().find(|segment| segment.from == from) else { return Ok(None) };
+        let record = self.record(&self.keys(dashboard).past, &format!("s{}", info.key())).await?;
+        Ok(record.map(Bytes::from))
+    }
+
+    async fn forget_segments(&self, dashboard: &DashboardId, to: LogPosition) -> Result<(), StoreError> {
+        const DOING: &str = "forget segments";
+        let keys = self.keys(dashboard);
+        let history = self.read_history(dashboard).await?;
+        for segment in history.segments.iter().filter(|segment| segment.to <= to) {
+            let field = format!("s{}", segment.key());
+            if let Some(record) = self.record(&keys.past, &field).await?
+                && verify_segment(&record).is_err()
+            {
+                let aside = format!("segment {}", Id(segment.from));
+                self.run(DOING, Command::new("HSETNX").key(&keys.aside).arg(aside).arg(&record[..])).await?;
+            }
+            self.run(DOING, Command::new("HDEL").key(&keys.past).arg(field)).await?;
+        }
+        Ok(())
     }
 
     /// At most `limit` entries after a position, as they are stored; fewer if they are large. None means the end.
@@ -374,6 +468,9 @@ impl RedisStore {
             match aside(bytes, move || Loaded::decode(&answer)).await?? {
                 Loaded::Stored(mut stored) => {
                     stored.damaged += u32::from(damaged_snapshot);
+                    if damaged_snapshot {
+                        self.stand_on_base(dashboard, &mut stored).await?;
+                    }
                     return Ok(stored);
                 }
                 Loaded::DamagedSnapshot { covers, record } => {
@@ -387,10 +484,20 @@ impl RedisStore {
         }
     }
 
+    /// Puts the base where a snapshot would be. Of the log, all is read by then that is left of it.
+    async fn stand_on_base(&self, dashboard: &DashboardId, stored: &mut Stored) -> Result<(), StoreError> {
+        let base = self.read_base(dashboard).await?;
+        if !base.is_damaged && self.record(&self.keys(dashboard).past, "base").await?.is_some() {
+            stored.position = stored.position.max(base.position);
+            stored.snapshot = Some((base.position, base.state));
+        }
+        Ok(())
+    }
+
     async fn load_raw(&self, dashboard: &DashboardId, keys: &Keys, what: &str) -> Result<Answer, StoreError> {
         const DOING: &str = "load a dashboard";
         let load = |bytes_max: usize, expected: usize| {
-            Command::script(&LOAD, &[&keys.log, &keys.state])
+            Command::script(&LOAD, &[&keys.log, &keys.state, &keys.past])
                 .arg(self.ttl(dashboard))
                 .arg(bytes_max)
                 .arg(what)
@@ -489,7 +596,7 @@ impl RedisStore {
         // Off the list first: what is then written to it anew finds no trace of having been listed.
         self.run(DOING, Command::new("ZREM").key(&self.names()).arg(dashboard.as_str())).await?;
         let keys = self.keys(dashboard);
-        let remove = Command::script(&REMOVE, &[&keys.log, &keys.state, &keys.aside, &keys.refused]);
+        let remove = Command::script(&REMOVE, &[&keys.log, &keys.state, &keys.aside, &keys.refused, &keys.past]);
         self.run(DOING, remove.arg(TOMBSTONE.as_millis() as u64)).await.map(drop)
     }
 
@@ -522,8 +629,10 @@ impl RedisStore {
                 &trash.state,
                 &trash.aside,
                 &trash.refused,
+                &trash.past,
                 &keys.aside,
                 &keys.refused,
+                &keys.past,
             ],
         );
         let change = change
@@ -619,6 +728,8 @@ impl RedisStore {
             } else if let Some(dashboard) = self.dashboard_of_key(&key, "aside") {
                 let len = self.run(DOING, Command::new("HLEN").key(&self.keys(&dashboard).aside)).await?;
                 report.set_aside += if let Value::Int(len) = len { u64::try_from(len).unwrap_or(0) } else { 0 };
+            } else if let Some(dashboard) = self.dashboard_of_key(&key, "past") {
+                found.entry(dashboard).or_default();
             } else if let Some(dashboard) = self.dashboard_of_key(&key, "refused") {
                 let kept = self.read_refused(&dashboard).await?.kept.len() as u64;
                 report.refused.insert(dashboard.to_string(), kept);
@@ -659,6 +770,18 @@ impl RedisStore {
             match decode_snapshot(record) {
                 Ok(_) => report.snapshots += 1,
                 Err(error) => report.report(damaged(None, error.to_string())),
+            }
+        }
+        let history = self.read_history(dashboard).await?;
+        if history.is_founded && self.read_base(dashboard).await?.is_damaged {
+            report.report(damaged(None, "base of the log cannot be read: its history begins anew".to_owned()));
+        }
+        for segment in &history.segments {
+            let record = self.read_segment(dashboard, segment.from).await?.unwrap_or_default();
+            report.bytes += record.len() as u64;
+            match verify_segment(&record) {
+                Ok(()) => report.segments += 1,
+                Err(error) => report.report(damaged(Some(segment.from), format!("sealed segment: {error}"))),
             }
         }
         let mut after = LogPosition::START;
@@ -726,9 +849,40 @@ impl Store for RedisStore {
         dashboard: &'a DashboardId,
         covers: LogPosition,
         state: Bytes,
-        keep_log_since: Timestamp,
     ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>> {
-        Box::pin(self.keep_snapshot(dashboard, covers, state, keep_log_since))
+        Box::pin(self.keep_snapshot(dashboard, covers, state))
+    }
+
+    fn history<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<History, StoreError>> {
+        Box::pin(self.read_history(dashboard))
+    }
+
+    fn base<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Base, StoreError>> {
+        Box::pin(self.read_base(dashboard))
+    }
+
+    fn seal<'a>(&'a self, dashboard: &'a DashboardId, seal: Seal) -> BoxFuture<'a, Result<SealOutcome, StoreError>> {
+        Box::pin(self.seal_one(dashboard, seal))
+    }
+
+    fn trim<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.trim_one(dashboard))
+    }
+
+    fn segment<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        from: LogPosition,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(self.read_segment(dashboard, from))
+    }
+
+    fn drop_segments<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        to: LogPosition,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.forget_segments(dashboard, to))
     }
 
     fn log<'a>(
@@ -891,10 +1045,6 @@ impl Answer {
             _ => Err(missing("a load")),
         }
     }
-}
-
-fn is_damage(error: RecordError) -> bool {
-    matches!(error, RecordError::Damaged(_))
 }
 
 fn failed(doing: &'static str, error: RedisError) -> StoreError {

@@ -10,7 +10,6 @@ use ydash::store::Store;
 use ydash::store::embedded::EmbeddedStore;
 use ydash_proto::id::DashboardId;
 use ydash_proto::log::LogPosition;
-use ydash_proto::time::Timestamp;
 
 use super::support::client::Client;
 use super::support::node::{Node, binary};
@@ -164,7 +163,7 @@ async fn a_snapshot_of_garbage_is_told_once_however_often_somebody_asks_for_it()
     let store = EmbeddedStore::open(&directory.path().join("data")).unwrap();
     for name in ["one", "two"] {
         let garbage = Bytes::from_static(b"garbage");
-        store.snapshot(&id(name), LogPosition::START, garbage, Timestamp::default()).await.unwrap();
+        store.snapshot(&id(name), LogPosition::START, garbage).await.unwrap();
     }
     drop(store);
     let mut node = Node::start_in(directory.path(), &[]);

@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["src/redis/"]),
     ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs", "src/trace/export.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
-    ("ring", &["src/auth/", "src/audit/chain.rs", "src/http/etag.rs"]),
+    ("ring", &["src/auth/", "src/audit/chain.rs", "src/http/etag.rs", "src/store/past.rs"]),
     ("reqwest", &["src/auth/fetch.rs", "src/trace/export.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
@@ -83,7 +83,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The meeting point of rooms, which fill it, and sessions, which empty it: it knows neither.
     ("outbox", &[]),
     ("reading", &[]),
-    ("room", &["access", "catalog", "store", "cluster", "reading", "outbox"]),
+    ("history", &["store", "reading"]),
+    ("room", &["access", "catalog", "store", "cluster", "history", "reading", "outbox"]),
     ("session", &["auth", "room", "outbox", "reading"]),
     ("http", &["audit", "auth", "config"]),
     ("inspect", &["http", "room"]),

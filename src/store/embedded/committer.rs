@@ -14,9 +14,11 @@ use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Moving};
 
-use super::super::record::{Head, RecordError, decode_entry_at, encode_entry};
+use super::super::record::{Head, RecordError, decode_entry_at, encode_entry, verify_segment};
 use super::super::refused::displaced;
-use super::super::{Append, Appended, HistoryLimits, LogPosition, SnapshotOutcome, StoreError};
+use super::super::{
+    Append, Appended, HistoryLimits, LogPosition, SealOutcome, SealedSegment, SegmentInfo, SnapshotOutcome, StoreError,
+};
 use super::catalog;
 use super::engine::{Batch, EngineError, Found, Unreadable, View};
 use super::slot::Slot;
@@ -46,6 +48,22 @@ pub(super) enum Job {
     Snapshot {
         snapshot: Snapshot,
         answer: Answer<SnapshotOutcome>,
+    },
+    /// Puts the base of a dashboard forward.
+    Seal {
+        sealing: Sealing,
+        answer: Answer<SealOutcome>,
+    },
+    /// Removes log entries up to the base.
+    Trim {
+        dashboard: DashboardId,
+        answer: Answer<()>,
+    },
+    /// Removes the segments up to a position.
+    DropSegments {
+        dashboard: DashboardId,
+        to: LogPosition,
+        answer: Answer<()>,
     },
     Remove {
         dashboard: DashboardId,
@@ -89,16 +107,22 @@ pub(super) struct Snapshot {
     pub(super) record: Vec<u8>,
     /// What the kept snapshot covers, if that one is damaged and must not refuse this one.
     pub(super) displaces: Option<u64>,
-    /// The number of the log that `trims` is about.
-    pub(super) number: u64,
-    /// The head that this was found out by.
-    pub(super) read: Head,
-    /// Bytes of the log entries that it will cover, before any are removed.
-    pub(super) history: u64,
-    /// Positions of log entries to remove, in their order, and their sizes.
-    pub(super) trims: Vec<(u64, u64)>,
-    /// Damaged records among what is displaced and trimmed.
-    pub(super) aside: Vec<(Option<u64>, Vec<u8>)>,
+    /// The record of a base, where there is none yet: this snapshot's or, of an earlier ydash, the one that it displaces.
+    pub(super) base: Option<Vec<u8>>,
+    /// The damaged record that it displaces.
+    pub(super) aside: Vec<Vec<u8>>,
+}
+
+/// A seal, with what was made and found out beforehand.
+pub(super) struct Sealing {
+    pub(super) dashboard: DashboardId,
+    pub(super) from: LogPosition,
+    pub(super) to: LogPosition,
+    /// The record of the next base.
+    pub(super) base: Vec<u8>,
+    pub(super) segment: Option<SealedSegment>,
+    /// The damaged record of the base that it displaces.
+    pub(super) displaced: Option<Vec<u8>>,
 }
 
 pub(super) struct Committer {
@@ -142,7 +166,7 @@ impl Committer {
         let counted = self.slot.read("count history", |view| {
             let mut total = 0;
             view.heads("", None, |found| {
-                total += found.head.history.unwrap_or(0);
+                total += found.head.history;
                 Ok(ControlFlow::<()>::Continue(()))
             })?;
             Ok(total)
@@ -172,6 +196,9 @@ impl Committer {
             // Whoever asked may be gone; what was asked is done all the same.
             match job {
                 Job::Append { .. } | Job::Snapshot { .. } => next = self.commit_group(job),
+                Job::Seal { sealing, answer } => drop(answer.send(self.seal(&sealing))),
+                Job::Trim { dashboard, answer } => drop(answer.send(self.trim(&dashboard))),
+                Job::DropSegments { dashboard, to, answer } => drop(answer.send(self.drop_segments(&dashboard, to))),
                 Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
                 Job::SetAside { dashboard, record, answer } => drop(answer.send(self.set_aside(&dashboard, record))),
                 Job::ChangeLife { dashboard, change, answer } => {
@@ -368,32 +395,96 @@ impl Committer {
             self.end = end;
             return Ok(Ok(SnapshotOutcome::Superseded));
         }
-        let history_before = head.history;
-        let is_as_read = (head.covers, head.swept_to) == (snapshot.read.covers, snapshot.read.swept_to);
+        let stood_on_nothing = head.base.is_none();
+        let stands = head.stands_at();
         head.covers = Some(covers);
-        head.history = None;
-        if head.number == snapshot.number {
-            let swept_before = head.swept_to;
-            let mut trimmed = 0;
-            for (position, len) in snapshot.trims.iter().filter(|(position, _)| *position > swept_before) {
-                batch.remove_entry(head.number, *position);
-                trimmed += len;
-            }
-            head.swept_to = swept_before.max(snapshot.trims.last().map_or(0, |(position, _)| *position));
-            head.trimmed_to = head.trimmed_to.max(head.swept_to);
-            // If somebody was faster, the next snapshot counts anew.
-            head.history = is_as_read.then(|| snapshot.history.saturating_sub(trimmed));
+        if let Some(base) = snapshot.base.take()
+            && (stood_on_nothing || covers <= stands)
+        {
+            batch.put_base(dashboard, &base);
         }
-        let history = head.history.unwrap_or(0);
-        self.relief.total = self.relief.total.saturating_sub(history_before.unwrap_or(0)) + history;
-        self.relief.is_exhausted = false;
+        if stood_on_nothing {
+            // On the former snapshot, or on this one if that is damaged.
+            head.base = Some(if snapshot.displaces.is_some() { covers } else { stands });
+        }
         changed.heads.insert(dashboard.clone());
         changed.snapshots.insert(dashboard.clone(), (covers, std::mem::take(&mut snapshot.record)));
-        for (position, record) in &snapshot.aside {
-            batch.put_aside(dashboard, *position, record);
+        for record in &snapshot.aside {
+            batch.put_aside(dashboard, None, record);
         }
         self.end = end;
         Ok(Ok(SnapshotOutcome::Kept))
+    }
+
+    fn seal(&mut self, sealing: &Sealing) -> Result<SealOutcome, StoreError> {
+        let dashboard = &sealing.dashboard;
+        let limits = self.limits;
+        let slot = Arc::clone(&self.slot);
+        let sealed = slot.commit("seal a log", |view, batch| {
+            let Some(mut head) = view.head(dashboard)?.filter(|head| !head.is_removed) else { return Ok(None) };
+            let (before, stands) = (head.history, head.stands_at());
+            let to = u64::try_from(sealing.to.0).unwrap_or(u64::MAX);
+            if sealing.from.0 != u128::from(stands) || to <= stands || head.covers < Some(to) {
+                return Ok(None);
+            }
+            batch.put_base(dashboard, &sealing.base);
+            if let Some(record) = &sealing.displaced {
+                batch.put_past_aside(dashboard, None, record);
+            }
+            head.base = Some(to);
+            let mut segments = view.segments(dashboard)?;
+            let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+            if let Some(segment) = &sealing.segment
+                && segment.info.bytes <= limits.bytes
+            {
+                batch.put_segment(dashboard, segment);
+                bytes += segment.info.bytes;
+            }
+            forget_oldest(view, batch, dashboard, &mut segments, &mut bytes, limits.bytes)?;
+            head.history = bytes;
+            batch.put_head(dashboard, &head);
+            Ok(Some((before, bytes)))
+        });
+        self.dashboards.remove(dashboard);
+        let Some((before, after)) = sealed? else { return Ok(SealOutcome::Superseded) };
+        self.relief.total = self.relief.total.saturating_sub(before) + after;
+        self.relief.is_exhausted = false;
+        Ok(SealOutcome::Sealed)
+    }
+
+    fn trim(&mut self, dashboard: &DashboardId) -> Result<(), StoreError> {
+        let slot = Arc::clone(&self.slot);
+        let is_swept = slot.commit("trim a log", |view, batch| {
+            let Some(mut head) = view.head(dashboard)?.filter(|head| !head.is_removed) else { return Ok(true) };
+            let (Some(base), Some(covers)) = (head.base, head.covers) else { return Ok(true) };
+            head.trimmed_to = head.trimmed_to.max(base.min(covers));
+            sweep(view, batch, dashboard, head)
+        });
+        self.dashboards.remove(dashboard);
+        if !is_swept? {
+            self.sweeps.push_back(dashboard.clone());
+        }
+        Ok(())
+    }
+
+    fn drop_segments(&mut self, dashboard: &DashboardId, to: LogPosition) -> Result<(), StoreError> {
+        let slot = Arc::clone(&self.slot);
+        let dropped = slot.commit("forget segments", |view, batch| {
+            let Some(mut head) = view.head(dashboard)?.filter(|head| !head.is_removed) else { return Ok(0) };
+            let segments = view.segments(dashboard)?;
+            let (going, staying): (Vec<_>, Vec<_>) = segments.iter().partition(|segment| segment.to <= to);
+            if going.is_empty() {
+                return Ok(0);
+            }
+            going.iter().try_for_each(|segment| forget_segment(view, batch, dashboard, segment))?;
+            let before = head.history;
+            head.history = staying.iter().map(|segment| segment.bytes).sum();
+            batch.put_head(dashboard, &head);
+            Ok(before.saturating_sub(head.history))
+        });
+        self.dashboards.remove(dashboard);
+        self.relief.total = self.relief.total.saturating_sub(dropped?);
+        Ok(())
     }
 
     /// A dashboard that is about to be written to; made if there is none, with a number after `end`.
@@ -416,6 +507,7 @@ impl Committer {
                 }
                 other => {
                     changed.heads.insert(dashboard.clone());
+                    let is_new = other.is_none_or(|head| head.is_removed);
                     let mut head = other.unwrap_or_default();
                     if head.number == 0 {
                         *end += 1;
@@ -425,7 +517,8 @@ impl Committer {
                     // What an earlier life of the dashboard has left in the log stays hidden.
                     let last = if head.is_removed { 0 } else { head.covers.unwrap_or(0) };
                     let life = view.lives(dashboard)?.current;
-                    Live { head: Head { trimmed_to: *end, is_removed: false, ..head }, last, life }
+                    let base = if is_new { Some(*end) } else { head.base };
+                    Live { head: Head { trimmed_to: *end, is_removed: false, base, ..head }, last, life }
                 }
             };
             self.dashboards.insert(dashboard.clone(), live);
@@ -444,14 +537,16 @@ impl Committer {
                 return Ok(true);
             };
             batch.remove_snapshot(dashboard);
-            history = head.history.unwrap_or(0);
+            batch.remove_base(dashboard);
+            view.segments(dashboard)?.iter().for_each(|segment| batch.remove_segment(dashboard, segment));
+            history = head.history;
             view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
             remove_refused(view, batch, dashboard)?;
             sweep(
                 view,
                 batch,
                 dashboard,
-                Head { covers: None, trimmed_to: end, is_removed: true, history: None, ..head },
+                Head { covers: None, trimmed_to: end, is_removed: true, history: 0, base: None, ..head },
             )
         })?;
         self.relief.total = self.relief.total.saturating_sub(history);
@@ -576,7 +671,7 @@ impl Committer {
             let found = view.heads("", after.as_ref(), |found| {
                 looked += 1;
                 last = found.id.ok().or(last.take());
-                let is_long = found.head.history.is_some_and(|history| history > allowed) && !found.head.is_removed;
+                let is_long = found.head.history > allowed && !found.head.is_removed;
                 Ok(if is_long || looked == RELIEF_HEADS {
                     ControlFlow::Break(is_long.then_some(found.head))
                 } else {
@@ -586,29 +681,12 @@ impl Committer {
             let is_end = found.is_none();
             let mut gone = 0;
             if let (Some(Some(mut head)), Some(id)) = (found, &last) {
-                let mut history = head.history.unwrap_or(0);
-                let mut trims = 0;
-                view.log(head.number, head.swept_to, head.covers.unwrap_or(0), |found| {
-                    if let Found::Record(position, entry) = found {
-                        if history <= allowed || trims == SWEEP_ENTRIES_MAX {
-                            return Ok(ControlFlow::Break(()));
-                        }
-                        if let Err(RecordError::Damaged(_)) = decode_entry_at(&entry) {
-                            batch.put_aside(id, Some(position), &entry);
-                        }
-                        batch.remove_entry(head.number, position);
-                        trims += 1;
-                        history = history.saturating_sub(entry.len() as u64);
-                        gone += entry.len() as u64;
-                        head.swept_to = position;
-                    }
-                    Ok(ControlFlow::Continue(()))
-                })?;
-                head.trimmed_to = head.trimmed_to.max(head.swept_to);
-                // Nothing was left of it that could go.
-                head.history = Some(if trims == 0 { 0 } else { history });
+                let mut segments = view.segments(id)?;
+                let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+                forget_oldest(view, batch, id, &mut segments, &mut bytes, allowed)?;
+                gone = head.history.saturating_sub(bytes);
+                head.history = bytes;
                 batch.put_head(id, &head);
-                gone = gone.max(if trims == 0 { allowed } else { 0 });
             }
             Ok((last, is_end, gone))
         });
@@ -654,8 +732,9 @@ fn relocate(view: &View<'_>, batch: &mut Batch<'_>, from: &DashboardId, to: &Das
         batch.put_head(to, &head);
         batch.put_name(head.number, to);
     }
-    for (position, record) in view.aside_records(from)? {
-        batch.put_aside(to, position, &record);
+    relocate_past(view, batch, from, to)?;
+    for (key, record) in view.aside_records(from)? {
+        batch.put_aside_again(to, &key, &record);
     }
     view.aside_of(from)?.into_iter().for_each(|key| batch.remove_aside(key));
     let (dropped, kept) = view.refused_of(from)?;
@@ -668,6 +747,30 @@ fn relocate(view: &View<'_>, batch: &mut Batch<'_>, from: &DashboardId, to: &Das
     remove_refused(view, batch, from)
 }
 
+/// Moves the base and the segments. What cannot be read is unreadable there too: nothing else may take its place.
+fn relocate_past(
+    view: &View<'_>,
+    batch: &mut Batch<'_>,
+    from: &DashboardId,
+    to: &DashboardId,
+) -> Result<(), EngineError> {
+    if let Some(base) = view.base(from)? {
+        batch.put_base(to, base.as_deref().unwrap_or_default());
+        batch.remove_base(from);
+    }
+    for info in view.segments(from)? {
+        match view.segment(from, info.from)? {
+            Some(found) => {
+                let record = found.map(|record| Bytes::copy_from_slice(&record)).unwrap_or_default();
+                batch.put_segment(to, &SealedSegment { info, record });
+            }
+            None => batch.put_missing_segment(to, &info),
+        }
+        batch.remove_segment(from, &info);
+    }
+    Ok(())
+}
+
 fn remove_refused(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId) -> Result<(), EngineError> {
     let (dropped, kept) = view.refused_of(dashboard)?;
     kept.into_iter().for_each(|(number, _)| batch.remove_refused(dashboard, Some(number)));
@@ -677,12 +780,53 @@ fn remove_refused(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardI
     Ok(())
 }
 
-/// Removes the next trimmed entries of a log; `true` if none are left.
+/// Removes the oldest segments beyond so many bytes.
+fn forget_oldest(
+    view: &View<'_>,
+    batch: &mut Batch<'_>,
+    dashboard: &DashboardId,
+    segments: &mut Vec<SegmentInfo>,
+    bytes: &mut u64,
+    allowed: u64,
+) -> Result<(), EngineError> {
+    let mut going = 0;
+    for segment in segments.iter() {
+        if *bytes <= allowed {
+            break;
+        }
+        forget_segment(view, batch, dashboard, segment)?;
+        *bytes = bytes.saturating_sub(segment.bytes);
+        going += 1;
+    }
+    segments.drain(..going);
+    Ok(())
+}
+
+/// Removes a segment; a damaged one is kept for inspection.
+fn forget_segment(
+    view: &View<'_>,
+    batch: &mut Batch<'_>,
+    dashboard: &DashboardId,
+    segment: &SegmentInfo,
+) -> Result<(), EngineError> {
+    if let Some(Ok(record)) = view.segment(dashboard, segment.from)?
+        && verify_segment(&record).is_err()
+    {
+        batch.put_past_aside(dashboard, Some(segment.from), &record);
+    }
+    batch.remove_segment(dashboard, segment);
+    Ok(())
+}
+
+/// Removes the next trimmed entries of a log; `true` if none are left. Damaged ones of a live dashboard are kept for inspection.
 fn sweep(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardId, mut head: Head) -> Result<bool, EngineError> {
     let mut swept = 0;
     let stopped = view.log(head.number, head.swept_to, head.trimmed_to, |found| {
         // Unreadable entries stay, hidden; only what is found can be removed.
-        if let Found::Record(position, _) = found {
+        if let Found::Record(position, entry) = found {
+            if !head.is_removed && matches!(decode_entry_at(&entry), Err(RecordError::Damaged(_))) {
+                batch.put_aside(dashboard, Some(position), &entry);
+            }
             batch.remove_entry(head.number, position);
             head.swept_to = position;
             swept += 1;

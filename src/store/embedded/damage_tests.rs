@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ydash_proto::life::Life;
-use ydash_proto::time::Timestamp;
 
 use super::super::contract::{entry, id};
+use super::super::past::begin_at;
 use super::super::{Append, CheckReport, LogPosition, Missing, OpenError, Store};
 use super::EmbeddedStore;
 use super::engine::copy_sparsely;
@@ -38,8 +38,10 @@ impl Image {
             let covers = store.append(vec![append]).await.remove(0).unwrap().position;
             if n % 17 == 16 {
                 let state = Bytes::from(acked[&name].iter().cloned().collect::<Vec<_>>().join("\n"));
-                let keep = Timestamp(if n % 2 == 0 { 0 } else { n - 6 });
-                store.snapshot(&id(&name), covers, state, keep).await.unwrap();
+                store.snapshot(&id(&name), covers, state.clone()).await.unwrap();
+                if n % 2 == 1 {
+                    begin_at(&store, &id(&name), covers, state).await.unwrap();
+                }
             }
             if has_tables && n == 30 {
                 store.slot.flush_for_test();

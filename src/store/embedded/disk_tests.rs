@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ydash_proto::life::Life;
-use ydash_proto::time::Timestamp;
 
 use super::super::contract::{entry, id, update};
 use super::super::{Append, OpenError, Store, StoreError};
@@ -183,13 +182,13 @@ async fn a_snapshot_that_does_not_fit_leaves_the_old_one() {
     let Some(disk) = SmallDisk::mount(8) else { return };
     let store = EmbeddedStore::open(&disk.store()).unwrap();
     let covers = store.append(vec![update("w/a", 1)]).await.remove(0).unwrap().position;
-    store.snapshot(&id("w/a"), covers, Bytes::from_static(b"small"), Timestamp(9)).await.unwrap();
+    store.snapshot(&id("w/a"), covers, Bytes::from_static(b"small")).await.unwrap();
     let mut seed = 1u32;
     let noise = (0..9 << 20).map(|_| {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 24) as u8
     });
-    let error = store.snapshot(&id("w/a"), covers, noise.collect(), Timestamp(9)).await.unwrap_err();
+    let error = store.snapshot(&id("w/a"), covers, noise.collect()).await.unwrap_err();
     assert!(is_full(&error), "{error}");
     assert_eq!(store.load(&id("w/a")).await.unwrap().snapshot.unwrap().1, "small");
     let started = Instant::now();

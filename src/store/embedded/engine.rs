@@ -5,6 +5,9 @@
 //! ```text
 //! heads      name                           -> head record          what there is of a dashboard, and its number
 //! snapshots  name                           -> snapshot record
+//!            name 0x00 'b'                  -> base record
+//!            name 0x00 'i' key              -> 1: that there is a segment; the key says all about it
+//!            name 0x00 's' from (32 digits) -> segment record
 //! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
 //! refused    name 0x00 [number (BE64)]     -> refused content; without a number how many were dropped (BE64)
@@ -30,11 +33,11 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistM
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::Lives;
 
-use super::super::StoreError;
 use super::super::record::{
     Head, RecordError, decode_head, decode_lives, decode_name, decode_snapshot_covers, encode_head, encode_lives,
     encode_name,
 };
+use super::super::{LogPosition, SealedSegment, SegmentInfo, StoreError};
 use super::journal::Stamp;
 use super::tally::Notes;
 
@@ -264,7 +267,9 @@ impl View<'_> {
             }
         })?;
         let is_unknown = covers.is_none() && number == 0;
-        Ok((!is_unknown).then_some(Head { number, covers, ..Head::default() }))
+        // Where the base stood nobody knows: the snapshot is one, until it is sealed again. The segments are there all the same.
+        let history = self.segments(id)?.iter().map(|segment| segment.bytes).sum();
+        Ok((!is_unknown).then_some(Head { number, covers, history, ..Head::default() }))
     }
 
     /// Reads the heads of dashboards whose name starts with `prefix`, those after `after` only, until `each` says stop.
@@ -469,6 +474,38 @@ impl View<'_> {
         self.at.range(&self.engine.log, from.to_be_bytes()..=to.to_be_bytes())
     }
 
+    /// The record of a base, not yet verified.
+    pub(super) fn base(&self, id: &DashboardId) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        self.of_the_past(past_key(id, BASE, ""))
+    }
+
+    /// The record of the segment that begins at a position, not yet verified.
+    pub(super) fn segment(
+        &self,
+        id: &DashboardId,
+        from: LogPosition,
+    ) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        self.of_the_past(past_key(id, SEGMENT, &SegmentInfo::key_from(from)))
+    }
+
+    fn of_the_past(&self, key: Vec<u8>) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        match self.at.get(&self.engine.snapshots, key).map_err(EngineError::from) {
+            Ok(value) => Ok(value.map(Ok)),
+            Err(error) if error.is_damage() => Ok(Some(Err(Unreadable))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What segments there are of a dashboard, oldest first.
+    pub(super) fn segments(&self, id: &DashboardId) -> Result<Vec<SegmentInfo>, EngineError> {
+        let prefix = past_key(id, INDEX, "");
+        let mut segments = Vec::new();
+        for item in self.at.prefix(&self.engine.snapshots, &prefix) {
+            segments.extend(SegmentInfo::from_key(&item.key()?[prefix.len()..]));
+        }
+        Ok(segments)
+    }
+
     /// The keys under which damaged records of a dashboard were set aside.
     pub(super) fn aside_of(&self, id: &DashboardId) -> Result<Vec<Value>, EngineError> {
         let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
@@ -536,12 +573,12 @@ impl View<'_> {
         Ok(names)
     }
 
-    /// What was set aside of a dashboard, by position; none for a snapshot.
-    pub(super) fn aside_records(&self, id: &DashboardId) -> Result<Vec<(Option<u64>, Value)>, EngineError> {
+    /// What was set aside of a dashboard, by what its keys say after the name.
+    pub(super) fn aside_records(&self, id: &DashboardId) -> Result<Vec<(Vec<u8>, Value)>, EngineError> {
         let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
         let read = self.at.prefix(&self.engine.aside, &prefix).map(|item| {
             let (key, record) = item.into_inner()?;
-            Ok((key[prefix.len()..].first_chunk().map(|position| u64::from_be_bytes(*position)), record))
+            Ok((key[prefix.len()..].to_vec(), record))
         });
         read.collect()
     }
@@ -657,11 +694,57 @@ impl Batch<'_> {
         self.writes.remove(&self.engine.heads, id.as_str());
     }
 
+    /// Keeps a base.
+    pub(super) fn put_base(&mut self, id: &DashboardId, record: &[u8]) {
+        self.writes.insert(&self.engine.snapshots, past_key(id, BASE, ""), record);
+    }
+
+    /// Keeps a segment.
+    pub(super) fn put_segment(&mut self, id: &DashboardId, segment: &SealedSegment) {
+        let from = SegmentInfo::key_from(segment.info.from);
+        self.writes.insert(&self.engine.snapshots, past_key(id, INDEX, &segment.info.key()), [1u8]);
+        self.writes.insert(&self.engine.snapshots, past_key(id, SEGMENT, &from), &segment.record[..]);
+    }
+
+    /// Notes a segment whose record is gone.
+    pub(super) fn put_missing_segment(&mut self, id: &DashboardId, info: &SegmentInfo) {
+        self.writes.insert(&self.engine.snapshots, past_key(id, INDEX, &info.key()), [1u8]);
+    }
+
+    /// Removes a segment.
+    pub(super) fn remove_segment(&mut self, id: &DashboardId, info: &SegmentInfo) {
+        self.writes.remove(&self.engine.snapshots, past_key(id, INDEX, &info.key()));
+        self.writes.remove(&self.engine.snapshots, past_key(id, SEGMENT, &SegmentInfo::key_from(info.from)));
+    }
+
+    /// Removes a base.
+    pub(super) fn remove_base(&mut self, id: &DashboardId) {
+        self.writes.remove(&self.engine.snapshots, past_key(id, BASE, ""));
+    }
+
+    /// Keeps a damaged segment (with where it begins) or base for inspection.
+    pub(super) fn put_past_aside(&mut self, id: &DashboardId, from: Option<LogPosition>, record: &[u8]) {
+        let mut key = [id.as_str().as_bytes(), &[NAME_END]].concat();
+        key.extend_from_slice(if from.is_some() { b"segment " } else { b"base" });
+        key.extend(from.into_iter().flat_map(|from| from.0.to_be_bytes()));
+        self.writes.insert(&self.engine.aside, key, record);
+    }
+
+    #[cfg(test)]
+    pub(super) fn put_raw_segment(&mut self, id: &DashboardId, from: LogPosition, record: &[u8]) {
+        self.writes.insert(&self.engine.snapshots, past_key(id, SEGMENT, &SegmentInfo::key_from(from)), record);
+    }
+
     /// Keeps a damaged log entry (with its position) or snapshot for inspection.
     pub(super) fn put_aside(&mut self, id: &DashboardId, position: Option<u64>, record: &[u8]) {
         let mut key = [id.as_str().as_bytes(), &[NAME_END]].concat();
         key.extend(position.into_iter().flat_map(u64::to_be_bytes));
         self.writes.insert(&self.engine.aside, key, record);
+    }
+
+    /// Keeps what was set aside of a dashboard under the key that it had, after another name.
+    pub(super) fn put_aside_again(&mut self, id: &DashboardId, key: &[u8], record: &[u8]) {
+        self.writes.insert(&self.engine.aside, [id.as_str().as_bytes(), &[NAME_END], key].concat(), record);
     }
 
     /// Keeps refused content under a number.
@@ -802,6 +885,15 @@ fn from_log_key(key: u128) -> (u64, u64) {
 
 fn life_key(name: &str) -> Vec<u8> {
     [LIFE_KEYS, name.as_bytes()].concat()
+}
+
+/// What is kept of a dashboard's past: its base, that there is a segment, the segment.
+const BASE: u8 = b'b';
+const INDEX: u8 = b'i';
+const SEGMENT: u8 = b's';
+
+fn past_key(id: &DashboardId, what: u8, key: &str) -> Vec<u8> {
+    [id.as_str().as_bytes(), &[NAME_END, what], key.as_bytes()].concat()
 }
 
 fn refused_key(id: &DashboardId, number: Option<u64>) -> Vec<u8> {

@@ -1,7 +1,7 @@
--- KEYS: log, state, lives. ARGV: ttl, an era that was not there before, what is relied on (or nothing), the life, records.
+-- KEYS: log, state, past, lives. ARGV: ttl, an era that was not there before, what is relied on (or nothing), the life, records.
 -- Answers: 'ok', last position, the last before, when it was listed; or 'lost', last position; or 'gone'.
 
-if is_over(KEYS[3], ARGV[4]) then return {'gone'} end
+if is_over(KEYS[4], ARGV[4]) then return {'gone'} end
 
 local state = redis.call('HMGET', KEYS[2], 'era', 'end', 'covers', 'listed')
 local era, last, covers, listed = state[1], state[2], state[3], state[4]
@@ -9,7 +9,7 @@ local ttl, new_era, after = ARGV[1], ARGV[2], ARGV[3]
 
 if after ~= '' and not holds(after, era, last, covers) then return lost(after, era, new_era, last) end
 if #ARGV == 4 then
-  renew(ttl)
+  renew(ttl, KEYS[3])
   return {'ok', last or '0-0', last or '0-0', listed or '0'}
 end
 
@@ -29,7 +29,8 @@ if not last then
 end
 if not era then
   era = new_era
-  redis.call('HSET', KEYS[2], 'era', era)
+  -- The log stands on the empty document, where it begins.
+  redis.call('HSET', KEYS[2], 'era', era, 'base', last)
 end
 
 local function next_position(now)
@@ -49,5 +50,5 @@ for n = 5, #ARGV do
 end
 redis.call('HSET', KEYS[2], 'end', last)
 redis.call('HINCRBY', KEYS[2], 'bytes', bytes)
-renew(ttl)
+renew(ttl, KEYS[3])
 return {'ok', last, before, listed or '0'}

@@ -1,4 +1,4 @@
--- KEYS: log, state. ARGV: ttl, how many bytes the answer may have (0: any), 'log' to leave the snapshot out.
+-- KEYS: log, state, past. ARGV: ttl, how many bytes the answer may have (0: any), 'log' to leave the snapshot out.
 -- Answers: 'ok', what the snapshot covers (or nothing), the snapshot, whether there is a state, then position and record of each
 -- entry after it; or 'large', bytes.
 
@@ -8,7 +8,7 @@ local covers = what ~= 'log' and state[2]
 local bytes = covers and redis.call('HSTRLEN', KEYS[2], 'snapshot') or 0
 local answer = {'ok', covers or '', '', state[1] and '1' or '0'}
 local after = covers and '(' .. covers or '-'
-renew(ttl)
+renew(ttl, KEYS[3])
 while true do
   local page = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 64)
   for _, entry in ipairs(page) do

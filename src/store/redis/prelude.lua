@@ -41,9 +41,10 @@ local function is_over(lives, life)
 end
 
 -- Never fails what it comes with: a server that refuses writes may still be read.
-local function renew(ttl)
+local function renew(ttl, past)
   if ttl ~= '0' then
     redis.pcall('PEXPIRE', KEYS[1], ttl)
     redis.pcall('PEXPIRE', KEYS[2], ttl)
+    redis.pcall('PEXPIRE', past, ttl)
   end
 end

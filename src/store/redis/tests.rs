@@ -8,8 +8,6 @@ use super::super::contract::{self, Bench, entry, id, update};
 use super::*;
 use crate::redis::testing::{Server, ServerCluster};
 
-const NOW: Timestamp = Timestamp(u64::MAX);
-
 /// A prefix that no other test uses.
 fn prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -56,6 +54,14 @@ impl<S> PrefixBench<S> {
         }
     }
 
+    async fn damage_past(&mut self, dashboard: &DashboardId, field: &str) {
+        let past = self.store.keys(dashboard).past;
+        let record = self.store.record(&past, field).await.unwrap();
+        let mut record = record.expect("it is there");
+        *record.last_mut().unwrap() ^= 1;
+        self.run(Command::new("HSET").key(&past).arg(field).arg(&record[..])).await;
+    }
+
     async fn damage_snapshot(&mut self, dashboard: &DashboardId) {
         let state = self.store.keys(dashboard).state;
         let record = self.run(Command::new("HGET").key(&state).arg("snapshot")).await;
@@ -94,6 +100,22 @@ macro_rules! bench {
 
             async fn damage_snapshot(&mut self, dashboard: &DashboardId) {
                 self.0.damage_snapshot(dashboard).await;
+            }
+
+            async fn damage_segment(&mut self, dashboard: &DashboardId, from: LogPosition) {
+                let history = self.0.store.read_history(dashboard).await.unwrap();
+                let info = history.segments.iter().find(|segment| segment.from == from).unwrap();
+                self.0.damage_past(dashboard, &format!("s{}", info.key())).await;
+            }
+
+            async fn damage_base(&mut self, dashboard: &DashboardId) {
+                self.0.damage_past(dashboard, "base").await;
+            }
+
+            async fn unfound(&mut self, dashboard: &DashboardId) {
+                let keys = self.0.store.keys(dashboard);
+                self.0.run(Command::new("HDEL").key(&keys.state).arg("base")).await;
+                self.0.run(Command::new("DEL").key(&keys.past)).await;
             }
         }
     };
@@ -176,7 +198,7 @@ async fn a_full_redis_refuses_whole_appends_and_takes_them_when_there_is_room() 
     // What the refused bytes took is free again, enough for small ones: so no room at all.
     assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
     refused(append(&store, after("w/a", position, vec![entry(1, "1")])).await, "OOM");
-    assert!(store.snapshot(&id("w/a"), position, Bytes::from_static(b"state"), NOW).await.is_err());
+    assert!(store.snapshot(&id("w/a"), position, Bytes::from_static(b"state")).await.is_err());
     store.ping().await.unwrap();
     assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
     assert_eq!(append(&store, after("w/a", position, vec![entry(1, "1")])).await.unwrap().before, position);
@@ -228,7 +250,7 @@ async fn what_was_appended_is_there_after_a_kill_when_redis_keeps_a_file() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     let store = open(&server.url());
     let first = append(&store, update("w/a", 1)).await.unwrap().position;
-    store.snapshot(&id("w/a"), first, Bytes::from_static(b"state"), NOW).await.unwrap();
+    store.snapshot(&id("w/a"), first, Bytes::from_static(b"state")).await.unwrap();
     let second = append(&store, after("w/a", first, vec![entry(2, "update 2")])).await.unwrap().position;
     let before = store.load(&id("w/a")).await.unwrap();
     let life = store.ping().await.unwrap();
@@ -244,13 +266,13 @@ async fn a_redis_that_forgot_everything_says_so_to_who_relies_on_it() {
     let mut server = Server::start(&[]);
     let store = open(&server.url());
     let first = append(&store, update("w/a", 1)).await.unwrap().position;
-    store.snapshot(&id("w/a"), first, Bytes::from_static(b"state"), NOW).await.unwrap();
+    store.snapshot(&id("w/a"), first, Bytes::from_static(b"state")).await.unwrap();
     let second = append(&store, update("w/a", 2)).await.unwrap().position;
     server.restart();
     assert!(store.load(&id("w/a")).await.unwrap().is_empty());
     is_lost(append(&store, after("w/a", second, Vec::new())).await, second);
     is_lost(append(&store, after("w/a", second, vec![entry(3, "update 3")])).await, second);
-    is_lost(store.snapshot(&id("w/a"), second, Bytes::from_static(b"state"), NOW).await, second);
+    is_lost(store.snapshot(&id("w/a"), second, Bytes::from_static(b"state")).await, second);
     assert!(store.list("", None, 10).await.unwrap().is_empty());
     // One puts everything back; another one, which knew as much, does not take that for what it had.
     let again = append(&store, update("w/a", 4)).await.unwrap().position;
@@ -288,12 +310,12 @@ async fn half_a_dashboard_is_noticed() {
     for evicted in ["log", "state"] {
         let name = format!("w/no-{evicted}");
         let first = append(&store, update(&name, 1)).await.unwrap().position;
-        store.snapshot(&id(&name), first, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+        store.snapshot(&id(&name), first, Bytes::from_static(b"state")).await.unwrap();
         let second = append(&store, update(&name, 2)).await.unwrap().position;
         let key = store.redis.url().dashboard_key(&id(&name), evicted);
         assert_eq!(server.ask(&["DEL", &key]), "1");
         is_lost(append(&store, after(&name, second, Vec::new())).await, second);
-        is_lost(store.snapshot(&id(&name), second, Bytes::from_static(b"newer"), NOW).await, second);
+        is_lost(store.snapshot(&id(&name), second, Bytes::from_static(b"newer")).await, second);
         let again = append(&store, update(&name, 3)).await.unwrap().position;
         assert!(again > second);
         is_lost(append(&store, after(&name, second, Vec::new())).await, second);
@@ -333,12 +355,12 @@ async fn private_documents_expire_after_their_last_use_and_others_do_not() {
     assert!(ttls("w/~me").iter().all(|ttl| *ttl <= 60_000));
     append(&other, after("w/shared~", LogPosition::START, Vec::new())).await.unwrap();
     assert!(ttls("w/shared~").iter().all(|ttl| (1..=90_000).contains(ttl)));
-    other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+    other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state")).await.unwrap();
     assert!(ttls("w/~me").iter().all(|ttl| *ttl <= 60_000));
 
     let forever = RedisStoreConfig { private_ttl: None, ..RedisStoreConfig::default() };
     let other = RedisStore::new(url.parse().unwrap(), forever);
-    other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state"), Timestamp(0)).await.unwrap();
+    other.snapshot(&id("w/~me"), position, Bytes::from_static(b"state")).await.unwrap();
     assert_eq!(ttls("w/~me"), [-1, -1]);
 }
 
@@ -386,7 +408,7 @@ async fn large_entries_and_states_come_back() {
     let log = store.log(&id("w/a"), LogPosition::START, 10).await.unwrap();
     assert!(log.len() == 2 && log[1].1 == second);
     let state: Bytes = [first.update, second.update].concat().into();
-    store.snapshot(&id("w/a"), position, state.clone(), NOW).await.unwrap();
+    store.snapshot(&id("w/a"), position, state.clone()).await.unwrap();
     let stored = store.load(&id("w/a")).await.unwrap();
     assert!(stored.snapshot == Some((position, state)) && stored.tail.is_empty());
     store.remove(&id("w/a")).await.unwrap();

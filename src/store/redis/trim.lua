@@ -2,8 +2,9 @@
 -- entries.
 -- Answers how many entries are gone.
 
-local covers = redis.call('HGET', KEYS[2], 'covers')
-if not covers or less(covers, ARGV[1]) then return 0 end
+local state = redis.call('HMGET', KEYS[2], 'covers', 'base')
+local covers, base = state[1], state[2]
+if not covers or less(covers, ARGV[1]) or not base or less(base, ARGV[1]) then return 0 end
 for n = 4, #ARGV do
   local entry = redis.call('XRANGE', KEYS[1], ARGV[n], ARGV[n])[1]
   if entry then redis.call('HSET', KEYS[3], ARGV[n], entry[2][2] or '') end
