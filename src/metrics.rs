@@ -227,6 +227,8 @@ label! {
         Widgets = "widgets",
         /// `GET /api/dashboards/…/state`.
         State = "state",
+        /// `/api/dashboards/…/at/…`.
+        History = "history",
         /// `POST /api/dashboards/…/updates`.
         Updates = "updates",
         /// `POST /api/dashboards/…/stateless`.

@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Admission;
-use ydash_proto::document::edit::{Place, parse_lenient};
+use ydash_proto::document::edit::{Pen, Place, parse_lenient};
 use ydash_proto::document::{self, TreeError};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
@@ -102,6 +102,7 @@ impl Rest {
             debug!(%failure, "dashboard not opened");
             match failure {
                 OpenError::Deleted => Unopened::Deleted,
+                OpenError::NotKept => Unopened::NotKept,
                 _ => Unopened::ForNow,
             }
         })
@@ -182,6 +183,8 @@ impl Rest {
 /// Why a dashboard was not opened.
 enum Unopened {
     Deleted,
+    /// It is a version that is not kept.
+    NotKept,
     ForNow,
 }
 
@@ -189,6 +192,7 @@ impl From<Unopened> for ReadError {
     fn from(why: Unopened) -> ReadError {
         match why {
             Unopened::Deleted => ReadError::Deleted,
+            Unopened::NotKept => ReadError::NotFound,
             Unopened::ForNow => ReadError::Unavailable,
         }
     }
@@ -198,7 +202,8 @@ impl From<Unopened> for WriteError {
     fn from(why: Unopened) -> WriteError {
         match why {
             Unopened::Deleted => WriteError::Deleted,
-            Unopened::ForNow => WriteError::Unavailable,
+            // Nobody may write to a version, kept or not.
+            Unopened::NotKept | Unopened::ForNow => WriteError::Unavailable,
         }
     }
 }
@@ -283,6 +288,15 @@ impl Dashboards for Rest {
         Box::pin(self.clone().put(dashboard, author, update))
     }
 
+    fn begin(
+        &self,
+        dashboard: DashboardId,
+        author: Admission,
+        state: Bytes,
+    ) -> BoxFuture<'static, Result<bool, WriteError>> {
+        Box::pin(self.clone().begin_with(dashboard, author, state))
+    }
+
     fn send_stateless(
         &self,
         dashboard: DashboardId,
@@ -307,6 +321,26 @@ impl Rest {
         let update = Scanned { update, scan, frame: None };
         match timeout(DURABLE_WITHIN, room.write(author, update)).await {
             Ok(written) => written.map_err(|refused| self.refused(refused)),
+            Err(_) => Err(WriteError::Unavailable),
+        }
+    }
+
+    async fn begin_with(self, dashboard: DashboardId, author: Admission, state: Bytes) -> Result<bool, WriteError> {
+        // It was admitted once, under the limits of that time.
+        let (limits, scanned) = (self.limits.for_trusted(), state.clone());
+        let scan = tokio::task::spawn_blocking(move || update::scan(&scanned, &limits)).await;
+        let scan = scan.map_err(|_| WriteError::Unavailable)?.map_err(|_| WriteError::Malformed)?;
+        let room = self.open(&dashboard).await?;
+        let is_free = |client: &u32| scan.spans.iter().all(|span| span.client != u64::from(*client));
+        let client = std::iter::repeat_with(|| fastrand::u32(1..)).find(is_free).unwrap_or(1);
+        let pen = Pen { client: client.into(), clock: 0 };
+        let taken = match room.edit(author, Scanned { update: state, scan, frame: None }, pen, true).await {
+            Ok(taken) => taken,
+            Err(RoomWriteError::Refused(WriteRefusal::Exists | WriteRefusal::PenTaken)) => return Ok(false),
+            Err(refused) => return Err(self.refused(refused)),
+        };
+        match timeout(DURABLE_WITHIN, taken.durable()).await {
+            Ok(written) => written.map(|()| true).map_err(|refused| self.refused(refused)),
             Err(_) => Err(WriteError::Unavailable),
         }
     }

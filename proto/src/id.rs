@@ -1,5 +1,7 @@
 //! Names: dashboards, members and Yjs clients, and the grammar that a dashboard's name must keep.
 
+use crate::log::LogPosition;
+use crate::version::Version;
 use core::fmt;
 use std::sync::Arc;
 
@@ -69,6 +71,8 @@ pub(crate) const NAME_BYTES_MAX: usize = 255;
 const TRASH: &str = "@trash/";
 /// How much longer those are than what they were: this, a number of ten digits and a slash.
 const TRASH_BYTES_MAX: usize = TRASH.len() + 11;
+/// What the name of a version begins with.
+const PAST: &str = "@at/";
 
 impl DashboardId {
     /// The dashboard that `name` means, whatever client says it, on whatever path (percent-decoded) or in whatever message.
@@ -169,6 +173,34 @@ impl DashboardId {
         (dashboard.trashed(life) == *self).then_some((dashboard, life))
     }
 
+    /// What a name such as `workspace/@at/-2h/sales` means: a dashboard, and a version of it. `None` for every other name, also for one
+    /// that breaks these rules: the version is one ([`Version::parse`]), and what follows it is a dashboard in the same workspace that is
+    /// no channel and no version itself.
+    #[must_use]
+    pub fn past(&self) -> Option<(DashboardId, Version)> {
+        let (version, name) = self.name().strip_prefix(PAST)?.split_once('/')?;
+        let dashboard = DashboardId::new(self.workspace(), name).ok()?;
+        let is_elsewhere = dashboard.workspace() != self.workspace() || dashboard.name() != name;
+        if is_elsewhere || name.starts_with('@') {
+            return None;
+        }
+        Some((dashboard, Version::parse(version)?))
+    }
+
+    /// The name of this dashboard as of a log position, for [`DashboardId::past`].
+    ///
+    /// # Errors
+    /// [`IdError::Name`] – together they are too long.
+    pub fn at(&self, position: LogPosition) -> Result<DashboardId, IdError> {
+        DashboardId::as_kept(self.workspace(), &format!("{PAST}{position}/{}", self.name()))
+    }
+
+    /// The dashboard that this is, or that this is a version of.
+    #[must_use]
+    pub fn present(&self) -> DashboardId {
+        self.past().map_or_else(|| self.clone(), |(dashboard, _)| dashboard)
+    }
+
     /// Whether it is a user's private document (`~user`) or a channel (`@channel`), which need an identity.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -220,6 +252,42 @@ mod tests {
         for name in ["w/a", "w/@trash/x", "w/@trash/01/x", "w/@trash/1", "w/@trash/4294967296/x", "w/@trash/1/./x"] {
             assert_eq!(DashboardId::stored(name).ok().and_then(|id| id.of_trash()), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_may_mean_a_version_of_a_dashboard() {
+        let past = |name: &str| DashboardId::parse(name).unwrap().past();
+        let version = |text: &str| Version::parse(text).unwrap();
+        let id = |name: &str| DashboardId::parse(name).unwrap();
+        for (name, dashboard, of) in [
+            ("acme/@at/812/sales", "acme/sales", "812"),
+            ("acme/@at/-2h/team/sales", "acme/team/sales", "-2h"),
+            ("acme/@at/2026-11-28T02:22:07Z/~ada", "acme/~ada", "2026-11-28T02:22:07Z"),
+            ("@at/0/my room", "my room", "0"),
+        ] {
+            assert_eq!(past(name), Some((id(dashboard), version(of))), "{name}");
+            assert_eq!(id(name).present(), id(dashboard));
+            assert!(id(name).is_reserved(), "whoever does not ask for a version finds a reserved name");
+        }
+        for name in [
+            "acme/sales",
+            "acme/@at",
+            "acme/@at/812",
+            "acme/@at/812/",
+            "acme/@at/yesterday/sales",
+            "acme/@at/812/@news",
+            "acme/@at/812/@at/811/sales",
+            "@at/812/acme/sales",
+            "@at/812/default/sales",
+            "acme/at/812/sales",
+        ] {
+            assert_eq!(past(name), None, "{name}");
+            assert_eq!(id(name).present(), id(name));
+        }
+        let at = id("acme/sales").at(LogPosition(812)).unwrap();
+        assert_eq!((at.as_str(), at.present()), ("acme/@at/812/sales", id("acme/sales")));
+        let long = DashboardId::new("w", &"x".repeat(250)).unwrap();
+        assert_eq!(long.at(LogPosition(u128::MAX)), Err(IdError::Name));
     }
 
     #[test]

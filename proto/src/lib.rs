@@ -12,9 +12,9 @@
 //! 5. [`cluster`] is what is decided about the bus between nodes: who lives, who else has a dashboard open.
 //! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
-//! Beside them stand [`id`] (names and their grammar), [`life`] (what was deleted under a name), [`access`] (who may do what), [`rate`] (token buckets),
-//! [`ledger`] (who may have how much memory), [`about`] (what lists tell of dashboards), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach)
-//! and [`time`].
+//! Beside them stand [`id`] (names and their grammar), [`life`] (what was deleted under a name), [`version`] (how versions are named),
+//! [`access`] (who may do what), [`rate`] (token buckets), [`ledger`] (who may have how much memory), [`about`] (what lists tell of
+//! dashboards), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach) and [`time`].
 
 pub mod about;
 pub mod access;
@@ -34,4 +34,5 @@ pub mod room;
 pub mod session;
 pub mod time;
 pub mod update;
+pub mod version;
 pub mod wire;

@@ -85,17 +85,17 @@ impl Subject {
         }
     }
 
-    /// Everything that says something about a dashboard.
+    /// Everything that says something about a dashboard, or a version of it.
     fn all_of(dashboard: &DashboardId) -> [Subject; 3] {
         let workspace = Subject::Workspace(dashboard.workspace().into());
-        [Subject::Dashboard(dashboard.clone()), workspace, Subject::Blocked]
+        [Subject::Dashboard(dashboard.present()), workspace, Subject::Blocked]
     }
 
     /// Whether it says something about a dashboard.
     #[must_use]
     pub fn concerns(&self, dashboard: &DashboardId) -> bool {
         match self {
-            Subject::Dashboard(one) => one == dashboard,
+            Subject::Dashboard(one) => *one == dashboard.present(),
             Subject::Workspace(workspace) => **workspace == *dashboard.workspace(),
             Subject::Blocked => true,
         }
@@ -548,7 +548,9 @@ impl Shared {
         }
         let workspaces: BTreeSet<&str> = open.iter().map(DashboardId::workspace).collect();
         let subjects = workspaces.into_iter().map(|workspace| Subject::Workspace(workspace.into()));
-        let subjects = subjects.chain([Subject::Blocked]).chain(open.iter().cloned().map(Subject::Dashboard));
+        let subjects = subjects
+            .chain([Subject::Blocked])
+            .chain(open.iter().map(|dashboard| Subject::Dashboard(dashboard.present())));
         let subjects: Vec<Subject> = subjects.collect();
         for some in subjects.chunks(LOOKED_AT_ONCE) {
             let reads = join_all(some.iter().map(|subject| self.read(subject))).await;

@@ -52,6 +52,30 @@ impl House {
         self.log.push((position, entry));
     }
 
+    /// Something new of its own, or what takes away what somebody else has written, nested types and texts among it.
+    pub(super) async fn edit_at_random(&mut self, at: u64, random: &mut fastrand::Rng) {
+        let client = 1 + self.log.len() as u32;
+        let state = self.state_at(LogPosition(u128::MAX));
+        let shown = to_json(&state).unwrap();
+        let roots: Vec<String> = match serde_json::from_str(&shown).unwrap() {
+            serde_json::Value::Object(roots) => roots.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        if roots.len() > 3 && random.bool() {
+            // Deletes what a client wrote: all of it, or a part.
+            let (of, from) = (random.u8(1..client.min(120) as u8), random.u8(..2));
+            let deletes = vec![0, 1, of, 1, from, 1 + random.u8(..3)];
+            return self.append(at, "bob", deletes.into()).await;
+        }
+        let n = random.u8(..);
+        let json = match n % 3 {
+            0 => format!("{{\"list{}\":[1,{n},{{\"a\":[true]}}]}}", client % 5),
+            1 => format!("{{\"map{}\":{{\"k{}\":{n},\"deep\":{{\"x\":[{n}]}}}}}}", client % 4, n % 6),
+            _ => format!("{{\"text{client}\":\"written {n}\"}}"),
+        };
+        self.edit(at, "ada", client, &json).await;
+    }
+
     pub(super) fn state_at(&self, position: LogPosition) -> Bytes {
         let until = self.log.iter().take_while(|(at, _)| *at <= position);
         let updates: Vec<Bytes> = until.map(|(_, entry)| entry.update.clone()).collect();

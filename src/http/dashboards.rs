@@ -72,6 +72,14 @@ pub trait Dashboards: Send + Sync + 'static {
         update: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
+    /// Begins a dashboard with a whole document, and returns when that is durable; `false` if there is one already.
+    fn begin(
+        &self,
+        dashboard: DashboardId,
+        author: Admission,
+        state: Bytes,
+    ) -> BoxFuture<'static, Result<bool, WriteError>>;
+
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
     fn send_stateless(
         &self,

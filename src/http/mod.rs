@@ -13,6 +13,7 @@ mod docs;
 mod editing;
 mod etag;
 mod events;
+mod history;
 mod inspector;
 mod listing;
 mod nodes;

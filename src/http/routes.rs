@@ -19,8 +19,8 @@ use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
 use crate::http::{
-    Site, access, audit, cors, dashboards, docs, editing, events, inspector, listing, nodes, on, openapi, own_state,
-    path, presence, pushed, token, trash,
+    Site, access, audit, cors, dashboards, docs, editing, events, history, inspector, listing, nodes, on, openapi,
+    own_state, path, presence, pushed, token, trash,
 };
 use crate::metrics;
 
@@ -333,6 +333,7 @@ const EVENTS: &str = "text/event-stream";
 const BYTES: &str = "application/octet-stream";
 const READ: Needs = Needs::Dashboard(Capabilities::READ);
 const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
+const HISTORY: Needs = Needs::Dashboard(Capabilities::HISTORY);
 const SHARE: Needs = Needs::Dashboard(Capabilities::SHARE);
 const MANAGE: Needs = Needs::Dashboard(Capabilities::MANAGE);
 const CHANGED: &[Answer] = &[json(200, "applied on every node"), json(202, "written; some nodes have not confirmed")];
@@ -761,6 +762,51 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         example: (r#"curl -s $api/dashboards/acme/sales/state -o state.bin"#, ""),
         counted: metrics::Route::State,
         run: |call| Box::pin(dashboards::read_state(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/at/{version}",
+        needs: HISTORY,
+        title: "Read a version of a dashboard",
+        about: "As JSON. A version is everything up to a log position (`812`), up to a time (`2026-11-24T14:02:00Z`), or up to so long before now\n(`-2h`, with `s`, `m`, `h` or `d`). Versions go back as far as `history` reaches; see `docs/HISTORY.md`.",
+        parameters: &[query("at", "a JSON pointer: only what is there")],
+        body: None,
+        answers: &[json(200, "the version")],
+        problems: &[],
+        example: ("curl -s $api/dashboards/acme/sales/at/-0s?at=/meta", r#"{"title":"Sales"}"#),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::read(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/at/{version}/state",
+        needs: HISTORY,
+        title: "Read a version as a Yjs update",
+        about: "One Yjs update v1, for `Y.applyUpdate`. Pages that speak to sockets show a version by the name of a room: `workspace/@at/<version>/<name>`.",
+        parameters: &[],
+        body: None,
+        answers: &[Answer { status: 200, content: BYTES, about: "the update" }],
+        problems: &[],
+        example: ("curl -s $api/dashboards/acme/sales/at/-0s/state -o then.bin", ""),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::read_state(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/at/{version}/copy",
+        needs: HISTORY,
+        title: "Make a new dashboard of a version",
+        about: "The new dashboard has the version's content, and a history of its own. Whoever calls has to be allowed to edit under its name.",
+        parameters: &[],
+        body: Some(Body { types: &[JSON], about: "`{\"name\": \"workspace/name\"}`" }),
+        answers: &[json(201, "durable")],
+        problems: &[400, 408, 409, 413, 422],
+        example: (
+            r#"curl -s --data '{"name":"acme/sales-then"}' $api/dashboards/acme/sales/at/-0s/copy"#,
+            r#"{"durable":true,"name":"acme/sales-then"}"#,
+        ),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::copy(call)),
     },
     Route {
         method: Method::POST,

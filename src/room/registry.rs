@@ -14,6 +14,7 @@ use super::users::Users;
 use crate::access::{RecordCache, Rooms};
 use crate::catalog::CatalogError;
 use crate::cluster::Bus;
+use crate::history::read::PastError;
 use crate::metrics::{Eviction, JoinPart, Memory, Metrics};
 use crate::reading::lengthy::Lengthy;
 use crate::reading::{Cutters, Readers};
@@ -24,7 +25,7 @@ use core::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,7 @@ pub struct RoomsConfig {
     pub traces: Traces,
 }
 
-/// Why a dashboard cannot be opened. All of it but [`OpenError::Deleted`] passes: the client is to try again.
+/// Why a dashboard cannot be opened. All of it but [`OpenError::Deleted`] and [`OpenError::NotKept`] passes: the client is to try again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store could not say what it holds.
@@ -88,6 +89,20 @@ pub enum OpenError {
     /// The node is about to end.
     #[error("node is draining")]
     Draining,
+    /// It is a version that is not kept.
+    #[error("no such version is kept")]
+    NotKept,
+}
+
+impl OpenError {
+    fn of_the_past(error: PastError) -> OpenError {
+        match error {
+            PastError::NotKept => OpenError::NotKept,
+            PastError::Damaged => OpenError::Damaged,
+            PastError::Busy => OpenError::Memory,
+            PastError::Store(failure) => OpenError::Store(Arc::new(failure)),
+        }
+    }
 }
 
 type Slot = Arc<OnceCell<RoomHandle>>;
@@ -162,11 +177,25 @@ impl Registry {
         Registry { context: Arc::new(context) }
     }
 
-    /// The room of a dashboard, opened if need be.
+    /// The room of a dashboard, or of a version of one, opened if need be.
     ///
     /// # Errors
     /// [`OpenError`] – refuse the session and let its client try again; nothing must be shown.
     pub async fn open(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
+        let Some((dashboard, version)) = id.past() else { return self.open_room(id).await };
+        if self.context.is_draining.load(Ordering::Relaxed) {
+            return Err(OpenError::Draining);
+        }
+        let now = self.context.clock.now();
+        let storage = &self.context.storage;
+        match storage.room_of(&dashboard, version, now).await {
+            Ok(room) => self.open_room(&room).await,
+            Err(PastError::NotKept) if storage.is_deleted(&dashboard).await => Err(OpenError::Deleted),
+            Err(failure) => Err(OpenError::of_the_past(failure)),
+        }
+    }
+
+    async fn open_room(&self, id: &DashboardId) -> Result<RoomHandle, OpenError> {
         let began = Instant::now();
         loop {
             if self.context.is_draining.load(Ordering::Relaxed) {
@@ -345,7 +374,7 @@ impl Registry {
         // Before the load: what other nodes write from here on is heard, what they wrote before is loaded.
         let line = context.bus.subscribe(id).await;
         // Before the load, too: should it be deleted and begun anew in between, the room is of a life that is over, and writes nothing.
-        let lives = context.storage.store.lives(id).await.map_err(|failure| {
+        let lives = context.storage.lives(id).await.map_err(|failure| {
             debug!(dashboard = %id, %failure, "load failed");
             OpenError::Store(Arc::new(failure))
         })?;
@@ -353,9 +382,9 @@ impl Registry {
             return Err(OpenError::Deleted);
         }
         let life = lives.current;
-        let stored = context.storage.store.load(id).await.map_err(|failure| {
+        let stored = context.storage.load(id).await.map_err(|failure| {
             debug!(dashboard = %id, %failure, "load failed");
-            OpenError::Store(Arc::new(failure))
+            OpenError::of_the_past(failure)
         })?;
         let is_first = context.is_told_first(id);
         if stored.damaged > 0 && is_first {
@@ -457,17 +486,26 @@ impl Rooms for Registry {
     }
 
     fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()> {
-        let is_here = self.context.slots.contains_key(&dashboard);
+        // Rooms of its versions, too, show what was deleted.
+        let rooms: Vec<DashboardId> = self
+            .context
+            .slots
+            .iter()
+            .filter(|slot| {
+                *slot.key() == dashboard || slot.key().past().is_some_and(|(present, _)| present == dashboard)
+            })
+            .map(|slot| slot.key().clone())
+            .collect();
         Box::pin(async move {
-            if !is_here {
-                return;
-            }
-            // One that is being loaded may have read what was there before. It is waited for; if it cannot be opened, nobody is in it.
-            let Ok(room) = self.open(&dashboard).await else { return };
-            let (checked, is_checked) = oneshot::channel();
-            if room.send(ToRoom::CheckLife { checked }).await.is_ok() {
-                let _ = is_checked.await; // A room that has ended has sent everybody away.
-            }
+            let checks = rooms.iter().map(|id| async {
+                // One that is being loaded may have read what was there before. It is waited for; if it cannot be opened, nobody is in it.
+                let Ok(room) = self.open_room(id).await else { return };
+                let (checked, is_checked) = oneshot::channel();
+                if room.send(ToRoom::CheckLife { checked }).await.is_ok() {
+                    let _ = is_checked.await; // A room that has ended has sent everybody away.
+                }
+            });
+            join_all(checks).await;
         })
     }
 }

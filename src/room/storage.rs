@@ -2,11 +2,12 @@
 
 use super::about::Notes;
 use super::registry::RoomsConfig;
+use crate::history::read::{self, PastError};
 use crate::history::seal::{self, Kept, Policy};
 use crate::metrics::Metrics;
 use crate::reading::Readers;
 use crate::store::writer::WriterHandle;
-use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError};
+use crate::store::{Append, Appended, SetAside, SnapshotOutcome, Store, StoreError, Stored};
 use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
@@ -18,12 +19,13 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 use ydash_proto::about::Edited;
 use ydash_proto::id::DashboardId;
-use ydash_proto::life::Life;
+use ydash_proto::life::{Life, Lives};
 use ydash_proto::limits::Limits;
 use ydash_proto::log::{LogEntry, LogPosition};
 use ydash_proto::room::{Scanned, StoreRead};
 use ydash_proto::time::Timestamp;
 use ydash_proto::update;
+use ydash_proto::version::Version;
 
 /// How long a room waits for the store to say whether it is still there.
 const LOOKED_WITHIN: Duration = Duration::from_secs(2);
@@ -83,6 +85,25 @@ impl Storage {
         Storage { store, notes, writer, limits, history, readers, sealing, metrics, tracker }
     }
 
+    /// The room in which a version of a dashboard is shown: the one of its last edit, whatever name it is asked for under.
+    pub(super) async fn room_of(
+        &self,
+        dashboard: &DashboardId,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<DashboardId, PastError> {
+        let position = read::find(&*self.store, &self.readers, dashboard, version, now).await?;
+        dashboard.at(position).map_err(|_| PastError::NotKept)
+    }
+
+    /// What a room opens with.
+    pub(super) async fn load(&self, id: &DashboardId) -> Result<Stored, PastError> {
+        let Some((dashboard, version)) = id.past() else { return Ok(self.store.load(id).await?) };
+        let Version::Position(position) = version else { return Err(PastError::NotKept) };
+        let state = read::at(&*self.store, &self.readers, &dashboard, position, &self.limits).await?;
+        Ok(Stored { snapshot: Some((LogPosition::START, state)), ..Stored::default() })
+    }
+
     /// Submits entries that rely on everything up to `after` being there.
     pub(super) fn append(
         &self,
@@ -91,6 +112,11 @@ impl Storage {
         after: Option<LogPosition>,
         entries: Vec<LogEntry>,
     ) -> Pin<Box<dyn Future<Output = Written<Appended>> + Send>> {
+        if id.past().is_some() {
+            // Nobody may write into the past: a room that asks whether all is there is told so.
+            let answer = if entries.is_empty() { Written::Durable(Appended::default()) } else { Written::Failed };
+            return Box::pin(core::future::ready(answer));
+        }
         let submission = self.writer.submit(Append { dashboard: id.clone(), life, after, entries });
         Box::pin(async move { Written::of(submission.await) })
     }
@@ -104,6 +130,9 @@ impl Storage {
         edited: Option<Edited>,
         now: Timestamp,
     ) -> Written<()> {
+        if id.past().is_some() {
+            return Written::Durable(());
+        }
         self.notes.write(&id, covers, state.clone(), edited).await;
         match self.store.snapshot(&id, covers, state.clone()).await {
             Ok(outcome) => {
@@ -121,9 +150,19 @@ impl Storage {
         }
     }
 
+    /// What there is to know of a dashboard's name, or of the one that a version is of.
+    pub(super) async fn lives(&self, id: &DashboardId) -> Result<Lives, StoreError> {
+        self.store.lives(&id.present()).await
+    }
+
+    /// Whether nothing is there because it was deleted, as far as the store says.
+    pub(super) async fn is_deleted(&self, id: &DashboardId) -> bool {
+        self.lives(id).await.is_ok_and(|lives| lives.gone.is_some())
+    }
+
     /// Whether a life of a dashboard's name has ended; `None` when the store does not say.
     pub(super) async fn is_over(&self, id: &DashboardId, life: Life) -> Option<bool> {
-        match timeout(LOOKED_WITHIN, self.store.lives(id)).await {
+        match timeout(LOOKED_WITHIN, self.lives(id)).await {
             Ok(Ok(lives)) => Some(!lives.is_current(life)),
             _ => None,
         }
@@ -158,6 +197,10 @@ impl Storage {
 
     /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
     pub(super) fn set_aside(&self, id: &DashboardId, entry: LogEntry, why: &'static str) {
+        // What a version shows is in its dashboard's records, where it was found.
+        if id.past().is_some() {
+            return;
+        }
         let (store, id) = (Arc::clone(&self.store), id.clone());
         let LogEntry { at, author, session, update, .. } = entry;
         self.tracker.spawn(async move {
@@ -170,7 +213,7 @@ impl Storage {
 
     /// Reads what the store holds of a dashboard, other nodes' entries included; `None` when it cannot be read.
     pub(super) async fn read(self: Arc<Self>, id: DashboardId, life: Life) -> Option<StoreRead> {
-        let stored = match self.store.load(&id).await {
+        let stored = match self.load(&id).await {
             Ok(stored) => stored,
             Err(failure) => {
                 warn!(dashboard = %id, %failure, "cannot read the store; leaving its contents untouched");

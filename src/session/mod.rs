@@ -279,6 +279,7 @@ impl Sessions {
             Unopened::Draining => Refusal::Draining,
             Unopened::Deleted => Refusal::Deleted,
             Unopened::Away | Unopened::Memory | Unopened::Broken => Refusal::Unavailable,
+            Unopened::NotKept => Refusal::Forbidden,
         });
         unopened.close_code()
     }
@@ -305,5 +306,6 @@ fn unopened(failure: &OpenError) -> Unopened {
         OpenError::Store(_) => Unopened::Away,
         OpenError::Deleted => Unopened::Deleted,
         OpenError::Damaged | OpenError::Quarantined => Unopened::Broken,
+        OpenError::NotKept => Unopened::NotKept,
     }
 }

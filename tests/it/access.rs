@@ -222,6 +222,36 @@ async fn a_revocation_ends_streams_and_leases() {
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
+/// The rights of today count, also for versions of times at which they were others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_for_those_who_may_see_the_history_and_for_as_long() {
+    let house = House::alone();
+    house.grant(&[("ada", "editor"), ("bob", "viewer")]).await;
+    let path = "dashboards/acme/sales";
+    let (status, _) = house.call(Method::PUT, path, "ada", Some(json!({ "board": { "a": 1 } }))).await;
+    assert_eq!(status, StatusCode::CREATED);
+    for version in ["dashboards/acme/sales/at/-0s", "dashboards/acme/@at/-0s/sales"] {
+        assert_eq!(house.get(version, "ada").await, (StatusCode::OK, json!({ "board": { "a": 1 } })));
+        for other in ["bob", "eve"] {
+            assert_eq!(house.get(version, other).await.0, StatusCode::FORBIDDEN, "{version} for {other}");
+        }
+    }
+    // A copy needs the right to edit where it is to be.
+    let copy = async |token: &'static str, name: &str| {
+        house.call(Method::POST, &format!("{path}/at/-0s/copy"), token, Some(json!({ "name": name }))).await.0
+    };
+    assert_eq!(copy("ada", "acme/then").await, StatusCode::FORBIDDEN);
+    assert_eq!(copy("bob", "acme/~bob").await, StatusCode::FORBIDDEN);
+    assert_eq!(copy("ada", "acme/~ada").await, StatusCode::CREATED);
+
+    let url = |token: &str| format!("ws://{}/acme/@at/-0s/sales?token={token}", house.address);
+    let mut visitor = Member::greet(Peer::try_open(&url("ada")).await.unwrap()).await.joined().await;
+    assert_eq!(Peer::try_open(&url("bob")).await.unwrap().ended().await.code, 4403);
+    house.grant(&[("ada", "viewer")]).await;
+    assert_eq!(visitor.peer.ended().await.code, 4403);
+    assert_eq!(house.get("dashboards/acme/sales/at/-0s", "ada").await.0, StatusCode::FORBIDDEN);
+}
+
 /// Somebody in acme/sales who speaks either dialect.
 struct Member {
     peer: Peer,

@@ -11,6 +11,7 @@ mod documents;
 mod drain;
 mod editing;
 mod events;
+mod history;
 mod hocuspocus;
 mod hostile;
 mod http;

@@ -49,7 +49,7 @@ impl Admission {
     #[must_use]
     pub fn without_records(principal: Principal, given: Access, dashboard: &DashboardId) -> Admission {
         // Those belong to somebody: what everybody may do is about the others.
-        let given = if dashboard.is_reserved() { Access::NONE } else { given };
+        let given = if dashboard.present().is_reserved() { Access::NONE } else { given };
         let until = principal.as_user().and_then(|user| user.valid_until);
         let asking = Asking { principal: &principal, given, address: None };
         let access = decide(&asking, &Records::none(dashboard.clone()), Timestamp::default()).access;
@@ -79,5 +79,14 @@ mod tests {
         assert_eq!(access(&ada, Access::EDITOR, "acme/@news"), Access::NONE);
         assert_eq!(access(&Principal::Anonymous, Access::EDITOR, "acme/~ada"), Access::NONE);
         assert_eq!(access(&Principal::Anonymous, Access::EDITOR, "acme/sales"), Access::EDITOR);
+        // Versions are for whoever may see the history of the dashboard, to read.
+        assert_eq!(access(&ada, Access::NONE, "acme/@at/812/sales"), Access::VIEWER);
+        assert_eq!(access(&ada, Access::NONE, "other/@at/812/sales"), Access::NONE);
+        assert_eq!(access(&ada, Access::VIEWER, "other/@at/812/sales"), Access::NONE, "a viewer sees no history");
+        assert_eq!(access(&ada, Access::NONE, "acme/@at/-2h/~ada"), Access::VIEWER);
+        assert_eq!(access(&ada, Access::EDITOR, "acme/@at/-2h/~bob"), Access::NONE);
+        assert_eq!(access(&ada, Access::EDITOR, "acme/@at/yesterday/sales"), Access::NONE);
+        assert_eq!(access(&Principal::Anonymous, Access::EDITOR, "acme/@at/-2h/~ada"), Access::NONE);
+        assert_eq!(access(&Principal::Anonymous, Access::EDITOR, "acme/@at/-2h/sales"), Access::VIEWER);
     }
 }

@@ -84,9 +84,15 @@ pub struct Decision {
     pub until: Option<Timestamp>,
 }
 
-/// Decides.
+/// Decides. Whoever may see the history of a dashboard may read versions of it, and be seen there; nobody may do more with what is past.
 #[must_use]
 pub fn decide(asking: &Asking<'_>, records: &Records, now: Timestamp) -> Decision {
+    if let Some((present, _)) = records.of.past() {
+        let decision = decide(asking, &Records { of: present, ..records.clone() }, now);
+        let seen = if decision.access.may(Capabilities::PRESENCE) { Access::VIEWER } else { Access::of(Role::Watcher) };
+        let access = if decision.access.may(Capabilities::HISTORY) { seen } else { Access::NONE };
+        return Decision { access, ..decision };
+    }
     let mut decision = Decision::default();
     consider(asking, records, now, |considered| {
         if considered.outcome == Outcome::Counts {

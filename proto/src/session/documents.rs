@@ -65,6 +65,8 @@ pub enum Unopened {
     Deleted,
     /// Its record is damaged, or it is quarantined: nothing that coming back would help with, for a while.
     Broken,
+    /// It is a version that is not kept.
+    NotKept,
 }
 
 impl Unopened {
@@ -76,6 +78,8 @@ impl Unopened {
             Unopened::Memory => CloseCode::Overloaded,
             Unopened::Away | Unopened::Broken => CloseCode::LoadFailed,
             Unopened::Deleted => CloseCode::Deleted,
+            // Whoever may not see a version is told the same.
+            Unopened::NotKept => CloseCode::Forbidden,
         }
     }
 }
@@ -724,7 +728,7 @@ impl Documents {
                 return match failure {
                     Unopened::Draining => turn.end(code),
                     Unopened::Away | Unopened::Memory => turn.effects.push(DocumentsEffect::End(code, REFUSAL_HOLD)),
-                    Unopened::Broken | Unopened::Deleted => self.deny(turn, key, code.reason()),
+                    Unopened::Broken | Unopened::Deleted | Unopened::NotKept => self.deny(turn, key, code.reason()),
                 };
             }
         };

@@ -1,0 +1,339 @@
+//! Reads versions of a dashboard: which position a version means, and the state there.
+//!
+//! Up to a position means: the base at or before it, and every entry from there up to it. Nothing is decoded for it but the segment that
+//! holds it.
+
+use bytes::Bytes;
+use ydash_proto::id::DashboardId;
+use ydash_proto::limits::Limits;
+use ydash_proto::time::Timestamp;
+use ydash_proto::update::{self, is_empty_update};
+use ydash_proto::version::{Version, Wanted};
+
+use crate::reading::Readers;
+use crate::store::{History, LogEntry, LogPosition, Segment, SegmentInfo, Store, StoreError};
+
+/// How many entries are read at once.
+const PAGE: usize = 1024;
+/// How often it is read anew because somebody sealed meanwhile.
+const TRIES: usize = 8;
+
+/// Why a version cannot be shown.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PastError {
+    /// There is no such dashboard, or what is kept of it begins later, or it was not there yet.
+    #[error("no such version is kept")]
+    NotKept,
+    /// What holds it cannot be read.
+    #[error("the record that holds this version is damaged")]
+    Damaged,
+    /// Its turn did not come in time.
+    #[error("too many wait to read")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Finds the position of the last edit in a version.
+///
+/// # Errors
+/// [`PastError`] – nothing can be shown.
+pub async fn find(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    version: Version,
+    now: Timestamp,
+) -> Result<LogPosition, PastError> {
+    let version = version.at(now);
+    for _ in 0..TRIES {
+        let history = store.history(dashboard).await?;
+        let found = find_in(store, readers, dashboard, &history, version).await;
+        if store.history(dashboard).await?.base == history.base {
+            return found;
+        }
+    }
+    Err(PastError::Busy)
+}
+
+async fn find_in(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    history: &History,
+    version: Wanted,
+) -> Result<LogPosition, PastError> {
+    let includes = |position: LogPosition, at: Timestamp| match version {
+        Wanted::Position(wanted) => position <= wanted,
+        Wanted::Time(wanted) => at <= wanted,
+    };
+    let (mut last, mut is_last, mut after) = (None, true, history.base);
+    'log: loop {
+        let page = store.log(dashboard, after, PAGE).await?;
+        for (position, entry) in &page {
+            is_last = includes(*position, entry.at);
+            if !is_last {
+                break 'log;
+            }
+            last = Some(*position);
+        }
+        match page.last() {
+            Some((position, _)) if page.len() == PAGE => after = *position,
+            _ => break,
+        }
+    }
+    if let Wanted::Position(wanted) = version
+        && is_last
+        && wanted > last.unwrap_or(history.base)
+    {
+        // Nobody has given that out yet.
+        return Err(PastError::NotKept);
+    }
+    if let Some(last) = last {
+        return Ok(last);
+    }
+    for info in history.segments.iter().rev() {
+        if includes(info.to, info.last_at) {
+            return Ok(info.to);
+        }
+        let begins_before = match version {
+            Wanted::Position(wanted) => info.from <= wanted,
+            Wanted::Time(wanted) => info.first_at <= wanted,
+        };
+        if begins_before {
+            let segment = open(store, readers, dashboard, info.from).await?;
+            let included = segment.entries.iter().take_while(|(position, entry)| includes(*position, entry.at));
+            if let Some((position, _)) = included.last() {
+                return Ok(*position);
+            }
+        }
+    }
+    // What history begins with may be a state.
+    let first = history.segments.first().map_or(history.base, |info| info.from);
+    if let Wanted::Position(wanted) = version
+        && wanted >= first
+        && !is_empty_update(&state_of(store, readers, dashboard, history, first).await?)
+    {
+        return Ok(first);
+    }
+    Err(PastError::NotKept)
+}
+
+/// Reads the state at a position that [`find`] has found.
+///
+/// # Errors
+/// [`PastError`] – it is forgotten by now, or cannot be read.
+pub async fn at(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    position: LogPosition,
+    limits: &Limits,
+) -> Result<Bytes, PastError> {
+    let (state, entries) = read(store, readers, dashboard, position).await?;
+    let limits = limits.for_trusted();
+    let joining = move || {
+        let updates = entries.into_iter().map(|(_, entry)| entry.update);
+        // What is no update was set aside when the dashboard was opened.
+        let updates = updates.filter(|update| update::scan(update, &limits).is_ok());
+        update::merge(&core::iter::once(state).chain(updates).collect::<Vec<_>>())
+    };
+    readers.run(dashboard, joining).await.map_err(|_| PastError::Busy)
+}
+
+/// The state that a version stands on, and the entries that came to it.
+async fn read(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    position: LogPosition,
+) -> Result<(Bytes, Vec<(LogPosition, LogEntry)>), PastError> {
+    for _ in 0..TRIES {
+        let history = store.history(dashboard).await?;
+        if position < history.base {
+            let holds = |info: &&SegmentInfo| info.from <= position && position <= info.to;
+            let mut failure = PastError::NotKept;
+            // Where one ends, the next one begins.
+            for info in history.segments.iter().rev().filter(holds) {
+                match open(store, readers, dashboard, info.from).await {
+                    Ok(segment) => {
+                        let entries = segment.entries.into_iter().take_while(|(at, _)| *at <= position);
+                        return Ok((segment.state, entries.collect()));
+                    }
+                    Err(PastError::Damaged) => failure = PastError::Damaged,
+                    Err(other) => return Err(other),
+                }
+            }
+            return Err(failure);
+        }
+        let base = store.base(dashboard).await?;
+        let entries = until(store, dashboard, base.position, position).await?;
+        // What was sealed and trimmed meanwhile would be missing.
+        if base.position == history.base && store.history(dashboard).await?.base == history.base {
+            return if base.is_damaged { Err(PastError::Damaged) } else { Ok((base.state, entries)) };
+        }
+    }
+    Err(PastError::Busy)
+}
+
+async fn state_of(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    history: &History,
+    position: LogPosition,
+) -> Result<Bytes, PastError> {
+    if position == history.base {
+        let base = store.base(dashboard).await?;
+        return if base.is_damaged { Err(PastError::Damaged) } else { Ok(base.state) };
+    }
+    Ok(open(store, readers, dashboard, position).await?.state)
+}
+
+/// The entries from a base up to a position.
+async fn until(
+    store: &dyn Store,
+    dashboard: &DashboardId,
+    from: LogPosition,
+    to: LogPosition,
+) -> Result<Vec<(LogPosition, LogEntry)>, StoreError> {
+    let (mut entries, mut after) = (Vec::new(), from);
+    loop {
+        let page = store.log(dashboard, after, PAGE).await?;
+        let is_last = page.len() < PAGE || page.last().is_some_and(|(position, _)| *position >= to);
+        after = page.last().map_or(after, |(position, _)| *position);
+        entries.extend(page.into_iter().take_while(|(position, _)| *position <= to));
+        if is_last {
+            return Ok(entries);
+        }
+    }
+}
+
+/// Reads the segment that begins at a position.
+async fn open(
+    store: &dyn Store,
+    readers: &Readers,
+    dashboard: &DashboardId,
+    from: LogPosition,
+) -> Result<Segment, PastError> {
+    let record = store.segment(dashboard, from).await?.ok_or(PastError::NotKept)?;
+    let opening = readers.run(dashboard, move || Segment::open(&record)).await.map_err(|_| PastError::Busy)?;
+    opening.map_err(|why| {
+        tracing::error!(%dashboard, %from, why, "a sealed segment cannot be read: the versions in it cannot be shown");
+        PastError::Damaged
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{HOUR, House, board};
+    use super::*;
+    use ydash_proto::document::to_json;
+
+    const NOW: Timestamp = Timestamp(1000 * HOUR);
+
+    async fn found(house: &House, version: &str) -> Result<LogPosition, PastError> {
+        let version = Version::parse(version).unwrap();
+        find(&*house.store, &house.readers, &board(), version, NOW).await
+    }
+
+    async fn shown(house: &House, version: &str) -> String {
+        let position = found(house, version).await.unwrap();
+        let state = at(&*house.store, &house.readers, &board(), position, &Limits::default()).await.unwrap();
+        to_json(&state).unwrap()
+    }
+
+    fn expected(house: &House, position: LogPosition) -> String {
+        to_json(&house.state_at(position)).unwrap()
+    }
+
+    async fn is_not_kept(house: &House, version: &str) {
+        let found = found(house, version).await;
+        assert!(matches!(found, Err(PastError::NotKept)), "{version}: {found:?}");
+    }
+
+    /// Random edits and deletions by many, sealed now and then: every position and every time shows what the log up to there says.
+    #[tokio::test]
+    async fn every_version_shows_what_the_log_up_to_there_says() {
+        for seed in 0..8 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut house = House::new();
+            let mut now = 900 * HOUR;
+            for n in 0..60 {
+                now += random.u64(0..20) * HOUR / 10 + u64::from(n % 7 == 0);
+                house.edit_at_random(now, &mut random).await;
+                if random.u8(..6) == 0 {
+                    house.snapshot(now).await;
+                }
+            }
+            house.policy.keep = core::time::Duration::from_secs(90 * 24 * 3600);
+            house.snapshot(now + 25 * HOUR).await;
+            house.edit_at_random(now + 26 * HOUR, &mut random).await;
+            assert!(!house.store.history(&board()).await.unwrap().segments.is_empty());
+            for (position, entry) in house.log.clone() {
+                assert_eq!(found(&house, &position.to_string()).await.unwrap(), position, "seed {seed}");
+                assert_eq!(
+                    shown(&house, &position.to_string()).await,
+                    expected(&house, position),
+                    "seed {seed} at {position}"
+                );
+                let last = house.log.iter().rev().find(|(_, other)| other.at <= entry.at).unwrap().0;
+                let ago = (NOW.0 as i64 - entry.at.0 as i64) / 1000;
+                if ago >= 0 && entry.at.0 % 1000 == 0 {
+                    assert_eq!(
+                        shown(&house, &format!("-{ago}s")).await,
+                        expected(&house, last),
+                        "seed {seed} {ago} s ago"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_or_not_there_yet_is_no_version() {
+        let mut house = House::new();
+        is_not_kept(&house, "0").await;
+        is_not_kept(&house, "7").await;
+        is_not_kept(&house, "-1h").await;
+        for day in 0..10 {
+            house.edit(24 * day * HOUR, "ada", 1 + day as u32, &format!("{{\"day{day}\":[1]}}")).await;
+            house.snapshot((24 * day + 25) * HOUR).await;
+        }
+        let first = house.store.history(&board()).await.unwrap().segments[0];
+        assert_eq!(first.first_at, Timestamp(24 * 4 * HOUR), "older ones are forgotten");
+        is_not_kept(&house, &(first.from.0 - 1).to_string()).await;
+        is_not_kept(&house, &format!("-{}h", 1000 - 24 * 4 + 1)).await;
+        assert_eq!(shown(&house, &format!("-{}h", 1000 - 24 * 4)).await, expected(&house, first.to));
+        // The state that is left of what was forgotten is a version.
+        assert_eq!(shown(&house, &first.from.to_string()).await, expected(&house, first.from));
+        let last = house.log.last().unwrap().0;
+        assert_eq!(found(&house, "-0s").await.unwrap(), last);
+        assert_eq!(shown(&house, &last.to_string()).await, expected(&house, last));
+        is_not_kept(&house, &(last.0 + 1).to_string()).await;
+    }
+
+    #[tokio::test]
+    async fn a_damaged_segment_costs_the_versions_in_it_alone() {
+        let mut house = House::new();
+        for n in 0..3 {
+            for hour in 0..2 {
+                house
+                    .edit((30 * n + hour) * HOUR, "ada", 1 + (2 * n + hour) as u32, &format!("{{\"k{n}{hour}\":[1]}}"))
+                    .await;
+            }
+            house.snapshot((30 * n + 26) * HOUR).await;
+        }
+        let segments = house.store.history(&board()).await.unwrap().segments;
+        house.memory.damage_segment(&board(), segments[1].from);
+        for (n, (position, _)) in house.log.iter().enumerate() {
+            let read = at(&*house.store, &house.readers, &board(), *position, &Limits::default()).await;
+            match n {
+                2 => assert!(matches!(read, Err(PastError::Damaged)), "{read:?}"),
+                // The next segment begins with what the damaged one led to.
+                _ => assert_eq!(to_json(&read.unwrap()).unwrap(), expected(&house, *position)),
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Versions of dashboards, through a whole server: by name over sockets, and over REST.
+
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::client::Client;
+use super::support::node::Node;
+use super::support::peer::Peer;
+
+/// The time, as RFC 3339 has it, to the second.
+fn now() -> String {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    String::from_utf8(date.stdout).unwrap().trim().to_owned()
+}
+
+/// A time that all before it is in, and nothing after: it has whole seconds.
+async fn now_after_this_second() -> String {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let then = now();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    then
+}
+
+async fn call(node: &Node, method: Method, path: &str) -> u16 {
+    let url = node.http(&format!("/api/dashboards/{path}"));
+    reqwest::Client::new().request(method, url).send().await.unwrap().status().as_u16()
+}
+
+async fn put(node: &Node, dashboard: &str, body: &Value) -> u16 {
+    let url = node.http(&format!("/api/dashboards/{dashboard}"));
+    reqwest::Client::new().put(url).body(body.to_string()).send().await.unwrap().status().as_u16()
+}
+
+async fn get(node: &Node, path: &str) -> (u16, Value) {
+    let response = reqwest::get(node.http(&format!("/api/dashboards/{path}"))).await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+}
+
+async fn copy(node: &Node, path: &str, name: &str) -> u16 {
+    let url = node.http(&format!("/api/dashboards/{path}/copy"));
+    let body = json!({ "name": name }).to_string();
+    reqwest::Client::new().post(url).body(body).send().await.unwrap().status().as_u16()
+}
+
+/// Edits on both sides of a moment, on a server that writes snapshots all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_shown_while_others_edit_and_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--snapshot-interval=20ms"];
+    let mut node = Node::start_in(directory.path(), &flags);
+    let (first, second) = (json!({"board": {"a": 1, "gone": true}}), json!({"board": {"a": 2, "new": [1]}}));
+    assert_eq!(get(&node, "w/board/at/-0s").await.0, 404, "there is no such dashboard");
+    assert_eq!(put(&node, "w/board", &first).await, 201);
+    let then = now_after_this_second().await;
+    assert_eq!(put(&node, "w/board", &second).await, 200);
+
+    for _ in 0..2 {
+        assert_eq!(get(&node, &format!("w/board/at/{then}")).await, (200, first.clone()));
+        assert_eq!(get(&node, &format!("w/board/at/{then}?at=/board/a")).await, (200, json!(1)));
+        assert_eq!(get(&node, &format!("w/@at/{then}/board")).await, (200, first.clone()), "as a dashboard of its own");
+        assert_eq!(get(&node, "w/board/at/-0s").await, (200, second.clone()));
+        assert_eq!(get(&node, "w/board/at/-1h").await.0, 404);
+        assert_eq!(get(&node, "w/board/at/1").await.0, 404);
+        assert_eq!(get(&node, "w/board/at/yesterday").await.0, 400);
+        assert_eq!(get(&node, "w/board/at/-1h/state").await.0, 404);
+        assert_eq!(get(&node, "w/never/at/-0s").await.0, 404);
+        // What is not kept, what is no version and what nobody may see look the same.
+        for name in ["w/@at/yesterday/board", "w/@at/-0s/@news", "w/@news", "w/@at/-0s/~ada"] {
+            assert_eq!(get(&node, name).await.0, 403, "{name}");
+        }
+        assert_eq!(put(&node, &format!("w/@at/{then}/board"), &second).await, 403, "nobody writes into the past");
+        node.kill();
+        node = Node::start_in(directory.path(), &flags);
+    }
+
+    // In the room of a version, others are seen, and an edit is not taken.
+    let room = format!("/ws/w/@at/{then}/board");
+    let mut ada = Client::joined(&node, &room, 1).await;
+    let mut bob = Client::joined(&node, &room, 2).await;
+    ada.until(|ada| ada.sees() == [2]).await;
+    bob.until(|bob| bob.sees() == [1]).await;
+    assert_eq!((ada.get("a"), ada.content().len()), (Some(1), 1));
+    ada.set("a", 9).await;
+    assert_eq!(put(&node, "w/board", &json!({"board": {"a": 3}})).await, 200);
+    while bob.take(Duration::from_millis(500)).await {}
+    assert_eq!(bob.get("a"), Some(1));
+    assert_eq!(get(&node, &format!("w/board/at/{then}")).await, (200, first.clone()));
+    assert_eq!(get(&node, "w/board").await, (200, json!({"board": {"a": 3}})));
+
+    assert_eq!(copy(&node, &format!("w/board/at/{then}"), "w/then").await, 201);
+    assert_eq!(copy(&node, &format!("w/board/at/{then}"), "w/then").await, 409, "nothing is overwritten");
+    assert_eq!(copy(&node, &format!("w/board/at/{then}"), "w/@at/-0s/then").await, 403);
+    assert_eq!(get(&node, "w/then").await, (200, first));
+}
+
+/// What was deleted is shown by no version, also to those who have one open; it comes back with its versions, or ends with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_go_into_the_trash_and_come_back_with_their_dashboard() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start_in(directory.path(), &["--snapshot-interval=20ms"]);
+    let board = json!({"board": {"a": 1}});
+    assert_eq!(put(&node, "w/board", &board).await, 201);
+    let then = now_after_this_second().await;
+    let version = format!("w/board/at/{then}");
+    assert_eq!(get(&node, &version).await, (200, board.clone()));
+    let mut visitor = Client::joined(&node, &format!("/ws/w/@at/{then}/board"), 1).await;
+    assert_eq!(visitor.get("a"), Some(1));
+
+    assert_eq!(call(&node, Method::DELETE, "w/board").await, 200);
+    assert_eq!(visitor.peer.as_mut().unwrap().ended().await.code, 4404);
+    visitor.disconnect();
+    Peer::open(&node, &format!("/ws/w/@at/{then}/board")).await.ended_for_good(4404).await;
+    assert_eq!(get(&node, &version).await.0, 410);
+    assert_eq!(call(&node, Method::POST, "w/board/restore-deleted").await, 200);
+    assert_eq!(get(&node, &version).await, (200, board));
+
+    assert_eq!(call(&node, Method::DELETE, "w/board?purge=true").await, 200);
+    assert_eq!(get(&node, &version).await.0, 410);
+    let url = node.http("/api/dashboards/w/board");
+    let next = reqwest::Client::new().put(url).header("if-none-match", "*").body("{\"board\":{\"b\":1}}").send().await;
+    assert_eq!(next.unwrap().status(), 201);
+    assert_eq!(get(&node, &version).await.0, 404, "the next dashboard of that name has a past of its own");
+}
