@@ -1,9 +1,10 @@
-//! The command line: `ydash serve`, `export`, `import`, `reset`, `trash`, `token`, `audit`, `doctor`. `ydash` alone serves.
+//! The command line: `ydash serve`, `export`, `import`, `reset`, `trash`, `history`, `token`, `audit`, `doctor`. `ydash` alone serves.
 //!
 //! Flags are made from the table of knobs, so every knob is one; the rest here is what each command does with a configuration.
 
 mod audit;
 mod doctor;
+mod history;
 mod private;
 mod report;
 mod reset;
@@ -42,6 +43,7 @@ pub fn run() -> ExitCode {
         Some(("export", options)) => {
             layers(&matches, Some(options)).and_then(|layers| transfer::export(&layers, options))
         }
+        Some(("history", options)) => layers(&matches, Some(options)).and_then(|layers| history::run(&layers, options)),
         Some(("import", options)) => {
             layers(&matches, Some(options)).and_then(|layers| transfer::import(&layers, options))
         }
@@ -102,6 +104,7 @@ fn command() -> Command {
         .subcommand(with_knobs(transfer::import_command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(reset::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(trash::command(), &["Keeping", "Logs"]))
+        .subcommand(with_knobs(history::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(token::command(), &["Access"]))
         .subcommand(with_knobs(audit::command(), &["Keeping", "Logs"]))
         .subcommand(with_knobs(doctor::command(), &["Serving", "Access", "Keeping"]))

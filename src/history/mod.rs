@@ -5,6 +5,7 @@
 
 pub mod read;
 pub mod seal;
+pub mod verify;
 
 #[cfg(test)]
 mod testing;

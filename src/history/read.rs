@@ -16,7 +16,7 @@ use crate::store::{History, LogEntry, LogPosition, Segment, SegmentInfo, Store, 
 /// How many entries are read at once.
 const PAGE: usize = 1024;
 /// How often it is read anew because somebody sealed meanwhile.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 
 /// Why a version cannot be shown.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -144,6 +144,13 @@ impl MemoryStore {
         segment.map(|segment| segment.record = segment.record.slice(1..)).is_some()
     }
 
+    /// Puts another segment where one begins.
+    #[cfg(test)]
+    pub(crate) fn replace_segment(&self, dashboard: &DashboardId, segment: SealedSegment) {
+        let mut shared = self.lock();
+        shared.dashboards.get_mut(dashboard).unwrap().segments.insert(segment.info.from, segment);
+    }
+
     /// Damages the base; `false` if the log stands on nothing.
     pub fn damage_base(&self, dashboard: &DashboardId) -> bool {
         let mut shared = self.lock();

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::support::client::Client;
-use super::support::node::Node;
+use super::support::node::{Node, binary};
 use super::support::peer::Peer;
 
 /// The time, as RFC 3339 has it, to the second.
@@ -124,4 +124,38 @@ async fn versions_go_into_the_trash_and_come_back_with_their_dashboard() {
     let next = reqwest::Client::new().put(url).header("if-none-match", "*").body("{\"board\":{\"b\":1}}").send().await;
     assert_eq!(next.unwrap().status(), 201);
     assert_eq!(get(&node, &version).await.0, 404, "the next dashboard of that name has a past of its own");
+}
+
+/// The command line tells of the same past, with no server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_shows_versions_and_verifies_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(arguments).current_dir(directory.path()).env_clear().output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), told)
+    };
+    let mut node = Node::start_in(directory.path(), &[]);
+    assert_eq!(put(&node, "w/board", &json!({"board": {"a": 1}})).await, 201);
+    assert_eq!(put(&node, "w/board", &json!({"board": {"a": 2}})).await, 200);
+    node.kill();
+
+    let (_, edits) = run(&["history", "show", "w/board", "--edits"]);
+    let first = edits.lines().next().unwrap().split('\t').next().unwrap();
+    assert_eq!(run(&["history", "at", "w/board", first]), (true, "{\"board\":{\"a\":1}}\n".to_owned()));
+    assert_eq!(run(&["history", "at", "w/board", "-0s"]), (true, "{\"board\":{\"a\":2}}\n".to_owned()));
+    assert!(run(&["history", "at", "w/board", first, "--state", "then.bin"]).0);
+    assert!(directory.path().join("then.bin").metadata().unwrap().len() > 10);
+    let (is_overwritten, told) = run(&["history", "at", "w/board", "-0s", "--state", "then.bin"]);
+    assert!(!is_overwritten && told.contains("exists"), "{told}");
+    for (version, why) in [("-1h", "no such version"), ("yesterday", "neither a position")] {
+        let (is_shown, told) = run(&["history", "at", "w/board", version]);
+        assert!(!is_shown && told.contains(why), "{told}");
+    }
+    let (_, shown) = run(&["history", "show", "w/board"]);
+    assert!(shown.lines().count() == 2 && shown.contains("\t2\t") && shown.contains("not sealed yet"), "{shown}");
+    assert_eq!(
+        run(&["history", "verify", "w/board"]),
+        (true, "w/board: 0 segments with 0 edits, 0 faults\n".to_owned())
+    );
 }

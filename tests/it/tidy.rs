@@ -114,7 +114,22 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("cli", &["allocator", "audit", "auth", "catalog", "config", "descriptors", "server", "store", "telemetry"]),
+    (
+        "cli",
+        &[
+            "allocator",
+            "audit",
+            "auth",
+            "catalog",
+            "config",
+            "descriptors",
+            "history",
+            "reading",
+            "server",
+            "store",
+            "telemetry",
+        ],
+    ),
 ];
 
 const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics", "trace"];
