@@ -46,6 +46,21 @@ fn board(n: u32) -> Value {
     })
 }
 
+/// One that knew no tokens, whose logs had neither lives nor authors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_the_first_release_opens_with_all_that_it_held() {
+    let directory = tempfile::tempdir().unwrap();
+    unpack("first.tar.gz", directory.path());
+    for _ in 0..2 {
+        let mut node = Node::start_in(directory.path(), &[]);
+        for n in 1..=3 {
+            let shown = call(&node, Method::GET, &format!("dashboards/acme/board-{n}"), "").await;
+            assert_eq!(shown, (StatusCode::OK, board(n)));
+        }
+        assert!(node.terminate(Duration::from_secs(30)).await.success());
+    }
+}
+
 /// The last one before dashboards had a past: documents, grants, the trash and the audit log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_a_release_without_history_opens_with_all_that_it_held() {
