@@ -68,6 +68,8 @@ const SEATS_SHOWN: usize = 500;
 /// Updates of more structs and deletions than that, or of more bytes, take longer than a millisecond or two to admit.
 const LONG_STRUCTS: u32 = 2048;
 const LONG_BYTES: usize = 256 << 10;
+/// So may a deletion of more clocks than that, where very many parts of it are known.
+const LONG_DELETION: u32 = 64 << 10;
 
 /// One member's seat: leaves a closed outbox behind when the room dies with it.
 struct Seat {
@@ -924,7 +926,9 @@ fn takes_long(input: &Input) -> bool {
         _ => update_of(input),
     };
     update.is_some_and(|update| {
-        update.scan.structs.saturating_add(update.scan.delete_ranges) > LONG_STRUCTS || update.update.len() > LONG_BYTES
+        update.scan.structs.saturating_add(update.scan.delete_ranges) > LONG_STRUCTS
+            || update.update.len() > LONG_BYTES
+            || update.scan.deletes(&update.update).any(|(_, range)| range.len() > LONG_DELETION)
     })
 }
 

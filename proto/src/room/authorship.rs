@@ -14,7 +14,7 @@ use crate::id::{ClientId, Clock, MemberId};
 use crate::limits::authorship::{AUTHORS_MAX, SET_ASIDE_MAX, SUSPECTS_MAX, UNKNOWN_CLOCKS_MAX, UNKNOWN_MAX};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
-use crate::update::{self, Accepted, Difference, Scan, StateVector};
+use crate::update::{self, Accepted, ClockRange, Difference, Scan, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
 use core::time::Duration;
@@ -176,6 +176,7 @@ impl Room {
         id: MemberId,
         is_update: bool,
         accepted: &Accepted,
+        came_deleted: &[(ClientId, ClockRange)],
         effects: &mut Vec<Effect>,
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
@@ -195,7 +196,7 @@ impl Room {
             member.brings(span.client, span.start);
             claimed = member.takes(span.client).then_some(span.client);
         }
-        for (client, range) in accepted.deleted_structs() {
+        for &(client, range) in came_deleted {
             self.owners.hidden_mut().hide(client, range, id);
         }
         for span in spans.iter().filter(|span| member.is_unproven(span.client, &accepted.scan)) {

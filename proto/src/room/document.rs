@@ -174,7 +174,7 @@ impl Document {
     ) -> Admission {
         let mut admission = self.knowledge.admit(update, scan, source, is_withheld, limits);
         if source != Source::Trusted {
-            let deleted = core::mem::take(&mut admission.deleted);
+            let deleted = &admission.deleted;
             admission.accepted = admission.accepted.map(|accepted| accepted.declaring(deleted));
         }
         if let Some(accepted) = &admission.accepted {

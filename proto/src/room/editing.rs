@@ -172,7 +172,7 @@ impl Room {
                 effects.push(Effect::Report(Report::Diverged));
             }
             if let Some(id) = id {
-                self.delivered(now, id, is_update_frame, &accepted, effects);
+                self.delivered(now, id, is_update_frame, &accepted, &admission.deleted, effects);
             }
             self.revive(now);
         }

@@ -2137,3 +2137,28 @@ fn a_copy_of_something_deleted_is_sent_away_and_leaves_no_trace() {
     assert_eq!(room.room.members(), 1);
     assert_eq!(room.room.clocks().get(7), 0);
 }
+
+/// A message of 16 MiB of the smallest structs was read three times on the room's task, while everybody in the room waited.
+#[test]
+fn what_a_member_sends_is_read_once_by_its_room() {
+    use update::build::{DELETED, STRING, after, string};
+    const STRUCTS: u32 = 20_000;
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.join(BOB);
+    room.skip();
+    room.edit(ALICE, &typed(1, 0, "a"));
+    let deleted: Vec<Vec<u8>> = (0..STRUCTS).map(|_| after((1, 0), DELETED, &[1])).collect();
+    let mut alternating = deleted.clone();
+    alternating.iter_mut().step_by(2).for_each(|one| *one = after((1, 0), STRING, &string("b")));
+    for (client, structs) in [(2, deleted), (3, alternating)] {
+        let update = update::build::update(&[(client, 0, &structs)], &[]);
+        let scan = update::scan(&update, &Limits::default()).expect("an update");
+        let (frame, before) = (Some(encode::update(&update)), update::structs::READS.get());
+        room.input(Input::Update { member: ALICE, update: Box::new(Scanned { update, scan, frame }) });
+        room.timeout();
+        let reads = update::structs::READS.get() - before;
+        assert_eq!(room.room.clocks().get(client), STRUCTS);
+        assert!(reads <= STRUCTS as usize + 100, "{reads} structs were read");
+    }
+}

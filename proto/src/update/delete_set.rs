@@ -107,21 +107,24 @@ impl DeleteSet {
     /// What is in here, but not in `known`.
     #[must_use]
     pub fn subtract(&self, known: &DeleteSet) -> DeleteSet {
-        let mut rest = DeleteSet::default();
-        for (client, ranges) in &self.clients {
-            match known.clients.get(client) {
-                None => {
-                    rest.clients.insert(*client, ranges.clone());
-                }
-                Some(known) => {
-                    let gaps = ranges.subtract(known);
-                    if !gaps.is_empty() {
-                        rest.clients.insert(*client, gaps);
-                    }
-                }
-            }
-        }
+        let mut rest = self.clone();
+        rest.reduce(known, Ranges::subtract);
         rest
+    }
+
+    /// Leaves what is not in `known`. A range of which very many parts are not stays whole, so that there are never many more of them than
+    /// there were, whatever is known.
+    pub(super) fn keep_news(&mut self, known: &DeleteSet) {
+        self.reduce(known, Ranges::news);
+    }
+
+    fn reduce(&mut self, known: &DeleteSet, reduced: impl Fn(&Ranges, &Ranges) -> Ranges) {
+        self.clients.retain(|client, ranges| {
+            if let Some(known) = known.clients.get(client) {
+                *ranges = reduced(ranges, known);
+            }
+            !ranges.is_empty()
+        });
     }
 
     /// By how many ranges there would be more, or less, with those of `other`.
@@ -140,17 +143,7 @@ impl DeleteSet {
             if ranges.last().is_none_or(|last| last.end <= end) {
                 return true;
             }
-            let (mut below, mut above) = (Ranges::default(), Ranges::default());
-            for range in ranges.iter() {
-                if range.start < end {
-                    below.insert(ClockRange { start: range.start, end: range.end.min(end) });
-                }
-                if range.end > end {
-                    above.insert(ClockRange { start: range.start.max(end), end: range.end });
-                }
-            }
-            beyond.clients.insert(*client, above);
-            *ranges = below;
+            beyond.clients.insert(*client, ranges.split_off(end));
             !ranges.is_empty()
         });
         beyond

@@ -153,8 +153,12 @@ impl Knowledge {
     /// Whether all of an update is known already; `scan` is its scan.
     #[must_use]
     pub fn contains(&self, update: &[u8], scan: &Scan) -> bool {
-        scan.spans.iter().all(|span| self.clocks.get(span.client) >= span.end)
-            && DeleteSet::collect(scan.deletes(update)).subtract(&self.deletes).is_empty()
+        let has_news = || {
+            let mut deletes = DeleteSet::collect(scan.deletes(update));
+            deletes.keep_news(&self.deletes);
+            !deletes.is_empty()
+        };
+        scan.spans.iter().all(|span| self.clocks.get(span.client) >= span.end) && !has_news()
     }
 
     /// Bytes held, roughly.
@@ -290,31 +294,17 @@ fn push_or_extend(ranges: &mut Vec<(ClientId, ClockRange)>, client: ClientId, ra
 }
 
 impl Accepted {
-    /// The clocks that came without content; those that follow each other are one range.
-    pub(crate) fn deleted_structs(&self) -> Vec<(ClientId, ClockRange)> {
-        let mut deleted = Vec::new();
-        for span in self.scan.spans.iter().filter(|span| span.has_deleted) {
-            let mut walk = Walk::over(&self.bytes, span.client, span.start, span.bytes.clone());
-            while let Some(next) = walk.next() {
-                if next.is_deleted() {
-                    push_or_extend(&mut deleted, span.client, ClockRange { start: next.start, end: next.end });
-                }
-            }
-        }
-        deleted
-    }
-
     /// The same with all that its structs say of themselves that it is `deleted` among its deletions, as Yjs writes it.
     ///
     /// A client that has content of its own under these clocks skips the structs; it learns from the deletions that others have none.
     #[must_use]
-    pub(crate) fn declaring(self, deleted: Vec<(ClientId, ClockRange)>) -> Accepted {
+    pub(crate) fn declaring(self, deleted: &[(ClientId, ClockRange)]) -> Accepted {
         if deleted.is_empty() {
             return self;
         }
         let declared = DeleteSet::collect(self.scan.deletes(&self.bytes));
         let mut all = declared.clone();
-        all.extend(deleted);
+        all.extend(deleted.to_vec());
         if all == declared {
             return self;
         }
@@ -403,7 +393,7 @@ mod tests {
     fn what_came_deleted_is_declared_deleted() {
         let declare = |bytes: &Bytes| {
             let admission = admit(&mut Knowledge::default(), bytes);
-            let accepted = admission.accepted.expect("new").declaring(admission.deleted);
+            let accepted = admission.accepted.expect("new").declaring(&admission.deleted);
             assert_eq!(accepted.scan, scan(&accepted.bytes, &Limits::default()).expect("an update"));
             accepted.bytes
         };
@@ -552,6 +542,19 @@ mod tests {
         // A SyncStep2 repeats all deletions.
         assert_eq!(split(admit(&mut knowledge, &update(&[], &[(1, 0, 3)]))).0, Some(update(&[], &[(1, 0, 1)])));
         assert_eq!(admit(&mut knowledge, &update(&[], &[(1, 0, 3)])), Admission::default());
+    }
+
+    /// 20 bytes came to 5 MB, and to a second of work.
+    #[test]
+    fn a_deletion_across_very_many_that_are_known_is_passed_on_as_it_came() {
+        let text = update(&[(1, 0, &[in_root(STRING, &string(&"x".repeat(10_000)))])], &[]);
+        let parts: Vec<_> = (1..5_000).map(|at| (1, 2 * at, 1)).collect();
+        let mut knowledge = knowing(&[text, update(&[], &parts)]);
+        let everything = update(&[], &[(1, 0, 10_000)]);
+        let accepted = admit(&mut knowledge, &everything).accepted.expect("some of it is new");
+        assert!(same_buffer(&accepted.bytes, &everything));
+        assert_eq!(knowledge.deletes().range_count(), 1);
+        assert_eq!(admit(&mut knowledge, &everything), Admission::default());
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Levels {
         }
     }
 
-    fn place(&self, clock: Clock) -> Place {
+    pub(super) fn place(&self, clock: Clock) -> Place {
         let at = self.places.partition_point(|level| level.clocks.end <= clock);
         self.places.get(at).filter(|level| level.clocks.start <= clock).map_or(Place::default(), |level| level.place)
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::gate::{Accepted, Admission, Held, HeldWhy, Knowledge, Refusal};
 use super::nesting::{Levels, NoParent, Place, place_of};
 use super::scan::{Scan, Span};
-use super::structs::{Id, Kind, Struct, Walk};
+use super::structs::{Id, Kind, Parent, Struct, Walk};
 use super::write::{DeletesToWrite, Piece, write_update};
 use super::{ClockRange, DeleteSet};
 use crate::id::{ClientId, Clock};
@@ -35,6 +35,8 @@ pub(super) struct Order<'a> {
     missing: Vec<(ClientId, Clock)>,
     is_withheld: bool,
     is_trusted: bool,
+    /// The neighbour that was looked up last, and where it lies: mostly that of the next struct, too.
+    neighbour: Option<(Id, Place)>,
 }
 
 struct Cursor {
@@ -54,6 +56,8 @@ struct Cursor {
     ordered: Option<Ordered>,
     is_stacked: bool,
     is_blocked: bool,
+    /// Whether its author is asked first, as soon as that was looked up.
+    is_withheld: Option<bool>,
     levels: Levels,
 }
 
@@ -133,6 +137,7 @@ impl<'a> Order<'a> {
                 ordered: None,
                 is_stacked: false,
                 is_blocked: false,
+                is_withheld: None,
                 levels: Levels::default(),
             });
             first += spans.len();
@@ -149,6 +154,7 @@ impl<'a> Order<'a> {
             missing: Vec::new(),
             is_withheld: false,
             is_trusted,
+            neighbour: None,
         }
     }
 
@@ -164,7 +170,7 @@ impl<'a> Order<'a> {
 
         let mut new = core::mem::take(&mut self.deletes);
         let held = new.split_beyond(|client| self.known(client));
-        let new = new.subtract(&self.knowledge.deletes);
+        new.keep_news(&self.knowledge.deletes);
         self.missing.extend(held.first_clocks());
         self.missing.sort_unstable();
         self.missing.dedup_by_key(|(client, _)| *client);
@@ -275,7 +281,7 @@ impl<'a> Order<'a> {
         limits: &Limits,
     ) -> Result<(), Refusal> {
         let client = self.cursors[top].client;
-        if is_withheld(client) {
+        if *self.cursors[top].is_withheld.get_or_insert_with(|| is_withheld(client)) {
             self.is_withheld = true;
             // The author's own copy may come at any time; then this one is known.
             let known = self.cursors[top].known;
@@ -285,7 +291,9 @@ impl<'a> Order<'a> {
         let clocks = ClockRange { start: next.start.max(self.cursors[top].known), end: next.end };
         let mut place = Place::default();
         if let Kind::Item(item) = &next.kind {
-            let cause = item.causes().find(|id| id.client != client && id.clock >= self.known(id.client));
+            let is_neighbour = |id: Id| self.neighbour.is_some_and(|(known, _)| known == id);
+            let is_missing = |id: &Id| id.client != client && !is_neighbour(*id) && id.clock >= self.known(id.client);
+            let cause = item.causes().find(is_missing);
             if let Some(cause) = cause {
                 match self.cursor(cause.client) {
                     // One that is on the stack waits for this very struct: a circle, which no honest client makes.
@@ -296,9 +304,18 @@ impl<'a> Order<'a> {
                 }
                 return Ok(());
             }
-            match place_of(item, |id| self.levels(id)) {
-                Ok(of_item) => place = of_item,
-                Err(NoParent) => self.distrust(Refusal::Parent)?,
+            match (item.parent, item.origin, item.right_origin) {
+                (Parent::OfNeighbour, Some(origin), None) => {
+                    place = match self.neighbour {
+                        Some((id, of_neighbour)) if id == origin => of_neighbour,
+                        _ => self.levels(origin).map_or(Place::default(), |levels| levels.place(origin.clock)),
+                    };
+                    self.neighbour = Some((origin, place));
+                }
+                _ => match place_of(item, |id| self.levels(id)) {
+                    Ok(of_item) => place = of_item,
+                    Err(NoParent) => self.distrust(Refusal::Parent)?,
+                },
             }
             if place.is_keyed && clocks.len() > 1 && !item.is_deleted && !self.deletes.covers(client, clocks) {
                 self.distrust(Refusal::Value)?;

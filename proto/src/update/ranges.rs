@@ -24,6 +24,11 @@ impl ClockRange {
     }
 }
 
+/// To look a range up, or to remove one, costs about as much as so many steps from one to the next.
+const STEPS: usize = 16;
+/// What is new of a range is told in so many parts at most; beyond, the range is told whole.
+const PARTS_MAX: usize = 32;
+
 /// The ranges of one client: ascending, disjoint, none touching the next.
 ///
 /// Adding one and asking for one take logarithmic time, wherever it lies: a document may have a million of them.
@@ -76,8 +81,26 @@ impl Ranges {
     pub(crate) fn insert(&mut self, range: ClockRange) {
         debug_assert!(range.start < range.end, "{range:?} is empty");
         let ClockRange { start, mut end } = range;
-        // Each of those that it swallows was added once, so on the whole that costs no more than adding them did.
+        // Clocks mostly come in their order.
+        if let Some(mut last) = self.0.last_entry().filter(|last| *last.key() <= start) {
+            if *last.get() >= start {
+                last.insert(end.max(*last.get()));
+            } else {
+                self.0.insert(start, end);
+            }
+            return;
+        }
+        // Each of those that it swallows was added once, so on the whole that costs no more than adding them did. Very many go at once.
+        let mut one_by_one = self.len() / STEPS;
         while let Some((&next, &next_end)) = self.0.range((Excluded(start), Included(end))).next() {
+            if one_by_one == 0 {
+                let mut swallowed = self.0.split_off(&next);
+                let mut behind = swallowed.split_off(&end.saturating_add(1));
+                end = swallowed.last_key_value().map_or(end, |(_, last_end)| end.max(*last_end));
+                self.0.append(&mut behind);
+                break;
+            }
+            one_by_one -= 1;
             self.0.remove(&next);
             end = end.max(next_end);
         }
@@ -124,39 +147,82 @@ impl Ranges {
     }
 
     /// What of `range` is not in here, in order.
-    pub(super) fn gaps(&self, range: ClockRange, each: impl FnMut(ClockRange)) {
+    pub(super) fn gaps(&self, range: ClockRange, mut each: impl FnMut(ClockRange)) {
+        self.each_gap(range, |gap| {
+            each(gap);
+            true
+        });
+    }
+
+    /// The same, until `each` has had enough. Says whether it never had.
+    fn each_gap(&self, range: ClockRange, each: impl FnMut(ClockRange) -> bool) -> bool {
         let before = self.0.range(..=range.start).next_back();
         let from = before.filter(|(_, end)| **end > range.start).map_or(range.start, |(start, _)| *start);
         let known = self.0.range(from..range.end).map(|(&start, &end)| ClockRange { start, end });
-        gaps_between(&mut known.peekable(), range, each);
+        gaps_between(&mut known.peekable(), range, each)
+    }
+
+    /// Splits off what lies at or beyond a clock.
+    pub(super) fn split_off(&mut self, at: Clock) -> Ranges {
+        let mut beyond = self.0.split_off(&at);
+        if let Some(mut last) = self.0.last_entry().filter(|last| *last.get() > at) {
+            beyond.insert(at, last.insert(at));
+        }
+        Ranges(beyond)
+    }
+
+    /// What is in here and not in `known`, as [`Ranges::subtract`] says it, but in no more parts than a multiple of what is in here: between
+    /// very many parts of one range, what is known is told again.
+    pub(super) fn news(&self, known: &Ranges) -> Ranges {
+        if self.len() * STEPS >= known.len() {
+            return self.subtract(known);
+        }
+        let mut rest = Vec::new();
+        for range in self.iter() {
+            let first = rest.len();
+            let is_told = known.each_gap(range, |gap| {
+                rest.push(gap);
+                rest.len() - first < PARTS_MAX
+            });
+            if !is_told {
+                let end = known.0.range(..range.end).next_back().filter(|(_, end)| **end >= range.end);
+                let end = end.map_or(range.end, |(start, _)| *start);
+                rest[first].end = end;
+                rest.truncate(first + 1);
+            }
+        }
+        Ranges::from_unsorted(rest)
     }
 
     /// What is in here and not in `known`, in order: by looking each up, or by going through both, whichever is less.
     pub(super) fn subtract(&self, known: &Ranges) -> Ranges {
-        /// A look-up costs about as much as so many steps.
-        const STEPS: usize = 16;
         let mut rest = Vec::new();
         let mut keep = |gap| rest.push(gap);
         if self.len() * STEPS < known.len() {
             self.iter().for_each(|range| known.gaps(range, &mut keep));
         } else {
             let mut known = known.iter().peekable();
-            self.iter().for_each(|range| gaps_between(&mut known, range, &mut keep));
+            self.iter().for_each(|range| {
+                gaps_between(&mut known, range, |gap| {
+                    keep(gap);
+                    true
+                });
+            });
         }
         Ranges::from_unsorted(rest)
     }
 }
 
-/// What of `range` is not in `known`, which ascend; passes over those that end within it or before.
+/// What of `range` is not in `known`, which ascend, until `each` has had enough; passes over those that end within it or before.
 fn gaps_between(
     known: &mut Peekable<impl Iterator<Item = ClockRange>>,
     range: ClockRange,
-    mut each: impl FnMut(ClockRange),
-) {
+    mut each: impl FnMut(ClockRange) -> bool,
+) -> bool {
     let mut start = range.start;
     while let Some(next) = known.peek().copied().filter(|next| next.start < range.end) {
-        if next.start > start {
-            each(ClockRange { start, end: next.start });
+        if next.start > start && !each(ClockRange { start, end: next.start }) {
+            return false;
         }
         start = start.max(next.end);
         if next.end > range.end {
@@ -164,9 +230,7 @@ fn gaps_between(
         }
         known.next();
     }
-    if start < range.end {
-        each(ClockRange { start, end: range.end });
-    }
+    start >= range.end || each(ClockRange { start, end: range.end })
 }
 
 #[cfg(test)]
@@ -207,7 +271,40 @@ mod tests {
             for (one, two) in [(&inserted, &two), (&two, &inserted), (&Ranges::from_unsorted(vec![asked]), &united)] {
                 let clocks = |of: &Ranges| of.iter().flat_map(|r| r.start..r.end).collect::<std::collections::BTreeSet<_>>();
                 prop_assert_eq!(clocks(&one.subtract(two)), &clocks(one) - &clocks(two));
+                prop_assert_eq!(one.news(two), one.subtract(two));
             }
+            let mut below = inserted.clone();
+            let above = below.split_off(asked.start);
+            prop_assert!(below.last().is_none_or(|last| last.end <= asked.start));
+            prop_assert!(above.first().is_none_or(|first| first.start >= asked.start));
+            below.union(&above);
+            prop_assert_eq!(below, inserted);
+        }
+    }
+
+    /// 20 bytes that delete all between a million deletions became a million ranges, which everybody was sent.
+    #[test]
+    fn what_is_new_between_very_many_is_told_as_one_range() {
+        let apart = |from: Clock, to: Clock| Ranges((from..to).map(|at| (2 * at, 2 * at + 1)).collect());
+        let range = |start, end| ClockRange { start, end };
+        let known: Ranges = apart(10, 1_000);
+        let news = |asked| Ranges(BTreeMap::from([asked])).news(&known).iter().collect::<Vec<_>>();
+        assert_eq!(news((0, 3_000)), [range(0, 3_000)]);
+        assert_eq!(news((20, 1_999)), [range(21, 1_998)], "but for what is known at either end");
+        assert_eq!(news((20, 30)).len(), 5);
+        assert_eq!(news((20, 21)), []);
+    }
+
+    #[test]
+    fn a_range_swallows_very_many_and_nothing_behind_them() {
+        let apart = |at: Clock| ClockRange { start: 3 * at, end: 3 * at + 1 };
+        for (from, to, behind) in [(0, 3_000, 0), (300, 2_400, 199), (301, 2_398, 200), (299, 2_402, 199)] {
+            let mut ranges = Ranges::from_unsorted((0..1_000).map(apart).collect());
+            let mut all: Vec<ClockRange> = ranges.iter().collect();
+            all.push(ClockRange { start: from, end: to });
+            ranges.insert(ClockRange { start: from, end: to });
+            assert_eq!(ranges, Ranges::from_unsorted(all));
+            assert_eq!(ranges.iter().filter(|range| range.start > to).count(), behind);
         }
     }
 

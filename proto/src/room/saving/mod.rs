@@ -22,6 +22,8 @@ use bytes::Bytes;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+/// Entries of up to so many bytes are joined.
+const JOINED_BYTES_MAX: usize = 64 << 10;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -366,16 +368,20 @@ impl Saving {
     }
 }
 
-/// Joins the entries of each session, in the order of their first ones.
+/// Joins the small entries of each session, in the order of their first ones. To join a large one takes as long as to read it.
 ///
 /// An entry may then stand before one that it builds on; loading places them in whatever order they come.
 fn one_per_session(entries: &[Unsaved]) -> Vec<LogEntry> {
     let mut joined: Vec<(LogEntry, Vec<Bytes>)> = Vec::new();
     for Unsaved { entry, .. } in entries {
         let same = |(first, _): &&mut (LogEntry, Vec<Bytes>)| {
-            first.session == entry.session && first.author == entry.author && first.source == entry.source
+            first.session == entry.session
+                && first.author == entry.author
+                && first.source == entry.source
+                && first.update.len() <= JOINED_BYTES_MAX
         };
-        match joined.iter_mut().find(same) {
+        let is_small = entry.update.len() <= JOINED_BYTES_MAX;
+        match joined.iter_mut().find(same).filter(|_| is_small) {
             Some((_, updates)) => updates.push(entry.update.clone()),
             None => joined.push((entry.clone(), vec![entry.update.clone()])),
         }
