@@ -1418,6 +1418,39 @@ fn a_snapshot_is_taken_by_size_by_age_and_when_closing() {
     assert!(compacts(&mut room), "tried again");
 }
 
+/// A room joined what was typed while garbage was collected with all of the document, on its task, for a snapshot that did not cover it.
+#[test]
+fn a_snapshot_is_what_was_compacted_whatever_was_typed_meanwhile() {
+    let mut room = TestRoom::new();
+    room.room.tuning.snapshot_after_bytes = 10;
+    room.join(ALICE);
+    room.edit(ALICE, &typed(7, 0, "a"));
+    room.timeout();
+    room.appended(1);
+    room.timeout();
+    let effects = room.take();
+    let parts = effects.iter().find_map(|effect| match effect {
+        Effect::Compact { parts } => Some(parts.clone()),
+        _ => None,
+    });
+    room.edit(ALICE, &typed(7, 1, "b"));
+    let base = crate::document::compact(&parts.expect("a compaction"), &Limits::default());
+    let compacted = base.state.clone();
+    room.input(Input::Compacted { base: Some(base) });
+    let effects = room.take();
+    let snapshot = effects.iter().find_map(|effect| match effect {
+        Effect::Snapshot { covers: LogPosition(1), state } => Some(state),
+        _ => None,
+    });
+    assert_eq!(snapshot.expect("a snapshot").as_ptr(), compacted.as_ptr(), "a copy was made");
+    assert_eq!(room.room.clocks().get(7), 2);
+    room.timeout();
+    room.appended(2);
+    room.input(Input::Snapshotted { saved: true });
+    room.timeout();
+    assert!(room.room.saving.since_snapshot() > 0, "what came later is not covered");
+}
+
 #[test]
 fn a_room_leaves_when_it_is_empty_idle_and_saved() {
     let mut room = TestRoom::new();

@@ -134,10 +134,13 @@ impl Room {
 
     pub(in crate::room) fn compacted(&mut self, now: Timestamp, base: Option<Compacted>, effects: &mut Vec<Effect>) {
         self.compacted_enough_until = now + now.since(self.compacts_since) * COMPACTION_REST;
+        // What was accepted since is not covered, and to join it with a large state takes a while.
+        let state = base.as_ref().map(|base| base.state.clone());
         self.document.compacted(base);
         if let Some(begun) = self.snapshot_wanted.take() {
             self.snapshot_in_flight = Some(begun);
-            effects.push(Effect::Snapshot { covers: begun.covers, state: self.document.state() });
+            let state = state.unwrap_or_else(|| self.document.state());
+            effects.push(Effect::Snapshot { covers: begun.covers, state });
         }
     }
 
