@@ -25,14 +25,14 @@ export class Server {
     return server
   }
 
-  async spawn () {
+  async spawn ({ within = STARTS_WITHIN } = {}) {
     const command = [this.binary, '--listen', `127.0.0.1:${this.port}`, '--store', `file:${join(this.folder, 'store')}`, ...this.flags]
     const limit = this.files ? `ulimit -n ${this.files}; ` : 'ulimit -n $(ulimit -Hn); '
     this.#child = spawn('bash', ['-c', `${limit}umask 022; exec "$@"`, 'bash', ...command], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.pid = this.#child.pid
     this.output = ''
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream.on('data', data => { this.output = (this.output + data).slice(-5_000) })
-    const deadline = Date.now() + STARTS_WITHIN
+    const deadline = Date.now() + within
     for (;;) {
       if (this.hasEnded) throw new Error(`${this.binary} ended at once:\n${this.output}`)
       if (await fetch(`http://127.0.0.1:${this.port}/healthz`).then(answer => answer.ok, () => false)) break

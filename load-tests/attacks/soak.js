@@ -8,6 +8,7 @@ const TURN = 20
 const SETUP_WITHIN = 60_000
 const PAIRS = 6
 const QUIET = 10_000
+const WARM_UP = 60_000
 /** Growth from the first third to the last that counts as flat, in parts of one. */
 const FLAT = 1.2
 /** MiB and descriptors below which nothing is said of growth. */
@@ -47,6 +48,8 @@ export async function soak (binary, seconds, attacks, Helper) {
     const began = performance.now()
     witnesses.tell({ begin: 'soak' })
     const running = taking.map(attacking)
+    // Some attackers take a while to prepare.
+    await sleep(Math.min(WARM_UP, seconds * 1000 / 5))
     const figures = []
     for (let turn = 1; turn <= 3; turn++) {
       const from = performance.now()
@@ -61,10 +64,15 @@ export async function soak (binary, seconds, attacks, Helper) {
     await sleep(QUIET)
     const { memory, files } = server.last
     console.log(`   ${QUIET / 1000} s after the attackers left: ${memory.toFixed(0)} MiB, ${files} descriptors`)
-    const { endings } = await witnesses.asks({ end: true }, 'endings', 30_000)
+    const { endings } = await witnesses.asks({ end: true }, 'endings', 60_000) ?? {}
     await server.kill()
-    await server.spawn()
-    const { looked } = await witnesses.asks({ look: endings.filter(({ saved }) => saved > 0) }, 'looked', 60_000)
+    // What it has to read by now may take a while.
+    await server.spawn({ within: 120_000 })
+    const { looked } = await witnesses.asks({ look: endings?.filter(({ saved }) => saved > 0) ?? [] }, 'looked', 120_000) ?? {}
+    if (!seen || !endings || !looked) {
+      console.log(`   the witnesses did not tell what they ${seen ? endings ? 'found after a restart' : 'wrote' : 'saw'}`)
+      return false
+    }
     for (const pair of seen.pairs) console.log(`   ${pair.room} ${pair.dialect}: edits p99 ${pair.edits.p99.toFixed(0)} ms, at most ${pair.edits.max.toFixed(0)} ms, ${pair.edits.missing} never; presence at most ${pair.shown.max.toFixed(0)} ms`)
     const total = list => list.reduce((sum, ending) => sum + ending.lost, 0)
     lost += total(endings) + total(looked)

@@ -8,10 +8,15 @@ const HEALTH_MAX = 500
 const CORES_MAX = 2 / 3
 /** What a process may keep beyond what it had, for what allocators keep. */
 const KEPT_MAX = 128
+/** Of lines below the table. */
+const COLUMNS_MAX = 140
 
 const ms = time => (time >= 10_000 ? `${(time / 1000).toFixed(0)} s` : time >= 1_000 ? `${(time / 1000).toFixed(1)} s` : `${time.toFixed(0)} ms`)
 const delays = ({ max, missing }) => `${ms(max)}${missing > 0 ? `, ${missing} never` : ''}`
 const sum = (list, one) => list.reduce((total, each) => total + one(each), 0)
+
+/** Whether more memory is in use ten seconds later than allocators keep. */
+const isKept = ({ memory }) => memory.after > memory.before + Math.max(KEPT_MAX, memory.max / 4)
 
 /** What is not as it was, in the last seconds of the time afterwards. */
 function amiss ({ settled, memory, hasEnded, endings, looked }) {
@@ -23,7 +28,7 @@ function amiss ({ settled, memory, hasEnded, endings, looked }) {
   if (settled.health.max > HEALTH_MAX) found.push(`/healthz ${ms(settled.health.max)}`)
   if (settled.newcomers.refused + settled.newcomers.missing > 0) found.push('newcomers')
   if (settled.rest.refused + settled.rest.missing > 0) found.push('REST')
-  if (memory.after > memory.before + Math.max(KEPT_MAX, memory.max / 4)) found.push(`${memory.after.toFixed(0)} MiB`)
+  if (isKept({ memory })) found.push(`${memory.after.toFixed(0)} MiB`)
   if (looked === null) found.push('does not start again')
   for (const { room, isReadable } of endings) if (!isReadable) found.push(`${room} cannot be read`)
   return found
@@ -41,39 +46,65 @@ export const format = {
   isHarmless: one => !one.failed && !one.hasHarmed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
     one.coresMax <= CORES_MAX && one.newcomers.refused + one.newcomers.missing + one.early.refused + one.early.missing === 0 && lost(one) === 0 && amiss(one).length === 0,
 
-  /** `before`: figures of another binary by number, which stand first in each cell. */
+  /** `before`: figures of another binary by number, which stand first in each cell. What misses a goal is bold. */
   table: (figures, before, elsewhere) => {
     const rows = [
-      ['#', 'attack', 'else', 'same', '/healthz', 'cores, worst second', 'MiB at most', 'MiB after 10 s', 'files', 'saved and lost', 'amiss after 10 s, and what it found'],
-      Array(11).fill('---')
+      ['#', 'attack', 'else', 'same', '/healthz', 'cores, worst second', 'MiB at most', 'MiB after 10 s', 'files', 'saved and lost'],
+      Array(10).fill('---')
     ]
-    for (const one of figures) {
-      const old = before[one.number]
-      const both = cell => [old, one].filter(each => each !== undefined).map(each => (each.failed ? 'failed' : cell(each))).join(' → ')
+    const list = []
+    const sorted = [...figures, ...elsewhere].sort((a, b) => a.number - b.number)
+    for (const one of sorted) {
+      const { number, name, what } = one
+      if (elsewhere.includes(one)) {
+        rows.push([number, name, ...Array(7).fill(''), 'shown by tests'])
+        list.push(`${number}: ${what}.`)
+        continue
+      }
+      const old = before[number]
+      const both = (cell, isMissed = () => false) => [old, one].filter(each => each !== undefined)
+        .map(each => (each.failed ? 'failed' : isMissed(each) ? `**${cell(each)}**` : cell(each))).join(' → ')
       rows.push([
-        one.number,
-        `\`${one.name}\`: ${one.what}`,
-        both(each => delays(each.else)),
-        both(each => delays(each.same)),
-        both(each => delays(each.health)),
-        both(each => each.coresMax.toFixed(1)),
+        number,
+        name,
+        both(each => delays(each.else), each => each.else.max >= ELSE_MAX),
+        both(each => delays(each.same), each => each.same.max >= SAME_MAX),
+        both(each => delays(each.health), each => each.health.max >= HEALTH_MAX),
+        both(each => each.coresMax.toFixed(1), each => each.coresMax > CORES_MAX),
         both(each => each.memory.max.toFixed(0)),
-        both(each => each.memory.after.toFixed(0)),
+        both(each => each.memory.after.toFixed(0), isKept),
         both(each => String(each.files.max)),
-        both(each => String(lost(each))),
-        both(each => [
-          ...amiss(each),
-          ...(each.newcomers.refused + each.newcomers.missing > 0 ? [`newcomers not let in: ${each.newcomers.refused + each.newcomers.missing} of ${each.newcomers.count}`] : []),
-          ...(each.early.refused + each.early.missing > 0 ? [`without a token: ${each.early.refused + each.early.missing} of ${each.early.count} not let in`] : []),
-          ...(each.rest.max > 1_000 || each.rest.refused > 0 ? [`REST ${delays(each.rest)}, ${each.rest.refused} refused`] : []),
-          ...(refused(each) > 0 ? [`edits refused: ${refused(each)}`] : []),
-          ...(each.disk > 100 ? [`disk +${each.disk.toFixed(0)} MiB`] : []),
-          ...each.said
-        ].join('; ') || 'nothing')
+        both(each => String(lost(each)), each => lost(each) > 0)
       ])
+      list.push([`${number}: ${what}.`, ...(old ? [`Before: ${findings(old)}. Now: ${findings(one)}.`] : [`Found: ${findings(one)}.`])].join(' '))
     }
-    for (const one of elsewhere) rows.push([one.number, `\`${one.name}\`: ${one.what}`, ...Array(8).fill(''), 'shown by tests'])
-    rows.splice(2, rows.length - 2, ...rows.slice(2).sort((a, b) => a[0] - b[0]))
-    return rows.map(row => `| ${row.join(' | ')} |`).join('\n')
+    return [...rows.map(row => `| ${row.join(' | ')} |`), '', ...list.map(wrap)].join('\n')
   }
+}
+
+/** What else an attack did, or `nothing`. */
+function findings (one) {
+  if (one.failed) return `it could not be played (${one.failed.slice(0, 80)})`
+  const newcomers = one.newcomers.refused + one.newcomers.missing
+  const early = one.early.refused + one.early.missing
+  const later = amiss(one)
+  return [
+    ...(later.length > 0 ? [`ten seconds later not as it was: ${later.join(', ')}`] : []),
+    ...(newcomers > 0 ? [`${newcomers} of ${one.newcomers.count} newcomers not let in`] : []),
+    ...(early > 0 ? [`${early} of ${one.early.count} who have no token yet not let in`] : []),
+    ...(one.rest.max > 1_000 || one.rest.refused > 0 ? [`REST took up to ${delays(one.rest)}, ${one.rest.refused} of ${one.rest.count} refused`] : []),
+    ...(refused(one) > 0 ? [`${refused(one)} edits of witnesses refused`] : []),
+    ...(one.disk > 100 ? [`${one.disk.toFixed(0)} MiB written to disk`] : []),
+    ...one.said
+  ].join('; ') || 'nothing'
+}
+
+/** An item of a list, in lines of a bounded length. */
+function wrap (text) {
+  const lines = ['-']
+  for (const word of text.split(' ')) {
+    if (lines.at(-1).length + 1 + word.length > COLUMNS_MAX) lines.push(' ')
+    lines.push(`${lines.pop()} ${word}`)
+  }
+  return lines.join('\n')
 }
