@@ -26,6 +26,11 @@ const SEAL_AFTER: Duration = Duration::from_secs(24 * 3600);
 const SEGMENT_BYTES: usize = 1 << 20;
 /// How many segments are sealed at once; what is left is for the next time.
 const SEGMENTS_AT_ONCE: usize = 4;
+/// Or more, while this much is left: a log may grow faster than snapshots come.
+const LEFT_BYTES_MAX: u64 = 16 << 20;
+const SEGMENTS_AT_ONCE_MAX: usize = 64;
+/// A log that grows faster than it can be sealed begins anew where its snapshot stands.
+const LOG_BYTES_MAX: u64 = 256 << 20;
 /// How many entries are read at once.
 const PAGE: usize = 1024;
 
@@ -66,10 +71,18 @@ pub async fn keep_up(
         return Ok(0);
     }
     let mut sealed = 0;
-    while sealed < SEGMENTS_AT_ONCE {
+    while sealed < SEGMENTS_AT_ONCE_MAX {
         let history = store.history(dashboard).await?;
+        if sealed >= SEGMENTS_AT_ONCE && history.log_bytes <= LEFT_BYTES_MAX {
+            break;
+        }
         if sealed == 0 {
             forget_old(&**store, dashboard, &history.segments, now, policy.keep).await?;
+        }
+        if history.log_bytes > LOG_BYTES_MAX {
+            tracing::warn!(%dashboard, bytes = history.log_bytes, "edited faster than its log is sealed: history begins anew");
+            begin_at(&**store, dashboard, covers, state).await?;
+            break;
         }
         let is_old = history.since.is_some_and(|since| now.since(since) >= SEAL_AFTER);
         if history.base >= covers || (history.log_bytes < SEAL_BYTES && !is_old) {
@@ -90,8 +103,7 @@ pub async fn keep_up(
         let limits = policy.limits.clone();
         let snapshot = is_all.then(|| state.clone());
         let making = readers.run(dashboard, move || make(base, entries, snapshot, &limits)).await;
-        // Others read the document: there is no hurry.
-        let Ok(seal) = making else { break };
+        let seal = making.map_err(|cause| StoreError::Unavailable { doing: "seal a log", cause: Arc::new(cause) })?;
         if store.seal(dashboard, seal).await? == SealOutcome::Superseded {
             break;
         }

@@ -14,6 +14,7 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -41,6 +42,7 @@ pub(super) struct Storage {
     readers: Readers,
     /// Whose logs are being sealed.
     sealing: Mutex<HashSet<DashboardId>>,
+    seal_turns: Semaphore,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
 }
@@ -69,6 +71,18 @@ impl<T> Written<T> {
     }
 }
 
+/// Takes a log out of those that are being sealed, however that ends.
+struct Sealing<'a> {
+    storage: &'a Storage,
+    id: &'a DashboardId,
+}
+
+impl Drop for Sealing<'_> {
+    fn drop(&mut self) {
+        self.storage.sealing().remove(self.id);
+    }
+}
+
 impl Storage {
     /// For the rooms of one node.
     pub(super) fn new(
@@ -79,10 +93,10 @@ impl Storage {
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
     ) -> Storage {
-        let (limits, sealing) = (config.limits.clone(), Mutex::default());
+        let (limits, sealing, seal_turns) = (config.limits.clone(), Mutex::default(), Semaphore::new(1));
         let history = Policy { keep: config.history, limits: limits.clone() };
         let notes = Notes::new(Arc::clone(&store), tracker.clone());
-        Storage { store, notes, writer, limits, history, readers, sealing, metrics, tracker }
+        Storage { store, notes, writer, limits, history, readers, sealing, seal_turns, metrics, tracker }
     }
 
     /// The room in which a version of a dashboard is shown: the one of its last edit, whatever name it is asked for under.
@@ -168,18 +182,19 @@ impl Storage {
         }
     }
 
-    /// Seals the log if that is due. Nobody waits for it.
+    /// Seals the log if that is due. Nobody waits for it, a drain neither: what is not sealed by then is sealed after the next snapshot.
     fn seal(self: Arc<Self>, id: DashboardId, snapshot: Kept) {
         // The next snapshot seals what comes in between.
         if !self.sealing().insert(id.clone()) {
             return;
         }
-        let tracker = self.tracker.clone();
-        tracker.spawn(async move {
+        tokio::spawn(async move {
+            let _is_over = Sealing { storage: &self, id: &id };
+            // One after the other: each holds a base, a state and the entries between.
+            let Ok(_turn) = self.seal_turns.acquire().await else { return };
             let sealed = seal::keep_up(&self.store, &self.readers, &id, snapshot, &self.history).await;
-            self.sealing().remove(&id);
             match sealed {
-                Ok(0) => {}
+                Ok(0) | Err(StoreError::Closed) => {}
                 Ok(segments) => {
                     self.metrics.seals.inc_by(segments as u64);
                 }
@@ -191,6 +206,7 @@ impl Storage {
         });
     }
 
+    /// Which logs are being sealed.
     fn sealing(&self) -> MutexGuard<'_, HashSet<DashboardId>> {
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }

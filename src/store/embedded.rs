@@ -385,19 +385,26 @@ fn load(view: &View<'_>, id: &DashboardId) -> Result<Stored, EngineError> {
     let mut after = head.trimmed_to;
     if head.covers.is_some() {
         match view.snapshot(id)?.and_then(Result::ok).map(|record| decode_snapshot(&record)) {
-            Some(Ok((covers, state))) => {
+            // The one that the head speaks of; or, if a later one got lost, one that the log still goes on from.
+            Some(Ok((covers, state)))
+                if covers.0 >= head.trimmed_to.into() || head.covers.map(u128::from) == Some(covers.0) =>
+            {
                 after = after.max(u64::try_from(covers.0).unwrap_or(u64::MAX));
                 stored.position = covers;
                 stored.snapshot = Some((covers, state));
             }
             Some(Err(RecordError::LaterFormat(version))) => return Err(EngineError::LaterFormat(version)),
-            Some(Err(RecordError::Damaged(_))) | None => {
+            found @ (Some(Ok(_) | Err(RecordError::Damaged(_))) | None) => {
                 stored.damaged += 1;
                 let base = base_of(view, id, &head)?;
                 if let (Some(stands), false, true) = (head.base, base.is_damaged, view.base(id)?.is_some()) {
                     after = after.max(stands);
                     stored.position = base.position;
                     stored.snapshot = Some((base.position, base.state));
+                } else if let Some(Ok(older)) = found {
+                    // It is all there is.
+                    stored.position = older.0;
+                    stored.snapshot = Some(older);
                 }
             }
         }
@@ -1066,6 +1073,36 @@ mod tests {
         assert!((19_000..20_000).contains(&stored.tail.len()), "{} of 20,000 entries are left", stored.tail.len());
         assert_eq!(bench.store().load(&id("w/b")).await.unwrap().tail.len(), 1);
         assert!(bench.store().check().await.unwrap().damaged_total >= 1);
+    }
+
+    /// A batch with a snapshot can get lost while the one that trimmed the log behind it survives.
+    #[tokio::test]
+    async fn a_snapshot_from_before_what_was_trimmed_is_not_taken_for_the_last_one() {
+        let bench = EmbeddedBench::new().await;
+        let store = bench.store();
+        let mut older = Vec::new();
+        for (n, state) in [b"first", b"later"].into_iter().enumerate() {
+            let covers = append(store, update("w/a", n as u64)).await;
+            store.snapshot(&id("w/a"), covers, Bytes::from_static(state)).await.unwrap();
+            bench.edit(|view, batch| {
+                let kept = view.snapshot(&id("w/a")).unwrap().unwrap().unwrap().to_vec();
+                if n == 0 {
+                    older = kept;
+                } else {
+                    // The base that the log is trimmed to.
+                    batch.put_base(&id("w/a"), &kept);
+                    let mut head = view.head(&id("w/a")).unwrap().unwrap();
+                    head.base = head.covers;
+                    batch.put_head(&id("w/a"), &head);
+                }
+            });
+        }
+        store.trim(&id("w/a")).await.unwrap();
+        let position = append(store, update("w/a", 2)).await;
+        bench.edit(|_, batch| batch.put_snapshot(&id("w/a"), 0, older.clone()));
+        let stored = store.load(&id("w/a")).await.unwrap();
+        assert_eq!(stored.snapshot.unwrap().1, Bytes::from_static(b"later"));
+        assert_eq!((stored.damaged, stored.tail.len(), stored.position), (1, 1, position));
     }
 
     #[tokio::test]

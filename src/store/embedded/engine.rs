@@ -6,7 +6,6 @@
 //! heads      name                           -> head record          what there is of a dashboard, and its number
 //! snapshots  name                           -> snapshot record
 //!            name 0x00 'b'                  -> base record
-//!            name 0x00 'i' key              -> 1: that there is a segment; the key says all about it
 //!            name 0x00 's' from (32 digits) -> segment record
 //! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
@@ -15,6 +14,7 @@
 //! meta       "positions"                    -> BE64                 no position or number above it was ever given out
 //!            "catalog"                      -> BE64                 the last version that a record of the catalog got
 //!            "life" 0x00 name               -> record of the lives of a name under which something was deleted
+//!            "segment" 0x00 name 0x00 key   -> 1: that there is a segment; the key says all about it
 //!            "batch"                        -> the store's number and the batch's, BE64 each; in every batch
 //! ```
 //!
@@ -83,6 +83,7 @@ const POSITIONS_KEY: &str = "positions";
 const CATALOG_KEY: &str = "catalog";
 /// Before the names under which something was deleted.
 const LIFE_KEYS: &[u8] = b"life\0";
+const SEGMENT_KEYS: &[u8] = b"segment\0";
 
 /// In every batch, and nowhere else a key.
 pub(super) const STAMP_KEY: &str = "batch";
@@ -498,9 +499,9 @@ impl View<'_> {
 
     /// What segments there are of a dashboard, oldest first.
     pub(super) fn segments(&self, id: &DashboardId) -> Result<Vec<SegmentInfo>, EngineError> {
-        let prefix = past_key(id, INDEX, "");
+        let prefix = segment_key(id, "");
         let mut segments = Vec::new();
-        for item in self.at.prefix(&self.engine.snapshots, &prefix) {
+        for item in self.at.prefix(&self.engine.meta, &prefix) {
             segments.extend(SegmentInfo::from_key(&item.key()?[prefix.len()..]));
         }
         Ok(segments)
@@ -702,18 +703,18 @@ impl Batch<'_> {
     /// Keeps a segment.
     pub(super) fn put_segment(&mut self, id: &DashboardId, segment: &SealedSegment) {
         let from = SegmentInfo::key_from(segment.info.from);
-        self.writes.insert(&self.engine.snapshots, past_key(id, INDEX, &segment.info.key()), [1u8]);
+        self.writes.insert(&self.engine.meta, segment_key(id, &segment.info.key()), [1u8]);
         self.writes.insert(&self.engine.snapshots, past_key(id, SEGMENT, &from), &segment.record[..]);
     }
 
     /// Notes a segment whose record is gone.
     pub(super) fn put_missing_segment(&mut self, id: &DashboardId, info: &SegmentInfo) {
-        self.writes.insert(&self.engine.snapshots, past_key(id, INDEX, &info.key()), [1u8]);
+        self.writes.insert(&self.engine.meta, segment_key(id, &info.key()), [1u8]);
     }
 
     /// Removes a segment.
     pub(super) fn remove_segment(&mut self, id: &DashboardId, info: &SegmentInfo) {
-        self.writes.remove(&self.engine.snapshots, past_key(id, INDEX, &info.key()));
+        self.writes.remove(&self.engine.meta, segment_key(id, &info.key()));
         self.writes.remove(&self.engine.snapshots, past_key(id, SEGMENT, &SegmentInfo::key_from(info.from)));
     }
 
@@ -887,13 +888,17 @@ fn life_key(name: &str) -> Vec<u8> {
     [LIFE_KEYS, name.as_bytes()].concat()
 }
 
-/// What is kept of a dashboard's past: its base, that there is a segment, the segment.
+/// What is kept of a dashboard's past, beside its snapshot: its base, and its segments.
 const BASE: u8 = b'b';
-const INDEX: u8 = b'i';
 const SEGMENT: u8 = b's';
 
 fn past_key(id: &DashboardId, what: u8, key: &str) -> Vec<u8> {
     [id.as_str().as_bytes(), &[NAME_END, what], key.as_bytes()].concat()
+}
+
+/// Where it is noted that there is a segment. Not beside the segments: one bad bit in a large record would hide the names of all.
+fn segment_key(id: &DashboardId, key: &str) -> Vec<u8> {
+    [SEGMENT_KEYS, id.as_str().as_bytes(), &[NAME_END], key.as_bytes()].concat()
 }
 
 fn refused_key(id: &DashboardId, number: Option<u64>) -> Vec<u8> {

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ydash_proto::id::DashboardId;
 
 use super::super::Missing;
+use super::super::record::decode_snapshot_covers;
 use super::engine::{Engine, EngineError, Found, View, drop_copies};
 use super::journal::{self, Stamp};
 use super::slot::Slot;
@@ -162,9 +163,14 @@ fn compare(view: &View<'_>, told: &Told) -> Result<Vec<Missing>, EngineError> {
     for (name, covers) in snapshots {
         let Ok(id) = DashboardId::parse(&name) else { continue };
         let Some(head) = view.head(&id)? else { continue };
-        let has_any = matches!(view.snapshot(&id)?, Some(Ok(_)));
-        if !head.is_removed && (head.covers.unwrap_or(0) < covers || !has_any) {
-            let why = "its last snapshot is missing; an older one and the log stand for it".to_owned();
+        // What the record says of itself: a head that was written later may speak of one that is lost.
+        let kept = view.snapshot(&id)?.and_then(Result::ok).and_then(|record| decode_snapshot_covers(&record).ok());
+        if !head.is_removed && kept.is_none_or(|kept| kept.0 < covers.into()) {
+            let why = match kept {
+                Some(kept) if kept.0 >= head.trimmed_to.into() => "an older one and the log stand for it",
+                _ => "the base of the log, if it is there, and the log stand for it",
+            };
+            let why = format!("its last snapshot is missing; {why}");
             told.push(Missing { dashboard: name, entries: 0, why });
         }
     }
