@@ -15,9 +15,10 @@ import { Filters } from './Filters.js'
 import { Header } from './Header.js'
 import { DELETED, NoAccess } from './NoAccess.js'
 import { useMayEdit, useTheme, useTitle } from './hooks.js'
+import { PastBanner } from './Past.js'
 import { showPanel, useShownPanel } from './panel/shown.js'
 import { Questions } from './Question.js'
-import { differFrom, isNew, newTitle } from './session.js'
+import { differFrom, isNew, isPast, newTitle } from './session.js'
 import { begin } from './templates.js'
 import { addTable, copyTextOf, duplicate, paste, remove, selected } from './board/operations.js'
 import { select, selectAll } from './board/selection.js'
@@ -30,6 +31,7 @@ import { remember } from './home/dashboards.js'
 const WidgetPanel = lazily(() => import('./panel/WidgetPanel.js'))
 const CodePanel = lazily(() => import('./panel/CodePanel.js'))
 const CommentsPanel = lazily(() => import('./panel/CommentsPanel.js'))
+const HistoryPanel = lazily(() => import('./panel/HistoryPanel.js'))
 const SharePanel = lazily(() => import('./panel/SharePanel.js'))
 const ShortcutsPanel = lazily(() => import('./panel/ShortcutsPanel.js'))
 const Palette = lazily(() => import('./CommandPalette.js'), { failed: () => null })
@@ -53,7 +55,7 @@ export function App(): ReactNode {
   const title = useTitle()
   useEffect(() => {
     document.title = `${title || shorten(dashboard.id, TITLE_MAX)} – ydash`
-    remember(dashboard.id, title)
+    if (!isPast) remember(dashboard.id, title)
   }, [title, dashboard])
   const { values } = usePreferences()
   useEffect(() => { feed.setInterval(values.refreshInterval) }, [values.refreshInterval])
@@ -61,7 +63,7 @@ export function App(): ReactNode {
   return (
     <div className='app' data-compact={values.compactMode === true} data-tv={isTv} data-panel={panel !== null}>
       <Header />
-      <Banner />
+      {isPast ? <PastBanner /> : <Banner />}
       <Welcome />
       <Filters />
       <div className='stage'>
@@ -71,6 +73,7 @@ export function App(): ReactNode {
             {panel.kind === 'widget' && <WidgetPanel key={panel.id} id={panel.id} onClose={close} />}
             {panel.kind === 'comments' && <CommentsPanel key={panel.id} id={panel.id} onClose={close} />}
             {panel.kind === 'code' && <CodePanel onClose={close} />}
+            {panel.kind === 'history' && <HistoryPanel onClose={close} />}
             {panel.kind === 'share' && <SharePanel onClose={close} />}
             {panel.kind === 'shortcuts' && <ShortcutsPanel onClose={close} />}
           </Boundary>

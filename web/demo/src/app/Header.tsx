@@ -1,8 +1,8 @@
 import { COLORS } from '@ydash/client'
 import { useDashboard, useFollow, useOthers, usePreferences, usePresence, useReadable, useSaveState, useStatus, useUndo } from '@ydash/client/react'
 import {
-  Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, Keyboard, LayoutGrid, Link2, LoaderCircle, Maximize, Moon, Plus,
-  Redo2, Share2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug
+  Check, CloudOff, CloudUpload, Code, Command, Ellipsis, ExternalLink, Eye, History as HistoryIcon, Keyboard, LayoutGrid, Link2, LoaderCircle,
+  Maximize, Moon, Plus, Redo2, Share2, Sparkles, Sun, SunMoon, TriangleAlert, Tv, Undo2, Unplug
 } from 'lucide-react'
 import { type CSSProperties, type ReactNode, useState } from 'react'
 import { shorten, TITLE_MAX } from '../shared/format.js'
@@ -13,7 +13,7 @@ import { Menu } from './Menu.js'
 import { copyText } from './panel/Copied.js'
 import { showPanel, shownPanel, useShownPanel } from './panel/shown.js'
 import { fill } from './templates.js'
-import { introduce } from './session.js'
+import { introduce, isPast } from './session.js'
 import { KINDS } from './widgets/registry.js'
 
 /** Faces that have a place of their own; the others are in the list. */
@@ -28,7 +28,7 @@ export function Header(): ReactNode {
       <SaveState />
       <div className='spacer' />
       <People />
-      {!isRefused && <><History /><Share /></>}
+      {!isRefused && !isPast && <><History /><Share /></>}
       <Add />
       <More />
     </header>
@@ -217,6 +217,7 @@ function More(): ReactNode {
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); paletteIsOpen.set(true) }}><Command size={16} aria-hidden='true' /> <span className='grow'>Commands</span> <kbd>Ctrl K</kbd></button>
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); showPanel({ kind: 'code' }) }}><Code size={16} aria-hidden='true' /> Your code</button>
           <button type='button' role='menuitem' tabIndex={-1} className='share-item' onClick={() => { close(); showPanel({ kind: 'share' }) }}><Share2 size={16} aria-hidden='true' /> Share</button>
+          <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); showPanel({ kind: 'history' }) }}><HistoryIcon size={16} aria-hidden='true' /> Version history</button>
           <button type='button' role='menuitem' tabIndex={-1} onClick={() => { close(); void copyText(location.href, 'link') }}><Link2 size={16} aria-hidden='true' /> Copy the link</button>
           <a role='menuitem' tabIndex={-1} href={location.href} target='_blank' rel='noopener' onClick={close}><ExternalLink size={16} aria-hidden='true' /> Open in a second tab</a>
           <hr />

@@ -1,6 +1,7 @@
 import { useDashboard, useReadable } from '@ydash/client/react'
-import { Lock, Trash2 } from 'lucide-react'
+import { History, Lock, Trash2 } from 'lucide-react'
 import { type FormEvent, type ReactNode, useEffect, useState } from 'react'
+import { pastOf, pathOf } from '../shared/address.js'
 import { shorten, TITLE_MAX } from '../shared/format.js'
 import { forgetLink, isByLink, tokenName } from '../shared/token.js'
 
@@ -35,6 +36,18 @@ export function NoAccess(): ReactNode {
         <p>It is in the trash for a while: whoever may delete it can take it back from there.</p>
         <p className='row'><a className='button' href='/?home'>All dashboards</a><button type='button' className='quiet outlined' onClick={() => { dashboard.connect() }}>Try again</button></p>
         <p className='aside'>{shorten(dashboard.id, TITLE_MAX)}</p>
+      </main>
+    )
+  }
+  const past = pastOf(dashboard.id)
+  if (isAccess && past !== null) {
+    return (
+      <main className='no-access'>
+        <History size={30} aria-hidden='true' />
+        <h2>This version cannot be shown</h2>
+        <p>Nothing is kept of that time, the dashboard was not there yet, or you may not edit it: versions are for those who may.</p>
+        <p className='row'><a className='button' href={pathOf(past.id)}>Back to now</a></p>
+        <p className='aside'>{shorten(past.id, TITLE_MAX)}</p>
       </main>
     )
   }

@@ -67,6 +67,7 @@ export function commandsOf(dashboard: Dashboard, mayEdit: boolean): Command[] {
     { id: 'all', name: 'Select all widgets', keys: 'Ctrl A', group: 'Dashboard', run: () => { selectAll(shownIds(dashboard.widgets.all.get())) } },
     { id: 'code', name: 'Your code: use this dashboard from a program', group: 'Dashboard', run: () => { showPanel({ kind: 'code' }) } },
     { id: 'share', name: 'Share: people, roles and links', group: 'Dashboard', run: () => { showPanel({ kind: 'share' }) } },
+    { id: 'history', name: 'Version history: see it as it was', group: 'Dashboard', run: () => { showPanel({ kind: 'history' }) } },
     { id: 'link', name: 'Copy the link', group: 'Dashboard', run: () => { void copyText(location.href, 'link') } },
     { id: 'home', name: 'All dashboards', group: 'Go', run: () => { location.href = '/?home' } },
     { id: 'full', name: 'Full screen', keys: 'F', group: 'View', run: toggleFullScreen },

@@ -2,7 +2,7 @@ import { COLORS, createClient, type Dashboard, type Other, type Self } from '@yd
 import { apiPath, call, CallError, reasonOf } from '../shared/rest.js'
 import { announce } from './announce.js'
 import { invitation, token, tokenName, tokenUser } from '../shared/token.js'
-import { type Address, addressOf, pathOf } from '../shared/address.js'
+import { type Address, addressOf, pastOf, pathOf } from '../shared/address.js'
 
 const QUALITIES = ['Brisk', 'Calm', 'Deft', 'Keen', 'Merry', 'Nimble', 'Quiet', 'Sunny', 'Swift', 'Witty']
 const ANIMALS = ['Badger', 'Crane', 'Falcon', 'Fox', 'Heron', 'Lynx', 'Marten', 'Otter', 'Owl', 'Robin', 'Seal', 'Wren']
@@ -31,7 +31,10 @@ const me = {
   color: recall('color') ?? pick(COLORS)
 }
 
-export const client = createClient({ url: location.origin, user: me, ...token !== undefined && { token } })
+/** Whether the address is that of an earlier version, which never changes. */
+export const isPast = address.kind === 'dashboard' && pastOf(address.id) !== null
+
+export const client = createClient({ url: location.origin, user: me, ...isPast && { persist: false }, ...token !== undefined && { token } })
 remember(me)
 
 /** Changes who this browser's user is. */

@@ -48,3 +48,15 @@ export function nameFrom(text: string): string {
   const name = text.normalize('NFC').trim().toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-').replaceAll(/^-+|-+$/g, '').slice(0, 60)
   return name === '' ? 'board' : name
 }
+
+/** What a dashboard's name says that stands for an earlier version: which dashboard, and which version. */
+export function pastOf(id: string): { readonly id: string, readonly version: string } | null {
+  const [, workspace, version, name] = /^([^/]+)\/@at\/([^/]+)\/(.+)$/s.exec(id) ?? []
+  return workspace === undefined || version === undefined || name === undefined ? null : { id: `${workspace}/${name}`, version }
+}
+
+/** The name of a dashboard as it was: at a time, or so long ago as `-2h`. */
+export function idAt(id: string, version: string): string {
+  const slash = id.indexOf('/')
+  return `${id.slice(0, slash)}/@at/${version}${id.slice(slash)}`
+}

@@ -3,7 +3,7 @@ import { useMemo, useSyncExternalStore } from 'react'
 /** What stands beside the board. */
 export type Shown =
   | { readonly kind: 'widget' | 'comments', readonly id: string }
-  | { readonly kind: 'code' | 'share' | 'shortcuts' }
+  | { readonly kind: 'code' | 'history' | 'share' | 'shortcuts' }
 
 let shown: Shown | null = null
 const listeners = new Set<() => void>()
