@@ -2,6 +2,7 @@
 
 pub mod access;
 mod allocator;
+pub mod allowances;
 pub mod audit;
 pub mod auth;
 pub mod catalog;

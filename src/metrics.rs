@@ -105,6 +105,16 @@ label! {
         JoinRate = "join_rate",
         /// More sessions than the process, or one address, may hold.
         SessionLimit = "session_limit",
+        /// More sessions than one user may have on this node.
+        UserSessions = "user_sessions",
+        /// A join beyond what one user may do per second.
+        UserJoinRate = "user_join_rate",
+        /// More messages or bytes per second than one user may send, on all sessions and over REST together.
+        UserRate = "user_rate",
+        /// More REST calls than one user may make in a time.
+        UserRequestRate = "user_request_rate",
+        /// More dashboards than one user may begin in a time.
+        UserCreateRate = "user_create_rate",
         /// More connections that are no sessions than one address may hold, or than there are open files for.
         Connections = "connections",
         /// More REST calls, or bytes by them, than one address may have in a time.
@@ -311,6 +321,11 @@ impl Refusal {
             Refusal::Rate => "session-message-rate, session-byte-rate",
             Refusal::JoinRate => "address-join-rate, trusted-proxies",
             Refusal::SessionLimit => "sessions-max, sessions-per-address-max, trusted-proxies",
+            Refusal::UserSessions => "user-sessions-max",
+            Refusal::UserJoinRate => "user-join-rate",
+            Refusal::UserRate => "user-message-rate, user-byte-rate",
+            Refusal::UserRequestRate => "user-request-rate",
+            Refusal::UserCreateRate => "user-create-rate",
             Refusal::RequestRate => "address-request-rate, address-byte-rate, trusted-proxies",
             Refusal::Connections => "trusted-proxies",
             Refusal::SlowBody => "transfer-timeout, transfer-pace",
@@ -688,7 +703,7 @@ impl Metrics {
                 "http_requests",
                 &["route", "status"],
                 "HTTP requests by route and status",
-                "5xx are for you, 4xx for whoever calls: 401 and 403 are tokens and grants, 429 the limits address-request-rate and \
+                "5xx are for you, 4xx for whoever calls: 401 and 403 are tokens and grants, 429 the limits address-request-rate, user-request-rate and \
                  address-byte-rate.",
             ),
             pushed_points: r.counter("pushed_points", "Points that programs pushed for widgets", "Nothing: this is the load of pushed data."),

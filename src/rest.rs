@@ -360,6 +360,7 @@ impl Rest {
                     WriteError::TooLarge { bytes_max: self.limits.document_bytes_max }
                 }
                 WriteRefusal::Limit(LimitReached::Memory | LimitReached::MessageBytes) => WriteError::Memory,
+                WriteRefusal::Limit(LimitReached::Dashboards(exceeded)) => WriteError::UserLimit(exceeded),
                 WriteRefusal::Limit(LimitReached::Content) => WriteError::Malformed,
                 WriteRefusal::Limit(
                     limit @ (LimitReached::DeletedBytes | LimitReached::DocumentClients | LimitReached::Nesting),

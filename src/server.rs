@@ -22,6 +22,7 @@ use ydash_proto::wire::close::CloseCode;
 
 use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Excess, Peak, resident, return_free_pages};
+use crate::allowances::Allowances;
 use crate::audit::{Audit, Event};
 use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
 use crate::catalog::memory::MemoryCatalog;
@@ -189,8 +190,9 @@ impl Server {
         let (traces, exporting) = trace(&config, &own.name, &metrics, traces_end.clone());
         let catalog = store.catalog();
         let records = Arc::new(RecordCache::new(catalog.is_shared()));
+        let allowances = Allowances::new(config.user_limits());
         let registry = Registry::new(
-            rooms(&config, &traces),
+            rooms(&config, &traces, &allowances),
             Arc::clone(&store),
             writer,
             Arc::clone(&bus),
@@ -215,7 +217,8 @@ impl Server {
         let trash =
             Trash::new(Arc::clone(&store), permissions.clone(), audit.clone(), config.trash, Arc::clone(&metrics));
         let deletions: Arc<dyn Deletions> = Arc::new(trash.clone());
-        let site = Arc::new(Site { authenticator, access, deletions, audit: audit.clone(), traces, ..site });
+        let site =
+            Arc::new(Site { authenticator, access, deletions, audit: audit.clone(), allowances, traces, ..site });
         let sessions = Sessions::new(
             sessions(&config),
             registry.clone(),
@@ -455,9 +458,10 @@ fn trace(
     (traces, Some(tokio::spawn(exporter.run(is_over))))
 }
 
-fn rooms(config: &Config, traces: &Traces) -> RoomsConfig {
+fn rooms(config: &Config, traces: &Traces, allowances: &Arc<Allowances>) -> RoomsConfig {
     RoomsConfig {
         traces: traces.clone(),
+        allowances: Arc::clone(allowances),
         limits: config.limits(),
         tuning: Tuning {
             flush_interval: config.flush_interval,
@@ -543,6 +547,7 @@ pub fn site(
             byte_rate: config.address_byte_rate,
             byte_burst: config.address_byte_burst,
         }),
+        allowances: Allowances::new(config.user_limits()),
         pages: Pages::new(config.listen, config.allowed_hosts.clone(), config.allowed_origins.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         header_timeout: config.header_timeout,

@@ -13,11 +13,13 @@
 //! 6. [`document`] reads and compacts Yjs documents, away from the hot path.
 //!
 //! Beside them stand [`id`] (names and their grammar), [`life`] (what was deleted under a name), [`version`] (how versions are named),
-//! [`access`] (who may do what), [`rate`] (token buckets), [`ledger`] (who may have how much memory), [`about`] (what lists tell of
+//! [`access`] (who may do what), [`rate`] (token buckets),
+//! [`allowance`] (what one user may take of a node), [`ledger`] (who may have how much memory), [`about`] (what lists tell of
 //! dashboards), [`pushed`] (values that programs send for widgets), [`limits`] (every bound a client can reach) and [`time`].
 
 pub mod about;
 pub mod access;
+pub mod allowance;
 pub mod cluster;
 pub mod document;
 mod heap;

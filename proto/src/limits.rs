@@ -241,6 +241,17 @@ pub mod authorship {
     pub const HIDDEN_RANGES_MAX: usize = 1024;
 }
 
+/// What users take of a node.
+pub mod users {
+    /// Users who are in no session and are remembered for what they took. Beyond, all of them are forgotten: who is in a session is not, and
+    /// counts by those.
+    pub const REMEMBERED_MAX: usize = 64 << 10;
+    /// A session tells what it sent each so many messages, or bytes, so that a message costs no more than an addition.
+    pub const TOLD_MESSAGES: u32 = 16;
+    /// As above.
+    pub const TOLD_BYTES: u32 = 64 << 10;
+}
+
 /// What comes from the bus, which is open to whoever reaches its server.
 pub mod bus {
     /// The largest body that goes as one message. Redis cuts a subscriber off for whom 32 MiB wait (`client-output-buffer-limit

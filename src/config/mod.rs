@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ydash_proto::access::Access;
+use ydash_proto::allowance::{Pace, UserLimits};
 use ydash_proto::limits::Limits;
 
 use crate::auth::{IssuerSettings, Preset};
@@ -194,6 +195,28 @@ knobs! {
         session_byte_rate: usize = "4MiB", "SIZE", value::size;
         /// Bytes at once from one session.
         session_byte_burst: usize = "64MiB", "SIZE", value::size;
+        /// Sessions of one user on this node; whoever shows no token, or a link, counts by the address alone.
+        user_sessions_max: u32 = "1000", "N", value::count;
+        /// Joins per second of one user, on average.
+        user_join_rate: u32 = "50", "N", value::count;
+        /// Joins at once of one user.
+        user_join_burst: u32 = "1000", "N", value::count;
+        /// Messages per second of one user, on average, on all sessions together.
+        user_message_rate: u32 = "4000", "N", value::count;
+        /// Messages at once of one user.
+        user_message_burst: u32 = "20000", "N", value::count;
+        /// Bytes per second that one user sends, on average, on all sessions and over REST together.
+        user_byte_rate: usize = "8MiB", "SIZE", value::size;
+        /// Bytes at once that one user sends; what is larger passes alone.
+        user_byte_burst: usize = "128MiB", "SIZE", value::size;
+        /// REST calls per second of one user, on average.
+        user_request_rate: u32 = "500", "N", value::count;
+        /// REST calls at once of one user.
+        user_request_burst: u32 = "5000", "N", value::count;
+        /// Dashboards per hour that one user is the first to write to, on average.
+        user_create_rate: u32 = "1000", "N", value::count;
+        /// The same at once.
+        user_create_burst: u32 = "1000", "N", value::count;
         /// How long a socket may be silent, pongs included.
         idle_timeout: Duration = "60s", "TIME", value::timeout;
         /// Documents on one socket, in the Hocuspocus dialect.
@@ -405,6 +428,21 @@ impl Config {
             pending_bytes_max: self.pending_bytes_max,
             documents_per_socket_max: self.documents_per_socket_max,
             ..Limits::default()
+        }
+    }
+
+    /// What one user may take of this node.
+    #[must_use]
+    pub fn user_limits(&self) -> UserLimits {
+        let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        UserLimits {
+            sessions_max: self.user_sessions_max,
+            joins: Pace { per_second: self.user_join_rate, burst: self.user_join_burst },
+            messages: Pace { per_second: self.user_message_rate, burst: self.user_message_burst },
+            bytes: Pace { per_second: bytes(self.user_byte_rate), burst: bytes(self.user_byte_burst) },
+            requests: Pace { per_second: self.user_request_rate, burst: self.user_request_burst },
+            dashboards_per_hour: self.user_create_rate,
+            dashboards_burst: self.user_create_burst,
         }
     }
 

@@ -262,7 +262,9 @@ pub(super) async fn unblock(mut call: Call) -> Result<Response, Refused> {
 async fn principal(call: &mut Call) -> Result<Principal, Problem> {
     call.site.addresses.request(call.address, Instant::now()).map_err(Problem::Crowded)?;
     let token = token::find(&call.headers, &call.query);
-    Ok(call.site.authenticator.identify(token.as_deref()).wait().await?)
+    let principal = call.site.authenticator.identify(token.as_deref()).wait().await?;
+    call.site.allowances.call(&principal).map_err(Problem::UserLimit)?;
+    Ok(principal)
 }
 
 /// The workspace that the path names, and who manages it.

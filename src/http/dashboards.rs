@@ -18,6 +18,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::about::About;
 use ydash_proto::access::Admission;
+use ydash_proto::allowance::Exceeded;
 use ydash_proto::document::CreateError;
 use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
@@ -170,6 +171,9 @@ pub enum WriteError {
         /// The limit's value.
         bytes_max: usize,
     },
+    /// Its author has begun as many dashboards as one may: answered 429.
+    #[error("{0}")]
+    UserLimit(Exceeded),
     /// Another limit of documents; the sentence names it: answered 422.
     #[error("{0}")]
     Limit(&'static str),
@@ -220,6 +224,7 @@ impl From<WriteError> for Problem {
             WriteError::Differs => Problem::ConflictingUpdate,
             WriteError::TooLarge { bytes_max } => Problem::TooLarge { limit: "document-bytes-max", bytes: bytes_max },
             WriteError::Limit(which) => Problem::DocumentLimit(which),
+            WriteError::UserLimit(exceeded) => Problem::UserLimit(exceeded),
             WriteError::Memory => Problem::Memory("room-memory is used up; try again"),
             WriteError::Busy => Problem::Busy,
             WriteError::Forbidden => Problem::Forbidden,
@@ -302,6 +307,12 @@ pub(super) async fn take_body(call: &mut Call, limit: (&'static str, usize)) -> 
     // Also what is refused was read.
     let bytes = collected.as_ref().map_or(lease.bytes(), Bytes::len);
     site.addresses.charge(address, bytes.saturating_mul(WRITTEN_BYTE), Instant::now());
+    // Before anything of it is done.
+    let brought = call.target.as_ref().map_or(Ok(()), |target| {
+        let principal = &target.admission.principal;
+        site.allowances.bring(principal, bytes)
+    });
+    brought.map_err(Problem::UserLimit)?;
     match collected {
         Ok(body) => Ok((body, lease)),
         Err(Uncollected::TooLarge) => Err(Problem::TooLarge { limit: limit.0, bytes: limit.1 }),

@@ -90,7 +90,9 @@ pub(super) fn attend(call: &Call, manner: Manner) -> impl Future<Output = Result
         if site.draining.is_cancelled() {
             return Err(Problem::Draining.into());
         }
-        let place = Box::new(site.join_again(address).map_err(Problem::Crowded)?);
+        let user = site.allowances.of(&target.admission.principal).map(|user| user.join()).transpose();
+        let user = user.map_err(Problem::UserLimit)?;
+        let place = Box::new((site.join_again(address).map_err(Problem::Crowded)?, user));
         let attended = site.dashboards.attend(Attend { target, address, manner, place }).await;
         Ok(attended.map_err(Problem::from)?)
     }

@@ -71,7 +71,8 @@ async fn list(call: Call, prefix: String) -> Result<Response, Refused> {
     let token = token::find(&call.headers, &call.query);
     // A token that is not taken is told, rather than shown an empty list. A link speaks for one dashboard alone.
     if token.as_deref().is_some_and(|token| read_link(token).is_none()) {
-        let _: Principal = site.authenticator.identify(token.as_deref()).wait().await.map_err(Problem::from)?;
+        let principal: Principal = site.authenticator.identify(token.as_deref()).wait().await.map_err(Problem::from)?;
+        site.allowances.call(&principal).map_err(Problem::UserLimit)?;
     }
     let path = if wanted.prefix.is_empty() {
         "/api/dashboards".to_owned()

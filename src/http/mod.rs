@@ -53,6 +53,7 @@ use warp::{Filter, path as segment};
 use ydash_proto::access::Admission;
 use ydash_proto::id::DashboardId;
 
+use crate::allowances::Allowances;
 use crate::audit::Audit;
 use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
 use crate::config::Network;
@@ -110,6 +111,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
     pub addresses: Arc<Addresses>,
+    /// What users take of the node.
+    pub allowances: Arc<Allowances>,
     /// Which pages may come in.
     pub pages: Pages,
     /// Proxies whose `X-Forwarded-For` is believed.

@@ -26,6 +26,7 @@ impl Curious {
         site.addresses.request(self.address, Instant::now()).map_err(Problem::Crowded)?;
         let token = token::find(&self.headers, &self.query);
         let principal = site.authenticator.identify(token.as_deref()).wait().await?;
+        site.allowances.call(&principal).map_err(Problem::UserLimit)?;
         match (principal.is_operator(), token) {
             (true, _) => Ok(()),
             (false, Some(_)) => Err(Problem::NotOperator),

@@ -102,6 +102,7 @@ fn own(
     async move {
         site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
         let caller: Principal = site.authenticator.identify(token.as_deref()).wait().await?;
+        site.allowances.call(&caller).map_err(Problem::UserLimit)?;
         let user = caller.as_user().ok_or(Problem::Unauthenticated)?;
         let dashboard = DashboardId::new(&workspace, &format!("~{}", user.id)).map_err(|_| Problem::BadName)?;
         let admission = site.admit(&dashboard, address, token.as_deref()).wait().await?;

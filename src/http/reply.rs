@@ -12,6 +12,7 @@ use warp::reply::Response;
 
 use crate::http::addresses::{Crowded, PLAIN_CONNECTIONS_MAX};
 use crate::metrics::Refusal;
+use ydash_proto::allowance::Exceeded;
 
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) enum Problem {
     NotOperator,
     /// Whose the token is cannot be found out just then.
     Undecided,
+    /// The user has what one may have.
+    UserLimit(Exceeded),
     /// Only the operator on this machine may see this.
     NotLocal,
     /// The body is no Yjs update v1.
@@ -130,6 +133,7 @@ impl Problem {
             Problem::Timeout => Refusal::SlowBody,
             Problem::Busy => Refusal::Busy,
             Problem::Crowded(crowded) => crowded.refusal(),
+            Problem::UserLimit(exceeded) => exceeded.limit.into(),
             Problem::StoreUnavailable => Refusal::Unavailable,
             Problem::Draining => Refusal::Draining,
         })
@@ -263,6 +267,11 @@ impl Problem {
                 "byte_rate",
                 "this address has read or written more than it may in this time",
             ),
+            Problem::UserLimit(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "user_limit",
+                "this user has as much as one may have in this time, on all sessions and calls together",
+            ),
             Problem::Crowded(Crowded::Joins { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "join_rate", "this address joins too often")
             }
@@ -280,6 +289,7 @@ impl Problem {
             Problem::Crowded(Crowded::Process { sessions_max }) => Some(("sessions-max", sessions_max)),
             Problem::Crowded(Crowded::Address { sessions_max }) => Some(("sessions-per-address-max", sessions_max)),
             Problem::Crowded(Crowded::Connections) => Some(("connections-per-address-max", PLAIN_CONNECTIONS_MAX)),
+            Problem::UserLimit(exceeded) => Some((exceeded.limit.setting(), exceeded.value as usize)),
             Problem::Crowded(Crowded::Requests { rate, .. }) => Some(("address-request-rate", rate)),
             Problem::Crowded(Crowded::Bytes { rate, .. }) => Some(("address-byte-rate", rate)),
             _ => None,
@@ -295,6 +305,9 @@ impl Problem {
                 | Crowded::Requests { retry_after, .. }
                 | Crowded::Bytes { retry_after, .. },
             ) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1))),
+            Problem::UserLimit(exceeded) => {
+                Some((header::RETRY_AFTER, HeaderValue::from(exceeded.retry_after_seconds())))
+            }
             Problem::PushRate(retry_after) => Some((header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs() + 1))),
             Problem::Crowded(_)
             | Problem::Busy
@@ -342,6 +355,7 @@ pub(super) const CODES: &[(u16, &str, &str)] = &[
     (426, "websocket_version", "only WebSocket version 13 is spoken here"),
     (429, "byte_rate", "this address has read or written more than it may in this time: `address-byte-rate`"),
     (429, "request_rate", "this address calls too often: `address-request-rate`"),
+    (429, "user_limit", "this user has as much as one may have in this time; `limit` says which limit it is"),
     (500, "internal", "something broke; the log knows more"),
     (503, "address_full", "this address holds as many sessions as one may"),
     (503, "busy", "too many documents are being read or made; try again"),

@@ -218,6 +218,7 @@ async fn call(
             site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
             let token = token::find(&incoming.headers, &incoming.query);
             let admission = site.admit(&dashboard, address, token.as_deref()).wait().await.map_err(Problem::from)?;
+            site.allowances.call(&admission.principal).map_err(Problem::UserLimit)?;
             let may = match route.needs {
                 Needs::Dashboard(needed) => admission.access.may(needed),
                 _ => trash::keeps(&site, &admission),

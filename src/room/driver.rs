@@ -10,6 +10,7 @@ use super::registry::Context;
 use super::storage::{Written, scan_trusted};
 use super::traced::{TracedEdit, TracedJoin};
 use super::users::Inside;
+use crate::allowances::User;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
 use crate::metrics::{Eviction, JoinPart, Refusal, UpdateSource};
@@ -77,6 +78,8 @@ struct Seat {
     outbox: Arc<Outbox>,
     /// It hears of the room's end, and of its own, and needs no frames.
     only_listens: bool,
+    /// Whose it is, if that is somebody in particular.
+    user: Option<User>,
     _inside: Inside,
 }
 
@@ -334,7 +337,8 @@ impl Driver {
                 self.context.metrics.join_seconds.observe(JoinPart::Queue, asked_at.elapsed().as_secs_f64());
                 let inside = self.context.users.enter(&joining.admission.principal);
                 let only_listens = joining.dialect == Dialect::Listening;
-                let seat = Seat { member: joining.member, outbox, only_listens, _inside: inside };
+                let user = self.context.allowances().of(&joining.admission.principal);
+                let seat = Seat { member: joining.member, outbox, only_listens, user, _inside: inside };
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
@@ -358,11 +362,11 @@ impl Driver {
                     self.context.metrics.join_seconds.observe(JoinPart::Encode, began.elapsed().as_secs_f64());
                 }
             }
-            ToRoom::Input(input) => self.handle(now, input),
+            ToRoom::Input(input) => self.handle_of_member(now, input),
             ToRoom::Large(large) => {
                 let Large { input, turn, .. } = *large;
                 let began = Instant::now();
-                self.handle(now, input);
+                self.handle_of_member(now, input);
                 if let Some(mut turn) = turn {
                     turn.took(began.elapsed());
                 }
@@ -467,7 +471,8 @@ impl Driver {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.answers.insert(request, answer);
-        self.handle(now, Input::Write { request, author, update });
+        let begins = if self.would_begin(&update) { self.context.allowances().of(&author.principal) } else { None };
+        self.handle_as(now, Input::Write { request, author, update }, begins);
     }
 
     /// Has the room know all that the node does of who may do what: a change that came while it was being opened was not told to it.
@@ -581,6 +586,28 @@ impl Driver {
     fn garbage(&self, why: EnvelopeError) {
         self.context.metrics.bus_garbage.inc();
         debug!(dashboard = %self.id, %why, "message of another node skipped");
+    }
+
+    /// Has the room take what a member sends, who may be the first to write here: then that counts as a dashboard that its user begins.
+    fn handle_of_member(&mut self, now: Timestamp, input: Input) {
+        let begins = match &input {
+            Input::Update { member, update } | Input::Answer { member, update } if self.would_begin(update) => {
+                self.seat(*member).and_then(|seat| seat.user.clone())
+            }
+            _ => None,
+        };
+        self.handle_as(now, input, begins);
+    }
+
+    fn would_begin(&self, update: &Scanned) -> bool {
+        !self.room.has_content() && update.scan.structs > 0
+    }
+
+    fn handle_as(&mut self, now: Timestamp, input: Input, begins: Option<User>) {
+        let Some(user) = begins else { return self.handle(now, input) };
+        self.room.keep_from_beginning(user.begin().err());
+        self.handle(now, input);
+        self.room.keep_from_beginning(None);
     }
 
     fn handle(&mut self, now: Timestamp, input: Input) {
@@ -871,6 +898,7 @@ impl Driver {
             Report::Limit(LimitReached::DocumentBytes | LimitReached::DeletedBytes) => Refusal::DocumentTooLarge,
             Report::Limit(LimitReached::MessageBytes) => Refusal::FrameTooLarge,
             Report::Limit(LimitReached::Memory) => Refusal::Memory,
+            Report::Limit(LimitReached::Dashboards(_)) => Refusal::UserCreateRate,
             Report::Limit(LimitReached::Content) => Refusal::MalformedUpdate,
             Report::Limit(_) => Refusal::DocumentLimit,
         };

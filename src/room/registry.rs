@@ -12,6 +12,7 @@ use super::memory::RoomMemory;
 use super::storage::Storage;
 use super::users::Users;
 use crate::access::{RecordCache, Rooms};
+use crate::allowances::Allowances;
 use crate::catalog::CatalogError;
 use crate::cluster::Bus;
 use crate::history::read::PastError;
@@ -66,6 +67,8 @@ pub struct RoomsConfig {
     pub drain_spread: Duration,
     /// What some edits and joins are followed by.
     pub traces: Traces,
+    /// What users take of the node.
+    pub allowances: Arc<Allowances>,
 }
 
 /// Why a dashboard cannot be opened. All of it but [`OpenError::Deleted`] and [`OpenError::NotKept`] passes: the client is to try again.
@@ -304,6 +307,12 @@ impl Registry {
         &self.context.lengthy
     }
 
+    /// What users take of this node.
+    #[must_use]
+    pub fn allowances(&self) -> &Allowances {
+        &self.context.config.allowances
+    }
+
     /// Which node this is.
     #[must_use]
     pub fn node(&self) -> NodeId {
@@ -533,6 +542,10 @@ impl Context {
     /// What some edits are followed by.
     pub(super) fn traces(&self) -> &Traces {
         &self.config.traces
+    }
+
+    pub(super) fn allowances(&self) -> &Allowances {
+        &self.config.allowances
     }
 
     fn forget(&self, id: &DashboardId, room: &RoomHandle) {

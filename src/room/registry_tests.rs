@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::access::RecordCache;
+use crate::allowances::Allowances;
 use crate::cluster::local::LocalBus;
 use crate::store::memory::{MemoryStore, Step, Verdict};
 use crate::store::writer::{Writer, WriterConfig};
@@ -32,6 +33,7 @@ fn house() -> House {
         history: Duration::ZERO,
         drain_spread: Duration::ZERO,
         traces: Traces::default(),
+        allowances: Allowances::unlimited(),
     };
     let bus = LocalBus::new().node();
     let records = Arc::new(RecordCache::new(false));

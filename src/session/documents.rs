@@ -6,6 +6,7 @@
 use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Place, Sessions, unopened};
+use crate::allowances::UserPlace;
 use crate::auth::Denied;
 use crate::ledger::{Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Refusal};
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
-use ydash_proto::access::Admission;
+use ydash_proto::access::{Admission, Principal};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::room::{Input, Joining};
 use ydash_proto::session::{self, Crowded, DocumentsEffect, DocumentsInput, NotTaken, Outside, SeatId};
@@ -50,6 +51,7 @@ struct World {
 /// What belongs to one document.
 struct Seat {
     _place: Option<Place>,
+    _user: Option<UserPlace>,
     room: Option<RoomHandle>,
     /// Set while it is a member of its room.
     member: Option<MemberId>,
@@ -180,8 +182,8 @@ impl Documents {
                         let admitted = Box::pin(self.check(&dashboard, secret.as_ref())).await;
                         Some(DocumentsInput::Checked { key, token, admitted })
                     }
-                    DocumentsEffect::TakePlace { key, seat, is_own } => {
-                        let place = self.take_place(seat, is_own);
+                    DocumentsEffect::TakePlace { key, seat, is_own, principal } => {
+                        let place = self.take_place(reader, seat, is_own, &principal);
                         Some(DocumentsInput::Placed { key, seat, place })
                     }
                     DocumentsEffect::Open { key, seat, dashboard } => {
@@ -275,14 +277,23 @@ impl Documents {
         })
     }
 
-    fn take_place(&mut self, seat: SeatId, is_own: bool) -> Result<(), Crowded> {
+    fn take_place(
+        &mut self,
+        reader: &mut Reader<'_>,
+        seat: SeatId,
+        is_own: bool,
+        principal: &Principal,
+    ) -> Result<(), Crowded> {
+        let user = self.sessions.registry.allowances().of(principal).map(|user| user.join()).transpose();
+        let user = user.map_err(Crowded::User)?;
         let place = match is_own {
             true => self.sessions.doorkeeper.join(self.address).map(|()| None),
             false => self.sessions.doorkeeper.join_again(self.address).map(Some),
         }?;
-        self.world
-            .seats
-            .insert(seat, Seat { _place: place, room: None, member: None, asked: std::time::Instant::now() });
+        // Of several users on one socket, whoever came last pays for what is sent on it.
+        reader.sends_for(user.as_ref());
+        let asked = std::time::Instant::now();
+        self.world.seats.insert(seat, Seat { _place: place, _user: user, room: None, member: None, asked });
         Ok(())
     }
 
@@ -412,6 +423,7 @@ impl From<NotTaken> for Refusal {
             NotTaken::SocketDocuments => Refusal::SocketDocuments,
             NotTaken::JoinRate => Refusal::JoinRate,
             NotTaken::SessionLimit => Refusal::SessionLimit,
+            NotTaken::UserLimit(limit) => limit.into(),
             NotTaken::Rate => Refusal::Rate,
             NotTaken::Stateless => Refusal::Stateless,
             NotTaken::Unavailable => Refusal::Unavailable,

@@ -14,6 +14,7 @@ mod rooms;
 mod workload;
 mod writer;
 
+use crate::allowances::UserPlace;
 use crate::auth::{Denied, Eventual};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
@@ -34,7 +35,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 use workload::Workloads;
-use ydash_proto::access::{Admission, Target};
+use ydash_proto::access::{Admission, Principal, Target};
+use ydash_proto::allowance::Exceeded;
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::limits::Limits;
 use ydash_proto::room::{Dialect, Joining};
@@ -201,6 +203,14 @@ impl Sessions {
                 }
                 Entrance::Nowhere(code) => Err(code),
             };
+            let user = match &target {
+                Ok(Some(Target { admission, .. })) => self.place_of(&admission.principal),
+                _ => Ok(None),
+            };
+            let (target, user) = match user {
+                Ok(user) => (target, user),
+                Err(exceeded) => (Err(CloseCode::UserLimit(exceeded)), None),
+            };
             let entered = match target {
                 // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
                 Ok(Some(Target { dashboard, admission })) => {
@@ -221,6 +231,7 @@ impl Sessions {
             };
             let writing = self.tracker.spawn(writer.run().in_current_span());
             let mut reader = Reader::new(&self, address, Arc::clone(&outbox), deflate);
+            reader.sends_for(user.as_ref());
             let io = &mut read_half;
             let greeting = match entered {
                 Ok(Some(room)) => {
@@ -243,8 +254,14 @@ impl Sessions {
             }
             // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.
             let _ = writing.await;
-            drop(permit);
+            drop((permit, user));
         }
+    }
+
+    /// Counts a session of a user until the place is dropped; nobody in particular needs none.
+    fn place_of(&self, principal: &Principal) -> Result<Option<UserPlace>, Exceeded> {
+        let Some(user) = self.registry.allowances().of(principal) else { return Ok(None) };
+        user.join().map(Some).inspect_err(|exceeded| self.metrics.refusals.inc(exceeded.limit.into()))
     }
 
     /// Opens a dashboard and joins its room.

@@ -4,6 +4,7 @@
 
 use super::workload::{self, Workload};
 use super::{Doorkeeper, Sessions, SessionsConfig, refusal};
+use crate::allowances::{Sent, UserPlace};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
@@ -229,6 +230,8 @@ pub(super) struct Reader<'a> {
     /// Messages that tell presence are counted apart: however many edits come at once, the cursor goes on.
     presence: TokenBucket,
     bytes: TokenBucket,
+    /// What its user is still to pay for.
+    sent: Sent,
     clock: Clock,
     heard_at: Instant,
     deadline: Option<Instant>,
@@ -276,6 +279,7 @@ impl<'a> Reader<'a> {
             messages: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             presence: TokenBucket::new(rates.messages_burst, rates.messages_per_second, Timestamp(0)),
             bytes: TokenBucket::new(rates.bytes_burst, rates.bytes_per_second, Timestamp(0)),
+            sent: Sent::default(),
             clock: sessions.registry.clock(),
             heard_at: now,
             deadline: None,
@@ -283,6 +287,11 @@ impl<'a> Reader<'a> {
             is_traced: sessions.registry.traces().is_on(),
             arrived: None,
         }
+    }
+
+    /// From here on, what it reads is sent by this user.
+    pub(super) fn sends_for(&mut self, place: Option<&UserPlace>) {
+        self.sent.by(place.map(|place| place.user().clone()));
     }
 
     /// Reads until the talk ends; the outbox knows the reason by then. `greeting` is a message that was read before.
@@ -628,6 +637,7 @@ impl<'a> Reader<'a> {
         };
         self.arrived = self.is_traced.then(std::time::Instant::now);
         self.metrics.frames_received.inc();
+        self.sent.message();
         self.metrics.bytes_received.inc_by(payload.len() as u64);
         if payload.len() > CHARGED_BYTES_MIN {
             paid.get_or_insert_with(|| self.account.lease(Memory::Messages)).charge(payload.len());
@@ -688,8 +698,22 @@ impl<'a> Reader<'a> {
     }
 
     async fn throttle_bytes<T: Talk>(&mut self, bytes: usize, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        self.sent.bytes(bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.wait_for(|reader| &mut reader.bytes, bytes, talk, calls).await
+        self.wait_for(|reader| &mut reader.bytes, bytes, talk, calls).await?;
+        self.wait_for_user(talk, calls).await
+    }
+
+    /// Waits until the user may have sent what was read.
+    async fn wait_for_user<T: Talk>(&mut self, talk: &mut T, calls: &mut Calls<'_>) -> Result<(), End> {
+        let mut was_slowed = false;
+        while let Err(exceeded) = self.sent.settle() {
+            if !core::mem::replace(&mut was_slowed, true) {
+                self.count(exceeded.limit.into());
+            }
+            Box::pin(self.pause(Some(exceeded.retry_after()), talk, calls)).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the address may cause so much work more.

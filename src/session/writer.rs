@@ -211,12 +211,12 @@ impl Writer {
         let is_divided = self.outbox.is_divided();
         if code.is_permanent() && !is_divided {
             // Clients before 3.1 know no permanent close code, but they print this.
-            let denied = encode::permission_denied(code.reason());
+            let denied = encode::permission_denied(&code.reason());
             self.write_all(&[Part::new(Opcode::Binary, denied)]).await?;
         }
         sleep(after).await;
         let (code, reason) = if is_divided { hocuspocus::close_event(code) } else { (code.code(), code.reason()) };
-        self.write_all(&[Part::new(Opcode::Close, close_payload(code, reason))]).await
+        self.write_all(&[Part::new(Opcode::Close, close_payload(code, &reason))]).await
     }
 }
 

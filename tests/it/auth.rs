@@ -387,3 +387,96 @@ async fn a_session_ends_with_its_token_unless_another_one_comes() {
     assert_eq!(one.unwrap(), None, "it was asked for its token again and again, and stayed");
     assert_eq!(other.unwrap(), Some(4501));
 }
+
+/// Opens a socket on `acme/sales`, which stays open with what is returned; or says how it was closed.
+async fn join(node: &Node, token: &str) -> Result<impl Drop + use<>, (u16, String)> {
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(node.ws(&format!("/acme/sales?token={token}"))).await.unwrap();
+    loop {
+        match tokio::time::timeout(Duration::from_secs(20), socket.next()).await.unwrap() {
+            Some(Ok(Message::Binary(frame))) if frame.starts_with(&[0, 0]) => return Ok(Held(socket)),
+            Some(Ok(Message::Close(Some(frame)))) => return Err((frame.code.into(), frame.reason.to_string())),
+            Some(Ok(_)) => {}
+            ended => panic!("{ended:?}"),
+        }
+    }
+}
+
+struct Held<T>(#[allow(dead_code, reason = "it is held")] T);
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {}
+}
+
+/// Whoever has many sessions or addresses has no more of a node for it, and is told which limit that is, its value and when to come back.
+#[tokio::test]
+async fn what_one_user_takes_is_bounded_over_all_sessions_and_calls_and_others_do_not_notice() {
+    let node = Node::start(&[
+        "--auth-secret",
+        SECRET,
+        "--user-sessions-max=1",
+        "--user-request-rate=1",
+        "--user-request-burst=6",
+        "--user-create-rate=60",
+        "--user-create-burst=1",
+    ]);
+    let [ada, bob] = ["ada", "bob"].map(|user| token(user, &[("acme/*", Role::Editor)], HOUR));
+    let first = join(&node, &ada).await.expect("it has a place");
+    let refused = join(&node, &ada).await.err().expect("a second session");
+    assert_eq!(refused, (1013, "user-sessions-max is 1: try again in 5 s".into()));
+    assert!(join(&node, &bob).await.is_ok());
+    drop(first);
+    let began = std::time::Instant::now();
+    while join(&node, &ada).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "its place is not given back");
+    }
+
+    let put = async |name: &str, title: &str, token: &str| {
+        let url = node.http(&format!("/api/dashboards/{name}"));
+        let request = Client::new().put(url).bearer_auth(token).header("content-type", "application/json");
+        request.body(json!({ "meta": { "title": title } }).to_string()).send().await.unwrap()
+    };
+    let get = async |name: &str, token: &str| call(&node, "GET", "/api/dashboards/{name}", name, Some(token)).await;
+    assert_eq!(put("acme/one", "first", &ada).await.status(), StatusCode::CREATED);
+    let refused = put("acme/two", "second", &ada).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["error"], "user_limit");
+    assert_eq!(problem["limit"], json!({ "name": "user-create-rate", "value": 60 }));
+    assert_eq!(get("acme/two", &bob).await.status(), StatusCode::NOT_FOUND, "nothing was begun");
+    assert_eq!(put("acme/one", "again", &ada).await.status(), StatusCode::OK, "what is there may be edited");
+    assert_eq!(put("acme/two", "other", &bob).await.status(), StatusCode::CREATED);
+
+    let mut refused = None;
+    for _ in 0..100 {
+        let answer = get("acme/one", &ada).await;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let problem: Value = refused.expect("a limit").json().await.unwrap();
+    assert_eq!(problem["limit"], json!({ "name": "user-request-rate", "value": 1 }));
+    assert_eq!(get("acme/one", &bob).await.status(), StatusCode::OK);
+
+    let operator = {
+        let minting = Minting {
+            user: "olga",
+            name: None,
+            groups: Vec::new(),
+            grants: Vec::new(),
+            is_operator: true,
+            now: now(),
+            lifetime: HOUR,
+        };
+        mint(SECRET, &minting).unwrap()
+    };
+    let metrics =
+        Client::new().get(node.http("/metrics")).bearer_auth(operator).send().await.unwrap().text().await.unwrap();
+    for reason in ["user_sessions", "user_create_rate", "user_request_rate"] {
+        let counted = metrics.lines().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap();
+        assert!(!counted.ends_with(" 0"), "{counted}");
+    }
+}

@@ -9,6 +9,7 @@ use ydash::config::{Config, ConfigError, Knob, Layers, Source};
 use ydash::metrics::{Label as _, Refusal};
 use ydash::store::{Append, LogEntry, StoreConfig, StoreUrl};
 use ydash_proto::access::Access;
+use ydash_proto::allowance::Allowance;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::Life;
 use ydash_proto::time::Timestamp;
@@ -393,4 +394,18 @@ fn fill(directory: &Path) {
         }
         store.close().await.unwrap();
     });
+}
+
+/// Nobody is slowed down by the defaults who does what people do.
+#[test]
+fn a_drag_and_a_paste_are_well_within_what_a_user_may_send_by_default() {
+    let limits = Config::default().user_limits();
+    let mut user = Allowance::new(limits, Timestamp(0));
+    // In two browsers: an edit and a cursor in each of 60 frames a second, for a minute; then 5 MB from the clipboard, twice.
+    for frame in 0..3600_u64 {
+        assert_eq!(user.send(Timestamp(frame * 1000 / 60), 4, 400), Ok(()), "frame {frame}");
+    }
+    for _ in 0..2 {
+        assert_eq!(user.send(Timestamp(60_000), 1, 5 << 20), Ok(()));
+    }
 }

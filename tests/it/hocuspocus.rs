@@ -924,7 +924,7 @@ async fn rule_2_7_8_names_that_no_dashboard_can_have_are_denied() {
         for name in ["", "\t\n", "a\u{85}", "..", "a/../b", "a/.", &long, "\0session"] {
             // An empty name is nothing that a frame of one byte could not be taken for, so it is always longer.
             socket.greet(version, name, "token").await;
-            socket.reads(name, &[&denied(CloseCode::BadName.reason())]).await;
+            socket.reads(name, &[&denied(&CloseCode::BadName.reason())]).await;
         }
         for name in ["~alice", "acme/@approvals"] {
             socket.greet(version, name, "token").await;

@@ -71,6 +71,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("descriptors", &[]),
     ("shutdown", &[]),
     ("ledger", &[]),
+    ("allowances", &[]),
     ("auth", &[]),
     ("redis", &[]),
     ("access", &["catalog", "cluster"]),
@@ -132,7 +133,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-const KNOWN_TO_ALL: &[&str] = &["compress", "ledger", "metrics", "trace"];
+const KNOWN_TO_ALL: &[&str] = &["allowances", "compress", "ledger", "metrics", "trace"];
 
 #[test]
 fn each_foreign_crate_has_one_owner() {

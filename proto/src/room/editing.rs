@@ -199,6 +199,9 @@ impl Room {
     fn is_too_much(&self, update: &Bytes, scan: &Scan) -> Option<LimitReached> {
         let limit = self.limits.document_bytes_max;
         let (live, dead) = (self.document.live_bytes(), self.document.dead_bytes());
+        if let Some(exceeded) = self.not_to_begin.filter(|_| !self.has_content() && scan.structs > 0) {
+            return Some(LimitReached::Dashboards(exceeded));
+        }
         let is_dear = price(update, scan) > self.allowance;
         if is_dear && self.document.lacks_structs(scan) && !self.document.contains(update, scan) {
             return Some(LimitReached::Memory);
@@ -226,7 +229,13 @@ impl Room {
         effects.push(Effect::Report(Report::Limit(limit)));
         match sender {
             Sender::Member(id) => {
-                if matches!(limit, LimitReached::DocumentBytes | LimitReached::DeletedBytes | LimitReached::Memory) {
+                if matches!(
+                    limit,
+                    LimitReached::DocumentBytes
+                        | LimitReached::DeletedBytes
+                        | LimitReached::Memory
+                        | LimitReached::Dashboards(_)
+                ) {
                     self.does_not_fit(id, limit, update.len(), effects);
                 }
                 if limit == LimitReached::Content {

@@ -2,12 +2,14 @@
 
 use super::input::{RequestId, Said};
 use super::{Content, FlushSeq};
+use crate::allowance::Exceeded;
 use crate::id::MemberId;
 use crate::log::{LogEntry, LogPosition};
 use crate::update::Refusal;
 use crate::update::StateVector;
 use crate::wire::close::CloseCode;
 use bytes::Bytes;
+use core::fmt;
 use core::time::Duration;
 
 /// What an outbox must know about a frame.
@@ -68,8 +70,7 @@ pub(super) const REASON_DIFFERS: &str = "not saved: other content was saved befo
 /// A rule of documents that an update would break.
 ///
 /// Its text is the only one: members are told it in their dialect, and callers of REST in the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.as_str())]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitReached {
     /// `document_bytes_max`.
     DocumentBytes,
@@ -79,12 +80,25 @@ pub enum LimitReached {
     MessageBytes,
     /// There is no memory for it: the rooms of those who are in this one take more than their share.
     Memory,
+    /// Its author has begun as many dashboards as one may, for the time being.
+    Dashboards(Exceeded),
     /// `document_clients_max`.
     DocumentClients,
     /// `nesting_max`.
     Nesting,
     /// Items in what is no shared type, or a map's value over several clocks: no client writes them, and Yjs or yrs would fail.
     Content,
+}
+
+impl core::error::Error for LimitReached {}
+
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitReached::Dashboards(exceeded) => write!(f, "this dashboard is not begun: {exceeded}"),
+            limit => f.write_str(limit.as_str()),
+        }
+    }
 }
 
 impl LimitReached {
@@ -98,6 +112,7 @@ impl LimitReached {
             }
             LimitReached::MessageBytes => "message exceeds frame-bytes-max: what it holds is not saved",
             LimitReached::Memory => "room-memory is used up: what exceeds it is not saved, try again",
+            LimitReached::Dashboards(_) => "user-create-rate reached: what would begin this dashboard is not saved",
             LimitReached::DocumentClients => "document would exceed document-clients-max",
             LimitReached::Nesting => "shared types would nest deeper than nesting-max",
             LimitReached::Content => "content that no client can write",

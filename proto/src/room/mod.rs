@@ -33,6 +33,7 @@ pub use member::MemberView;
 pub use resync::FlushSeq;
 
 use crate::access::{Admission, Capabilities};
+use crate::allowance::Exceeded;
 use crate::heap;
 use crate::id::{ClientId, MemberId};
 use crate::life::Ended;
@@ -184,6 +185,8 @@ pub struct Room {
     terms: Terms,
     /// What it may still take, and what it took since it was weighed.
     allowance: usize,
+    /// Why the author at hand may not be the first to write to it.
+    not_to_begin: Option<Exceeded>,
     grown: usize,
     /// What it held when it was weighed.
     weight: usize,
@@ -253,6 +256,7 @@ impl Room {
             set_aside: 0,
             terms: Terms::default(),
             allowance: usize::MAX,
+            not_to_begin: None,
             grown: 0,
             weight: 0,
         })
@@ -581,6 +585,11 @@ impl Room {
     /// From here on it takes edits of so many bytes in all. Beyond, it refuses what is not a deletion.
     pub fn allow(&mut self, bytes: usize) {
         self.allowance = bytes;
+    }
+
+    /// From here on nothing begins the dashboard, for this reason, if nobody has written to it; or anything does again.
+    pub fn keep_from_beginning(&mut self, why: Option<Exceeded>) {
+        self.not_to_begin = why;
     }
 
     /// Bytes held, roughly: for the memory budget.

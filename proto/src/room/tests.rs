@@ -3,6 +3,7 @@
 use super::saving::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
 use super::*;
 use crate::access::{Access, Admission, Capabilities, Principal, Role};
+use crate::allowance::UserLimit;
 use crate::lib0::write_var_uint;
 use crate::log::{LogEntry, Source};
 use crate::update;
@@ -2105,6 +2106,27 @@ fn a_room_that_may_not_grow_refuses_edits_and_takes_deletions() {
     room.room.allow(usize::MAX);
     room.edit(ALICE, &typed(1, 9, "more"));
     assert!(room.room.grown() > before);
+}
+
+#[test]
+fn whoever_has_begun_enough_dashboards_begins_no_other_one_and_may_edit_those_that_are_there() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.skip();
+    let exceeded = Exceeded::new(UserLimit::Dashboards, 10, 60_000);
+    room.room.keep_from_beginning(Some(exceeded));
+    room.edit(ALICE, &typed(1, 0, "some text"));
+    let is_told = |effect: &Effect| matches!(effect, Effect::Report(Report::Limit(LimitReached::Dashboards(_))));
+    assert!(room.effects.iter().any(is_told));
+    assert_eq!(room.acks(), [(ALICE, false, 1)]);
+    assert!(!room.room.has_content());
+    room.room.keep_from_beginning(None);
+    room.edit(ALICE, &typed(1, 0, "some text"));
+    assert!(room.room.has_content());
+    room.room.keep_from_beginning(Some(exceeded));
+    room.skip();
+    room.edit(ALICE, &typed(1, 9, "more"));
+    assert!(!room.effects.iter().any(is_told), "it is there");
 }
 
 /// Whoever has what does not fit was asked for it at each later edit, and sent it again each time.

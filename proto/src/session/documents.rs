@@ -9,7 +9,8 @@
 //! input that brings it; a seat may be given up before, and what comes for it then is ignored.
 
 use super::questions::Questions;
-use crate::access::{Access, Admission};
+use crate::access::{Access, Admission, Principal};
+use crate::allowance::{Exceeded, UserLimit};
 use crate::id::{DashboardId, MemberId};
 use crate::limits::Limits;
 use crate::limits::documents::{
@@ -50,6 +51,8 @@ pub enum Crowded {
     Joins(Duration),
     /// A limit is reached; its name, for the client.
     Full(&'static str),
+    /// Its user has what one may have.
+    User(Exceeded),
 }
 
 /// Why a dashboard could not be opened.
@@ -182,6 +185,8 @@ pub enum DocumentsEffect {
         seat: SeatId,
         /// Whether it is the place that came with the socket.
         is_own: bool,
+        /// Whose session it is.
+        principal: Principal,
     },
     /// Load a dashboard, beside everything else: [`DocumentsInput::Opened`].
     Open {
@@ -292,6 +297,8 @@ pub enum NotTaken {
     JoinRate,
     /// More sessions than the process, or one address, may hold.
     SessionLimit,
+    /// More than one user may have.
+    UserLimit(UserLimit),
     /// A question that has to wait.
     Rate,
     /// A stateless message over its limit.
@@ -465,7 +472,7 @@ impl Documents {
                 let is_it = |document: &Document| matches!(&document.phase, Phase::Live(live) if live.seat == seat);
                 let found = self.documents.iter().find(|(_, document)| is_it(document)).map(|(key, _)| key.clone());
                 if let Some(key) = found {
-                    self.deny(turn, &key, code.reason());
+                    self.deny(turn, &key, &code.reason());
                 }
             }
         }
@@ -547,7 +554,7 @@ impl Documents {
         let document = self.documents.get_mut(&key).expect("found or made above");
         let Ok(dashboard) = DashboardId::parse(document.address.document()) else {
             turn.count(NotTaken::BadName);
-            return self.deny(turn, &key, CloseCode::BadName.reason());
+            return self.deny(turn, &key, &CloseCode::BadName.reason());
         };
         if token.len() > TOKEN_BYTES_MAX {
             turn.count(NotTaken::Unauthenticated);
@@ -656,7 +663,8 @@ impl Documents {
                 if is_own {
                     self.own_place = Some(seat);
                 }
-                turn.effects.push(DocumentsEffect::TakePlace { key: key.clone(), seat, is_own });
+                let principal = entering.admitted.principal.clone();
+                turn.effects.push(DocumentsEffect::TakePlace { key: key.clone(), seat, is_own, principal });
             }
             Err(pause) => entering.step = Step::NoPlace(turn.now + pause.min(HEARTBEAT_EVERY)),
         }
@@ -677,6 +685,15 @@ impl Documents {
                 entering.step = Step::NoPlace(turn.now + pause.min(HEARTBEAT_EVERY));
                 turn.count(NotTaken::JoinRate);
                 self.reschedule();
+            }
+            Err(Crowded::User(exceeded)) if exceeded.limit == UserLimit::Joins => {
+                entering.step = Step::NoPlace(turn.now + exceeded.retry_after().min(HEARTBEAT_EVERY));
+                turn.count(NotTaken::UserLimit(exceeded.limit));
+                self.reschedule();
+            }
+            Err(Crowded::User(exceeded)) => {
+                turn.count(NotTaken::UserLimit(exceeded.limit));
+                self.deny(turn, key, &exceeded.to_string());
             }
             Err(Crowded::Full(reason)) => {
                 turn.count(NotTaken::SessionLimit);
@@ -728,7 +745,7 @@ impl Documents {
                 return match failure {
                     Unopened::Draining => turn.end(code),
                     Unopened::Away | Unopened::Memory => turn.effects.push(DocumentsEffect::End(code, REFUSAL_HOLD)),
-                    Unopened::Broken | Unopened::Deleted | Unopened::NotKept => self.deny(turn, key, code.reason()),
+                    Unopened::Broken | Unopened::Deleted | Unopened::NotKept => self.deny(turn, key, &code.reason()),
                 };
             }
         };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::access::{Access, Admission, Principal};
+use crate::allowance::{Exceeded, UserLimit};
 use crate::id::MemberId;
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -110,7 +111,7 @@ fn short(effects: &[DocumentsEffect]) -> Vec<String> {
             let secret = secret.as_ref().map_or("nothing".into(), name);
             format!("check {}#{token}: {secret}", name(key))
         }
-        DocumentsEffect::TakePlace { key, seat, is_own } => {
+        DocumentsEffect::TakePlace { key, seat, is_own, .. } => {
             format!("place {}@{}: {}", name(key), seat.0, if *is_own { "own" } else { "another" })
         }
         DocumentsEffect::Open { key, seat, .. } => format!("open {}@{}", name(key), seat.0),
@@ -352,6 +353,21 @@ fn an_address_that_joins_too_often_waits_for_its_place() {
     let pause = Duration::from_millis(700);
     assert_eq!(socket.placed("doc", 1, Err(Crowded::Joins(pause))), ["count JoinRate"]);
     assert_eq!(socket.wait(), (pause, vec!["place doc@2: own".into()]));
+}
+
+#[test]
+fn a_user_who_joins_too_often_waits_and_one_with_all_sessions_is_told_the_limit() {
+    let mut socket = TestSocket::new();
+    socket.frame(token("doc"));
+    socket.checked("doc", 1, Ok(editor()));
+    let joins = Exceeded::new(UserLimit::Joins, 50, 700);
+    assert_eq!(socket.placed("doc", 1, Err(Crowded::User(joins))), ["count UserLimit(Joins)"]);
+    assert_eq!(socket.wait(), (Duration::from_millis(700), vec!["place doc@2: own".into()]));
+    let sessions = Exceeded::new(UserLimit::Sessions, 1000, 5000);
+    assert_eq!(
+        socket.placed("doc", 2, Err(Crowded::User(sessions))),
+        ["count UserLimit(Sessions)", "leave @2", "tell doc: denied, user-sessions-max is 1000: try again in 5 s"]
+    );
 }
 
 /// Each opening costs a task and a look into the store, whether its document is closed again or not.
@@ -655,7 +671,7 @@ proptest! {
                 let mut next = Vec::new();
                 for effect in effects {
                     match effect {
-                        DocumentsEffect::TakePlace { key, seat, is_own } => {
+                        DocumentsEffect::TakePlace { key, seat, is_own, .. } => {
                             prop_assert!(seats.insert(seat));
                             prop_assert_eq!(is_own, own.is_none());
                             if is_own {

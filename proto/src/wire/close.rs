@@ -10,8 +10,10 @@
 //! So no code from that range may be used for what passes by itself, such as silence: a laptop that wakes up would find its
 //! dashboard deaf for ever.
 
+use crate::allowance::{Exceeded, UserLimit};
 use core::fmt;
 use core::time::Duration;
+use std::borrow::Cow;
 
 /// How long a socket is held before it is closed for good. Old clients come back 100 ms after a close, whatever its code
 /// (y-websocket <= 3.0); holding slows them down.
@@ -44,6 +46,8 @@ pub enum CloseCode {
     Overloaded,
     /// There is no place for what its address sends. 1013.
     Memory,
+    /// The user has what one may have. 1013.
+    UserLimit(Exceeded),
     /// The connection has to begin anew: too much waited for a token, or the token ran out. 1013.
     Reset,
     /// A message that no client of the dialect sends. 4400, permanent.
@@ -73,7 +77,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All of them, for tables and tests.
-    pub const ALL: [CloseCode; 23] = [
+    pub const ALL: [CloseCode; 24] = [
         CloseCode::Normal,
         CloseCode::BadWebSocket,
         CloseCode::TextFrame,
@@ -85,6 +89,7 @@ impl CloseCode {
         CloseCode::RoomFull,
         CloseCode::Overloaded,
         CloseCode::Memory,
+        CloseCode::UserLimit(Exceeded::new(UserLimit::Sessions, u32::MAX, u32::MAX)),
         CloseCode::Reset,
         CloseCode::BadFrame,
         CloseCode::Unauthenticated,
@@ -104,7 +109,7 @@ impl CloseCode {
     pub fn hold(self) -> Duration {
         match self {
             // Coming back at once would change nothing.
-            CloseCode::RoomFull | CloseCode::TextFrame => REFUSAL_HOLD,
+            CloseCode::RoomFull | CloseCode::UserLimit(_) | CloseCode::TextFrame => REFUSAL_HOLD,
             code if code.is_permanent() => REFUSAL_HOLD,
             _ => Duration::ZERO,
         }
@@ -125,6 +130,7 @@ impl CloseCode {
             | CloseCode::RoomFull
             | CloseCode::Overloaded
             | CloseCode::Memory
+            | CloseCode::UserLimit(_)
             | CloseCode::Reset => 1013,
             CloseCode::BadFrame => 4400,
             CloseCode::Unauthenticated => 4401,
@@ -141,8 +147,8 @@ impl CloseCode {
     /// The text in the close frame, and in `permissionDenied` where that goes before it. At most 123 bytes; tells nothing of
     /// what exists on the server.
     #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
+    pub fn reason(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             CloseCode::Normal => "goodbye",
             CloseCode::BadWebSocket => "not a websocket frame",
             CloseCode::TextFrame => "text message: only binary messages are understood",
@@ -154,6 +160,7 @@ impl CloseCode {
             CloseCode::RoomFull => "dashboard has members-max members, try again",
             CloseCode::Overloaded => "server is busy, try again",
             CloseCode::Memory => "memory-max reached for this address, try again",
+            CloseCode::UserLimit(exceeded) => return exceeded.to_string().into(),
             CloseCode::Reset => "connection has to begin anew",
             CloseCode::BadFrame => "not a message of the y-websocket protocol",
             CloseCode::Unauthenticated => "a token that is taken has to be shown",
@@ -170,7 +177,7 @@ impl CloseCode {
             CloseCode::Expired => "token expired",
             CloseCode::Slow => "message arrives too slowly, try again",
             CloseCode::Idle => "no sign of life from the client",
-        }
+        })
     }
 
     /// Whether y-websocket >= 3.1 stops reconnecting. Hold the socket for at least two seconds before closing with such a code.

@@ -14,6 +14,7 @@
 
 use bytes::Bytes;
 use core::fmt;
+use std::borrow::Cow;
 
 use super::close::CloseCode;
 use super::{FrameError, Message, awareness, decode_common, encode, tag as common};
@@ -415,15 +416,16 @@ impl Turns {
 /// Versions 3 and 4 come back after every close, 1 s later; 2 comes back at once, but never after 4401, 4403 and 1009. So those
 /// are for what no retry heals. The reasons are `CloseEvents.ts`' own where there is one.
 #[must_use]
-pub fn close_event(code: CloseCode) -> (u16, &'static str) {
-    match code {
+pub fn close_event(code: CloseCode) -> (u16, Cow<'static, str>) {
+    let (number, reason) = match code {
         CloseCode::BadFrame | CloseCode::TextFrame => (4401, "Unauthorized"),
         CloseCode::Forbidden | CloseCode::BadName => (4403, "Forbidden"),
         CloseCode::MessageTooBig => (1009, "Message Too Big"),
         CloseCode::Idle => (4408, "Connection Timeout"),
         CloseCode::Reset | CloseCode::HeldOverrun | CloseCode::Expired => (4205, "Reset Connection"),
-        other => (other.code(), other.reason()),
-    }
+        other => return (other.code(), other.reason()),
+    };
+    (number, reason.into())
 }
 
 #[cfg(test)]
