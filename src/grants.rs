@@ -12,14 +12,14 @@ use tracing::{debug, info, warn};
 use ydash_proto::access::{
     Access, Address, Admission, Asking, BLOCKED_MAX, Blocked, Capabilities, Conditions, Entry, Grant, Invitation,
     Known, Link, Principal, RECORD_GRANTS_MAX, RECORD_LINKS_MAX, Record, RecordError, Records, Role, ShareLink,
-    Subject as Grantee, User, decide, explain, is_name, workspace_access,
+    Subject as Grantee, Taken, User, decide, explain, is_name, workspace_access,
 };
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
 use crate::access::{AccessError, Applied, Content, Permissions, Subject, address_of};
 use crate::audit::{Audit, Event};
-use crate::auth::{Denied, Eventual, ShownLink, new_link, read_link};
+use crate::auth::{Denied, Eventual, ShownLink, Whence, mark, new_link, read_link};
 use crate::catalog::{CatalogError, Expected, Version};
 use crate::http::{AccessAnswer, AccessCall, AccessControl, AccessRefusal, Scope};
 
@@ -58,14 +58,24 @@ impl AccessControl for Grants {
         }))
     }
 
-    fn decide_link(&self, dashboard: &DashboardId, address: IpAddr, shown: ShownLink) -> Eventual<Admission> {
-        let (permissions, dashboard) = (self.permissions.clone(), dashboard.clone());
+    fn decide_link(&self, dashboard: &DashboardId, from: &Whence, shown: ShownLink) -> Eventual<Admission> {
+        let (grants, dashboard, from) = (self.clone(), dashboard.clone(), from.clone());
         Eventual::Later(Box::pin(async move {
-            let records = permissions.records(&dashboard).await.map_err(try_again)?;
+            let records = grants.permissions.records(&dashboard).await.map_err(try_again)?;
             let link = records.dashboard.record.link(&shown.id).filter(|link| link.secret == shown.digest);
-            let id = Arc::clone(&link.ok_or(Denied::Unauthenticated)?.id);
-            let principal = Principal::Link(Arc::new(Link { id }));
-            Ok(decided(Admission { principal, ..Admission::default() }, address, records))
+            let link = link.filter(|link| link.is_for(from.origin.as_deref())).ok_or(Denied::Unauthenticated)?;
+            let principal = Principal::Link(Arc::new(Link { id: Arc::clone(&link.id) }));
+            let mark = mark(&shown, from.address);
+            let is_counted = match link.takes(mark).ok_or(Denied::Unauthenticated)? {
+                Taken::AsItIs => false,
+                Taken::Counted => true,
+            };
+            let admission = decided(Admission { principal, ..Admission::default() }, from.address, records);
+            // Whoever gets in by it is one of those it was for.
+            if is_counted && !admission.access.is_none() {
+                grants.count_use(dashboard, &shown, mark).await?;
+            }
+            Ok(admission)
         }))
     }
 
@@ -222,12 +232,30 @@ impl Grants {
         Ok(changed(200, &applied, json!({})))
     }
 
+    /// Writes down that somebody came by a link, unless others were faster and nobody else may.
+    async fn count_use(&self, dashboard: DashboardId, shown: &ShownLink, mark: u64) -> Result<(), Denied> {
+        let counted = self.change(Subject::Dashboard(dashboard), |mut record| {
+            let is_it = |link: &&mut ShareLink| *link.id == *shown.id && link.secret == shown.digest;
+            let link = record.links.iter_mut().find(is_it).ok_or(AccessRefusal::Missing)?;
+            match link.takes(mark).ok_or(AccessRefusal::Missing)? {
+                Taken::Counted => link.uses.push(mark),
+                Taken::AsItIs => {}
+            }
+            Ok(record)
+        });
+        match counted.await {
+            Ok(_) => Ok(()),
+            Err(AccessRefusal::Missing) => Err(Denied::Unauthenticated),
+            Err(_) => Err(Denied::TryAgain),
+        }
+    }
+
     async fn make_link(&self, by: &Admission, dashboard: DashboardId, asked: &Value) -> Answer {
         let link = new_link().ok_or(AccessRefusal::Unavailable)?;
         let (author, at) = (by.principal.author().unwrap_or_default(), now());
         let made = ShareLink::asked(asked, link.id.as_str().into(), link.digest, author, at).ok_or_else(|| {
             AccessRefusal::Malformed(
-                "a link has a role of watcher, viewer or editor, and may have label, not_before, not_after, weekly, addresses"
+                "a link has a role of watcher, viewer or editor, and may have label, not_before, not_after, weekly, addresses, origins, uses_max"
                     .to_owned(),
             )
         })?;

@@ -24,7 +24,7 @@ use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Excess, Peak, resident, return_free_pages};
 use crate::allowances::Allowances;
 use crate::audit::{Audit, Event};
-use crate::auth::{Anonymous, Authenticator, Eventual, Tokens};
+use crate::auth::{Anonymous, Authenticator, Eventual, Hook, Tokens, Whence};
 use crate::catalog::memory::MemoryCatalog;
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
@@ -408,7 +408,8 @@ impl SocketHandler for Sockets {
             io,
             leftover,
             deflate: handshake.deflate,
-            address: handshake.address,
+            from: handshake.from,
+            token: handshake.token,
             entrance,
             wants_acks: handshake.options.acks,
             wants_echo: handshake.options.echo,
@@ -423,8 +424,8 @@ impl SocketHandler for Sockets {
 struct Door(Arc<Site>);
 
 impl Doorkeeper for Door {
-    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission> {
-        self.0.admit(dashboard, address, token)
+    fn admit(&self, from: &Whence, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission> {
+        self.0.admit(dashboard, from, token)
     }
 
     fn join(&self, address: IpAddr) -> Result<(), session::Crowded> {
@@ -469,7 +470,7 @@ fn rooms(config: &Config, traces: &Traces, allowances: &Arc<Allowances>) -> Room
             room_idle: config.room_idle,
             snapshot_after_bytes: config.snapshot_bytes,
             snapshot_interval: config.snapshot_interval,
-            verifies_presence: !config.issuers.is_empty(),
+            verifies_presence: config.reads_tokens(),
             ..Tuning::default()
         },
         memory_max: config.memory().rooms,
@@ -499,11 +500,19 @@ fn sessions(config: &Config) -> SessionsConfig {
 
 /// Who decides about who comes: everybody is let in as far as `anonymous-access` goes, and by tokens if any are read.
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {
-    if config.issuers.is_empty() {
-        return Arc::new(Anonymous::new(config.anonymous()));
-    }
-    match Tokens::new(&config.issuers, config.anonymous(), config::duration) {
-        Ok(tokens) => Arc::new(tokens),
+    let tokens = match config.issuers.as_slice() {
+        [] => Ok(None),
+        issuers => Tokens::new(issuers, config.anonymous(), config::duration).map(Some),
+    };
+    let authenticator = tokens.and_then(|tokens| -> Result<Arc<dyn Authenticator>, String> {
+        Ok(match (config.hook(), tokens) {
+            (Some(hook), tokens) => Arc::new(Hook::new(&hook, tokens, config.anonymous())?),
+            (None, Some(tokens)) => Arc::new(tokens),
+            (None, None) => Arc::new(Anonymous::new(config.anonymous())),
+        })
+    });
+    match authenticator {
+        Ok(authenticator) => authenticator,
         // The configuration has read them once already: a file has changed since.
         Err(error) => {
             error!(error, "tokens cannot be read: nobody is let in");

@@ -1,4 +1,4 @@
-//! Fetches what an issuer publishes. The only place that speaks HTTP to others, and only to addresses that the operator configured or that a
+//! Fetches what an issuer publishes, and asks the service at `authorize-url`. The only place that speaks HTTP to others, and only to addresses that the operator configured or that a
 //! configured issuer names in its own metadata. No redirects, no more than 1 MiB, within 5 s.
 
 use core::time::Duration;
@@ -50,6 +50,32 @@ impl Fetch {
         Ok(body)
     }
 
+    /// Asks a service, and says the status of its answer and what is in it.
+    ///
+    /// # Errors
+    /// In words, for the operator.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        body: String,
+        bytes_max: usize,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let mut request = self.0.post(url.clone()).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let mut answer = request.send().await.map_err(|error| told(&error))?;
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(|error| told(&error))? {
+            if body.len() + part.len() > bytes_max {
+                return Err(format!("answered more than {bytes_max} bytes"));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok((answer.status().as_u16(), body))
+    }
+
     /// Where the issuer says that its keys are (OpenID Connect Discovery).
     ///
     /// # Errors
@@ -73,7 +99,7 @@ impl Fetch {
     }
 }
 
-/// A URL that keys may come from: encrypted, or from this machine.
+/// A URL that may be asked: encrypted, or from this machine.
 ///
 /// # Errors
 /// In words, for the operator.
@@ -86,7 +112,7 @@ pub(super) fn parse(url: &str) -> Result<Url, String> {
     match parsed.scheme() {
         "https" => Ok(parsed),
         "http" if is_here => Ok(parsed),
-        _ => Err(format!("{url}: keys come over https, or from this machine")),
+        _ => Err(format!("{url}: only https is asked, or this machine")),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Links and invitations as their holders have them: `yd_<id>_<secret>`. The secret is known to nobody else; records keep its digest.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::ledger::network;
 
 /// What tells a link from a token.
 const PREFIX: &str = "yd_";
@@ -48,6 +52,20 @@ pub fn read_link(text: &str) -> Option<ShownLink> {
     let is_id = id.len() == ID_LEN && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let secret = BASE64URL.decode(secret).ok().filter(|secret| is_id && secret.len() == SECRET_BYTES)?;
     Some(ShownLink { id: id.to_owned(), digest: sha256(&secret) })
+}
+
+/// What stands for somebody who comes by a link, from one address (IPv6: one /64): nobody can tell the address from it who has not the link's
+/// digest, and those who may read records have that.
+#[must_use]
+pub fn mark(link: &ShownLink, address: IpAddr) -> u64 {
+    let network = match network(address) {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    let sum = sha256(&[&link.digest[..], &network.octets()].concat());
+    let mut mark = [0; 8];
+    mark.copy_from_slice(&sum[..8]);
+    u64::from_be_bytes(mark)
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

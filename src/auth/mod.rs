@@ -1,12 +1,13 @@
 //! Who is asking, and what they may do with one dashboard.
 //!
 //! An [`Authenticator`] decides per request, and per document on a socket, before anything is loaded. It knows neither HTTP nor rooms: it sees a
-//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later. [`Tokens`] reads signed tokens; [`Anonymous`] asks
-//! nobody for anything.
+//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later. [`Tokens`] reads signed tokens; [`Hook`] asks a
+//! service of the operator's; [`Anonymous`] asks nobody for anything.
 
 mod cache;
 mod crypto;
 mod fetch;
+mod hook;
 mod issuer;
 mod json;
 mod keys;
@@ -20,6 +21,7 @@ mod tokens;
 mod attacks;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -27,17 +29,37 @@ use futures_util::future::{BoxFuture, pending};
 use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
 
+pub use hook::{Hook, HookSettings};
 pub use issuer::{IssuerSettings, OWN, Preset};
-pub use link::{NewLink, ShownLink, new_link, read_link};
+pub use link::{NewLink, ShownLink, mark, new_link, read_link};
 pub use mint::{Minting, mint, new_key, new_secret};
 pub use token::{TOKEN_BYTES_MAX, TokenError};
 pub use tokens::{Tokens, now};
 
+/// Where somebody comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whence {
+    /// Behind a trusted proxy the address that the proxy saw.
+    pub address: IpAddr,
+    /// The origin of the page, as its browser says. Whoever is no browser can say what it likes.
+    pub origin: Option<Arc<str>>,
+}
+
+/// A token that is kept to be asked about again. It is written into no log.
+#[derive(Clone)]
+pub struct KeptToken(pub Arc<str>);
+
+impl core::fmt::Debug for KeptToken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// What an authenticator may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// Where the request comes from; behind a trusted proxy the address that the proxy saw.
-    pub address: IpAddr,
+    /// Where the request comes from.
+    pub from: &'a Whence,
     /// The dashboard it is about.
     pub dashboard: &'a DashboardId,
     /// What it shows for itself.
@@ -109,6 +131,11 @@ pub trait Authenticator: Send + Sync + 'static {
         false
     }
 
+    /// Whether what it says of a token may change while the token stays the same, so that live sessions have it asked again.
+    fn asks_again(&self) -> bool {
+        false
+    }
+
     /// What somebody is told who may do nothing.
     fn refusal(&self, principal: &Principal) -> Denied {
         let _ = principal;
@@ -155,7 +182,8 @@ mod tests {
 
     fn ask(authenticator: Anonymous, name: &str) -> Result<Access, Denied> {
         let dashboard = DashboardId::new("default", name).unwrap();
-        let caller = Caller { address: [127, 0, 0, 1].into(), dashboard: &dashboard, token: Some("any") };
+        let from = Whence { address: [127, 0, 0, 1].into(), origin: None };
+        let caller = Caller { from: &from, dashboard: &dashboard, token: Some("any") };
         match authenticator.authenticate(&caller) {
             Eventual::Now(verdict) => verdict.map(|admission| admission.access),
             Eventual::Later(_) => panic!("nothing is to be waited for"),

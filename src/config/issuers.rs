@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
-use crate::auth::{IssuerSettings, OWN, Tokens};
+use crate::auth::{Hook, IssuerSettings, OWN, Tokens};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,5 +44,12 @@ pub(super) fn all(config: &Config) -> Result<Vec<IssuerSettings>, ConfigError> {
         issuers.extend(file.issuer);
     }
     Tokens::new(&issuers, None, super::duration).map_err(ConfigError::Unfit)?;
+    match config.hook() {
+        Some(hook) => _ = Hook::new(&hook, None, None).map_err(ConfigError::Unfit)?,
+        None if !config.authorize_secret.0.is_empty() => {
+            return Err(ConfigError::Unfit("authorize-secret is about authorize-url, which is not set".into()));
+        }
+        None => {}
+    }
     Ok(issuers)
 }

@@ -18,7 +18,7 @@ use ydash_proto::access::Access;
 use ydash_proto::allowance::{Pace, UserLimits};
 use ydash_proto::limits::Limits;
 
-use crate::auth::{IssuerSettings, Preset};
+use crate::auth::{HookSettings, IssuerSettings, Preset};
 use crate::ledger;
 use crate::redis::RedisUrl;
 use crate::store::redis::RedisStoreConfig;
@@ -109,6 +109,10 @@ knobs! {
         auth_keys: String = "discover", "PLACE", value::line;
         /// What everybody with a token of auth-issuer may do: watcher, viewer, editor or owner; without, grants decide.
         auth_role: String = "", "ROLE", value::line;
+        /// The address of your own service that says who may do what; it is asked about each token and dashboard.
+        authorize_url: String = "", "URL", value::line;
+        /// What questions to authorize-url are signed with (HMAC-SHA256): at least 32 bytes.
+        authorize_secret: Secret = "", "SECRET", value::secret;
         /// A TOML file with a table [[issuer]] for each issuer of tokens, see docs/AUTH.md.
         auth_file: String = "", "FILE", value::line;
         /// Origins whose pages may connect, with commas between, or * for all; if empty, loopback origins and the server's own.
@@ -446,11 +450,24 @@ impl Config {
         }
     }
 
+    /// Whether anybody is asked for a token.
+    #[must_use]
+    pub fn reads_tokens(&self) -> bool {
+        !self.issuers.is_empty() || self.hook().is_some()
+    }
+
+    /// The service that is asked who may do what, if there is one.
+    #[must_use]
+    pub fn hook(&self) -> Option<HookSettings> {
+        let (url, secret) = (self.authorize_url.clone(), self.authorize_secret.0.clone());
+        (!url.is_empty()).then_some(HookSettings { url, secret })
+    }
+
     /// What who shows no token may do.
     #[must_use]
     pub fn anonymous(&self) -> Option<Access> {
         match self.anonymous_access {
-            AnonymousAccess::Auto => self.issuers.is_empty().then_some(Access::EDITOR),
+            AnonymousAccess::Auto => (!self.reads_tokens()).then_some(Access::EDITOR),
             AnonymousAccess::Is(access) => access,
         }
     }
@@ -573,7 +590,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let unfit = |reason: String| Err(ConfigError::Unfit(reason));
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure && self.issuers.is_empty() {
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure && !self.reads_tokens() {
             return unfit(format!(
                 "refusing to listen on {}: it can be reached from other machines, and nobody who connects is asked for \
                  credentials; set auth-secret or auth-issuer (docs/AUTH.md), listen on 127.0.0.1, or say --insecure if \

@@ -15,7 +15,7 @@ use warp::reply::Response;
 use ydash_proto::access::{Admission, Capabilities, Principal};
 use ydash_proto::id::DashboardId;
 
-use crate::auth::{Denied, Eventual, ShownLink};
+use crate::auth::{Denied, Eventual, ShownLink, Whence};
 use crate::http::reply::{Problem, Refused, json_response};
 use crate::http::routes::{Call, NAME};
 use crate::http::{dashboards, path, token};
@@ -32,7 +32,7 @@ pub trait AccessControl: Send + Sync + 'static {
     fn decide(&self, dashboard: &DashboardId, address: IpAddr, admission: Admission) -> Eventual<Admission>;
 
     /// Lets somebody in by a link.
-    fn decide_link(&self, dashboard: &DashboardId, address: IpAddr, link: ShownLink) -> Eventual<Admission>;
+    fn decide_link(&self, dashboard: &DashboardId, from: &Whence, link: ShownLink) -> Eventual<Admission>;
 
     /// What somebody may do in a workspace as a whole.
     fn in_workspace(
@@ -56,7 +56,7 @@ impl AccessControl for NoRecords {
         Eventual::Now(Ok(admission))
     }
 
-    fn decide_link(&self, _: &DashboardId, _: IpAddr, _: ShownLink) -> Eventual<Admission> {
+    fn decide_link(&self, _: &DashboardId, _: &Whence, _: ShownLink) -> Eventual<Admission> {
         Eventual::Now(Err(Denied::Unauthenticated))
     }
 

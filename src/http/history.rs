@@ -46,7 +46,8 @@ pub(super) async fn copy(call: Call) -> Result<Response, Refused> {
     let Copy { name } = serde_json::from_slice(&body).map_err(|_| Problem::BadRequest("the body is {\"name\": …}"))?;
     let target = DashboardId::parse(&name).map_err(|_| Problem::BadName)?;
     let shown = token::find(&call.headers, &call.query);
-    let admission = call.site.admit(&target, call.address, shown.as_deref()).wait().await.map_err(Problem::from)?;
+    let from = token::whence(call.address, &call.headers);
+    let admission = call.site.admit(&target, &from, shown.as_deref()).wait().await.map_err(Problem::from)?;
     if !admission.access.may(Capabilities::WRITE) {
         return Err(Problem::Forbidden.into());
     }

@@ -2,7 +2,6 @@
 //!
 //! None is opened for it, and a call looks at a bounded number of names: who may read few of many gets short pages that go on.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use warp::reply::Response;
 use ydash_proto::access::{Access, Capabilities, Principal, format_moment, shown};
 use ydash_proto::id::DashboardId;
 
-use crate::auth::{Denied, read_link};
+use crate::auth::{Denied, Whence, read_link};
 use crate::http::dashboards::Noted;
 use crate::http::reply::{Problem, Refused, json_response};
 use crate::http::routes::{Call, NAME};
@@ -79,7 +78,8 @@ async fn list(call: Call, prefix: String) -> Result<Response, Refused> {
     } else {
         format!("/api/workspaces/{}/dashboards", wanted.prefix.trim_end_matches('/'))
     };
-    let Page { items, next } = page(site, call.address, token.as_deref(), &wanted).await?;
+    let from = token::whence(call.address, &call.headers);
+    let Page { items, next } = page(site, &from, token.as_deref(), &wanted).await?;
     let mut response =
         json_response(StatusCode::OK, &json!({ "items": items, "next": next.as_ref().map(DashboardId::as_str) }));
     let headers = response.headers_mut();
@@ -115,7 +115,8 @@ fn wanted(call: &Call, prefix: String) -> Result<Wanted, Problem> {
     Ok(Wanted { prefix, text, limit, after })
 }
 
-async fn page(site: &Arc<Site>, address: IpAddr, token: Option<&str>, wanted: &Wanted) -> Result<Page, Problem> {
+async fn page(site: &Arc<Site>, from: &Whence, token: Option<&str>, wanted: &Wanted) -> Result<Page, Problem> {
+    let address = from.address;
     let (mut items, mut after, mut looked_at) = (Vec::new(), wanted.after.clone(), 0);
     loop {
         // One more than fits tells whether there is a next page.
@@ -124,7 +125,7 @@ async fn page(site: &Arc<Site>, address: IpAddr, token: Option<&str>, wanted: &W
         let is_end = names.len() < together;
         looked_at += names.len();
         site.addresses.charge(address, names.len() * LOOK_BYTES, Instant::now());
-        let readable = readable(site, address, token, &names).await?;
+        let readable = readable(site, from, token, &names).await?;
         let (noted, bytes) = site.dashboards.noted(readable.iter().map(|(id, _)| id.clone()).collect()).await?;
         site.addresses.charge(address, bytes, Instant::now());
         for ((id, access), noted) in readable.into_iter().zip(noted) {
@@ -153,13 +154,13 @@ async fn page(site: &Arc<Site>, address: IpAddr, token: Option<&str>, wanted: &W
 /// Those of `names` that the caller may read, and what they may do with them.
 async fn readable(
     site: &Arc<Site>,
-    address: IpAddr,
+    from: &Whence,
     token: Option<&str>,
     names: &[DashboardId],
 ) -> Result<Vec<(DashboardId, Access)>, Problem> {
     // Private documents and channels are no dashboards.
     let shown = names.iter().filter(|id| !id.is_reserved());
-    let decided = join_all(shown.map(|id| async move { (id, site.admit(id, address, token).wait().await) })).await;
+    let decided = join_all(shown.map(|id| async move { (id, site.admit(id, from, token).wait().await) })).await;
     let mut readable = Vec::new();
     for (id, decision) in decided {
         match decision {

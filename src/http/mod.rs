@@ -55,7 +55,7 @@ use ydash_proto::id::DashboardId;
 
 use crate::allowances::Allowances;
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Caller, Denied, Eventual, read_link};
+use crate::auth::{Authenticator, Caller, Denied, Eventual, Whence, read_link};
 use crate::config::Network;
 use crate::ledger::Ledger;
 use crate::metrics::{Exposition, Metrics, Route};
@@ -139,12 +139,12 @@ pub struct Site {
 
 impl Site {
     /// Who comes to a dashboard, and what they may do there: by their token or link, and by what is written down.
-    pub fn admit(&self, dashboard: &DashboardId, address: IpAddr, token: Option<&str>) -> Eventual<Admission> {
+    pub fn admit(&self, dashboard: &DashboardId, from: &Whence, token: Option<&str>) -> Eventual<Admission> {
         let decided = match token.and_then(read_link) {
-            Some(link) => self.access.decide_link(dashboard, address, link),
+            Some(link) => self.access.decide_link(dashboard, from, link),
             None => {
-                let (access, dashboard) = (Arc::clone(&self.access), dashboard.clone());
-                match self.authenticator.authenticate(&Caller { address, dashboard: &dashboard, token }) {
+                let (access, dashboard, address) = (Arc::clone(&self.access), dashboard.clone(), from.address);
+                match self.authenticator.authenticate(&Caller { from, dashboard: &dashboard, token }) {
                     Eventual::Now(Ok(admission)) => access.decide(&dashboard, address, admission),
                     Eventual::Now(Err(denied)) => Eventual::Now(Err(denied)),
                     Eventual::Later(verdict) => Eventual::Later(Box::pin(async move {

@@ -99,13 +99,14 @@ fn own(
 ) -> impl Future<Output = Result<Target, Problem>> + Send + use<> {
     let (site, address, workspace) = (Arc::clone(&call.site), call.address, workspace.to_owned());
     let token = token::find(&call.headers, &call.query);
+    let from = token::whence(address, &call.headers);
     async move {
         site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
         let caller: Principal = site.authenticator.identify(token.as_deref()).wait().await?;
         site.allowances.call(&caller).map_err(Problem::UserLimit)?;
         let user = caller.as_user().ok_or(Problem::Unauthenticated)?;
         let dashboard = DashboardId::new(&workspace, &format!("~{}", user.id)).map_err(|_| Problem::BadName)?;
-        let admission = site.admit(&dashboard, address, token.as_deref()).wait().await?;
+        let admission = site.admit(&dashboard, &from, token.as_deref()).wait().await?;
         if !admission.access.may(needed) {
             return Err(Problem::Forbidden);
         }

@@ -217,7 +217,8 @@ async fn call(
             // Counted here, where the method fits: whatever is tried before is cheap, and tokens are not.
             site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
             let token = token::find(&incoming.headers, &incoming.query);
-            let admission = site.admit(&dashboard, address, token.as_deref()).wait().await.map_err(Problem::from)?;
+            let from = token::whence(address, &incoming.headers);
+            let admission = site.admit(&dashboard, &from, token.as_deref()).wait().await.map_err(Problem::from)?;
             site.allowances.call(&admission.principal).map_err(Problem::UserLimit)?;
             let may = match route.needs {
                 Needs::Dashboard(needed) => admission.access.may(needed),
@@ -903,7 +904,10 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         title: "Make a link",
         about: "A link that opens the dashboard to whoever has it. `link` in the answer is shown this once.",
         parameters: &[],
-        body: Some(Body { types: &[JSON], about: "`{\"role\": \"viewer\"}`, with `label` and conditions" }),
+        body: Some(Body {
+            types: &[JSON],
+            about: "`{\"role\": \"viewer\"}`, with `label`, `origins`, `uses_max` and conditions",
+        }),
         answers: &[json(201, "made"), json(202, "made; some nodes have not confirmed")],
         problems: &[408, 413, 422],
         example: ("", ""),

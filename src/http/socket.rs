@@ -21,7 +21,7 @@ use warp::reply::Response;
 use ydash_proto::access::{Admission, Target};
 use ydash_proto::id::DashboardId;
 
-use crate::auth::{Denied, Eventual};
+use crate::auth::{Denied, Eventual, KeptToken, Whence};
 use crate::http::Site;
 use crate::http::addresses::{ConnectionPermit, SessionPermit};
 use crate::http::reply::Problem;
@@ -45,8 +45,10 @@ pub struct Upgraded<I = TcpStream> {
 /// What a handshake settled.
 #[derive(Debug)]
 pub struct Handshake {
-    /// Where the client is; behind a trusted proxy the address that the proxy saw. Never log it above DEBUG.
-    pub address: IpAddr,
+    /// Where the client comes from. Never log it above DEBUG.
+    pub from: Whence,
+    /// The token that was shown, if it is to be asked about again.
+    pub token: Option<KeptToken>,
     /// Where the session goes.
     pub destination: Destination,
     /// What the URL asked for.
@@ -191,17 +193,19 @@ pub(super) fn shake_hands<B>(
         echo: path::query_value(query, "echo") == Some("1"),
     };
     let token = token::find(headers, query);
-    let destination = destination(request.uri().path(), address, token.as_deref(), site);
+    let from = token::whence(address, headers);
+    let destination = destination(request.uri().path(), &from, token.as_deref(), site);
+    let token = token.filter(|_| site.authenticator.asks_again()).map(|token| KeptToken(token.into()));
     let caller = caller(headers).filter(|_| site.traces.is_on());
-    Ok((response, Handshake { address, destination, options, deflate: deflate.is_some(), caller }, permit))
+    Ok((response, Handshake { from, token, destination, options, deflate: deflate.is_some(), caller }, permit))
 }
 
-fn destination(path: &str, address: IpAddr, token: Option<&str>, site: &Site) -> Destination {
+fn destination(path: &str, from: &Whence, token: Option<&str>, site: &Site) -> Destination {
     if path::is_hocuspocus(path) {
         return Destination::Documents;
     }
     match path::socket_dashboard(path) {
-        Ok(dashboard) => match site.admit(&dashboard, address, token) {
+        Ok(dashboard) => match site.admit(&dashboard, from, token) {
             Eventual::Now(Ok(admission)) => Destination::Dashboard(Target { dashboard, admission }),
             Eventual::Now(Err(denied)) => Destination::Nowhere(NoEntry::Denied(denied)),
             Eventual::Later(verdict) => Destination::Asking(dashboard, verdict),

@@ -1,7 +1,10 @@
 //! Where a request carries its token. Never in a cookie: a browser sends those along for pages that have no business here.
 
+use std::net::IpAddr;
+
 use warp::http::header::{self, HeaderMap, HeaderValue};
 
+use crate::auth::Whence;
 use crate::http::path;
 
 /// What subprotocols begin with that are a token. The rest of an offer says what is spoken.
@@ -15,6 +18,15 @@ pub(super) fn find(headers: &HeaderMap, query: &str) -> Option<String> {
         .or_else(|| path::query_value(query, "token").and_then(path::decode).map(|token| token.into_owned()))
         .filter(|token| !token.is_empty())
 }
+
+/// Where a request comes from.
+pub(super) fn whence(address: IpAddr, headers: &HeaderMap) -> Whence {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    Whence { address, origin: origin.filter(|origin| origin.len() <= ORIGIN_BYTES_MAX).map(Into::into) }
+}
+
+/// A longer origin is nobody's: every session keeps its own.
+const ORIGIN_BYTES_MAX: usize = 300;
 
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;

@@ -155,11 +155,12 @@ pub(super) async fn list(call: Call) -> Result<Response, Refused> {
     let (site, address) = (Arc::clone(&call.site), call.address);
     site.addresses.request(address, std::time::Instant::now()).map_err(Problem::Crowded)?;
     let token = token::find(&call.headers, &call.query);
+    let from = token::whence(address, &call.headers);
     drop(call);
     let (found, next) = site.deletions.list(within.workspace().into(), after).await.map_err(Problem::from)?;
     let mut shown = Vec::new();
     for (dashboard, what) in found {
-        let admitted = site.admit(&dashboard, address, token.as_deref()).wait().await;
+        let admitted = site.admit(&dashboard, &from, token.as_deref()).wait().await;
         if admitted.is_ok_and(|admission| keeps(&site, &admission)) {
             shown.push(what);
         }

@@ -7,7 +7,7 @@ use super::reader::{End, Reader, Taken, Talk};
 use super::rooms::Rooms;
 use super::{Place, Sessions, unopened};
 use crate::allowances::UserPlace;
-use crate::auth::Denied;
+use crate::auth::{Denied, Whence};
 use crate::ledger::{Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Refusal};
 use crate::outbox::Outbox;
@@ -18,7 +18,6 @@ use core::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
@@ -33,7 +32,7 @@ use ydash_proto::wire::close::{CloseCode, REFUSAL_HOLD};
 pub(super) struct Documents {
     sessions: Arc<Sessions>,
     outbox: Arc<Outbox>,
-    address: IpAddr,
+    from: Whence,
     documents: session::Documents,
     world: World,
     opening: FuturesUnordered<JoinHandle<Opened>>,
@@ -133,15 +132,15 @@ impl Documents {
         sessions: Arc<Sessions>,
         rooms: Arc<Rooms>,
         outbox: Arc<Outbox>,
-        address: IpAddr,
+        from: Whence,
         reader: &Reader<'_>,
     ) -> Documents {
         let config = &sessions.config;
         let documents = session::Documents::new(reader.now(), &config.limits, config.auth_timeout);
-        let early = Early { account: sessions.ledger.account(address), lease: None };
+        let early = Early { account: sessions.ledger.account(from.address), lease: None };
         Documents {
             outbox: Arc::clone(&outbox),
-            address,
+            from,
             timer: Box::pin(sleep_until(reader.instant(documents.due_at()))),
             documents,
             world: World { rooms, outbox, seats: HashMap::new(), early },
@@ -266,7 +265,7 @@ impl Documents {
     /// Whom a token lets in. What has to be waited for takes seconds at most, and the socket with it.
     async fn check(&self, dashboard: &DashboardId, secret: Option<&Bytes>) -> Result<Admission, NotTaken> {
         let verdict = match secret.map(|secret| core::str::from_utf8(secret)).transpose() {
-            Ok(token) => self.sessions.doorkeeper.admit(self.address, dashboard, token).wait().await,
+            Ok(token) => self.sessions.doorkeeper.admit(&self.from, dashboard, token).wait().await,
             Err(_) => Err(Denied::Unauthenticated),
         };
         verdict.map_err(|denied| match denied {
@@ -287,8 +286,8 @@ impl Documents {
         let user = self.sessions.registry.allowances().of(principal).map(|user| user.join()).transpose();
         let user = user.map_err(Crowded::User)?;
         let place = match is_own {
-            true => self.sessions.doorkeeper.join(self.address).map(|()| None),
-            false => self.sessions.doorkeeper.join_again(self.address).map(Some),
+            true => self.sessions.doorkeeper.join(self.from.address).map(|()| None),
+            false => self.sessions.doorkeeper.join_again(self.from.address).map(Some),
         }?;
         // Of several users on one socket, whoever came last pays for what is sent on it.
         reader.sends_for(user.as_ref());

@@ -7,6 +7,7 @@
 //! sees it (framing, size, rate, the scan), and waits when the room is busy, which is the backpressure towards the peer. The writer
 //! empties the outbox. Neither holds a buffer while the socket is quiet.
 
+mod again;
 mod deflate;
 mod documents;
 mod reader;
@@ -15,12 +16,13 @@ mod workload;
 mod writer;
 
 use crate::allowances::UserPlace;
-use crate::auth::{Denied, Eventual};
+use crate::auth::{Denied, Eventual, KeptToken, Whence};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Refusal};
 use crate::outbox::Outbox;
 use crate::room::{MemberIds, OpenError, Registry, RoomHandle};
 use crate::trace::SpanContext;
+use again::Again;
 use bytes::Bytes;
 use core::time::Duration;
 use deflate::DeflatedStates;
@@ -54,7 +56,9 @@ pub struct Arrival {
     /// Whether permessage-deflate was agreed on.
     pub deflate: bool,
     /// Where it comes from.
-    pub address: IpAddr,
+    pub from: Whence,
+    /// The token that it showed, if that is to be asked about again while the session lives.
+    pub token: Option<KeptToken>,
     /// Where it goes.
     pub entrance: Entrance,
     /// Whether it wants a message of type 8 per update.
@@ -82,7 +86,7 @@ pub enum Entrance {
 /// Decides about clients that name a dashboard and show a token after the handshake.
 pub trait Doorkeeper: Send + Sync + 'static {
     /// Who the client is and what it may do there.
-    fn admit(&self, address: IpAddr, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission>;
+    fn admit(&self, from: &Whence, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission>;
 
     /// Counts a join of the session that came with the socket.
     ///
@@ -183,11 +187,11 @@ impl Sessions {
     /// No `async fn`: that would keep what it was given beside what it makes of it, for as long as the session lives. And each
     /// part is boxed by itself, so that a session is as large as what it does and not as the most that any might do.
     fn serve_as(self: Arc<Self>, member: MemberId, arrival: Arrival) -> impl Future<Output = ()> + Send {
-        let Arrival { io, leftover, deflate, address, entrance, wants_acks, wants_echo, caller, permit } = arrival;
+        let Arrival { io, leftover, deflate, from, token, entrance, wants_acks, wants_echo, caller, permit } = arrival;
         let limits = self.config.limits.outbox();
         let (mut read_half, write_half) = io.into_split();
         let write_half = Arc::new(write_half);
-        let (socket, account) = (Some(Arc::clone(&write_half)), self.ledger.account(address));
+        let (socket, account) = (Some(Arc::clone(&write_half)), self.ledger.account(from.address));
         let outbox = Arc::new(Outbox::new(socket, limits, account, Arc::clone(&self.metrics)));
         let rooms = Arc::new(Rooms::default());
         async move {
@@ -211,9 +215,13 @@ impl Sessions {
                 Ok(user) => (target, user),
                 Err(exceeded) => (Err(CloseCode::UserLimit(exceeded)), None),
             };
+            let mut again = None;
             let entered = match target {
                 // Nothing is read from the socket until the document is loaded: early messages wait in its buffers.
                 Ok(Some(Target { dashboard, admission })) => {
+                    again = token.zip(admission.until).map(|(token, until)| {
+                        Again::new(&self.doorkeeper, from.clone(), dashboard.clone(), token, until)
+                    });
                     let dialect = Dialect::YWebsocket;
                     let joining = Joining { member, admission, wants_acks, wants_echo, dialect };
                     Box::pin(self.enter(&dashboard, joining, &rooms, &outbox, caller)).await.map(Some)
@@ -230,12 +238,12 @@ impl Sessions {
                 metrics: Arc::clone(&self.metrics),
             };
             let writing = self.tracker.spawn(writer.run().in_current_span());
-            let mut reader = Reader::new(&self, address, Arc::clone(&outbox), deflate);
+            let mut reader = Reader::new(&self, from.clone(), Arc::clone(&outbox), deflate);
             reader.sends_for(user.as_ref());
             let io = &mut read_half;
             let greeting = match entered {
                 Ok(Some(room)) => {
-                    let mut talk = OneDocument::new(&room, member, &reader);
+                    let mut talk = OneDocument::new(&room, member, &reader, again);
                     let greeting = Box::pin(reader.run(io, leftover, None, &mut talk)).await;
                     rooms.remove(member);
                     greeting.map(|greeting| (Bytes::new(), Some(greeting)))
@@ -249,7 +257,7 @@ impl Sessions {
                 }
             };
             if let Some((leftover, greeting)) = greeting {
-                let mut talk = Box::new(Documents::new(Arc::clone(&self), rooms, outbox, address, &reader));
+                let mut talk = Box::new(Documents::new(Arc::clone(&self), rooms, outbox, from, &reader));
                 Box::pin(reader.run(io, leftover, greeting, &mut *talk)).await;
             }
             // The reader has given the outbox a reason to close, or the socket is gone; the writer ends either way.

@@ -2,9 +2,11 @@
 //!
 //! What a message is about is for a [`Talk`] to know: one document for good, several, or not decided yet.
 
+use super::again::Again;
 use super::workload::{self, Workload};
 use super::{Doorkeeper, Sessions, SessionsConfig, refusal};
 use crate::allowances::{Sent, UserPlace};
+use crate::auth::{Denied, Whence};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
@@ -18,12 +20,12 @@ use core::task::{Poll, ready};
 use core::time::Duration;
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
+use ydash_proto::access::Admission;
 use ydash_proto::id::MemberId;
 use ydash_proto::rate::{Pace, TokenBucket};
 use ydash_proto::room::{Input, Scanned};
@@ -113,17 +115,31 @@ pub(super) struct OneDocument<'a> {
     /// When the reader's time began.
     clock: Clock,
     is_first: bool,
+    /// Set where its token is asked about again.
+    again: Option<Box<Again>>,
+}
+
+/// What a [`OneDocument`] waits for beside the socket.
+pub(super) enum Due {
+    Question,
+    /// Its token was asked about again.
+    Admitted(Result<Admission, Denied>),
 }
 
 impl<'a> OneDocument<'a> {
-    pub(super) fn new(room: &'a RoomHandle, member: MemberId, reader: &Reader<'_>) -> OneDocument<'a> {
+    pub(super) fn new(
+        room: &'a RoomHandle,
+        member: MemberId,
+        reader: &Reader<'_>,
+        again: Option<Box<Again>>,
+    ) -> OneDocument<'a> {
         let questions = Questions::new(Timestamp(0));
-        OneDocument { room, member, questions, clock: reader.clock, is_first: true }
+        OneDocument { room, member, questions, clock: reader.clock, is_first: true, again }
     }
 }
 
 impl Talk for OneDocument<'_> {
-    type Event = ();
+    type Event = Due;
 
     async fn take(&mut self, reader: &mut Reader<'_>, message: Bytes) -> Result<Taken, End> {
         if core::mem::take(&mut self.is_first) && hocuspocus::is_greeting(&message) {
@@ -144,15 +160,48 @@ impl Talk for OneDocument<'_> {
         self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
     }
 
-    async fn wait(&mut self) {
-        match self.questions.due_at() {
-            // Boxed, so that a session which has none waiting is no larger for it.
-            Some(due_at) => Box::pin(sleep_until(self.clock.instant(due_at))).await,
-            None => core::future::pending().await,
+    async fn wait(&mut self) -> Due {
+        let question = self.questions.due_at().map(|due_at| self.clock.instant(due_at));
+        // Boxed, so that a session which waits for nothing is no larger for it.
+        match (question, &mut self.again) {
+            (None, None) => core::future::pending().await,
+            (Some(due_at), None) => Box::pin(sleep_until(due_at)).await,
+            (question, Some(again)) => {
+                let due = async move {
+                    let asking = async {
+                        match question {
+                            Some(due_at) => sleep_until(due_at).await,
+                            None => core::future::pending().await,
+                        }
+                    };
+                    // Both are cancel-safe: the deadline stays, and what is asked stays in `again`.
+                    tokio::select! {
+                        () = asking => Due::Question,
+                        verdict = again.verdict() => Due::Admitted(verdict),
+                    }
+                };
+                return Box::pin(due).await;
+            }
         }
+        Due::Question
     }
 
-    async fn attend(&mut self, reader: &mut Reader<'_>, (): ()) -> Result<(), End> {
+    async fn attend(&mut self, reader: &mut Reader<'_>, due: Due) -> Result<(), End> {
+        if let Due::Admitted(verdict) = due {
+            return match verdict {
+                Ok(admission) => {
+                    let input = Input::Readmitted { member: self.member, admission };
+                    self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
+                }
+                // Until its time is over.
+                Err(Denied::TryAgain) => Ok(()),
+                Err(denied) => {
+                    let (refusal, code) = refusal(denied);
+                    reader.count(refusal);
+                    Err(End::Close(code, REFUSAL_HOLD))
+                }
+            };
+        }
         let Some(have) = self.questions.due(reader.now(), self.room.document_bytes()) else { return Ok(()) };
         let have = reader.read_question(have).await?;
         let Some(question) = reader.put_question(self.member, have) else { return Ok(()) };
@@ -209,7 +258,7 @@ const VERIFICATION: u64 = 100;
 pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
     doorkeeper: &'a dyn Doorkeeper,
-    address: IpAddr,
+    from: Whence,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
     account: Account,
@@ -253,19 +302,19 @@ struct Arriving {
 const READS_AT_ONCE: usize = 8;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(sessions: &'a Sessions, address: IpAddr, outbox: Arc<Outbox>, deflate: bool) -> Reader<'a> {
+    pub(super) fn new(sessions: &'a Sessions, from: Whence, outbox: Arc<Outbox>, deflate: bool) -> Reader<'a> {
         let now = Instant::now();
         let config = &sessions.config;
         let rates = config.rates;
         Reader {
             config,
             doorkeeper: &*sessions.doorkeeper,
-            address,
             outbox,
             metrics: Arc::clone(&sessions.metrics),
-            workload: sessions.workloads.of(address),
+            workload: sessions.workloads.of(from.address),
             price: 0,
-            account: sessions.ledger.account(address),
+            account: sessions.ledger.account(from.address),
+            from,
             arriving: None,
             paid: None,
             lengthy: sessions.registry.lengthy(),
@@ -848,7 +897,7 @@ impl<'a> Reader<'a> {
     /// Another token for the session. One that is not taken ends it, as it would not have let it in.
     async fn renew(&mut self, token: &str, member: MemberId, room: &RoomHandle) -> Result<Input, End> {
         self.price += VERIFICATION;
-        match self.doorkeeper.admit(self.address, room.id(), Some(token)).wait().await {
+        match self.doorkeeper.admit(&self.from, room.id(), Some(token)).wait().await {
             Ok(admission) => Ok(Input::Readmitted { member, admission }),
             Err(denied) => {
                 let (refusal, code) = refusal(denied);

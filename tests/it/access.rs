@@ -739,3 +739,49 @@ async fn who_changed_what_is_in_the_audit_log_when_it_is_answered_and_no_line_ca
         assert!(!is_whole && told.contains("BROKEN"), "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() {
+    let house = House::alone();
+    let links = "dashboards/acme/sales/links";
+    let make = async |what: Value| {
+        let (status, made) = house.call(Method::POST, links, "olga", Some(what)).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        made["link"].as_str().unwrap().to_owned()
+    };
+    let reads = async |link: &str, origin: Option<&str>| {
+        let request =
+            house.http.get(format!("http://{}/api/dashboards/acme/sales/state", house.address)).bearer_auth(link);
+        let request = match origin {
+            Some(origin) => request.header("origin", origin),
+            None => request,
+        };
+        request.send().await.unwrap().status()
+    };
+    let own = "http://localhost:3000";
+    let embedded = make(json!({ "role": "viewer", "origins": [own] })).await;
+    assert_eq!(reads(&embedded, Some(own)).await, StatusCode::OK);
+    assert_eq!(reads(&embedded, Some("http://localhost:3001")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(reads(&embedded, None).await, StatusCode::UNAUTHORIZED);
+    for bad in [json!([]), json!(["https://app.example.org/"]), json!(["*"]), json!([1]), json!("https://a")] {
+        let asked = json!({ "role": "viewer", "origins": bad });
+        assert_eq!(house.call(Method::POST, links, "olga", Some(asked)).await.0, StatusCode::BAD_REQUEST);
+    }
+
+    let once = make(json!({ "role": "viewer", "uses_max": 1 })).await;
+    for _ in 0..3 {
+        assert_eq!(reads(&once, None).await, StatusCode::OK, "whoever came may come back");
+    }
+    house.y_websocket(&once).await.joined().await;
+    let (_, listed) = house.get(links, "olga").await;
+    let shown = listed["links"].as_array().unwrap().iter().find(|link| link["uses_max"] == 1).unwrap().clone();
+    assert_eq!(shown["uses"], 1, "{shown}");
+    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    let url = format!("http://{}/api/dashboards/acme/sales/state", house.address);
+    let refused = elsewhere.get(url).bearer_auth(&once).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "somebody else");
+    for bad in [json!(0), json!(-1), json!(1001), json!("1")] {
+        let asked = json!({ "role": "viewer", "uses_max": bad });
+        assert_eq!(house.call(Method::POST, links, "olga", Some(asked)).await.0, StatusCode::BAD_REQUEST);
+    }
+}

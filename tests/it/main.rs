@@ -13,6 +13,7 @@ mod editing;
 mod events;
 mod history;
 mod hocuspocus;
+mod hook;
 mod hostile;
 mod http;
 mod inspector;

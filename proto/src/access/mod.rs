@@ -24,8 +24,8 @@ pub use grant::{Grant, GrantError, SUBJECT_BYTES_MAX, Subject, is_name};
 pub use moment::{format as format_moment, parse as parse_moment};
 pub use principal::{GRANTS_MAX, Link, Pattern, PatternError, Principal, TokenGrant, User};
 pub use record::{
-    BLOCKED_MAX, Blocked, Entry, Invitation, LABEL_CHARS_MAX, RECORD_GRANTS_MAX, RECORD_LINKS_MAX, Record, RecordError,
-    ShareLink,
+    BLOCKED_MAX, Blocked, Entry, Invitation, LABEL_CHARS_MAX, LINK_ORIGINS_MAX, LINK_USES_MAX, RECORD_GRANTS_MAX,
+    RECORD_LINKS_MAX, Record, RecordError, ShareLink, Taken,
 };
 pub use role::{Capabilities, Role, UnknownRole};
 

@@ -15,6 +15,10 @@ pub const RECORD_GRANTS_MAX: usize = 500;
 pub const RECORD_LINKS_MAX: usize = 200;
 /// Users that are blocked on a server.
 pub const BLOCKED_MAX: usize = 10_000;
+/// Comings that one link may be bound to.
+pub const LINK_USES_MAX: usize = 1000;
+/// Origins that one link may be bound to.
+pub const LINK_ORIGINS_MAX: usize = 20;
 /// What somebody calls a link.
 pub const LABEL_CHARS_MAX: usize = 100;
 
@@ -59,6 +63,12 @@ pub struct ShareLink {
     pub role: Role,
     /// When and from where.
     pub when: Conditions,
+    /// Pages of these origins alone may use it; if empty, whoever has it. At most [`LINK_ORIGINS_MAX`].
+    pub origins: Vec<Arc<str>>,
+    /// How many may come by it, at most [`LINK_USES_MAX`]; `None` for any number.
+    pub uses_max: Option<usize>,
+    /// What stands for those who came, if they are counted: see [`ShareLink::takes`].
+    pub uses: Vec<u64>,
     /// For those who manage it.
     pub label: Arc<str>,
     /// Who made it; empty for somebody without a name.
@@ -260,16 +270,56 @@ impl ShareLink {
                 fields.insert(name.to_owned(), (**text).into());
             }
         }
+        if !self.origins.is_empty() {
+            fields.insert("origins".to_owned(), self.origins.iter().map(|origin| Value::from(&**origin)).collect());
+        }
+        if let Some(uses_max) = self.uses_max {
+            fields.insert("uses_max".to_owned(), uses_max.into());
+            fields.insert("uses".to_owned(), self.uses.len().into());
+        }
         fields.insert("at".to_owned(), moment::format(self.at).into());
         Value::Object(fields)
     }
 
-    /// What somebody asks for: role, conditions, label. `None` when it is not understood.
+    /// Whether a page of that origin may use it.
+    #[must_use]
+    pub fn is_for(&self, origin: Option<&str>) -> bool {
+        self.origins.is_empty() || origin.is_some_and(|origin| self.origins.iter().any(|one| **one == *origin))
+    }
+
+    /// What becomes of it when somebody comes by it, for whom `mark` stands: `None` if nobody else may. The same one may come back as often
+    /// as they like.
+    #[must_use]
+    pub fn takes(&self, mark: u64) -> Option<Taken> {
+        match self.uses_max {
+            None => Some(Taken::AsItIs),
+            Some(_) if self.uses.contains(&mark) => Some(Taken::AsItIs),
+            Some(uses_max) if self.uses.len() < uses_max => Some(Taken::Counted),
+            Some(_) => None,
+        }
+    }
+
+    /// What somebody asks for: role, conditions, origins, how many may use it, label. `None` when it is not understood.
     #[must_use]
     pub fn asked(asked: &Value, id: Arc<str>, secret: [u8; 32], by: Arc<str>, at: Timestamp) -> Option<ShareLink> {
         let mut fields = asked.as_object()?.clone();
         let role = fields.remove("role")?.as_str()?.parse().ok().filter(|role| *role < Role::Owner)?;
         let when = Conditions::take(&mut fields).ok()?;
+        let origins = match fields.remove("origins") {
+            None => Vec::new(),
+            Some(Value::Array(origins)) if (1..=LINK_ORIGINS_MAX).contains(&origins.len()) => {
+                let origin = |origin: Value| origin.as_str().filter(|origin| is_origin(origin)).map(Arc::from);
+                origins.into_iter().map(origin).collect::<Option<_>>()?
+            }
+            Some(_) => return None,
+        };
+        let uses_max = match fields.remove("uses_max") {
+            None => None,
+            Some(uses) => {
+                let uses = usize::try_from(uses.as_u64()?).ok()?;
+                Some(uses).filter(|uses| (1..=LINK_USES_MAX).contains(uses)).map(Some)?
+            }
+        };
         let label = match fields.remove("label") {
             None => "".into(),
             Some(label) => {
@@ -278,20 +328,49 @@ impl ShareLink {
                 label.as_str().filter(is_label)?.into()
             }
         };
-        fields.is_empty().then_some(ShareLink { id, secret, role, when, label, by, at })
+        let uses = Vec::new();
+        fields.is_empty().then_some(ShareLink { id, secret, role, when, origins, uses_max, uses, label, by, at })
     }
 
     fn encode(&self) -> Value {
         let mut value = self.to_json();
         value["secret_sha256"] = hex(&self.secret).into();
+        if self.uses_max.is_some() {
+            value["uses"] = self.uses.iter().map(|mark| Value::from(format!("{mark:016x}"))).collect();
+        }
         value
     }
 
     fn decode(value: Value) -> Option<ShareLink> {
         let Value::Object(mut fields) = value else { return None };
         let made = Made::take(&mut fields)?;
-        ShareLink::asked(&Value::Object(fields), made.id, made.secret, made.by, made.at)
+        let uses = match fields.remove("uses") {
+            None => Vec::new(),
+            Some(Value::Array(marks)) => {
+                let mark = |mark: Value| u64::from_str_radix(mark.as_str()?, 16).ok();
+                marks.into_iter().map(mark).collect::<Option<_>>()?
+            }
+            Some(_) => return None,
+        };
+        let link = ShareLink::asked(&Value::Object(fields), made.id, made.secret, made.by, made.at)?;
+        Some(ShareLink { uses, ..link })
     }
+}
+
+/// What becomes of a link when somebody comes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Nothing.
+    AsItIs,
+    /// One more has come.
+    Counted,
+}
+
+/// `https://app.example.org`, as browsers say it: no path, no slash at the end.
+fn is_origin(text: &str) -> bool {
+    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-:[]".contains(&c);
+    (1..=255).contains(&host.len()) && host.bytes().all(is_plain)
 }
 
 impl Invitation {

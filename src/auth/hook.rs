@@ -1,0 +1,456 @@
+//! The authenticator that asks the operator's own service who may do what: one signed request per token and dashboard, remembered for as long
+//! as the answer says.
+//!
+//! It asks the configured address and no other, follows no redirects, waits three seconds, and has 64 questions in the air. Whatever is not a
+//! clear yes lets nobody in: a refusal is a refusal, and everything else is "try again". Sessions that are open ask again by themselves when
+//! half of their time is over, and outlive a service that is away by the other half.
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use reqwest::Url;
+use ring::digest::{SHA256, digest};
+use ring::hmac;
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::warn;
+use ydash_proto::access::{Access, Admission, GRANTS_MAX, Pattern, Principal, Role, TokenGrant, User, is_name};
+use ydash_proto::id::DashboardId;
+use ydash_proto::time::Timestamp;
+
+use super::fetch::{self, Fetch};
+use super::tokens::now;
+use super::{Authenticator, Caller, Denied, Eventual, TOKEN_BYTES_MAX, Tokens, Whence, json};
+
+/// How long an answer may take, with the wait for a place.
+const WITHIN: Duration = Duration::from_secs(3);
+/// Questions in the air.
+const AT_ONCE: usize = 64;
+/// The largest answer.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// For how long an answer counts that does not say it, and at most.
+const VALID_FOR: Duration = Duration::from_secs(60);
+const VALID_FOR_MAX: Duration = Duration::from_secs(24 * 3600);
+/// For how long a refusal is remembered: clients that do not understand it come back every two seconds.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// So many answers are remembered in each of two halves; when the younger half is full, the older one is forgotten.
+const HALF: usize = 16 << 10;
+/// Between two log lines about a service that does not answer.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// The shortest secret.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Which service is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookSettings {
+    /// Where it is.
+    pub url: String,
+    /// What questions are signed with.
+    pub secret: String,
+}
+
+/// Asks a service of the operator's.
+#[derive(Clone)]
+pub struct Hook(Arc<Shared>);
+
+struct Shared {
+    url: Url,
+    key: hmac::Key,
+    fetch: Fetch,
+    /// Verifies tokens before the service is asked; if there are none, the service says whose a token is.
+    tokens: Option<Tokens>,
+    /// What who shows no token may do.
+    anonymous: Option<Access>,
+    answers: Mutex<Answers>,
+    places: Semaphore,
+    told: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Answers {
+    young: HashMap<[u8; 32], Remembered>,
+    old: HashMap<[u8; 32], Remembered>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    answer: Result<Arc<User>, Denied>,
+    until: Timestamp,
+}
+
+/// What is asked.
+struct Question {
+    token: String,
+    from: Option<Whence>,
+    dashboard: Option<DashboardId>,
+    /// Whose the token is, where that is verified already.
+    user: Option<Arc<User>>,
+}
+
+impl Hook {
+    /// Reads what is configured.
+    ///
+    /// # Errors
+    /// In words, for the operator.
+    pub fn new(settings: &HookSettings, tokens: Option<Tokens>, anonymous: Option<Access>) -> Result<Hook, String> {
+        let url = fetch::parse(&settings.url).map_err(|error| format!("authorize-url: {error}"))?;
+        if settings.secret.len() < SECRET_BYTES_MIN {
+            return Err(format!(
+                "authorize-secret has at least {SECRET_BYTES_MIN} bytes: the service at authorize-url knows by it who asks"
+            ));
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, settings.secret.as_bytes());
+        Ok(Hook(Arc::new(Shared {
+            url,
+            key,
+            fetch: Fetch::new()?,
+            tokens,
+            anonymous,
+            answers: Mutex::default(),
+            places: Semaphore::new(AT_ONCE),
+            told: Mutex::default(),
+        })))
+    }
+
+    /// Whose a token is and what the service gives with it.
+    fn ask(&self, question: Question) -> Eventual<Arc<User>> {
+        if question.token.len() > TOKEN_BYTES_MAX {
+            return Eventual::Now(Err(Denied::Unauthenticated));
+        }
+        let key = key_of(&question.token, question.dashboard.as_ref());
+        if let Some(answer) = self.0.answers().get(&key, now()) {
+            return Eventual::Now(answer);
+        }
+        let shared = Arc::clone(&self.0);
+        Eventual::Later(Box::pin(async move { shared.ask(key, question).await }))
+    }
+}
+
+impl Authenticator for Hook {
+    fn identify(&self, token: Option<&str>) -> Eventual<Principal> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Eventual::Now(Ok(Principal::Anonymous));
+        };
+        match &self.0.tokens {
+            Some(tokens) => tokens.identify(Some(token)),
+            None => {
+                let question = Question { token: token.to_owned(), from: None, dashboard: None, user: None };
+                self.ask(question).and_then(|user| Ok(Principal::User(user)))
+            }
+        }
+    }
+
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
+        let (given, dashboard) = (self.0.anonymous.unwrap_or(Access::NONE), caller.dashboard.clone());
+        let admit = {
+            let dashboard = dashboard.clone();
+            move |principal| Ok(Admission::without_records(principal, given, &dashboard))
+        };
+        let Some(token) = caller.token.filter(|token| !token.is_empty()) else {
+            return Eventual::Now(admit(Principal::Anonymous));
+        };
+        let (token, from) = (token.to_owned(), Some(caller.from.clone()));
+        let question = move |user| Question { token, from, dashboard: Some(dashboard), user };
+        let Some(tokens) = &self.0.tokens else {
+            return self.ask(question(None)).and_then(move |user| admit(Principal::User(user)));
+        };
+        let hook = self.clone();
+        let asked = move |principal: Principal| match principal {
+            Principal::User(user) => hook.ask(question(Some(user))),
+            // Nobody in particular, or a link: neither is the service's to know.
+            _ => Eventual::Now(Err(Denied::Unauthenticated)),
+        };
+        match tokens.identify(caller.token) {
+            Eventual::Now(Ok(principal)) => asked(principal).and_then(move |user| admit(Principal::User(user))),
+            Eventual::Now(Err(denied)) => Eventual::Now(Err(denied)),
+            Eventual::Later(verified) => Eventual::Later(Box::pin(async move {
+                let user = asked(verified.await?).wait().await?;
+                admit(Principal::User(user))
+            })),
+        }
+    }
+
+    fn knows_operators(&self) -> bool {
+        true
+    }
+
+    fn asks_again(&self) -> bool {
+        true
+    }
+
+    fn refusal(&self, principal: &Principal) -> Denied {
+        if *principal == Principal::Anonymous { Denied::Unauthenticated } else { Denied::Forbidden }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.tokens.as_ref().is_none_or(Tokens::is_ready)
+    }
+
+    fn keep_up(&self) -> BoxFuture<'static, ()> {
+        match &self.0.tokens {
+            Some(tokens) => tokens.keep_up(),
+            None => Box::pin(core::future::pending()),
+        }
+    }
+}
+
+impl Shared {
+    async fn ask(&self, key: [u8; 32], question: Question) -> Result<Arc<User>, Denied> {
+        let asked_at = now();
+        let answered = timeout(WITHIN, async {
+            let _place = self.places.acquire().await.map_err(|_| "the server ends".to_owned())?;
+            // Somebody else with the same token may have asked meanwhile.
+            if let Some(answer) = self.answers().get(&key, now()) {
+                return Ok((answer, None));
+            }
+            let body = question.body().to_string();
+            let stamp = (asked_at.0 / 1000).to_string();
+            let signed = hmac::sign(&self.key, format!("{stamp}.{body}").as_bytes());
+            let signature: String = signed.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let headers = [("ydash-timestamp", stamp), ("ydash-signature", format!("v1={signature}"))];
+            let (status, bytes) = self.fetch.post(&self.url, &headers, body, ANSWER_BYTES_MAX).await?;
+            match status {
+                200 => {
+                    let (user, valid_for) = read(&bytes, &question, asked_at)?;
+                    Ok((Ok(Arc::new(user)), Some(valid_for)))
+                }
+                401 => Ok((Err(Denied::Unauthenticated), Some(REFUSED_FOR))),
+                403 => Ok((Err(Denied::Forbidden), Some(REFUSED_FOR))),
+                status => Err(format!("answered {status}")),
+            }
+        })
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {WITHIN:?}")));
+        match answered {
+            Ok((answer, fresh_for)) => {
+                if let Some(fresh_for) = fresh_for {
+                    self.answers().put(key, Remembered { answer: answer.clone(), until: asked_at + fresh_for });
+                }
+                answer
+            }
+            Err(why) => {
+                self.tell(&why);
+                Err(Denied::TryAgain)
+            }
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, why: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            *told = Some(Instant::now());
+            warn!(
+                host = self.url.host_str(),
+                why, "authorize-url does not say who may do what: newcomers are told to try again"
+            );
+        }
+    }
+}
+
+/// What stands for a token and a dashboard: no name of a dashboard holds a line break, and the digest of the token has one length.
+fn key_of(token: &str, dashboard: Option<&DashboardId>) -> [u8; 32] {
+    let token = digest(&SHA256, token.as_bytes());
+    let dashboard = dashboard.map_or("", DashboardId::as_str);
+    let both = digest(&SHA256, &[token.as_ref(), dashboard.as_bytes()].concat());
+    both.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+impl Question {
+    fn body(&self) -> Value {
+        let mut body = json!({
+            "token": self.token,
+            "dashboard": self.dashboard.as_ref().map(DashboardId::as_str),
+        });
+        if let Some(from) = &self.from {
+            body["address"] = from.address.to_string().into();
+            body["origin"] = from.origin.as_deref().into();
+        }
+        if let Some(user) = &self.user {
+            body["user"] = json!({ "id": &*user.id, "name": user.name.as_deref(), "groups": user.groups.iter().map(|group| &**group).collect::<Vec<&str>>() });
+        }
+        body
+    }
+}
+
+/// Who somebody is by an answer, and for how long it is fresh.
+///
+/// # Errors
+/// In words, for the operator: it is not understood, and lets nobody in.
+fn read(answer: &[u8], question: &Question, asked_at: Timestamp) -> Result<(User, Duration), String> {
+    let mut fields = json::object(answer).map_err(|error| format!("its answer: {error}"))?;
+    let valid_for = match fields.remove("valid_for") {
+        None => VALID_FOR,
+        Some(seconds) => {
+            let seconds = seconds.as_u64().filter(|seconds| *seconds > 0);
+            Duration::from_secs(seconds.ok_or("valid_for is a number of seconds, at least 1")?).min(VALID_FOR_MAX)
+        }
+    };
+    let role: Option<Role> = match text(&mut fields, "role")? {
+        None => None,
+        Some(role) => Some(role.parse().map_err(|_| format!("there is no role {role:?}"))?),
+    };
+    let grants = question.dashboard.iter().zip(role);
+    let token_grants: Vec<TokenGrant> =
+        grants.map(|(id, role)| TokenGrant { dashboards: Pattern::Dashboard(id.clone()), role }).collect();
+    // Twice as long as it is fresh: so long a session goes on while the service is away.
+    let until = asked_at + valid_for * 2;
+    let user = match &question.user {
+        Some(user) => {
+            let valid_until = Some(user.valid_until.map_or(until, |own| own.min(until)));
+            User { token_grants, valid_until, ..(**user).clone() }
+        }
+        None => {
+            let id = text(&mut fields, "user")?.filter(|id| is_name(id)).ok_or("it names no user")?;
+            let name = text(&mut fields, "name")?.filter(|name| is_name(name)).map(Arc::from);
+            let groups = match fields.remove("groups") {
+                None => Vec::new(),
+                Some(Value::Array(groups)) if groups.len() <= GRANTS_MAX => {
+                    let group = |group: Value| group.as_str().filter(|name| is_name(name)).map(Arc::from);
+                    groups.into_iter().map(group).collect::<Option<_>>().ok_or("a group is a name")?
+                }
+                Some(_) => return Err(format!("groups is a list of at most {GRANTS_MAX} names")),
+            };
+            let is_operator = match fields.remove("operator") {
+                None => false,
+                Some(Value::Bool(is_operator)) => is_operator,
+                Some(_) => return Err("operator is true or false".into()),
+            };
+            User {
+                issuer: "authorize-url".into(),
+                id: id.into(),
+                name,
+                groups,
+                token_grants,
+                is_operator,
+                valid_until: Some(until),
+                ..User::default()
+            }
+        }
+    };
+    Ok((user, valid_for))
+}
+
+fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{name} is a text")),
+    }
+}
+
+impl Answers {
+    fn get(&mut self, key: &[u8; 32], now: Timestamp) -> Option<Result<Arc<User>, Denied>> {
+        let found = match self.young.get(key) {
+            Some(found) => found.clone(),
+            None => {
+                let found = self.old.remove(key)?;
+                self.put(*key, found.clone());
+                found
+            }
+        };
+        (now < found.until).then_some(found.answer)
+    }
+
+    fn put(&mut self, key: [u8; 32], remembered: Remembered) {
+        if self.young.len() >= HALF {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(key, remembered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(user: Option<User>) -> Question {
+        let dashboard = Some(DashboardId::parse("acme/sales").unwrap());
+        Question { token: "t".into(), from: None, dashboard, user: user.map(Arc::new) }
+    }
+
+    fn answer(answer: &str) -> Result<(User, Duration), String> {
+        read(answer.as_bytes(), &question(None), Timestamp(1_000))
+    }
+
+    #[test]
+    fn an_answer_says_who_it_is_what_they_may_do_and_for_how_long() {
+        let (ada, fresh_for) =
+            answer(r#"{"user":"ada","name":"Ada","role":"viewer","groups":["x"],"valid_for":5}"#).unwrap();
+        let sales = DashboardId::parse("acme/sales").unwrap();
+        assert_eq!((&*ada.id, ada.token_role(&sales), fresh_for), ("ada", Some(Role::Viewer), Duration::from_secs(5)));
+        assert_eq!(ada.token_role(&DashboardId::parse("acme/other").unwrap()), None, "what was asked about");
+        assert_eq!(ada.valid_until, Some(Timestamp(11_000)));
+        let (bob, fresh_for) = answer(r#"{"user":"bob","else":1}"#).unwrap();
+        assert_eq!((bob.token_grants.len(), fresh_for, bob.is_operator), (0, VALID_FOR, false));
+        let (_, fresh_for) = answer(r#"{"user":"bob","valid_for":99999999999}"#).unwrap();
+        assert_eq!(fresh_for, VALID_FOR_MAX);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_lets_nobody_in() {
+        for bad in [
+            "",
+            "true",
+            "{}",
+            r#"{"user":""}"#,
+            r#"{"user":7}"#,
+            r#"{"user":"ada","user":"bob"}"#,
+            r#"{"user":"ada","role":"admin"}"#,
+            r#"{"user":"ada","role":["owner"]}"#,
+            r#"{"user":"ada","valid_for":0}"#,
+            r#"{"user":"ada","valid_for":"60"}"#,
+            r#"{"user":"ada","groups":"sales"}"#,
+            r#"{"user":"ada","groups":[1]}"#,
+            r#"{"user":"ada","operator":"true"}"#,
+        ] {
+            assert!(answer(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn behind_a_verified_token_the_answer_says_what_and_not_who() {
+        let own = TokenGrant { dashboards: Pattern::parse("acme/*").unwrap(), role: Role::Owner };
+        let ada =
+            User { id: "ada".into(), token_grants: vec![own], valid_until: Some(Timestamp(3_000)), ..User::default() };
+        let answer = br#"{"user":"root","operator":true,"role":"viewer"}"#;
+        let (user, _) = read(answer, &question(Some(ada)), Timestamp(1_000)).unwrap();
+        let sales = DashboardId::parse("acme/sales").unwrap();
+        assert_eq!((&*user.id, user.is_operator, user.token_role(&sales)), ("ada", false, Some(Role::Viewer)));
+        assert_eq!(user.valid_until, Some(Timestamp(3_000)), "no longer than the token");
+    }
+
+    #[test]
+    fn no_more_answers_are_remembered_than_two_halves_each_for_its_dashboard() {
+        let mut answers = Answers::default();
+        let refused = || Remembered { answer: Err(Denied::Forbidden), until: Timestamp(10) };
+        for n in 0..3 * HALF {
+            answers.put(key_of(&n.to_string(), None), refused());
+        }
+        assert!(answers.young.len() + answers.old.len() <= 2 * HALF);
+        let last = (3 * HALF - 1).to_string();
+        assert!(answers.get(&key_of(&last, None), Timestamp(9)).is_some());
+        assert!(answers.get(&key_of(&last, None), Timestamp(10)).is_none(), "it is asked again");
+        let sales = DashboardId::parse("acme/sales").unwrap();
+        assert!(answers.get(&key_of(&last, Some(&sales)), Timestamp(9)).is_none());
+    }
+
+    #[test]
+    fn only_an_encrypted_or_local_address_and_a_long_secret_are_taken() {
+        let hook = |url: &str, secret: &str| {
+            Hook::new(&HookSettings { url: url.into(), secret: secret.into() }, None, None).is_ok()
+        };
+        let secret = "a secret of at least thirty-two bytes";
+        assert!(hook("https://app.example/authorize", secret) && hook("http://127.0.0.1:9/authorize", secret));
+        assert!(!hook("http://app.example/authorize", secret) && !hook("file:///etc/passwd", secret));
+        assert!(!hook("https://app.example/authorize", "short"));
+    }
+}
