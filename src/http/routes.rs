@@ -12,8 +12,9 @@ use futures_util::stream::{BoxStream, Stream, StreamExt};
 use warp::http::Method;
 use warp::http::header::{self, HeaderMap};
 use warp::reply::Response;
-use ydash_proto::access::{Admission, Capabilities, Target};
+use ydash_proto::access::{Admission, Capabilities, Role, Target};
 use ydash_proto::id::DashboardId;
+use ydash_proto::wire::rights::SAID;
 
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
@@ -1240,6 +1241,41 @@ pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Capabilities
         Needs::Keeper => Some((route.method.as_str(), route.path, Capabilities::MANAGE)),
         Needs::Nothing | Needs::Caller | Needs::Operator | Needs::Inspector => None,
     })
+}
+
+/// The table of `docs/SECURITY.md`: what each role may say and call, made of the tables of messages and routes.
+#[must_use]
+pub fn rights() -> String {
+    let mut page = String::from("| message or request | needs |");
+    page.extend(Role::ALL.iter().map(|role| format!(" {role} |")));
+    page.push_str("\n|---|---|");
+    page.extend(Role::ALL.iter().map(|_| "---|"));
+    let mut row = |name: &str, needs: Capabilities| {
+        let needed: Vec<&str> = needs.names().collect();
+        page += &format!("\n| {name} | {} |", needed.join(", "));
+        page.extend(Role::ALL.iter().map(|role| if role.capabilities().contains(needs) { " yes |" } else { " |" }));
+    };
+    row("joining", Capabilities::READ);
+    for said in SAID {
+        let dialect = if said.is_of_documents { " (Hocuspocus)" } else { "" };
+        row(&format!("{}{dialect}", said.name), said.needs);
+    }
+    for (method, path, needs) in calls() {
+        row(&format!("`{method} {path}`"), needs);
+    }
+    page.push_str("\n\nNot about a role on one dashboard:\n\n| request | for whom |\n|---|---|");
+    for route in ROUTES {
+        let whom = match route.needs {
+            Needs::Dashboard(_) | Needs::Keeper => continue,
+            Needs::Nothing => "anybody: it tells nothing of dashboards or users",
+            Needs::Operator => "operators",
+            Needs::Inspector => "operators; without tokens, browsers on the server's own machine",
+            Needs::Caller => "whoever it is about: the call finds out who that is",
+        };
+        page += &format!("\n| `{} {}` | {whom} |", route.method, route.path);
+    }
+    page.push('\n');
+    page
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use ydash::server::Server;
 use ydash::store::memory::MemoryStore;
 use ydash::store::{self, Store, StoreConfig, StoreUrl};
 use ydash_proto::access::{Access, Admission, Pattern, Principal, Role, TokenGrant, User};
+use ydash_proto::wire::rights::SAID;
 
 use crate::support::peer::{Peer, WITHIN};
 use crate::support::redis::Server as Redis;
@@ -784,4 +785,88 @@ async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() 
         let asked = json!({ "role": "viewer", "uses_max": bad });
         assert_eq!(house.call(Method::POST, links, "olga", Some(asked)).await.0, StatusCode::BAD_REQUEST);
     }
+}
+
+/// What is sent for a message of the table, with `mark` in it; and whether something shows that it was taken.
+struct Sample {
+    frame: Vec<u8>,
+    /// In what whoever said it gets, or else in what somebody else gets.
+    comes_back: bool,
+    is_it: fn(&[u8], &str) -> bool,
+}
+
+fn has(frame: &[u8], mark: &str) -> bool {
+    frame.windows(mark.len()).any(|part| part == mark.as_bytes())
+}
+
+fn sample(name: &str, client: u64, mark: &str) -> Option<Sample> {
+    let update = forge::update((client, 0), &[forge::in_root("t", forge::STRING, &forge::var_bytes(mark))], &[]);
+    let (frame, comes_back, is_it): (Vec<u8>, _, fn(&[u8], &str) -> bool) = match name {
+        "SyncStep1" => (forge::sync_step1(&[0]), true, |frame, _| frame.starts_with(&[0, 1])),
+        "SyncStep2 with something new" => {
+            (forge::sync_step2(&update), false, |frame, mark| frame.starts_with(&[0, 2]) && has(frame, mark))
+        }
+        "Update" => (forge::live(&update), false, |frame, mark| frame.starts_with(&[0, 2]) && has(frame, mark)),
+        "Awareness" => {
+            let state = format!(r#"{{"mark":"{mark}"}}"#);
+            (forge::awareness(&[(client, 1, &state)]), false, |frame, mark| frame[0] == 1 && has(frame, mark))
+        }
+        "QueryAwareness" => (vec![3], true, |frame, _| frame[0] == 1),
+        "Stateless" => {
+            let frame = [&[5], &forge::var_bytes(mark)[..]].concat();
+            (frame, false, |frame, mark| matches!(frame[0], 5 | 6) && has(frame, mark))
+        }
+        // They say something about whoever says it, and there is nothing to be allowed.
+        "another token" | "Close" => return None,
+        other => panic!("no sample of {other}: the table has a message that no test says"),
+    };
+    Some(Sample { frame, comes_back, is_it })
+}
+
+/// The table of `docs/SECURITY.md`, from the table of messages: said on real sockets by every role.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_role_may_say_in_either_dialect_what_the_table_says_and_nothing_else() {
+    let house = House::alone();
+    let roles: Vec<(&str, &str)> = Role::ALL.iter().map(|role| (role.as_str(), role.as_str())).collect();
+    house.grant(&roles).await;
+    let mut witnesses = [house.y_websocket("olga").await.joined().await, house.hocuspocus("olga").await.joined().await];
+    for (witness, client) in witnesses.iter_mut().zip([1, 2]) {
+        witness.peer.send(forge::awareness(&[(client, 1, "{}")])).await;
+    }
+    let (mut client, mut tried) = (10_u64, 0);
+    for role in Role::ALL {
+        for is_hocuspocus in [false, true] {
+            for said in SAID.iter().filter(|said| is_hocuspocus || !said.is_of_documents) {
+                client += 1;
+                let mark = format!("{role}-{client}-says");
+                let Some(Sample { frame, comes_back, is_it }) = sample(said.name, client, &mark) else { continue };
+                tried += 1;
+                let mut speaker = match is_hocuspocus {
+                    true => house.hocuspocus(role.as_str()).await.joined().await,
+                    false => house.y_websocket(role.as_str()).await.joined().await,
+                };
+                speaker.peer.send(frame).await;
+                let may = role.capabilities().contains(said.needs);
+                let what = format!("{role} says {} ({mark})", said.name);
+                if comes_back {
+                    assert!(may, "whoever is in may read");
+                    speaker.until(&what, |frame| is_it(frame, &mark)).await;
+                    continue;
+                }
+                // Stateless messages go to those who have them in their dialect.
+                let witness = &mut witnesses[usize::from(said.is_of_documents)];
+                if may {
+                    witness.until(&what, |frame| is_it(frame, &mark)).await;
+                    continue;
+                }
+                // An answer shows that the room has seen to it.
+                speaker.peer.send(forge::sync_step1(&[0])).await;
+                speaker.until("an answer", |frame| frame.starts_with(&[0, 1])).await;
+                while let Some(frame) = witness.take(Duration::from_millis(60)).await {
+                    assert!(!is_it(&frame, &mark), "{what}");
+                }
+            }
+        }
+    }
+    assert!(tried >= 40, "only {tried} tried");
 }

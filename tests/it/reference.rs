@@ -21,6 +21,21 @@ fn the_reference_is_made_of_the_route_table() {
     assert!(is_it, "{FILE} is not what the table says: YDASH_WRITE_DOCS=1 cargo test --test it reference");
 }
 
+/// With `YDASH_WRITE_DOCS` set, the table is written.
+#[test]
+fn the_table_of_rights_is_made_of_the_tables_of_messages_and_routes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SECURITY.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- rights -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- /rights -->").unwrap();
+    let made = format!("{before}<!-- rights -->\n{}<!-- /rights -->{after}", http::rights());
+    if std::env::var_os("YDASH_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let is_it = std::fs::read_to_string(&path).is_ok_and(|page| page == made);
+    assert!(is_it, "docs/SECURITY.md: the table is another one: YDASH_WRITE_DOCS=1 cargo test --test it reference");
+}
+
 /// One after the other on one server, as a reader would try them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_examples_of_the_reference_print_what_it_says() {

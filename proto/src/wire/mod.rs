@@ -16,6 +16,7 @@ pub mod awareness;
 pub mod close;
 pub mod encode;
 pub mod hocuspocus;
+pub mod rights;
 pub mod websocket;
 
 /// The first varint of a message (y-websocket; y-protocols/sync.js, awareness.js, auth.js).
