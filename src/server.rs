@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::{BoxFuture, OptionFuture};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Excess, Peak, resident, return_free_pages};
 use crate::allowances::Allowances;
 use crate::audit::{Audit, Event};
-use crate::auth::{Anonymous, Authenticator, Eventual, Hook, Tokens, Whence};
+use crate::auth::{Anonymous, Authenticator, Eventual, Hook, Replaceable, Tokens, Whence};
 use crate::catalog::memory::MemoryCatalog;
 use crate::cluster::Bus;
 use crate::cluster::local::LocalBus;
@@ -500,23 +501,40 @@ fn sessions(config: &Config) -> SessionsConfig {
 
 /// Who decides about who comes: everybody is let in as far as `anonymous-access` goes, and by tokens if any are read.
 fn authenticator(config: &Config) -> Arc<dyn Authenticator> {
-    let tokens = match config.issuers.as_slice() {
-        [] => Ok(None),
-        issuers => Tokens::new(issuers, config.anonymous(), config::duration).map(Some),
-    };
-    let authenticator = tokens.and_then(|tokens| -> Result<Arc<dyn Authenticator>, String> {
-        Ok(match (config.hook(), tokens) {
-            (Some(hook), tokens) => Arc::new(Hook::new(&hook, tokens, config.anonymous())?),
-            (None, Some(tokens)) => Arc::new(tokens),
-            (None, None) => Arc::new(Anonymous::new(config.anonymous())),
-        })
-    });
-    match authenticator {
+    match read_authenticator(config) {
         Ok(authenticator) => authenticator,
         // The configuration has read them once already: a file has changed since.
         Err(error) => {
             error!(error, "tokens cannot be read: nobody is let in");
             Arc::new(Anonymous::new(None))
+        }
+    }
+}
+
+fn read_authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, String> {
+    let tokens = match config.issuers.as_slice() {
+        [] => None,
+        issuers => Some(Tokens::new(issuers, config.anonymous(), config::duration)?),
+    };
+    Ok(match (config.hook(), tokens) {
+        (Some(hook), tokens) => Arc::new(Hook::new(&hook, tokens, config.anonymous())?),
+        (None, Some(tokens)) => Arc::new(tokens),
+        (None, None) => Arc::new(Anonymous::new(config.anonymous())),
+    })
+}
+
+/// Reads the files again that say who issues tokens, at each SIGHUP. Never returns.
+async fn read_again_on_signal(config: Arc<Config>, authenticator: Replaceable) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        hangup.recv().await;
+        let read = config.with_issuers_read_again().map_err(|failure| failure.to_string());
+        match read.and_then(|config| read_authenticator(&config)) {
+            Ok(next) => {
+                authenticator.replace(next);
+                info!("who issues tokens was read again");
+            }
+            Err(error) => error!(error, "who issues tokens cannot be read: it stays as it was"),
         }
     }
 }
@@ -603,6 +621,9 @@ pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
     let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
+    let authenticator = Replaceable::new(Arc::clone(&server.authenticator));
+    tokio::spawn(read_again_on_signal(Arc::clone(&config), authenticator.clone()));
+    let server = server.with_authenticator(Arc::new(authenticator));
     let address = server.local_address();
     let server = match config.bus_redis() {
         Some(url) => {

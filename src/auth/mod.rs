@@ -14,6 +14,7 @@ mod keys;
 mod link;
 mod mint;
 mod published;
+mod replaceable;
 mod token;
 mod tokens;
 
@@ -33,6 +34,7 @@ pub use hook::{Hook, HookSettings};
 pub use issuer::{IssuerSettings, OWN, Preset};
 pub use link::{NewLink, ShownLink, mark, new_link, read_link};
 pub use mint::{Minting, mint, new_key, new_secret};
+pub use replaceable::Replaceable;
 pub use token::{TOKEN_BYTES_MAX, TokenError};
 pub use tokens::{Tokens, now};
 

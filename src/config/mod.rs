@@ -450,6 +450,14 @@ impl Config {
         }
     }
 
+    /// The same with the files read again that say who issues tokens, and hold their keys.
+    ///
+    /// # Errors
+    /// [`ConfigError`] – go on as before, and tell the operator.
+    pub fn with_issuers_read_again(&self) -> Result<Config, ConfigError> {
+        Ok(Config { issuers: issuers::all(self)?, ..self.clone() })
+    }
+
     /// Whether anybody is asked for a token.
     #[must_use]
     pub fn reads_tokens(&self) -> bool {

@@ -480,3 +480,46 @@ async fn what_one_user_takes_is_bounded_over_all_sessions_and_calls_and_others_d
         assert!(!counted.ends_with(" 0"), "{counted}");
     }
 }
+
+async fn until_log(node: &Node, text: &str) {
+    let began = std::time::Instant::now();
+    while !node.log().iter().any(|line| line.contains(text)) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{text:?} is not logged: {:#?}", node.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An operator exchanges a key without a restart; one who writes a broken file locks nobody out.
+#[tokio::test]
+async fn keys_in_a_file_are_read_again_at_a_signal_and_a_broken_file_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auth.toml");
+    let issuer = |secret: &str| {
+        format!("[[issuer]]\nissuer = \"home\"\naudience = [\"ydash\"]\nsecret = \"{secret}\"\nrole = \"editor\"\n")
+    };
+    let (old, new) = ("the first secret of thirty-two bytes", "the other secret of thirty-two bytes");
+    let signed = |secret: &str| {
+        let seconds = now().0 / 1000;
+        let claims = json!({ "iss": "home", "aud": "ydash", "sub": "ada", "iat": seconds, "exp": seconds + 600 });
+        let header = json!({ "alg": "HS256" });
+        let text = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+        format!("{text}.{}", BASE64URL.encode(ring::hmac::sign(&key, text.as_bytes())))
+    };
+    std::fs::write(&path, issuer(old)).unwrap();
+    let node = Node::start(&["--auth-file", path.to_str().unwrap()]);
+    let (old_token, new_token) = (signed(old), signed(new));
+    let status = async |token: &str| read(&node, "acme/sales", Some(token)).await;
+    assert_eq!((status(&old_token).await, status(&new_token).await), (200, 401));
+    let _held = join(&node, &old_token).await.expect("it is let in");
+
+    std::fs::write(&path, "[[issuer]]\nissuer =").unwrap();
+    node.signal("HUP");
+    until_log(&node, "it stays as it was").await;
+    assert_eq!((status(&old_token).await, status(&new_token).await), (200, 401));
+
+    std::fs::write(&path, issuer(new)).unwrap();
+    node.signal("HUP");
+    until_log(&node, "was read again").await;
+    assert_eq!((status(&old_token).await, status(&new_token).await), (401, 200));
+}

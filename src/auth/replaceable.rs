@@ -1,0 +1,80 @@
+//! An authenticator that gives way to another one while the server runs: the operator has changed who issues tokens.
+//!
+//! Sessions that are open stay until their token ends, as when an issuer takes a key out. Whoever comes is decided about by the new one.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use ydash_proto::access::{Admission, Principal};
+
+use super::{Authenticator, Caller, Denied, Eventual};
+
+/// The authenticator that decides at the moment. Cheap to clone.
+#[derive(Clone)]
+pub struct Replaceable(Arc<Shared>);
+
+struct Shared {
+    current: RwLock<Arc<dyn Authenticator>>,
+    replaced: Notify,
+}
+
+impl Replaceable {
+    /// This one decides first.
+    #[must_use]
+    pub fn new(first: Arc<dyn Authenticator>) -> Replaceable {
+        Replaceable(Arc::new(Shared { current: RwLock::new(first), replaced: Notify::new() }))
+    }
+
+    /// From here on that one decides.
+    pub fn replace(&self, next: Arc<dyn Authenticator>) {
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.0.replaced.notify_one();
+    }
+}
+
+impl Shared {
+    fn current(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Authenticator for Replaceable {
+    fn identify(&self, token: Option<&str>) -> Eventual<Principal> {
+        self.0.current().identify(token)
+    }
+
+    fn authenticate(&self, caller: &Caller<'_>) -> Eventual<Admission> {
+        self.0.current().authenticate(caller)
+    }
+
+    fn knows_operators(&self) -> bool {
+        self.0.current().knows_operators()
+    }
+
+    fn asks_again(&self) -> bool {
+        self.0.current().asks_again()
+    }
+
+    fn refusal(&self, principal: &Principal) -> Denied {
+        self.0.current().refusal(principal)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.current().is_ready()
+    }
+
+    fn keep_up(&self) -> BoxFuture<'static, ()> {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            loop {
+                let current = shared.current();
+                // What is kept up by one that was replaced is of no use to anybody.
+                tokio::select! {
+                    () = current.keep_up() => shared.replaced.notified().await,
+                    () = shared.replaced.notified() => {}
+                }
+            }
+        })
+    }
+}
