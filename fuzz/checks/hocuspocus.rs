@@ -88,7 +88,7 @@ fn answers(address: &Address) {
     use ydash_proto::access::Access;
     for answer in [
         authenticated(address, Access::VIEWER),
-        permission_denied(address, CloseCode::BadName.reason()),
+        permission_denied(address, &CloseCode::BadName.reason()),
         close(address, "Reset Connection"),
     ] {
         let Ok(Outgoing::Addressed { address: told, .. }) = decode_from_server(&answer) else { panic!("{answer:?}") };

@@ -741,6 +741,9 @@ async fn who_changed_what_is_in_the_audit_log_when_it_is_answered_and_no_line_ca
     }
 }
 
+/// Whether a frame is what somebody else is to see of a message.
+type Seen = fn(&[u8], &str) -> bool;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() {
     let house = House::alone();
@@ -801,7 +804,7 @@ fn has(frame: &[u8], mark: &str) -> bool {
 
 fn sample(name: &str, client: u64, mark: &str) -> Option<Sample> {
     let update = forge::update((client, 0), &[forge::in_root("t", forge::STRING, &forge::var_bytes(mark))], &[]);
-    let (frame, comes_back, is_it): (Vec<u8>, _, fn(&[u8], &str) -> bool) = match name {
+    let (frame, comes_back, is_it): (Vec<u8>, _, Seen) = match name {
         "SyncStep1" => (forge::sync_step1(&[0]), true, |frame, _| frame.starts_with(&[0, 1])),
         "SyncStep2 with something new" => {
             (forge::sync_step2(&update), false, |frame, mark| frame.starts_with(&[0, 2]) && has(frame, mark))

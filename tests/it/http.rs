@@ -365,7 +365,7 @@ async fn the_clients_of_a_trusted_proxy_are_counted_one_by_one() {
     let from = |address: &str| handshake("/a", &format!("X-Forwarded-For: 9.9.9.9, {address}\r\n"));
     let (answer, _first) = site.exchange(&from("192.0.2.1")).await;
     assert!(answer.contains(" 101 "), "{answer}");
-    assert_eq!(site.session().await.0.address.to_string(), "192.0.2.1");
+    assert_eq!(site.session().await.0.from.address.to_string(), "192.0.2.1");
     assert!(site.exchange(&from("192.0.2.1")).await.0.contains(" 503 "));
     assert!(site.exchange(&from("192.0.2.2")).await.0.contains(" 101 "));
 }
@@ -374,7 +374,7 @@ async fn the_clients_of_a_trusted_proxy_are_counted_one_by_one() {
 async fn a_client_cannot_claim_an_address() {
     let mut site = Site::start(&[]).await;
     let (_answer, _socket) = site.exchange(&handshake("/a", "X-Forwarded-For: 192.0.2.1\r\n")).await;
-    assert_eq!(site.session().await.0.address.to_string(), "127.0.0.1");
+    assert_eq!(site.session().await.0.from.address.to_string(), "127.0.0.1");
 }
 
 /// nginx takes Upgrade off unless told otherwise, and what its operator saw was 404.

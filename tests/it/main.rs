@@ -22,6 +22,7 @@ mod listing;
 mod metrics;
 mod older_stores;
 mod reference;
+mod revoking;
 mod support;
 mod tidy;
 mod traces;

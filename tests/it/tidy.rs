@@ -35,7 +35,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs", "src/trace/export.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
     ("ring", &["src/auth/", "src/audit/chain.rs", "src/http/etag.rs", "src/store/past.rs"]),
-    ("reqwest", &["src/auth/fetch.rs", "src/trace/export.rs"]),
+    ("reqwest", &["src/auth/fetch.rs", "src/auth/hook.rs", "src/trace/export.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
 
