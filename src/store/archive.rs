@@ -33,7 +33,8 @@ use super::record::{
 };
 use super::trash::{self, TrashError};
 use super::{
-    Append, Base, Digest, LogEntry, LogPosition, RECORD_BYTES_MAX, Seal, Segment, SetAside, Source, Store, StoreError,
+    Append, Appended, Base, Digest, LogEntry, LogPosition, RECORD_BYTES_MAX, Seal, SealOutcome, Segment, SetAside,
+    SnapshotOutcome, Source, Store, StoreError,
 };
 use crate::catalog::{self, Catalog, CatalogError, Expected, Key, Record};
 
@@ -307,8 +308,7 @@ pub async fn import(
                 let name = str::from_utf8(&payload).map_err(|_| damaged("name is not text"))?;
                 let dashboard = DashboardId::parse(name).map_err(|_| damaged("not a dashboard's name"))?;
                 let life = trash::life_to_write(store, &dashboard).await?;
-                let is_unknown = store.load(&dashboard).await?.is_empty();
-                importing = Some(Importing::new(dashboard, life, is_unknown, now, version >= FOUNDED));
+                importing = Some(Importing::begin(store, dashboard, life, now, version >= FOUNDED).await?);
                 report.dashboards += 1;
             }
             (SEGMENT, Some(importing)) => {
@@ -392,11 +392,18 @@ fn readable(error: RecordError, dashboards: u64) -> ArchiveError {
 /// A dashboard on its way into a store.
 ///
 /// Its past is made anew there: positions are the store's own, so segments are sealed again, with the same states, entries, authors
-/// and times.
+/// and times. That is so as long as the log holds nothing but what was appended here. Others may write meanwhile, as rooms of a server
+/// on the same store do. No state of the archive contains what they wrote, so from then on none of them stands for the log:
+/// states are appended as updates, which merge.
 struct Importing {
     dashboard: DashboardId,
     life: Life,
-    is_unknown: bool,
+    /// Whether nothing was there before and nobody else has written.
+    is_alone: bool,
+    /// Where the log ended after the last append of this import.
+    end: LogPosition,
+    /// Up to where it was sealed here.
+    sealed: LogPosition,
     now: Timestamp,
     /// Whether the log stands on what came before it in the archive.
     is_founded: bool,
@@ -409,61 +416,149 @@ struct Importing {
 }
 
 impl Importing {
-    fn new(dashboard: DashboardId, life: Life, is_unknown: bool, now: Timestamp, is_founded: bool) -> Importing {
-        let (positions, waiting) = (Vec::new(), Vec::new());
-        let previous = Digest::default();
-        Importing { dashboard, life, is_unknown, now, is_founded, positions, waiting, open: None, previous }
+    async fn begin(
+        store: &dyn Store,
+        dashboard: DashboardId,
+        life: Life,
+        now: Timestamp,
+        is_founded: bool,
+    ) -> Result<Importing, StoreError> {
+        let mut importing = Importing {
+            dashboard,
+            life,
+            is_alone: true,
+            end: LogPosition::START,
+            sealed: LogPosition::START,
+            now,
+            is_founded,
+            positions: Vec::new(),
+            waiting: Vec::new(),
+            open: None,
+            previous: Digest::default(),
+        };
+        // Before it is looked whether anything is there: what comes after that is noticed by the next append.
+        importing.end = importing.put(store, Vec::new()).await?.position;
+        importing.is_alone = store.load(&importing.dashboard).await?.is_empty();
+        Ok(importing)
     }
 
-    /// Appends the entries of a segment, which is sealed once it is known what state they led to.
-    async fn segment(&mut self, store: &dyn Store, segment: Segment) -> Result<(), StoreError> {
-        if !self.is_unknown {
-            // What it led to comes with the snapshot.
-            return Ok(());
+    /// Appends, and notices whether somebody else has.
+    async fn put(&mut self, store: &dyn Store, entries: Vec<LogEntry>) -> Result<Appended, StoreError> {
+        let append = Append { dashboard: self.dashboard.clone(), life: self.life, after: None, entries };
+        let mut appended = Appended::default();
+        for result in store.append(vec![append]).await {
+            appended = result?;
         }
-        self.stand_on(store, segment.state.clone()).await?;
-        for some in segment.entries.chunks(PAGE) {
-            let some: Vec<LogEntry> = some.iter().map(|(_, entry)| entry.clone()).collect();
-            let append = Append { dashboard: self.dashboard.clone(), life: self.life, after: None, entries: some };
-            store.append(vec![append]).await.into_iter().try_for_each(|result| result.map(drop))?;
+        if appended.before != self.end {
+            self.others_write();
         }
-        // Where they stand now.
-        let from = store.history(&self.dashboard).await?.base;
-        let mut entries: Vec<(LogPosition, LogEntry)> = Vec::with_capacity(segment.entries.len());
-        loop {
-            let after = entries.last().map_or(from, |(position, _)| *position);
+        self.end = appended.position;
+        Ok(appended)
+    }
+
+    fn others_write(&mut self) {
+        self.is_alone = false;
+        self.open = None;
+    }
+
+    /// Reads back what was appended here after a position, and says how many entries these are.
+    async fn read_back(
+        &self,
+        store: &dyn Store,
+        mut after: LogPosition,
+        mut each: impl FnMut(LogPosition, LogEntry) + Send,
+    ) -> Result<usize, StoreError> {
+        let mut count = 0;
+        while after < self.end {
             let page = store.log(&self.dashboard, after, PAGE).await?;
             let is_last = page.len() < PAGE;
-            entries.extend(page);
+            // What comes later is of somebody else.
+            for (position, entry) in page.into_iter().take_while(|(position, _)| *position <= self.end) {
+                after = position;
+                count += 1;
+                each(position, entry);
+            }
             if is_last {
                 break;
             }
         }
-        self.open = Some(Segment { from, previous: self.previous, entries, ..segment });
+        Ok(count)
+    }
+
+    /// Appends the entries of a segment, which is sealed once it is known what state they led to.
+    async fn segment(&mut self, store: &dyn Store, segment: Segment) -> Result<(), StoreError> {
+        if self.is_alone {
+            self.stand_on(store, segment.state.clone()).await?;
+        }
+        if !self.is_alone {
+            // What it led to comes with the snapshot.
+            return Ok(());
+        }
+        for some in segment.entries.chunks(PAGE) {
+            self.put(store, some.iter().map(|(_, entry)| entry.clone()).collect()).await?;
+        }
+        if !self.is_alone {
+            return Ok(());
+        }
+        // Where they stand now.
+        let from = store.history(&self.dashboard).await?.base;
+        let mut entries: Vec<(LogPosition, LogEntry)> = Vec::with_capacity(segment.entries.len());
+        self.read_back(store, from, |position, entry| entries.push((position, entry))).await?;
+        if entries.len() == segment.entries.len() {
+            self.open = Some(Segment { from, previous: self.previous, entries, ..segment });
+        } else {
+            // Somebody else has sealed or trimmed.
+            self.others_write();
+        }
         Ok(())
     }
 
     /// What was appended so far led to `state`, on which what comes next stands.
     async fn stand_on(&mut self, store: &dyn Store, state: Bytes) -> Result<(), StoreError> {
-        if !self.is_unknown {
-            if state[..] != EMPTY_UPDATE && self.open.is_none() {
-                self.waiting.push(self.imported(state));
-            }
-            return self.append(store).await;
+        if !self.is_alone {
+            return self.merge(store, state).await;
         }
         let Some(open) = self.open.take() else {
             if state[..] != EMPTY_UPDATE {
-                store.snapshot(&self.dashboard, LogPosition::START, state).await?;
+                self.keep(store, LogPosition::START, state).await?;
             }
             return Ok(());
         };
         let sealed = open.seal();
         let position = sealed.info.to;
+        if !self.keep(store, position, state.clone()).await? {
+            return Ok(());
+        }
         self.previous = Digest::of(&sealed.record);
-        store.snapshot(&self.dashboard, position, state.clone()).await?;
         let base = Base { state, previous: self.previous, ..Base::empty(position) };
-        store.seal(&self.dashboard, Seal { from: open.from, base, segment: Some(sealed) }).await?;
+        let seal = Seal { from: open.from, base, segment: Some(sealed) };
+        if store.seal(&self.dashboard, seal).await? == SealOutcome::Superseded {
+            // The snapshot holds the state.
+            self.others_write();
+            return Ok(());
+        }
+        self.sealed = position;
         store.trim(&self.dashboard).await
+    }
+
+    /// Keeps a snapshot, unless somebody else has kept a later one: then its state is merged. Says whether it is kept.
+    async fn keep(&mut self, store: &dyn Store, covers: LogPosition, state: Bytes) -> Result<bool, StoreError> {
+        match store.snapshot(&self.dashboard, covers, state.clone()).await? {
+            SnapshotOutcome::Kept => Ok(true),
+            SnapshotOutcome::Superseded => {
+                self.others_write();
+                self.merge(store, state).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Appends a state as an update.
+    async fn merge(&mut self, store: &dyn Store, state: Bytes) -> Result<(), StoreError> {
+        if state[..] != EMPTY_UPDATE {
+            self.waiting.push(self.imported(state));
+        }
+        self.append(store).await
     }
 
     fn imported(&self, update: Bytes) -> LogEntry {
@@ -482,34 +577,34 @@ impl Importing {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.waiting);
-        let results = store
-            .append(vec![Append { dashboard: self.dashboard.clone(), life: self.life, after: None, entries }])
-            .await;
-        results.into_iter().try_for_each(|result| result.map(drop))
+        self.put(store, entries).await.map(drop)
     }
 
     async fn snapshot(&mut self, store: &dyn Store, covers: LogPosition, state: Bytes) -> Result<(), StoreError> {
-        if !self.is_unknown {
-            self.waiting.push(self.imported(state));
-            return self.append(store).await;
-        }
         self.append(store).await?;
-        let mut left = self.positions.iter().filter(|position| **position <= covers).count();
-        let history = store.history(&self.dashboard).await?;
-        // What was sealed is covered already.
-        let mut covers = history.covers.unwrap_or(LogPosition::START);
-        let mut after = if history.covers.is_some() { history.base } else { LogPosition::START };
-        while left > 0 {
-            let page = store.log(&self.dashboard, after, left.min(PAGE)).await?;
-            // Somebody else trims: the snapshot then covers less than it could, which loses nothing.
-            let Some((last, _)) = page.last() else { break };
-            (covers, after) = (*last, *last);
-            left -= page.len();
+        if !self.is_alone {
+            return self.merge(store, state).await;
         }
-        store.snapshot(&self.dashboard, covers, state.clone()).await?;
-        if !self.is_founded && history.base < covers {
+        // A segment whose base is not known is in the log still, and covered.
+        let unsealed = self.open.as_ref().map_or(0, |open| open.entries.len());
+        let covered = unsealed + self.positions.iter().filter(|position| **position <= covers).count();
+        let (mut last, mut seen) = (self.sealed, 0);
+        let note = |position, _| {
+            seen += 1;
+            if seen <= covered {
+                last = position;
+            }
+        };
+        if self.read_back(store, self.sealed, note).await? != unsealed + self.positions.len() {
+            // Somebody else has trimmed, so these cannot be counted.
+            self.others_write();
+            return self.merge(store, state).await;
+        }
+        let is_kept = self.keep(store, last, state.clone()).await?;
+        let history = store.history(&self.dashboard).await?;
+        if is_kept && !self.is_founded && history.base < last {
             // What came before it can tell who and when, and no version.
-            let base = Base { state, ..Base::empty(covers) };
+            let base = Base { state, ..Base::empty(last) };
             store.seal(&self.dashboard, Seal { from: history.base, base, segment: None }).await?;
         }
         Ok(())
@@ -584,11 +679,16 @@ impl<R: Read> Frames<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+
+    use super::super::Stored;
     use super::super::contract::{entry, id, update};
     use super::super::embedded::EmbeddedStore;
-    use super::super::memory::MemoryStore;
+    use super::super::memory::{MemoryStore, Verdict};
     use super::super::past::begin_at;
-    use super::super::{SnapshotOutcome, Stored};
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -685,9 +785,7 @@ mod tests {
         assert_eq!(again.refused(&id("w/log")).await.unwrap(), memory.refused(&id("w/log")).await.unwrap());
     }
 
-    /// Three segments of two authors: what is sealed again has the same states, entries, authors and times, and a chain of its own.
-    #[tokio::test]
-    async fn the_past_comes_along_into_every_store() {
+    async fn sealed_three_times() -> MemoryStore {
         let memory = MemoryStore::new();
         let (mut from, mut previous) = (LogPosition::START, Digest::default());
         let mut state = Bytes::from_static(&EMPTY_UPDATE);
@@ -706,6 +804,69 @@ mod tests {
             from = to;
         }
         ok(&memory, update("w/a", 9000)).await;
+        memory
+    }
+
+    /// Whoever writes to a store during an import, at whichever of its steps, loses nothing, and nothing of the archive is lost.
+    #[tokio::test]
+    async fn who_writes_during_an_import_loses_nothing() {
+        let sealed = sealed_three_times().await;
+        // More than an import appends at once, a snapshot in their middle.
+        let open = MemoryStore::new();
+        let mut covers = LogPosition::START;
+        for n in 0..600 {
+            let position = ok(&open, update("w/a", n)).await;
+            covers = if n < 400 { position } else { covers };
+        }
+        open.snapshot(&id("w/a"), covers, Bytes::from_static(b"state 2")).await.unwrap();
+        let mut older = exported(&open).await;
+        older[MAGIC.len()] = 4;
+        for (archive, last) in
+            [(exported(&sealed).await, "update 9000"), (exported(&open).await, "update 599"), (older, "update 599")]
+        {
+            for writes_at in 1.. {
+                let store = Arc::new(MemoryStore::new());
+                let (steps, other) = (Arc::new(AtomicUsize::new(0)), Arc::downgrade(&store));
+                let counted = Arc::clone(&steps);
+                store.faults().on_step(move |_, dashboard| {
+                    let is_one = dashboard == Some(&id("w/a"));
+                    if is_one && counted.fetch_add(1, Ordering::Relaxed) + 1 == writes_at {
+                        let theirs = Append { entries: vec![entry(1, "theirs")], ..update("w/a", 0) };
+                        let written = other.upgrade().unwrap().append(vec![theirs]).now_or_never();
+                        written.expect("it does not wait").remove(0).unwrap();
+                    }
+                    Verdict::Proceed
+                });
+                import(archive.as_slice(), &*store, NOW).await.unwrap();
+                store.faults().heal();
+                let Stored { snapshot, tail, .. } = store.load(&id("w/a")).await.unwrap();
+                let is_there = steps.load(Ordering::Relaxed) >= writes_at;
+                let at = format!("at step {writes_at} of the archive that ends with {last}");
+                assert_eq!(
+                    tail.iter().filter(|update| update[..] == *b"theirs").count(),
+                    usize::from(is_there),
+                    "{at}"
+                );
+                assert!(tail.iter().any(|update| update[..] == *last.as_bytes()), "{at}");
+                let mut known = snapshot.iter().map(|(_, state)| state).chain(&tail);
+                assert!(known.any(|update| update[..] == *b"state 2"), "{at}");
+                for info in &store.history(&id("w/a")).await.unwrap().segments {
+                    let record = store.segment(&id("w/a"), info.from).await.unwrap().unwrap();
+                    let segment = Segment::open(&record).unwrap();
+                    assert!(segment.entries.iter().all(|(_, entry)| entry.update[..] != *b"theirs"), "{at}");
+                }
+                if !is_there {
+                    assert!(writes_at > 10, "it has so many steps");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Three segments of two authors: what is sealed again has the same states, entries, authors and times, and a chain of its own.
+    #[tokio::test]
+    async fn the_past_comes_along_into_every_store() {
+        let memory = sealed_three_times().await;
         let archive = exported(&memory).await;
         let past = async |store: &dyn Store| {
             let mut past = Vec::new();
