@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use tracing::warn;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives, Moving};
+use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::record::{
@@ -362,7 +363,10 @@ impl RedisStore {
         let mut segments: Vec<SegmentInfo> = names.parts().iter().filter_map(of_name).collect();
         segments.sort_unstable_by_key(|segment| segment.from);
         let first = self.page(&keys.log, stands, 1).await?;
-        let since = first.first().and_then(|(_, record)| decode_entry_at(record).ok());
+        // A damaged entry tells when it was appended by its place.
+        let appended_at = |position: LogPosition| Timestamp(u64::try_from(position.0 >> 64).unwrap_or(u64::MAX));
+        let since =
+            first.first().map(|(position, record)| decode_entry_at(record).unwrap_or_else(|_| appended_at(*position)));
         let log_bytes = if since.is_some() { state.number(2).unwrap_or(0) } else { 0 };
         Ok(History { base: stands, is_founded: base.is_some(), covers, log_bytes, since, segments })
     }

@@ -472,3 +472,17 @@ async fn positions_grow_although_the_clock_does_not() {
     append(&store, after("w/a", next.position, vec![entry(1, "z")])).await.unwrap();
     assert_eq!(tail(&store, "w/a").await.len(), 14);
 }
+
+/// Else it would never be sealed again: nothing would say that there is something to seal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_begins_with_a_damaged_entry_says_its_bytes_and_time() {
+    let mut bench = ServerBench::new().await;
+    let first = append(&bench.0.store, update("w/a", 0)).await.unwrap().position;
+    append(&bench.0.store, update("w/a", 1)).await.unwrap();
+    let before = bench.store().history(&id("w/a")).await.unwrap();
+    bench.damage_entry(&id("w/a"), 0).await;
+    let history = bench.store().history(&id("w/a")).await.unwrap();
+    assert_eq!(history.since, Some(Timestamp((first.0 >> 64) as u64)));
+    assert!(history.log_bytes > 0);
+    assert_eq!(history.log_bytes, before.log_bytes);
+}
