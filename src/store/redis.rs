@@ -26,9 +26,9 @@ use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::record::{
-    RecordError, check_len, decode_base, decode_entry, decode_entry_at, decode_entry_update, decode_lives,
-    decode_refused, decode_snapshot, decode_snapshot_covers, encode_base, encode_entry, encode_lives, encode_refused,
-    encode_snapshot, verify_segment,
+    RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_lives, decode_refused,
+    decode_snapshot, decode_snapshot_covers, encode_base, encode_entry, encode_lives, encode_refused, encode_snapshot,
+    verify_base, verify_segment,
 };
 use super::{
     Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal,
@@ -407,7 +407,14 @@ impl RedisStore {
         check_len(segment.as_ref().map_or(0, |segment| segment.record.len()))?;
         let keys = self.keys(dashboard);
         let kept = self.record(&keys.past, "base").await?;
-        let is_damaged = kept.is_some_and(|record| decode_base(&record).is_err());
+        let is_damaged = match kept {
+            Some(record) => match aside(record.len(), move || verify_base(&record)).await? {
+                Ok(()) => false,
+                Err(RecordError::Damaged(_)) => true,
+                Err(later) => return Err(later.into_store_error()),
+            },
+            None => false,
+        };
         let position = base.position;
         let record = aside(base.state.len(), move || encode_base(&base.state, base.previous)).await?;
         let command = Command::script(&SEAL, &[&keys.log, &keys.state, &keys.aside, &keys.past])

@@ -486,3 +486,30 @@ async fn a_log_that_begins_with_a_damaged_entry_says_its_bytes_and_time() {
     assert!(history.log_bytes > 0);
     assert_eq!(history.log_bytes, before.log_bytes);
 }
+
+/// A log with a base, a snapshot of its second entry, and the seal of what lies between.
+async fn to_seal(store: &RedisStore) -> Seal {
+    let first = append(store, update("w/a", 0)).await.unwrap().position;
+    let state = Bytes::from_static(b"first");
+    store.snapshot(&id("w/a"), first, state.clone()).await.unwrap();
+    super::super::past::begin_at(store, &id("w/a"), first, state.clone()).await.unwrap();
+    let second = append(store, update("w/a", 1)).await.unwrap().position;
+    let entries = store.log(&id("w/a"), first, 10).await.unwrap();
+    store.snapshot(&id("w/a"), second, Bytes::from_static(b"second")).await.unwrap();
+    let sealed = super::super::Segment { from: first, state, previous: Default::default(), entries }.seal();
+    let base = Base { state: Bytes::from_static(b"second"), ..Base::empty(second) };
+    Seal { from: first, base, segment: Some(sealed) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_of_a_later_format_is_not_replaced() {
+    let bench = ServerBench::new().await;
+    let seal = to_seal(&bench.0.store).await;
+    let past = bench.0.store.keys(&id("w/a")).past;
+    let mut record = bench.0.store.record(&past, "base").await.unwrap().unwrap();
+    record[0] = 99;
+    bench.0.run(Command::new("HSET").key(&past).arg("base").arg(&record[..])).await;
+    let error = bench.store().seal(&id("w/a"), seal).await.unwrap_err();
+    assert!(matches!(error, StoreError::LaterFormat { version: 99, .. }), "{error:?}");
+    assert_eq!(bench.0.store.record(&past, "base").await.unwrap(), Some(record));
+}
