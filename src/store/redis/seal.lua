@@ -1,12 +1,15 @@
 -- KEYS: log, state, aside, past. ARGV: ttl, where the base stands, where it is to stand, its record, how many bytes of segments are
 -- kept, '1' if the base there is now is damaged, and of a segment: all about it, its bytes, its record.
--- Puts the base forward and keeps the segment, if the base still stands there and the snapshot covers the new one.
+-- Puts the base forward and keeps the segment, if the base still stands there, the snapshot covers the new one, and the segment's last
+-- entry is in the log.
 -- Answers 'sealed' or 'superseded'.
 
 local state = redis.call('HMGET', KEYS[2], 'covers', 'base')
 local covers, base = state[1], state[2] or state[1] or '0-0'
 local ttl, from, to, record, bytes_max, damaged = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 if base ~= from or not less(base, to) or not covers or less(covers, to) then return {'superseded'} end
+-- A segment is of this log: not of what was lost since it was read.
+if ARGV[7] and #redis.call('XRANGE', KEYS[1], to, to) == 0 then return {'superseded'} end
 
 if damaged == '1' then redis.call('HSET', KEYS[3], 'base', redis.call('HGET', KEYS[4], 'base') or '') end
 redis.call('HSET', KEYS[4], 'base', record)

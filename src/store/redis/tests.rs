@@ -513,3 +513,16 @@ async fn a_base_of_a_later_format_is_not_replaced() {
     assert!(matches!(error, StoreError::LaterFormat { version: 99, .. }), "{error:?}");
     assert_eq!(bench.0.store.record(&past, "base").await.unwrap(), Some(record));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_of_a_log_that_was_lost_is_not_kept() {
+    let bench = ServerBench::new().await;
+    let seal = to_seal(&bench.0.store).await;
+    bench.0.run(Command::new("DEL").key(&bench.0.store.keys(&id("w/a")).log)).await;
+    let before = bench.store().history(&id("w/a")).await.unwrap();
+    assert_eq!(bench.store().seal(&id("w/a"), seal.clone()).await.unwrap(), SealOutcome::Superseded);
+    assert_eq!(bench.store().history(&id("w/a")).await.unwrap(), before);
+    // The base goes forward alone.
+    let alone = Seal { segment: None, ..seal };
+    assert_eq!(bench.store().seal(&id("w/a"), alone).await.unwrap(), SealOutcome::Sealed);
+}
