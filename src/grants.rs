@@ -453,7 +453,7 @@ fn decided(admission: Admission, address: IpAddr, records: Records) -> Admission
     let address = Some(address_of(address));
     let asking = Asking { principal: &admission.principal, given: admission.given, address };
     let access = decide(&asking, &records, now()).access;
-    Admission { access, address, records: Some(records), ..admission }
+    Admission { access, address, records: Some(Box::new(records)), ..admission }
 }
 
 /// Who may do what is not known: nobody is let in by a guess, or sent away for good.

@@ -307,7 +307,7 @@ impl Dashboards for Rest {
         Box::pin(async move {
             // Opened even if nobody is here: somebody may be on another node.
             let room = rest.open(&dashboard).await?;
-            room.input(Input::Announce { author, payload }).await.map_err(|_| WriteError::Unavailable)
+            room.input(Input::Announce { author: Box::new(author), payload }).await.map_err(|_| WriteError::Unavailable)
         })
     }
 }

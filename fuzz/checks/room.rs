@@ -229,7 +229,11 @@ impl Play {
                     self.next_request += 1;
                     self.unanswered.push((request, update.clone()));
                     let update = Box::new(Scanned { update, scan, frame: None });
-                    self.handle(Input::Write { request, author: Admission::anonymous(Access::EDITOR), update });
+                    self.handle(Input::Write {
+                        request,
+                        author: Box::new(Admission::anonymous(Access::EDITOR)),
+                        update,
+                    });
                 }
             }
             15 => match script.below(4) {
@@ -275,7 +279,7 @@ impl Play {
             wants_echo: false,
             dialect: DIALECTS[at % DIALECTS.len()],
         };
-        self.handle(Input::Joined(joining));
+        self.handle(Input::Joined(Box::new(joining)));
         assert_eq!(self.seats[at].is_none(), is_full, "a room has a bounded number of members");
         self.handle(Input::SyncStep1 { member: id, have: StateVector::default() });
     }

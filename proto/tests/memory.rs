@@ -89,7 +89,7 @@ fn check(what: &str, count: u64, update: impl Fn(u64) -> Bytes) {
         wants_echo: false,
         dialect: Dialect::YWebsocket,
     };
-    room.handle(now, Input::Joined(joining), &mut effects);
+    room.handle(now, Input::Joined(Box::new(joining)), &mut effects);
     for bytes in (1..=count).map(update) {
         let scan = ydash_proto::update::scan(&bytes, &Limits::default()).expect("a plausible update");
         let scanned = Box::new(Scanned { update: bytes, scan, frame: None });

@@ -23,7 +23,7 @@ fn a_room_whose_idle_time_is_over_waits_for_its_snapshot_without_spinning() {
     let update = Box::new(Scanned { update, scan, frame: None });
     room.handle(
         now,
-        Input::Write { request: RequestId(1), author: Admission::anonymous(Access::EDITOR), update },
+        Input::Write { request: RequestId(1), author: Box::new(Admission::anonymous(Access::EDITOR)), update },
         &mut effects,
     );
     room.handle_timeout(now, &mut effects);

@@ -342,7 +342,7 @@ impl Driver {
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
-                self.handle(now, Input::Joined(*joining));
+                self.handle(now, Input::Joined(joining));
             }
             ToRoom::Input(Input::Left { member }) => {
                 // Who leaves without a question is not waited for.
@@ -401,13 +401,13 @@ impl Driver {
                 match refusal {
                     Some(refusal) => _ = answer.send(Err(refusal)), // Whoever asked may have gone.
                     None => {
-                        self.write(now, author, Box::new(update), answer);
+                        self.write(now, Box::new(author), Box::new(update), answer);
                         let _ = taken.send(()); // As above.
                     }
                 }
             }
             ToRoom::Access { records, taken } => {
-                self.handle(now, Input::AccessChanged { records: *records });
+                self.handle(now, Input::AccessChanged { records });
                 let _ = taken.send(()); // Whoever waited may have given up.
             }
             ToRoom::CheckLife { checked } => {
@@ -463,7 +463,7 @@ impl Driver {
     fn write(
         &mut self,
         now: Timestamp,
-        author: Admission,
+        author: Box<Admission>,
         update: Box<Scanned>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     ) {
@@ -481,7 +481,7 @@ impl Driver {
         if changes != self.access_known {
             self.access_known = changes;
             let records = self.context.records.latest(&self.id);
-            self.handle(now, Input::AccessChanged { records });
+            self.handle(now, Input::AccessChanged { records: Box::new(records) });
         }
     }
 

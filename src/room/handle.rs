@@ -35,7 +35,7 @@ pub(super) enum ToRoom {
         answer: oneshot::Sender<Bytes>,
     },
     Write {
-        author: Admission,
+        author: Box<Admission>,
         update: Box<Scanned>,
         answer: oneshot::Sender<Result<(), WriteRefusal>>,
     },
@@ -65,7 +65,7 @@ pub(super) enum ToRoom {
     },
     /// Everybody's presence, for who may see the dashboard.
     Presence {
-        reader: Admission,
+        reader: Box<Admission>,
         answer: oneshot::Sender<Option<Bytes>>,
     },
     /// The rooms together outgrew their memory: leave as soon as nobody is here.
@@ -326,7 +326,7 @@ impl RoomHandle {
     /// [`WriteError`] – it was refused, or the room ended meanwhile.
     pub async fn write(&self, author: Admission, update: Scanned) -> Result<(), WriteError> {
         let (answer, answered) = oneshot::channel();
-        let message = ToRoom::Write { author, update: Box::new(update), answer };
+        let message = ToRoom::Write { author: Box::new(author), update: Box::new(update), answer };
         self.send_traced(message, self.trace(trace::current(), None)).await?;
         Ok(answered.await.map_err(|_| Ended)??)
     }
@@ -360,7 +360,7 @@ impl RoomHandle {
     /// [`Ended`] – open the dashboard again.
     pub async fn presence(&self, reader: Admission) -> Result<Option<Bytes>, Ended> {
         let (answer, answered) = oneshot::channel();
-        self.send(ToRoom::Presence { reader, answer }).await?;
+        self.send(ToRoom::Presence { reader: Box::new(reader), answer }).await?;
         answered.await.map_err(|_| Ended)
     }
 
@@ -406,6 +406,12 @@ mod tests {
 
     fn large(kib: usize) -> Input {
         Input::Stateless { from: MemberId(1), payload: Bytes::from(vec![b'x'; kib << 10]) }
+    }
+
+    /// Its inbox keeps two blocks of 32 messages for as long as a room lives.
+    #[test]
+    fn what_goes_into_an_inbox_is_small() {
+        assert!(size_of::<ToRoom>() <= 64, "{} bytes", size_of::<ToRoom>());
     }
 
     fn poll<F: Future>(future: core::pin::Pin<&mut F>) -> Poll<F::Output> {

@@ -252,7 +252,7 @@ impl Documents {
             }
             DocumentsEffect::Readmit { seat, admission } => {
                 let Some(member) = self.world.member(seat) else { return Ok(()) };
-                (seat, Input::Readmitted { member, admission })
+                (seat, Input::Readmitted { member, admission: Box::new(admission) })
             }
             other => unreachable!("{other:?} is performed above"),
         };

@@ -190,7 +190,7 @@ impl Talk for OneDocument<'_> {
         if let Due::Admitted(verdict) = due {
             return match verdict {
                 Ok(admission) => {
-                    let input = Input::Readmitted { member: self.member, admission };
+                    let input = Input::Readmitted { member: self.member, admission: Box::new(admission) };
                     self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
                 }
                 // Until its time is over.
@@ -898,7 +898,7 @@ impl<'a> Reader<'a> {
     async fn renew(&mut self, token: &str, member: MemberId, room: &RoomHandle) -> Result<Input, End> {
         self.price += VERIFICATION;
         match self.doorkeeper.admit(&self.from, room.id(), Some(token)).wait().await {
-            Ok(admission) => Ok(Input::Readmitted { member, admission }),
+            Ok(admission) => Ok(Input::Readmitted { member, admission: Box::new(admission) }),
             Err(denied) => {
                 let (refusal, code) = refusal(denied);
                 self.count(refusal);

@@ -19,7 +19,7 @@ pub struct Admission {
     /// From where, if that is known: grants may be limited to networks.
     pub address: Option<Address>,
     /// What is written down about the dashboard, as of a moment ago. The room takes it, and decides by the newest that it knows.
-    pub records: Option<Records>,
+    pub records: Option<Box<Records>>,
 }
 
 /// A dashboard, and who goes there as what.

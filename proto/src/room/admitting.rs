@@ -55,7 +55,7 @@ impl Room {
     /// Takes what somebody brings of what is written down, and decides about them.
     pub(super) fn admit(&mut self, now: Timestamp, admission: &mut Admission, effects: &mut Vec<Effect>) {
         if let Some(records) = admission.records.take() {
-            self.access_changed(now, records, effects);
+            self.access_changed(now, *records, effects);
         }
         let Decision { access, until } = self.admitting.decide(now, admission);
         admission.access = access;
@@ -187,12 +187,18 @@ mod tests {
     }
 
     fn admission(user: &str, records: Records) -> Admission {
-        Admission { principal: Principal::user(user), records: Some(records), ..Admission::default() }
+        Admission { principal: Principal::user(user), records: Some(Box::new(records)), ..Admission::default() }
     }
 
     fn join(room: &mut TestRoom, member: MemberId, admission: Admission) {
         let dialect = Dialect::YWebsocket;
-        room.input(Input::Joined(Joining { member, admission, wants_acks: true, wants_echo: false, dialect }));
+        room.input(Input::Joined(Box::new(Joining {
+            member,
+            admission,
+            wants_acks: true,
+            wants_echo: false,
+            dialect,
+        })));
         room.input(Input::SyncStep1 { member, have: Default::default() });
     }
 
@@ -206,7 +212,7 @@ mod tests {
     }
 
     fn changed(room: &mut TestRoom, records: Records) -> Vec<Effect> {
-        room.input(Input::AccessChanged { records });
+        room.input(Input::AccessChanged { records: Box::new(records) });
         room.take()
     }
 
@@ -238,7 +244,7 @@ mod tests {
         let admission = admission("bob", roles(1, "editor", "viewer"));
         let dialect = Dialect::Listening;
         let joining = Joining { member: BOB, admission, wants_acks: false, wants_echo: false, dialect };
-        room.input(Input::Joined(joining));
+        room.input(Input::Joined(Box::new(joining)));
         assert!(room.take().is_empty());
         assert_eq!((room.room.members(), room.room.present()), (1, 0));
         let effects = changed(&mut room, roles(2, "editor", ""));
@@ -274,7 +280,7 @@ mod tests {
         let mut room = TestRoom::new();
         join(&mut room, ALICE, admission("alice", roles(1, "viewer", "")));
         room.skip();
-        room.input(Input::AccessChanged { records: roles(2, "editor", "") });
+        room.input(Input::AccessChanged { records: Box::new(roles(2, "editor", "")) });
         let sent = room.sent(ALICE);
         assert!(matches!(sent[..], [Message::Authenticated { may_edit: true }, Message::SyncStep1(_)]), "{sent:?}");
         room.edit(ALICE, &typed(7, 0, "abc"));
@@ -334,7 +340,7 @@ mod tests {
         let update = Box::new(Scanned { update, scan, frame: None });
         // He was let in before.
         let author = Admission { access: Access::EDITOR, records: None, ..admission("bob", roles(1, "", "editor")) };
-        room.input(Input::Write { request: RequestId(1), author, update });
+        room.input(Input::Write { request: RequestId(1), author: Box::new(author), update });
         let refused = |effect: &Effect| matches!(effect, Effect::Answer { result: Err(WriteRefusal::Forbidden), .. });
         assert!(room.take().iter().any(refused));
     }
@@ -342,7 +348,11 @@ mod tests {
     #[test]
     fn what_is_given_to_everybody_stays_given() {
         let mut room = TestRoom::new();
-        join(&mut room, ALICE, Admission { records: Some(roles(1, "", "")), ..Admission::anonymous(Access::EDITOR) });
+        join(
+            &mut room,
+            ALICE,
+            Admission { records: Some(Box::new(roles(1, "", ""))), ..Admission::anonymous(Access::EDITOR) },
+        );
         room.skip();
         assert_eq!(changed(&mut room, roles(2, "viewer", "")).len(), 0);
         room.edit(ALICE, &typed(7, 0, "abc"));

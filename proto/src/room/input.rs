@@ -91,7 +91,7 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A session joined.
-    Joined(Joining),
+    Joined(Box<Joining>),
     /// A member says what it has and wants the rest.
     SyncStep1 {
         /// Who.
@@ -123,14 +123,14 @@ pub enum Input {
     /// What is written down about who may do what has changed.
     AccessChanged {
         /// All of it, or what has changed: what is of an older version counts for nothing.
-        records: Records,
+        records: Box<Records>,
     },
     /// What a member may do has changed.
     Readmitted {
         /// Who.
         member: MemberId,
         /// Who it is, and as what, from here on.
-        admission: Admission,
+        admission: Box<Admission>,
     },
     /// A text of the application for all members but the sender.
     Stateless {
@@ -142,7 +142,7 @@ pub enum Input {
     /// A REST call brings a text of the application for all members.
     Announce {
         /// Who makes the call.
-        author: Admission,
+        author: Box<Admission>,
         /// What; UTF-8.
         payload: Bytes,
     },
@@ -180,7 +180,7 @@ pub enum Input {
         /// To be answered by [`super::Effect::Answer`].
         request: RequestId,
         /// Who.
-        author: Admission,
+        author: Box<Admission>,
         /// What.
         update: Box<Scanned>,
     },

@@ -265,14 +265,14 @@ impl Room {
     /// Takes one input. Call [`Room::handle_timeout`] after a batch of them: it sends what is due.
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Joined(joining) => self.joined(now, joining, effects),
+            Input::Joined(joining) => self.joined(now, *joining, effects),
             Input::SyncStep1 { member, have } => self.sync_step1(now, member, have, effects),
             Input::Cut { cut } => self.cut(cut, effects),
             Input::Update { member, update } => self.update(now, member, *update, 1, effects),
             Input::Answer { member, update } => self.update(now, member, *update, 0, effects),
             Input::TooLarge { member, acks } => self.too_large(member, acks, effects),
-            Input::AccessChanged { records } => self.access_changed(now, records, effects),
-            Input::Readmitted { member, admission } => self.readmitted(now, member, admission, effects),
+            Input::AccessChanged { records } => self.access_changed(now, *records, effects),
+            Input::Readmitted { member, admission } => self.readmitted(now, member, *admission, effects),
             Input::Stateless { from, payload } => {
                 if self.lets(from, Capabilities::STATELESS, effects) {
                     self.stateless(Some(from), &payload, effects);

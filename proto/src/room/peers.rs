@@ -550,7 +550,7 @@ mod tests {
 
     fn write(update: Scanned) -> Input {
         let author = crate::access::Admission::anonymous(crate::access::Access::EDITOR);
-        Input::Write { request: super::super::RequestId(1), author, update: Box::new(update) }
+        Input::Write { request: super::super::RequestId(1), author: Box::new(author), update: Box::new(update) }
     }
 
     fn deliver(
@@ -747,7 +747,7 @@ mod tests {
             wants_echo: false,
             dialect: Dialect::YWebsocket,
         };
-        said(&mut here, OPENED, Input::Joined(joining));
+        said(&mut here, OPENED, Input::Joined(Box::new(joining)));
         let entry = |clock| encode::awareness_payload(&encode::awareness([(5, clock, &b"{}"[..])]));
         for message in said(&mut here, OPENED, Input::Awareness { member: MEMBER, body: entry(3) }) {
             deliver(&mut there, OPENED, HERE, &message);
@@ -804,16 +804,16 @@ mod tests {
             dialect: Dialect::YWebsocket,
         };
         let entry = |client, clock| encode::awareness_payload(&encode::awareness([(client, clock, &b"{}"[..])]));
-        said(&mut there, OPENED, Input::Joined(joining(MEMBER)));
+        said(&mut there, OPENED, Input::Joined(Box::new(joining(MEMBER))));
         for message in said(&mut there, OPENED, Input::Awareness { member: MEMBER, body: entry(5, 3) }) {
             deliver(&mut here, OPENED, THERE, &message);
         }
         let now = OPENED + super::super::YOUNG;
-        said(&mut here, now, Input::Joined(joining(MemberId(7))));
+        said(&mut here, now, Input::Joined(Box::new(joining(MemberId(7)))));
         let newcomer = said(&mut here, now, Input::Awareness { member: MemberId(7), body: entry(6, 1) });
         assert!(!newcomer.iter().any(|(_, _, what)| *what == Said::Renew), "it is here for the first time");
         said(&mut here, now, Input::Left { member: MemberId(7) });
-        said(&mut here, now, Input::Joined(joining(MemberId(8))));
+        said(&mut here, now, Input::Joined(Box::new(joining(MemberId(8)))));
         let back = said(&mut here, now, Input::Awareness { member: MemberId(8), body: entry(6, 1) });
         let renew = back.into_iter().find(|(_, _, what)| *what == Said::Renew).expect("others are told");
         let mut effects = Vec::new();
@@ -854,7 +854,7 @@ mod tests {
             wants_echo: false,
             dialect: super::super::Dialect::default(),
         };
-        said(&mut room, OPENED, Input::Joined(joining));
+        said(&mut room, OPENED, Input::Joined(Box::new(joining)));
         let entry = |clock, state: &[u8]| encode::awareness_payload(&encode::awareness([(5, clock, state)]));
         let shown = |room: &mut Room, number, clock, state: &[u8]| {
             let said_there = Said::Awareness(entry(clock, state));

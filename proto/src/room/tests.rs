@@ -49,7 +49,13 @@ impl TestRoom {
 
     pub(super) fn join_in(&mut self, dialect: Dialect, member: MemberId, access: Access) {
         let admission = Admission::anonymous(access);
-        self.input(Input::Joined(Joining { member, admission, wants_acks: true, wants_echo: false, dialect }));
+        self.input(Input::Joined(Box::new(Joining {
+            member,
+            admission,
+            wants_acks: true,
+            wants_echo: false,
+            dialect,
+        })));
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -385,7 +391,7 @@ fn a_question_during_the_lag_is_answered_by_the_difference() {
         wants_echo: false,
         dialect: Dialect::YWebsocket,
     };
-    room.input(Input::Joined(joining));
+    room.input(Input::Joined(Box::new(joining)));
     room.edit(ALICE, &typed(7, 3, "d"));
     room.after(Duration::from_millis(8));
     room.input(Input::Overflowed { member: BOB, first_missed: 2 });
@@ -748,13 +754,13 @@ fn who_comes_back_to_taken_clocks_is_told_that_its_edits_are_not_saved() {
         room.edit(BOB, &typed(7, 2, taken));
         let known = room.room.clocks().get(7);
         room.skip();
-        room.input(Input::Joined(Joining {
+        room.input(Input::Joined(Box::new(Joining {
             member: CAROL,
             admission: Admission::anonymous(Access::EDITOR),
             wants_acks: true,
             wants_echo: false,
             dialect: Dialect::YWebsocket,
-        }));
+        })));
         // She has "hi", and "own" unsent.
         room.input(Input::SyncStep1 { member: CAROL, have: [(7, 5)].into_iter().collect() });
         room.announce(CAROL, &[(7, 2, "{}")]);
@@ -1798,7 +1804,7 @@ fn access_changes_in_a_live_session() {
     assert!(matches!(room.take()[..], [Effect::Ack { to: ALICE, saved: false, count: 1 }]));
     let readmitted = |access| {
         let admission = Admission { principal: Principal::user("alice"), ..Admission::anonymous(access) };
-        Input::Readmitted { member: ALICE, admission }
+        Input::Readmitted { member: ALICE, admission: Box::new(admission) }
     };
     room.input(readmitted(Access::EDITOR));
     assert_eq!(room.sent(ALICE), [question(&[0])], "it is asked for what was refused");
@@ -1821,7 +1827,7 @@ fn a_stateless_message_goes_to_all_but_its_sender() {
     room.join_in(HOCUSPOCUS, BOB, Access::EDITOR);
     room.skip();
     let payload = Bytes::from_static(b"hi");
-    let announce = Input::Announce { author: Admission::anonymous(Access::EDITOR), payload: payload.clone() };
+    let announce = Input::Announce { author: Box::new(Admission::anonymous(Access::EDITOR)), payload: payload.clone() };
     for (from, input) in [(Some(BOB), Input::Stateless { from: BOB, payload }), (None, announce)] {
         room.input(input);
         let [Effect::FanOut { frame, except }] = &room.take()[..] else { panic!("one frame for all") };
@@ -1856,12 +1862,12 @@ fn each_role_may_do_what_its_capabilities_say_and_nothing_else() {
             assert!(is_answered, "{role} reads");
 
             let author = Admission::anonymous(access);
-            room.input(Input::Announce { author: author.clone(), payload: Bytes::from_static(b"hi") });
+            room.input(Input::Announce { author: Box::new(author.clone()), payload: Bytes::from_static(b"hi") });
             assert_eq!(refused(&mut room), !may(Capabilities::STATELESS), "{role} announces over REST");
             let update = typed(8, 0, "y");
             let scan = update::scan(&update, &Limits::default()).expect("an update");
             let update = Box::new(Scanned { update, scan, frame: None });
-            room.input(Input::Write { request: RequestId(1), author, update });
+            room.input(Input::Write { request: RequestId(1), author: Box::new(author), update });
             assert_eq!(refused(&mut room), !may(Capabilities::WRITE), "{role} writes over REST");
         }
     }
@@ -1874,7 +1880,7 @@ fn a_state_says_whom_the_server_has_verified_and_whoever_passes_it_on_is_not() {
     let admission = Admission { principal: Principal::user("ada"), ..Admission::anonymous(Access::EDITOR) };
     let joining =
         Joining { member: ALICE, admission, wants_acks: true, wants_echo: false, dialect: Dialect::YWebsocket };
-    room.input(Input::Joined(joining));
+    room.input(Input::Joined(Box::new(joining)));
     room.join(BOB);
     room.announce(ALICE, &[(7, 1, r#"{"verified":{"id":"root"}}"#)]);
     room.announce(BOB, &[(8, 1, "{}")]);
@@ -2186,7 +2192,7 @@ fn a_copy_of_something_deleted_is_sent_away_and_leaves_no_trace() {
     let scan = update::scan(&typed(7, 3, "d"), &Limits::default()).expect("an update");
     let update = Box::new(Scanned { update: typed(7, 3, "d"), scan, frame: None });
     let author = crate::access::Admission::anonymous(Access::EDITOR);
-    room.input(Input::Write { request: RequestId(1), author, update });
+    room.input(Input::Write { request: RequestId(1), author: Box::new(author), update });
     let refused = Effect::Answer { request: RequestId(1), result: Err(WriteRefusal::Deleted) };
     assert!(room.take().iter().any(|effect| format!("{effect:?}") == format!("{refused:?}")));
     assert_eq!(room.room.members(), 1);

@@ -523,7 +523,7 @@ impl World {
             wants_echo: false,
             dialect: manners.dialect,
         };
-        self.tell(Input::Joined(joining));
+        self.tell(Input::Joined(Box::new(joining)));
         if manners.is_shown && self.clients[client].state().is_none() {
             let now = self.now;
             self.clients[client].change_state(now);
@@ -1236,7 +1236,7 @@ impl World {
         self.next_request += 1;
         host.answers.insert(request, update.clone());
         let update = Box::new(Scanned { update, scan, frame: None });
-        self.tell(Input::Write { request, author: Admission::anonymous(Access::EDITOR), update });
+        self.tell(Input::Write { request, author: Box::new(Admission::anonymous(Access::EDITOR)), update });
     }
 
     /// The process is lost, with everything in it.
