@@ -143,12 +143,18 @@ impl User {
         Ok(UserPlace(self.clone()))
     }
 
-    /// Counts a dashboard that the user is about to begin.
+    /// Whether the user may begin another dashboard.
     ///
     /// # Errors
     /// [`Exceeded`] – it is not to be begun.
-    pub fn begin(&self) -> Result<(), Exceeded> {
-        self.take(Allowance::begin)
+    pub fn may_begin(&self) -> Result<(), Exceeded> {
+        self.take(Allowance::may_begin)
+    }
+
+    /// Counts a dashboard that the user has begun.
+    pub fn begun(&self) {
+        // Others may have begun some since it was asked: that is one too many, once.
+        let _ = self.take(Allowance::begin);
     }
 }
 
@@ -275,8 +281,9 @@ mod tests {
 
         assert_eq!((allowances.call(&ada), allowances.call(&ada)), (Ok(()), Ok(())));
         assert_eq!(limit(allowances.call(&ada)), Some(UserLimit::Requests));
-        assert_eq!(of(&ada).begin(), Ok(()));
-        assert_eq!(limit(of(&ada).begin()), Some(UserLimit::Dashboards));
+        assert_eq!((of(&ada).may_begin(), of(&ada).may_begin()), (Ok(()), Ok(())), "none was begun");
+        of(&ada).begun();
+        assert_eq!(limit(of(&ada).may_begin()), Some(UserLimit::Dashboards));
         assert!(allowances.of(&Principal::Anonymous).is_none());
         assert_eq!(allowances.call(&Principal::Anonymous), Ok(()));
     }

@@ -429,6 +429,10 @@ impl Doorkeeper for Door {
         self.0.admit(dashboard, from, token)
     }
 
+    fn asks_again(&self) -> bool {
+        self.0.authenticator.asks_again()
+    }
+
     fn join(&self, address: IpAddr) -> Result<(), session::Crowded> {
         self.0.addresses.join_again(address, Instant::now()).map_err(session::Crowded::Joins)
     }

@@ -232,6 +232,14 @@ impl Allowance {
         self.dashboards.take(now, DASHBOARD).map_err(|wait| limits.exceeded(UserLimit::Dashboards, wait))
     }
 
+    /// Whether one more could be begun.
+    ///
+    /// # Errors
+    /// [`Exceeded`] – not now.
+    pub fn may_begin(&mut self, now: Timestamp) -> Result<(), Exceeded> {
+        self.clone().begin(now)
+    }
+
     /// Whether forgetting it, and making another one later, is no loss.
     #[must_use]
     pub fn is_forgettable(&mut self, now: Timestamp) -> bool {

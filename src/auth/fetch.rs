@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, ClientBuilder, Url, redirect};
 use serde_json::Value;
 
 use super::json;
@@ -19,14 +19,25 @@ impl Fetch {
     /// # Errors
     /// In words: this machine trusts nobody, for example.
     pub(super) fn new() -> Result<Fetch, String> {
+        Fetch::made(|client| client)
+    }
+
+    /// As [`Fetch::new`], past all proxies that this machine may be set to: what is on the machine itself is nobody else's to read.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn direct() -> Result<Fetch, String> {
+        Fetch::made(ClientBuilder::no_proxy)
+    }
+
+    fn made(set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Fetch, String> {
         // There may be one already: Redis needs it as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(WITHIN)
-            .user_agent(concat!("ydash/", env!("CARGO_PKG_VERSION")))
-            .build();
-        client.map(Fetch).map_err(|error| told(&error))
+            .user_agent(concat!("ydash/", env!("CARGO_PKG_VERSION")));
+        set(client).build().map(Fetch).map_err(|error| told(&error))
     }
 
     /// What stands there.

@@ -8,6 +8,7 @@
 use core::time::Duration;
 use std::collections::HashMap;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -105,10 +106,14 @@ impl Hook {
             ));
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, settings.secret.as_bytes());
+        let is_here = url.host_str().is_some_and(|host| {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        });
         Ok(Hook(Arc::new(Shared {
             url,
             key,
-            fetch: Fetch::new()?,
+            fetch: if is_here { Fetch::direct()? } else { Fetch::new()? },
             tokens,
             anonymous,
             answers: Mutex::default(),
@@ -122,7 +127,7 @@ impl Hook {
         if question.token.len() > TOKEN_BYTES_MAX {
             return Eventual::Now(Err(Denied::Unauthenticated));
         }
-        let key = key_of(&question.token, question.dashboard.as_ref());
+        let key = key_of(&question);
         if let Some(answer) = self.0.answers().get(&key, now()) {
             return Eventual::Now(answer);
         }
@@ -155,7 +160,8 @@ impl Authenticator for Hook {
             return Eventual::Now(admit(Principal::Anonymous));
         };
         let (token, from) = (token.to_owned(), Some(caller.from.clone()));
-        let question = move |user| Question { token, from, dashboard: Some(dashboard), user };
+        // A version of a dashboard is for whoever may see that dashboard's history.
+        let question = move |user| Question { token, from, dashboard: Some(dashboard.present()), user };
         let Some(tokens) = &self.0.tokens else {
             return self.ask(question(None)).and_then(move |user| admit(Principal::User(user)));
         };
@@ -256,12 +262,17 @@ impl Shared {
     }
 }
 
-/// What stands for a token and a dashboard: no name of a dashboard holds a line break, and the digest of the token has one length.
-fn key_of(token: &str, dashboard: Option<&DashboardId>) -> [u8; 32] {
-    let token = digest(&SHA256, token.as_bytes());
-    let dashboard = dashboard.map_or("", DashboardId::as_str);
-    let both = digest(&SHA256, &[token.as_ref(), dashboard.as_bytes()].concat());
-    both.as_ref().try_into().expect("SHA-256 has 32 bytes")
+/// What stands for all that is asked about: no part of it holds a line break, and digests of tokens have one length.
+fn key_of(question: &Question) -> [u8; 32] {
+    let token = digest(&SHA256, question.token.as_bytes());
+    let dashboard = question.dashboard.as_ref().map_or("", DashboardId::as_str);
+    let (address, origin) = match &question.from {
+        Some(from) => (from.address.to_string(), from.origin.as_deref().unwrap_or_default()),
+        None => (String::new(), ""),
+    };
+    let asked = format!("{dashboard}\n{address}\n{origin}");
+    let all = digest(&SHA256, &[token.as_ref(), asked.as_bytes()].concat());
+    all.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 impl Question {
@@ -428,19 +439,23 @@ mod tests {
         assert_eq!(user.valid_until, Some(Timestamp(3_000)), "no longer than the token");
     }
 
+    fn key(token: &str, dashboard: Option<&DashboardId>) -> [u8; 32] {
+        key_of(&Question { token: token.to_owned(), from: None, dashboard: dashboard.cloned(), user: None })
+    }
+
     #[test]
     fn no_more_answers_are_remembered_than_two_halves_each_for_its_dashboard() {
         let mut answers = Answers::default();
         let refused = || Remembered { answer: Err(Denied::Forbidden), until: Timestamp(10) };
         for n in 0..3 * HALF {
-            answers.put(key_of(&n.to_string(), None), refused());
+            answers.put(key(&n.to_string(), None), refused());
         }
         assert!(answers.young.len() + answers.old.len() <= 2 * HALF);
         let last = (3 * HALF - 1).to_string();
-        assert!(answers.get(&key_of(&last, None), Timestamp(9)).is_some());
-        assert!(answers.get(&key_of(&last, None), Timestamp(10)).is_none(), "it is asked again");
+        assert!(answers.get(&key(&last, None), Timestamp(9)).is_some());
+        assert!(answers.get(&key(&last, None), Timestamp(10)).is_none(), "it is asked again");
         let sales = DashboardId::parse("acme/sales").unwrap();
-        assert!(answers.get(&key_of(&last, Some(&sales)), Timestamp(9)).is_none());
+        assert!(answers.get(&key(&last, Some(&sales)), Timestamp(9)).is_none());
     }
 
     #[test]

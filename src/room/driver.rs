@@ -605,9 +605,13 @@ impl Driver {
 
     fn handle_as(&mut self, now: Timestamp, input: Input, begins: Option<User>) {
         let Some(user) = begins else { return self.handle(now, input) };
-        self.room.keep_from_beginning(user.begin().err());
+        self.room.keep_from_beginning(user.may_begin().err());
         self.handle(now, input);
         self.room.keep_from_beginning(None);
+        // What is held, or refused, begins nothing.
+        if self.room.has_content() {
+            user.begun();
+        }
     }
 
     fn handle(&mut self, now: Timestamp, input: Input) {

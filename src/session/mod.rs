@@ -88,6 +88,9 @@ pub trait Doorkeeper: Send + Sync + 'static {
     /// Who the client is and what it may do there.
     fn admit(&self, from: &Whence, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission>;
 
+    /// Whether what it says of a token may change while the token stays the same.
+    fn asks_again(&self) -> bool;
+
     /// Counts a join of the session that came with the socket.
     ///
     /// # Errors

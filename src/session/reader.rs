@@ -6,7 +6,7 @@ use super::again::Again;
 use super::workload::{self, Workload};
 use super::{Doorkeeper, Sessions, SessionsConfig, refusal};
 use crate::allowances::{Sent, UserPlace};
-use crate::auth::{Denied, Whence};
+use crate::auth::{Denied, KeptToken, Whence};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
 use crate::metrics::{Memory, Metrics, Refusal};
@@ -26,7 +26,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use ydash_proto::access::Admission;
-use ydash_proto::id::MemberId;
+use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::rate::{Pace, TokenBucket};
 use ydash_proto::room::{Input, Scanned};
 use ydash_proto::session::{Call, Question, Questions};
@@ -145,7 +145,16 @@ impl Talk for OneDocument<'_> {
         if core::mem::take(&mut self.is_first) && hocuspocus::is_greeting(&message) {
             return Err(End::Greeted(message));
         }
+        let shown = wire::is_auth(&message).then(|| message.clone());
         if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
+            if let (Some(shown), Input::Readmitted { admission, .. }) = (shown, &input) {
+                // From here on it is this one that is asked about.
+                let token = match wire::decode(&shown) {
+                    Ok(Message::Auth(body)) => wire::renewal(&body).map(Arc::from),
+                    _ => None,
+                };
+                self.again = reader.again(self.room.id(), token, admission.until);
+            }
             self.room
                 .deliver(input, reader.paid(), reader.turn(), reader.arrived)
                 .await
@@ -257,7 +266,7 @@ const VERIFICATION: u64 = 100;
 
 pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
-    doorkeeper: &'a dyn Doorkeeper,
+    doorkeeper: &'a Arc<dyn Doorkeeper>,
     from: Whence,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
@@ -308,7 +317,7 @@ impl<'a> Reader<'a> {
         let rates = config.rates;
         Reader {
             config,
-            doorkeeper: &*sessions.doorkeeper,
+            doorkeeper: &sessions.doorkeeper,
             outbox,
             metrics: Arc::clone(&sessions.metrics),
             workload: sessions.workloads.of(from.address),
@@ -873,7 +882,7 @@ impl<'a> Reader<'a> {
                 Ok(now.then_some(Input::QueryAwareness { member }))
             }
             Ok(Message::Auth(body)) => match wire::renewal(&body) {
-                Some(token) => Box::pin(self.renew(token, member, room)).await.map(Some),
+                Some(token) => Box::pin(self.renew(token, member, room)).await,
                 None => Ok(None),
             },
             // Stock clients send none; `decode` hands them out from servers only.
@@ -894,17 +903,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Another token for the session. One that is not taken ends it, as it would not have let it in.
-    async fn renew(&mut self, token: &str, member: MemberId, room: &RoomHandle) -> Result<Input, End> {
+    /// Another token for the session. One that is not taken ends it, as it would not have let it in; while nobody can say, the one before
+    /// counts for as long as it does.
+    async fn renew(&mut self, token: &str, member: MemberId, room: &RoomHandle) -> Result<Option<Input>, End> {
         self.price += VERIFICATION;
         match self.doorkeeper.admit(&self.from, room.id(), Some(token)).wait().await {
-            Ok(admission) => Ok(Input::Readmitted { member, admission: Box::new(admission) }),
+            Ok(admission) => Ok(Some(Input::Readmitted { member, admission: Box::new(admission) })),
+            Err(Denied::TryAgain) => {
+                self.count(refusal(Denied::TryAgain).0);
+                Ok(None)
+            }
             Err(denied) => {
                 let (refusal, code) = refusal(denied);
                 self.count(refusal);
                 Err(End::Close(code, REFUSAL_HOLD))
             }
         }
+    }
+
+    /// What asks about a token again, if its doorkeeper may change its mind.
+    fn again(&self, dashboard: &DashboardId, token: Option<Arc<str>>, until: Option<Timestamp>) -> Option<Box<Again>> {
+        if !self.doorkeeper.asks_again() {
+            return None;
+        }
+        let (token, until) = token.filter(|token| !token.is_empty()).zip(until)?;
+        Some(Again::new(self.doorkeeper, self.from.clone(), dashboard.clone(), KeptToken(token), until))
     }
 
     /// Counts a message that is not understood. It is no offence, as with stock servers: a client may speak more than we know.

@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::support::let_reqwest_work;
 use super::support::node::Node;
 use super::support::peer::{Peer, WITHIN};
+use super::support::{forge, let_reqwest_work};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -229,4 +229,54 @@ async fn a_service_behind_verified_tokens_says_what_and_not_who() {
     assert_eq!(put.send().await.unwrap().status(), StatusCode::FORBIDDEN, "what the token gives does not count");
     assert_eq!(read(&node, "acme/sales", Some("a.b.c")).await, StatusCode::UNAUTHORIZED);
     assert_eq!(service.asked("a.b.c"), 0, "what is no token is nobody's to ask about");
+}
+
+/// Sessions went on being asked about the token that they came with, and ended with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_shows_another_token_is_asked_about_that_one() {
+    let service = Service::start().await;
+    let node = service.node(&[]);
+    let ada = || Answer::Yes(json!({ "user": "ada", "role": "editor", "valid_for": 1 }));
+    service.says("first", ada());
+    service.says("second", ada());
+    let mut peer = join(&node, "first").await;
+    let shown = [&[2, 0][..], &forge::var_bytes("second")].concat();
+    assert!(peer.send(shown).await);
+    let began = Instant::now();
+    while service.asked("second") == 0 {
+        assert!(began.elapsed() < WITHIN);
+        peer.next_within(Duration::from_millis(50)).await;
+    }
+    // It was rotated: only the second one is good.
+    service.says("first", Answer::Status(401));
+    let (first, second) = (service.asked("first"), service.asked("second"));
+    while service.asked("second") < second + 3 {
+        assert!(began.elapsed() < WITHIN, "{} times", service.asked("second"));
+        peer.next_within(Duration::from_millis(50)).await;
+    }
+    assert!(service.asked("first") <= first + 1, "one may have been on its way");
+    assert!(peer.send(forge::sync_step1(&[0])).await);
+    peer.expect(|frame| frame.starts_with(&[0, 1])).await;
+}
+
+/// A document was denied, and its edits dropped, as soon as the service had no answer for a token that was shown again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_document_stays_while_nobody_can_say_whether_another_token_is_good() {
+    let service = Service::start().await;
+    let node = service.node(&[]);
+    service.says("ada", Answer::Yes(json!({ "user": "ada", "role": "editor", "valid_for": 60 })));
+    let mut peer = Peer::try_open_document_as(&node.ws("/hocuspocus"), "acme/sales", "ada").await.unwrap();
+    peer.send(forge::sync_step1(&[0])).await;
+    peer.expect(|frame| frame.starts_with(&[0, 1])).await;
+    service.says("later", Answer::Status(500));
+    // A token, as its provider shows it.
+    peer.send([&[2, 0][..], &forge::var_bytes("later")].concat()).await;
+    let began = Instant::now();
+    while service.asked("later") == 0 {
+        assert!(began.elapsed() < WITHIN);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    peer.send(forge::live(&forge::letters(7, 0, 3))).await;
+    assert_eq!(peer.statuses(1).await, (1, 0), "it is saved");
 }

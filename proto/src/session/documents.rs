@@ -32,6 +32,8 @@ const TOKEN_GRACE: Duration = Duration::from_millis(200);
 const PLACE_AGAIN: Duration = Duration::from_millis(50);
 /// Between two attempts to open a document while the store is away, at least.
 const OPEN_AGAIN: Duration = Duration::from_millis(700);
+/// When a token is asked for again of which nobody could say whether it is good.
+const ASK_TOKEN_AGAIN: Duration = Duration::from_secs(5);
 /// How long before a token runs out the client is asked for another, at most.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
@@ -579,6 +581,13 @@ impl Documents {
         document.checking = None;
         let admitted = match admitted {
             Ok(admitted) => admitted,
+            // Nobody knows just then whether it is good: one that is here stays for as long as it may, and is asked again.
+            Err(NotTaken::Unavailable) if let Phase::Live(live) = &mut document.phase => {
+                turn.count(NotTaken::Unavailable);
+                live.ask_token_at = Some(turn.now + ASK_TOKEN_AGAIN);
+                self.reschedule();
+                return;
+            }
             Err(why) => {
                 turn.count(why);
                 return self.deny(turn, key, DENIED);

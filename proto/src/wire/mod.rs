@@ -154,6 +154,12 @@ pub fn renewal(body: &[u8]) -> Option<&str> {
     (reader.remaining() == 0 && token.len() <= hocuspocus::TOKEN_BYTES_MAX).then_some(token)
 }
 
+/// Whether a message that begins with `head` shows a token.
+#[must_use]
+pub fn is_auth(head: &[u8]) -> bool {
+    head.first() == Some(&tag::AUTH)
+}
+
 /// Whether a message that begins with `head` is one that gets a SyncStatus: a SyncStep2 or an Update.
 #[must_use]
 pub fn is_update(head: &[u8]) -> bool {
