@@ -24,7 +24,7 @@ use crate::store::{LogEntry, LogPosition, Segment, Store, StoreError, is_there};
 /// How many entries are read at once.
 const PAGE: usize = 1024;
 
-/// `history` without the knobs.
+/// `history` without the settings.
 pub(super) fn command() -> Command {
     let dashboard = || {
         let argument = Arg::new("dashboard").value_name("ID").required(true).value_parser(parse_dashboard);
@@ -134,13 +134,19 @@ async fn edits(store: &dyn Store, dashboard: &DashboardId) -> Outcome {
         let (at, author) = (format_moment(entry.at), entry.author.as_deref().unwrap_or("-"));
         println!("{position}\t{at}\t{author}\t{}", entry.update.len());
     };
+    let mut code = ExitCode::SUCCESS;
     for info in &history.segments {
         let record = store.segment(dashboard, info.from).await?.unwrap_or_default();
-        let segment = Segment::open(&record).map_err(|why| format!("segment from {}: {why}", info.from))?;
-        segment.entries.iter().for_each(|(position, entry)| tell(*position, entry));
+        match Segment::open(&record) {
+            Ok(segment) => segment.entries.iter().for_each(|(position, entry)| tell(*position, entry)),
+            Err(why) => {
+                eprintln!("cannot read the edits from {} to {}: {why}", info.from, info.to);
+                code = ExitCode::FAILURE;
+            }
+        }
     }
     each_of_log(store, dashboard, history.base, tell).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 async fn each_of_log(

@@ -1,7 +1,6 @@
 //! The past of dashboards: sealing what was edited.
 //!
-//! What is kept, and the rule that no log is trimmed beyond its base, is the store's ([`crate::store::past`]). Here it is decided when a
-//! log is sealed.
+//! The store keeps the records, and trims no log beyond its base ([`crate::store::past`]). This module decides when a log is sealed.
 
 pub mod read;
 pub mod seal;
@@ -9,3 +8,10 @@ pub mod verify;
 
 #[cfg(test)]
 mod testing;
+
+use ydash_proto::update::Scan;
+
+/// Whether a state lacks structs that later ones of the same client follow.
+fn has_hole(scan: &Scan) -> bool {
+    scan.has_skip || scan.spans.iter().any(|span| span.start > 0)
+}

@@ -1,7 +1,7 @@
 //! Reads versions of a dashboard: which position a version means, and the state there.
 //!
-//! Up to a position means: the base at or before it, and every entry from there up to it. Nothing is decoded for it but the segment that
-//! holds it.
+//! The state at a position is the last base at or before it and all entries from there up to it. Only the segment that contains the
+//! position is decoded.
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
@@ -15,19 +15,19 @@ use crate::store::{History, LogEntry, LogPosition, Segment, SegmentInfo, Store, 
 
 /// How many entries are read at once.
 const PAGE: usize = 1024;
-/// How often it is read anew because somebody sealed meanwhile.
+/// How often a read begins again because the log was sealed meanwhile.
 pub(super) const TRIES: usize = 8;
 
 /// Why a version cannot be shown.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PastError {
-    /// There is no such dashboard, or what is kept of it begins later, or it was not there yet.
+    /// There is no such dashboard, it did not exist yet, or its history begins later or has a gap there.
     #[error("no such version is kept")]
     NotKept,
-    /// What holds it cannot be read.
+    /// The segment or base that it is made of cannot be read.
     #[error("the record that holds this version is damaged")]
     Damaged,
-    /// Its turn did not come in time.
+    /// Too many others are reading, or the log was sealed again and again meanwhile.
     #[error("too many wait to read")]
     Busy,
     /// The store failed.
@@ -93,10 +93,19 @@ async fn find_in(
     if let Some(last) = last {
         return Ok(last);
     }
+    // The position at which history goes on after the segment.
+    let mut next = history.base;
     for info in history.segments.iter().rev() {
         if includes(info.to, info.last_at) {
-            return Ok(info.to);
+            return match version {
+                _ if info.to == next => Ok(info.to),
+                Wanted::Position(wanted) if wanted >= next => Ok(next),
+                Wanted::Position(wanted) if wanted == info.to => Ok(info.to),
+                // The edits up to `next` are not kept: nobody knows which of them the version has.
+                _ => Err(PastError::NotKept),
+            };
         }
+        next = info.from;
         let begins_before = match version {
             Wanted::Position(wanted) => info.from <= wanted,
             Wanted::Time(wanted) => info.first_at <= wanted,
@@ -109,7 +118,7 @@ async fn find_in(
             }
         }
     }
-    // What history begins with may be a state.
+    // The first state that is kept is a version, too.
     let first = history.segments.first().map_or(history.base, |info| info.from);
     if let Wanted::Position(wanted) = version
         && wanted >= first
@@ -135,14 +144,14 @@ pub async fn at(
     let limits = limits.for_trusted();
     let joining = move || {
         let updates = entries.into_iter().map(|(_, entry)| entry.update);
-        // What is no update was set aside when the dashboard was opened.
+        // An entry that is no update was set aside when the dashboard was opened.
         let updates = updates.filter(|update| update::scan(update, &limits).is_ok());
         update::merge(&core::iter::once(state).chain(updates).collect::<Vec<_>>())
     };
     readers.run(dashboard, joining).await.map_err(|_| PastError::Busy)
 }
 
-/// The state that a version stands on, and the entries that came to it.
+/// Reads the base of a version, and the entries from there up to it.
 async fn read(
     store: &dyn Store,
     readers: &Readers,
@@ -154,7 +163,7 @@ async fn read(
         if position < history.base {
             let holds = |info: &&SegmentInfo| info.from <= position && position <= info.to;
             let mut failure = PastError::NotKept;
-            // Where one ends, the next one begins.
+            // Two segments have the position at which they meet; the later one has its state.
             for info in history.segments.iter().rev().filter(holds) {
                 match open(store, readers, dashboard, info.from).await {
                     Ok(segment) => {
@@ -169,7 +178,7 @@ async fn read(
         }
         let base = store.base(dashboard).await?;
         let entries = until(store, dashboard, base.position, position).await?;
-        // What was sealed and trimmed meanwhile would be missing.
+        // Entries that were sealed and trimmed meanwhile would be missing.
         if base.position == history.base && store.history(dashboard).await?.base == history.base {
             return if base.is_damaged { Err(PastError::Damaged) } else { Ok((base.state, entries)) };
         }
@@ -312,6 +321,28 @@ mod tests {
         assert_eq!(found(&house, "-0s").await.unwrap(), last);
         assert_eq!(shown(&house, &last.to_string()).await, expected(&house, last));
         is_not_kept(&house, &(last.0 + 1).to_string()).await;
+    }
+
+    /// A version whose last edits were lost showed what was before them.
+    #[tokio::test]
+    async fn what_was_edited_before_history_began_anew_is_no_version() {
+        let mut house = House::new();
+        for n in 0..3 {
+            house.edit(30 * n * HOUR, "ada", 1 + n as u32, &format!("{{\"k{n}\":[1]}}")).await;
+            if n == 1 {
+                house.memory.damage_base(&board());
+            }
+            house.snapshot((30 * n + 25) * HOUR).await;
+        }
+        let ends: Vec<LogPosition> = house.log.iter().map(|(position, _)| *position).collect();
+        let segments = house.store.history(&board()).await.unwrap().segments;
+        assert_eq!(segments.iter().map(|info| (info.from, info.to)).collect::<Vec<_>>()[1..], [(ends[1], ends[2])]);
+        for position in &ends {
+            assert_eq!(shown(&house, &position.to_string()).await, expected(&house, *position));
+        }
+        assert_eq!(shown(&house, "-940h").await, expected(&house, ends[2]));
+        is_not_kept(&house, "-970h").await;
+        is_not_kept(&house, "-999h").await;
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 use ydash_proto::update;
 
+use super::has_hole;
 use crate::reading::Readers;
 use crate::store::past::begin_at;
 use crate::store::{Base, Digest, LogEntry, LogPosition, Seal, SealOutcome, Segment, Store, StoreError};
@@ -31,13 +32,13 @@ const LEFT_BYTES_MAX: u64 = 16 << 20;
 const SEGMENTS_AT_ONCE_MAX: usize = 64;
 /// A log that grows faster than it can be sealed begins anew where its snapshot stands.
 const LOG_BYTES_MAX: u64 = 256 << 20;
-/// How many entries are read at once.
-const PAGE: usize = 1024;
+/// How many entries are read at once. Each may be as large as a document.
+const PAGE: usize = 64;
 
-/// What is kept.
+/// How much is kept.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// For how long every edit is kept.
+    /// How long every edit is kept.
     pub keep: Duration,
     /// Bounds of documents.
     pub limits: Limits,
@@ -46,7 +47,7 @@ pub struct Policy {
 /// A snapshot that is durable.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// What it stands for.
+    /// The last log position that it contains.
     pub covers: LogPosition,
     /// Its state, which may hold more than that.
     pub state: Bytes,
@@ -71,12 +72,12 @@ pub async fn keep_up(
         return Ok(0);
     }
     let mut sealed = 0;
-    while sealed < SEGMENTS_AT_ONCE_MAX {
+    for round in 0..SEGMENTS_AT_ONCE_MAX {
         let history = store.history(dashboard).await?;
-        if sealed >= SEGMENTS_AT_ONCE && history.log_bytes <= LEFT_BYTES_MAX {
+        if round >= SEGMENTS_AT_ONCE && history.log_bytes <= LEFT_BYTES_MAX {
             break;
         }
-        if sealed == 0 {
+        if round == 0 {
             forget_old(&**store, dashboard, &history.segments, now, policy.keep).await?;
         }
         if history.log_bytes > LOG_BYTES_MAX {
@@ -89,26 +90,29 @@ pub async fn keep_up(
             break;
         }
         let base = store.base(dashboard).await?;
-        if base.is_damaged {
-            tracing::error!(%dashboard, "the base of the log cannot be read: history begins anew");
-            let next = Base { state, ..Base::empty(covers) };
-            store.seal(dashboard, Seal { from: base.position, base: next, segment: None }).await?;
-            store.trim(dashboard).await?;
-            break;
-        }
-        let (entries, is_all) = read(&**store, dashboard, base.position, covers).await?;
+        let (entries, is_all) =
+            if base.is_damaged { (Vec::new(), true) } else { read(&**store, dashboard, base.position, covers).await? };
         if entries.is_empty() {
+            let next = Base { state, ..Base::empty(covers) };
+            let seal = Seal { from: base.position, base: next, segment: None };
+            if store.seal(dashboard, seal).await? == SealOutcome::Sealed {
+                tracing::error!(%dashboard, "the base of the log, or all after it, cannot be read: history begins anew");
+                store.trim(dashboard).await?;
+            }
             break;
         }
         let limits = policy.limits.clone();
         let snapshot = is_all.then(|| state.clone());
         let making = readers.run(dashboard, move || make(base, entries, snapshot, &limits)).await;
         let seal = making.map_err(|cause| StoreError::Unavailable { doing: "seal a log", cause: Arc::new(cause) })?;
-        if store.seal(dashboard, seal).await? == SealOutcome::Superseded {
-            break;
+        match store.seal(dashboard, seal).await? {
+            SealOutcome::Sealed => sealed += 1,
+            SealOutcome::TooLong => {
+                tracing::warn!(%dashboard, "a segment is longer than `history-bytes`: the versions in it are not kept");
+            }
+            SealOutcome::Superseded => break,
         }
         store.trim(dashboard).await?;
-        sealed += 1;
     }
     Ok(sealed)
 }
@@ -158,17 +162,18 @@ async fn read(
 
 /// Makes the segment and the base after it.
 ///
-/// Where an entry cannot be read any more, or stands in the log before what it builds on, what comes out has holes; what the
-/// snapshot holds closes them, if it stands there: a little of what was written later comes along.
+/// The base has holes if an entry cannot be read, or is before one that it builds on. The snapshot closes them if it covers no more
+/// than the segment; it may bring a few later edits along.
 fn make(base: Base, entries: Vec<(LogPosition, LogEntry)>, snapshot: Option<Bytes>, limits: &Limits) -> Seal {
     let trusted = limits.for_trusted();
     let mut parts = vec![base.state.clone()];
     let updates = entries.iter().map(|(_, entry)| entry.update.clone());
-    // What is no update was set aside when the dashboard was opened.
+    // An entry that is no update was set aside when the dashboard was opened.
     parts.extend(updates.filter(|update| update::scan(update, &trusted).is_ok()));
     let mut compacted = compact(&parts, limits);
-    let has_hole = compacted.scan.has_skip || compacted.scan.spans.iter().any(|span| span.start > 0);
-    if has_hole && let Some(snapshot) = snapshot.filter(|state| update::scan(state, &trusted).is_ok()) {
+    if has_hole(&compacted.scan)
+        && let Some(snapshot) = snapshot.filter(|state| update::scan(state, &trusted).is_ok())
+    {
         compacted = compact(&[compacted.state, snapshot], limits);
     }
     let from = base.position;
@@ -181,9 +186,8 @@ fn make(base: Base, entries: Vec<(LogPosition, LogEntry)>, snapshot: Option<Byte
 mod tests {
     use super::super::testing::{HOUR, House, board};
     use super::*;
-    use crate::store::{Append, Source};
+    use crate::store::HistoryLimits;
     use ydash_proto::document::to_json;
-    use ydash_proto::life::Life;
 
     fn large(n: u32) -> String {
         format!("{{\"k{n}\":{{\"text\":\"{}\"}}}}", "x".repeat(20_000))
@@ -239,8 +243,7 @@ mod tests {
         assert_eq!(house.snapshot(2 * HOUR).await, 0);
         let history = house.store.history(&board()).await.unwrap();
         assert_eq!(history.segments.iter().map(|segment| segment.entries).sum::<u32>(), 400);
-        let base = house.store.base(&board()).await.unwrap();
-        assert_eq!(to_json(&base.state).unwrap(), to_json(&house.state_at(base.position)).unwrap());
+        assert_base_is_whole(&house).await;
     }
 
     #[tokio::test]
@@ -273,21 +276,44 @@ mod tests {
         assert_eq!(house.compare().await, 6);
     }
 
-    /// An entry that cannot be read leaves a hole, which what the snapshot holds closes.
+    /// An unreadable entry leaves a hole, which the content of the snapshot closes.
     #[tokio::test]
     async fn a_damaged_entry_costs_its_versions_and_not_those_after_it() {
         let mut house = House::new();
         for n in 1..=3u64 {
-            let text: Bytes = update_of_one_client(n);
-            let entry = LogEntry { at: Timestamp(n), author: None, session: 1, source: Source::Socket, update: text };
-            let append = Append { dashboard: board(), life: Life::FIRST, after: None, entries: vec![entry.clone()] };
-            let position = house.store.append(vec![append]).await.remove(0).unwrap().position;
-            house.log.push((position, entry));
+            house.append(n, "ada", update_of_one_client(n)).await;
         }
         house.memory.damage_entry(&board(), 1);
         assert_eq!(house.snapshot(30 * HOUR).await, 1);
-        let base = house.store.base(&board()).await.unwrap();
-        assert_eq!(to_json(&base.state).unwrap(), to_json(&house.state_at(base.position)).unwrap());
+        assert_base_is_whole(&house).await;
+    }
+
+    /// Sealing stopped there for ever, and the log grew.
+    #[tokio::test]
+    async fn history_begins_anew_where_all_that_is_due_is_damaged() {
+        let mut house = House::new();
+        for n in 1..=2u64 {
+            house.append(n, "ada", update_of_one_client(n)).await;
+            house.memory.damage_entry(&board(), n as usize - 1);
+        }
+        assert_eq!(house.snapshot(30 * HOUR).await, 0);
+        assert_eq!(house.store.base(&board()).await.unwrap().position, house.log[1].0);
+        assert_base_is_whole(&house).await;
+        house.append(31 * HOUR, "ada", update_of_one_client(3)).await;
+        assert_eq!(house.snapshot(60 * HOUR).await, 1, "it goes on from there");
+        assert_base_is_whole(&house).await;
+    }
+
+    #[tokio::test]
+    async fn a_segment_longer_than_all_history_is_not_counted_as_sealed() {
+        let mut house = House::new();
+        house.store =
+            Arc::new(house.memory.clone().with_history(HistoryLimits { bytes: 10, ..HistoryLimits::default() }));
+        house.edit(HOUR, "ada", 1, r#"{"a":{"k":1}}"#).await;
+        assert_eq!(house.snapshot(26 * HOUR).await, 0);
+        let history = house.store.history(&board()).await.unwrap();
+        assert_eq!((history.segments.len(), history.base), (0, house.log[0].0));
+        assert_base_is_whole(&house).await;
     }
 
     #[tokio::test]
@@ -300,6 +326,10 @@ mod tests {
         house.memory.damage_base(&board());
         house.edit(60 * HOUR, "ada", 9, r#"{"k9":[1]}"#).await;
         assert_eq!(house.snapshot(90 * HOUR).await, 0);
+        assert_base_is_whole(&house).await;
+    }
+
+    async fn assert_base_is_whole(house: &House) {
         let base = house.store.base(&board()).await.unwrap();
         assert!(!base.is_damaged);
         assert_eq!(to_json(&base.state).unwrap(), to_json(&house.state_at(base.position)).unwrap());

@@ -1,4 +1,4 @@
-//! A dashboard of which everything that was ever appended is remembered, for tests of its past.
+//! A dashboard and everything that was ever appended to it, for tests of its past.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl House {
         self.log.push((position, entry));
     }
 
-    /// Something new of its own, or what takes away what somebody else has written, nested types and texts among it.
+    /// An edit of another client: content of its own, or a deletion of somebody else's, nested types and texts among it.
     pub(super) async fn edit_at_random(&mut self, at: u64, random: &mut fastrand::Rng) {
         let client = 1 + self.log.len() as u32;
         let state = self.state_at(LogPosition(u128::MAX));

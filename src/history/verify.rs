@@ -5,29 +5,30 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::update;
 
+use super::has_hole;
 use super::read::TRIES;
 use crate::store::{Base, Digest, History, LogPosition, Segment, Store, StoreError};
 
-/// What was found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Segments that were read.
     pub segments: usize,
     /// Their entries.
     pub entries: usize,
-    /// What is wrong, each with its place. Empty means that every version between the first segment and the base can be shown.
+    /// Faults, each with its position. Empty means that every version between the first segment and the base can be shown.
     pub faults: Vec<(LogPosition, String)>,
 }
 
-/// Where the last segment ended, and what is to follow there.
+/// The end of a segment, for comparison with what follows it.
 struct Border {
     at: LogPosition,
     digest: Digest,
-    /// What the state there shows; `None` if it cannot be told.
+    /// The JSON of the state there; `None` if its entries do not tell.
     shown: Option<String>,
 }
 
-/// Reads every segment and the base. It is for the command line: it decodes all of it, and waits for nobody's turn.
+/// Reads every segment and the base. It is for the command line: it decodes all of them, outside the readers' turns.
 ///
 /// # Errors
 /// [`StoreError`] – nothing can be said.
@@ -37,7 +38,7 @@ pub async fn verify(store: &dyn Store, dashboard: &DashboardId, limits: &Limits)
         let history = store.history(dashboard).await?;
         let verified = verify_once(store, dashboard, &history, limits).await?;
         tries += 1;
-        // What a server has sealed or dropped meanwhile would look like a fault.
+        // A segment that a server has sealed or dropped meanwhile would look like a fault.
         if tries == TRIES || store.history(dashboard).await? == history {
             return Ok(verified);
         }
@@ -100,7 +101,7 @@ impl Border {
     }
 }
 
-/// What the state at the end of a segment shows, if its entries are whole.
+/// The JSON of the state at the end of a segment, if its entries are whole.
 fn end_of(segment: &Segment, limits: &Limits) -> Option<String> {
     let trusted = limits.for_trusted();
     let mut parts = vec![segment.state.clone()];
@@ -110,9 +111,8 @@ fn end_of(segment: &Segment, limits: &Limits) -> Option<String> {
     }
     let end = update::merge(&parts);
     let scan = update::scan(&end, &trusted).ok()?;
-    let has_hole = scan.has_skip || scan.spans.iter().any(|span| span.start > 0);
-    // What closes a hole is not among the entries.
-    if has_hole { None } else { to_json(&end).ok() }
+    // The snapshot has closed the hole with content that is not among the entries.
+    if has_hole(&scan) { None } else { to_json(&end).ok() }
 }
 
 #[cfg(test)]

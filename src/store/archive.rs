@@ -44,7 +44,7 @@ const VERSION: u8 = 7;
 /// Those that are read. One wrong bit makes none of them another one.
 const VERSIONS: [u8; 4] = [1, 2, 4, VERSION];
 
-/// From this on, archives say what the log stands on.
+/// The first version whose archives contain bases.
 const FOUNDED: u8 = 7;
 
 const DASHBOARD: u8 = b'D';
@@ -240,7 +240,7 @@ async fn export_past(
     for left in (0..TRIES).rev() {
         let history = store.history(dashboard).await?;
         if !history.is_founded {
-            // What an earlier ydash has left of the log is worth its authors and times.
+            // The log of an earlier ydash still tells authors and times.
             if history.covers.is_some() {
                 to.write(BASE, &[])?;
             }
@@ -268,7 +268,7 @@ async fn export_past(
             to.write(BASE, &[])?;
         } else if base.state[..] != EMPTY_UPDATE || !history.segments.is_empty() {
             check_len(base.state.len())?;
-            to.write(BASE, &[&encode_base(&base.state, base.previous)])?;
+            to.write(BASE, &[&encode_base(&base)])?;
         }
         return Ok(base.position);
     }
@@ -324,7 +324,7 @@ pub async fn import(
             }
             (BASE, Some(importing)) if payload.is_empty() => importing.is_founded = false,
             (BASE, Some(importing)) => {
-                let (state, _) = decode_base(&payload).map_err(|error| readable(error, report.dashboards))?;
+                let Base { state, .. } = decode_base(&payload).map_err(|error| readable(error, report.dashboards))?;
                 if judge(&state).is_err() {
                     // A snapshot of the same kind is named.
                     importing.is_founded = false;
@@ -400,7 +400,7 @@ struct Importing {
     life: Life,
     /// Whether nothing was there before and nobody else has written.
     is_alone: bool,
-    /// Where the log ended after the last append of this import.
+    /// The end of the log after the last append of this import.
     end: LogPosition,
     /// Up to where it was sealed here.
     sealed: LogPosition,
@@ -436,7 +436,7 @@ impl Importing {
             open: None,
             previous: Digest::default(),
         };
-        // Before it is looked whether anything is there: what comes after that is noticed by the next append.
+        // Read before the load, so that the next append notices what others write after it.
         importing.end = importing.put(store, Vec::new()).await?.position;
         importing.is_alone = store.load(&importing.dashboard).await?.is_empty();
         Ok(importing)
@@ -472,7 +472,7 @@ impl Importing {
         while after < self.end {
             let page = store.log(&self.dashboard, after, PAGE).await?;
             let is_last = page.len() < PAGE;
-            // What comes later is of somebody else.
+            // Later entries are somebody else's.
             for (position, entry) in page.into_iter().take_while(|(position, _)| *position <= self.end) {
                 after = position;
                 count += 1;
@@ -491,7 +491,7 @@ impl Importing {
             self.stand_on(store, segment.state.clone()).await?;
         }
         if !self.is_alone {
-            // What it led to comes with the snapshot.
+            // The snapshot contains its edits.
             return Ok(());
         }
         for some in segment.entries.chunks(PAGE) {
@@ -500,7 +500,7 @@ impl Importing {
         if !self.is_alone {
             return Ok(());
         }
-        // Where they stand now.
+        // Their positions in this store.
         let from = store.history(&self.dashboard).await?.base;
         let mut entries: Vec<(LogPosition, LogEntry)> = Vec::with_capacity(segment.entries.len());
         self.read_back(store, from, |position, entry| entries.push((position, entry))).await?;
@@ -513,7 +513,7 @@ impl Importing {
         Ok(())
     }
 
-    /// What was appended so far led to `state`, on which what comes next stands.
+    /// Makes `state` the base of what comes next: the entries so far led to it.
     async fn stand_on(&mut self, store: &dyn Store, state: Bytes) -> Result<(), StoreError> {
         if !self.is_alone {
             return self.merge(store, state).await;
@@ -603,7 +603,7 @@ impl Importing {
         let is_kept = self.keep(store, last, state.clone()).await?;
         let history = store.history(&self.dashboard).await?;
         if is_kept && !self.is_founded && history.base < last {
-            // What came before it can tell who and when, and no version.
+            // Earlier entries tell authors and times, and no version.
             let base = Base { state, ..Base::empty(last) };
             store.seal(&self.dashboard, Seal { from: history.base, base, segment: None }).await?;
         }
@@ -807,7 +807,7 @@ mod tests {
         memory
     }
 
-    /// Whoever writes to a store during an import, at whichever of its steps, loses nothing, and nothing of the archive is lost.
+    /// A write during an import, at any of its steps, is not lost, and neither is content of the archive.
     #[tokio::test]
     async fn who_writes_during_an_import_loses_nothing() {
         let sealed = sealed_three_times().await;
@@ -897,7 +897,7 @@ mod tests {
         assert_eq!(past(&again).await, before);
     }
 
-    /// What an older archive holds of a log may be all or the end of it.
+    /// The log in an older archive may be whole, or only its end.
     #[tokio::test]
     async fn the_log_of_an_older_archive_stands_on_its_snapshot() {
         let store = MemoryStore::new();

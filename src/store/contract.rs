@@ -9,7 +9,7 @@ use ydash_proto::life::{Life, LifeError, Lives};
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 
-use super::past::begin_at;
+use super::past::{SEGMENT_COUNTS_MIN, begin_at};
 use super::{
     Append, Appended, Base, Digest, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal, SealOutcome, Segment,
     SegmentInfo, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored, homes,
@@ -71,6 +71,8 @@ macro_rules! suite {
             a_log_that_was_sealed_and_not_trimmed_is_trimmed_later,
             segments_are_forgotten_from_the_front,
             history_is_bounded_in_bytes,
+            small_segments_are_bounded_in_number,
+            a_segment_longer_than_all_history_is_not_kept,
             a_damaged_segment_is_reported_and_set_aside,
             a_damaged_base_is_reported_and_displaced,
             a_dashboard_of_an_earlier_ydash_stands_on_its_snapshot,
@@ -187,7 +189,7 @@ async fn opened(store: &dyn Store, dashboard: &str, info: &SegmentInfo) -> Segme
     Segment::open(&store.segment(&id(dashboard), info.from).await.unwrap().unwrap()).unwrap()
 }
 
-/// What stands in a segment: its state, and its updates.
+/// The state and the updates of a segment.
 async fn told(store: &dyn Store, dashboard: &str, info: &SegmentInfo) -> (String, Vec<String>) {
     let segment = opened(store, dashboard, info).await;
     (text(&segment.state), segment.entries.iter().map(|(_, entry)| text(&entry.update)).collect())
@@ -584,7 +586,7 @@ pub(crate) async fn segments_are_forgotten_from_the_front(mut bench: impl Bench)
 
 /// A document that is filled and emptied again and again stayed small, and its history took 500 MB in 15 s.
 pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
-    let limits = HistoryLimits { bytes: 20_000, ..HistoryLimits::default() };
+    let limits = HistoryLimits { bytes: 100_000, ..HistoryLimits::default() };
     bench.bound_history(limits).await;
     let mut seed = 1u64;
     let mut noise = || {
@@ -594,7 +596,7 @@ pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
     for round in 0..12 {
         let mut covers = LogPosition::START;
         for n in 0..3 {
-            let text = format!("{round}.{n} {}", (0..125).map(|_| noise()).collect::<String>());
+            let text = format!("{round}.{n} {}", (0..1000).map(|_| noise()).collect::<String>());
             let entries = vec![entry(n, &text)];
             covers =
                 append(bench.store(), Append { dashboard: id("w/a"), life: Life::FIRST, after: None, entries }).await;
@@ -605,8 +607,8 @@ pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
         bench.store().trim(&id("w/a")).await.unwrap();
         let segments = history(bench.store(), "w/a").await.segments;
         let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-        assert!(bytes <= 20_000, "{bytes} bytes of history in round {round}");
-        assert!(round < 10 || bytes > 10_000, "{bytes} bytes of history in round {round}");
+        assert!(bytes <= limits.bytes, "{bytes} bytes of history in round {round}");
+        assert!(round < 10 || bytes > limits.bytes / 2, "{bytes} bytes of history in round {round}");
         assert_eq!(segments.last().unwrap().to, covers, "the newest stays");
         let stored = load(bench.store(), "w/a").await;
         assert_eq!((stored.position, stored.tail.len(), stored.damaged), (tail, 1, 0));
@@ -617,6 +619,36 @@ pub(crate) async fn history_is_bounded_in_bytes(mut bench: impl Bench) {
             bench.bound_history(limits).await;
         }
     }
+}
+
+/// Edits that deflate well make small segments, of which a dashboard could have tens of thousands.
+pub(crate) async fn small_segments_are_bounded_in_number(mut bench: impl Bench) {
+    bench.bound_history(HistoryLimits { bytes: 3 * SEGMENT_COUNTS_MIN, ..HistoryLimits::default() }).await;
+    let mut ends = Vec::new();
+    for n in 0..6 {
+        let covers = append(bench.store(), update("w/a", n)).await;
+        snapshot(bench.store(), "w/a", covers, "state", KEEP).await;
+        assert_eq!(seal(bench.store(), "w/a", covers, "state").await, SealOutcome::Sealed);
+        ends.push(covers);
+    }
+    let segments = history(bench.store(), "w/a").await.segments;
+    assert_eq!(segments.iter().map(|segment| segment.to).collect::<Vec<_>>(), ends[3..]);
+}
+
+pub(crate) async fn a_segment_longer_than_all_history_is_not_kept(mut bench: impl Bench) {
+    let first = append(bench.store(), update("w/a", 0)).await;
+    snapshot(bench.store(), "w/a", first, "state 0", KEEP).await;
+    seal(bench.store(), "w/a", first, "state 0").await;
+    let before = history(bench.store(), "w/a").await.segments;
+    bench.bound_history(HistoryLimits { bytes: SEGMENT_COUNTS_MIN, ..HistoryLimits::default() }).await;
+    let noise: String = (0..20_000u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761))).collect();
+    let entries = vec![entry(1, &noise)];
+    let second = append(bench.store(), Append { entries, ..update("w/a", 1) }).await;
+    snapshot(bench.store(), "w/a", second, "state 1", KEEP).await;
+    assert_eq!(seal(bench.store(), "w/a", second, "state 1").await, SealOutcome::TooLong);
+    let found = history(bench.store(), "w/a").await;
+    assert_eq!((found.base, found.segments), (second, before));
+    assert_eq!(text(&bench.store().base(&id("w/a")).await.unwrap().state), "state 1");
 }
 
 pub(crate) async fn a_damaged_segment_is_reported_and_set_aside(mut bench: impl Bench) {
@@ -683,7 +715,7 @@ pub(crate) async fn a_dashboard_of_an_earlier_ydash_stands_on_its_snapshot(mut b
     assert_eq!(told(bench.store(), "w/a", &segments[0]).await, ("to 1".to_owned(), vec!["update 2".to_owned()]));
     bench.store().trim(&id("w/a")).await.unwrap();
     assert!(log_updates(bench.store(), "w/a").await.is_empty());
-    // One without a snapshot was never trimmed.
+    // The log of a dashboard without a snapshot was never trimmed.
     let base = bench.store().base(&id("w/alone")).await.unwrap();
     assert!(base == Base::empty(base.position) && base.position < alone);
     snapshot(bench.store(), "w/alone", alone, "state", KEEP).await;

@@ -47,11 +47,11 @@ struct Shared {
 #[derive(Default)]
 struct Dashboard {
     snapshot: Option<Snapshot>,
-    /// What the log stands on; `None` for the empty document at its beginning.
+    /// The base of the log; `None` for the empty document at its beginning.
     base: Option<Base>,
-    /// Whether it comes from an earlier ydash: then its snapshot is what it stands on.
+    /// Whether it comes from an earlier ydash: then its snapshot is its base.
     is_unfounded: bool,
-    /// By where they begin.
+    /// By the position at which they begin.
     segments: BTreeMap<LogPosition, SealedSegment>,
     log: BTreeMap<LogPosition, Logged>,
     /// The last position that was given out.
@@ -173,7 +173,7 @@ impl MemoryStore {
         dashboard.log.retain(|at, _| *at <= position);
         dashboard.snapshot.take_if(|snapshot| snapshot.covers > position);
         if dashboard.base.as_ref().is_some_and(|base| base.position > position) {
-            // What the older copy stood on is not known here.
+            // The base of the older copy is not known here.
             dashboard.base = Some(Base { is_damaged: true, ..Base::empty(position) });
             dashboard.segments.retain(|_, segment| segment.info.to <= position);
         }
@@ -321,10 +321,8 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.faults.pass(Step::List, None).await?;
             let shared = self.open()?;
-            let ids = shared.dashboards.keys().filter(|id| id.as_str().starts_with(prefix) && id.of_trash().is_none());
-            // Compared as text: the order of every store.
-            let ids = ids.filter(|id| after.is_none_or(|after| id.as_str() > after.as_str()));
-            Ok(ids.take(limit).cloned().collect())
+            let ids = shared.dashboards.keys().filter(|id| id.of_trash().is_none());
+            Ok(page_of(ids, prefix, after, limit))
         })
     }
 
@@ -364,10 +362,7 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>> {
         Box::pin(async move {
             self.faults.pass(Step::List, None).await?;
-            let shared = self.open()?;
-            let ids = shared.lives.keys().filter(|id| id.as_str().starts_with(prefix));
-            let ids = ids.filter(|id| after.is_none_or(|after| id.as_str() > after.as_str()));
-            Ok(ids.take(limit).cloned().collect())
+            Ok(page_of(self.open()?.lives.keys(), prefix, after, limit))
         })
     }
 
@@ -418,6 +413,19 @@ impl Store for MemoryStore {
             Ok(())
         })
     }
+}
+
+/// The names of a list that are wanted.
+fn page_of<'a>(
+    ids: impl Iterator<Item = &'a DashboardId>,
+    prefix: &str,
+    after: Option<&DashboardId>,
+    limit: usize,
+) -> Vec<DashboardId> {
+    // Compared as text: the order of every store.
+    let is_wanted =
+        |id: &&DashboardId| id.as_str().starts_with(prefix) && after.is_none_or(|after| id.as_str() > after.as_str());
+    ids.filter(is_wanted).take(limit).cloned().collect()
 }
 
 impl Shared {
@@ -503,8 +511,11 @@ impl Shared {
         dashboard.is_unfounded = false;
         let displaced = dashboard.base.replace(seal.base);
         let mut set_aside = u64::from(displaced.is_some_and(|base| base.is_damaged));
-        if let Some(segment) = seal.segment {
-            dashboard.segments.insert(segment.info.from, segment);
+        let mut outcome = SealOutcome::Sealed;
+        match seal.segment {
+            Some(segment) if segment.info.counts() > limits.bytes => outcome = SealOutcome::TooLong,
+            Some(segment) => drop(dashboard.segments.insert(segment.info.from, segment)),
+            None => {}
         }
         set_aside += dashboard.shorten(limits.bytes);
         let mut allowed = limits.bytes;
@@ -513,7 +524,7 @@ impl Shared {
             set_aside += self.dashboards.values_mut().map(|dashboard| dashboard.shorten(allowed)).sum::<u64>();
         }
         self.set_aside += set_aside;
-        SealOutcome::Sealed
+        outcome
     }
 
     fn trim(&mut self, id: &DashboardId) {
@@ -635,8 +646,9 @@ impl Dashboard {
         }
     }
 
+    /// The size of its segments ([`SegmentInfo::counts`](super::SegmentInfo)).
     fn history_bytes(&self) -> u64 {
-        self.segments.values().map(|segment| segment.info.bytes).sum()
+        self.segments.values().map(|segment| segment.info.counts()).sum()
     }
 
     /// Removes the oldest segments beyond so many bytes, and says how many of what it removed was damaged.

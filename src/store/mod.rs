@@ -90,16 +90,16 @@ pub trait Store: Send + Sync + 'static {
         state: Bytes,
     ) -> BoxFuture<'a, Result<SnapshotOutcome, StoreError>>;
 
-    /// Says what there is of a dashboard's past.
+    /// Reads an overview of a dashboard's past.
     fn history<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<History, StoreError>>;
 
-    /// Reads the state that the log stands on.
+    /// Reads the base of the log.
     fn base<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Base, StoreError>>;
 
     /// Puts the base forward and keeps the segment up to it, in one step: if the base still stands at [`Seal::from`], and the
-    /// snapshot covers the new one. Whoever comes second changes nothing. Removes no log entry.
+    /// snapshot covers the new one. A second seal from the same base changes nothing. Removes no log entry.
     ///
-    /// The oldest segments go when there are more bytes of them than [`HistoryLimits`] allow.
+    /// The oldest segments go when there are more bytes of them than [`HistoryLimits`] allow. A single segment that is longer is not kept.
     fn seal<'a>(&'a self, dashboard: &'a DashboardId, seal: Seal) -> BoxFuture<'a, Result<SealOutcome, StoreError>>;
 
     /// Removes log entries up to and including the base, as far as the snapshot covers them. A store may leave some of them to the
@@ -138,7 +138,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<DashboardId>, StoreError>>;
 
-    /// Forgets a dashboard: its snapshot, its whole log, its past, and what it refused. Positions given out later are still greater than the old ones.
+    /// Forgets a dashboard: its snapshot, its whole log, its past, and what it refused. Positions given out later are still greater than
+    /// the old ones.
     fn remove<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// What there is to know of a dashboard's name beside the dashboard: what was deleted under it, and which life of it this is.
@@ -468,7 +469,7 @@ pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), O
 /// How many sealed segments stay, however young they are. The newest stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
-    /// Of one dashboard, in bytes of records.
+    /// Of one dashboard, in bytes of records. Each segment counts for 16 KiB at least.
     pub bytes: u64,
     /// Of all dashboards; beyond it those go first that have most. A Redis has its own bound for all that it holds.
     pub bytes_total: u64,

@@ -1,4 +1,4 @@
-//! What is kept of a dashboard's past: the base that its log stands on, and sealed segments of what came before.
+//! A dashboard's past: the base of its log, and sealed segments of earlier entries.
 //!
 //! The state at a position is the base at or before it and the entries between. The log holds the entries since the base; a
 //! [`Segment`] holds an earlier base and the entries from there up to the next one. So the log may be trimmed up to the base, and
@@ -14,15 +14,15 @@ use ydash_proto::update::EMPTY_UPDATE;
 use super::record::{self, RecordError};
 use super::{LogEntry, LogPosition, Store, StoreError};
 
-/// What there is of a dashboard's past, without its content.
+/// An overview of a dashboard's past, without content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Where the base stands: the log after it is whole.
+    /// The position of the base: the log after it is whole.
     pub base: LogPosition,
-    /// Whether the store says so. A dashboard of an earlier ydash has its snapshot for a base until the next one is written, and of
-    /// what is left of its log before that only authors and times can be told.
+    /// Whether the store has noted a base. For a dashboard of an earlier ydash, the snapshot is the base until the next snapshot is
+    /// written. The log before it tells only authors and times.
     pub is_founded: bool,
-    /// Up to where the snapshot stands for the log.
+    /// The last position that the snapshot covers.
     pub covers: Option<LogPosition>,
     /// Bytes of the log after the base, roughly.
     pub log_bytes: u64,
@@ -41,7 +41,7 @@ pub struct Base {
     pub state: Bytes,
     /// Of the segment that ends here; zeros without one.
     pub previous: Digest,
-    /// Whether its record cannot be read, or is gone. Then the state is empty and stands for nothing.
+    /// Whether its record cannot be read, is gone, or has another position. Then the state is empty and stands for nothing.
     pub is_damaged: bool,
 }
 
@@ -53,14 +53,14 @@ impl Base {
         Base { position, state, previous: Digest::default(), is_damaged: false }
     }
 
-    /// From its record.
-    pub(super) fn read(position: LogPosition, found: Option<Result<&[u8], ()>>) -> Result<Base, RecordError> {
-        let damaged = || Base { is_damaged: true, ..Base::empty(position) };
-        match found.map(|found| found.map(record::decode_base)) {
-            Some(Ok(Ok((state, previous)))) => Ok(Base { state, previous, ..Base::empty(position) }),
-            Some(Ok(Err(error @ RecordError::LaterFormat(_)))) => Err(error),
-            Some(Ok(Err(RecordError::Damaged(_))) | Err(())) => Ok(damaged()),
-            None => Ok(Base::empty(position)),
+    /// Decodes the record of the base at a position; `None` if it is gone, or its block cannot be read.
+    ///
+    /// A record with another position is an earlier one that has come back: it is damaged, too.
+    pub(super) fn read(position: LogPosition, bytes: Option<&[u8]>) -> Result<Base, RecordError> {
+        match bytes.map(record::decode_base) {
+            Some(Ok(base)) if base.position == position => Ok(base),
+            Some(Err(later @ RecordError::LaterFormat(_))) => Err(later),
+            _ => Ok(Base { is_damaged: true, ..Base::empty(position) }),
         }
     }
 }
@@ -91,10 +91,10 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What a segment is about.
+/// The description of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {
-    /// Where its base stands: it holds the entries after this position.
+    /// The position of its base: it holds the entries after this position.
     pub from: LogPosition,
     /// The position of its last entry, at which the next base stands.
     pub to: LogPosition,
@@ -108,10 +108,18 @@ pub struct SegmentInfo {
     pub bytes: u64,
 }
 
+/// The least that a segment counts for: its description takes memory and time, too.
+pub(super) const SEGMENT_COUNTS_MIN: u64 = 16 << 10;
+
 /// The length of [`SegmentInfo::key`].
 const KEY_LEN: usize = 32 + 32 + 16 + 16 + 8 + 16;
 
 impl SegmentInfo {
+    /// How many bytes of [`HistoryLimits`](super::HistoryLimits) it takes.
+    pub(super) fn counts(&self) -> u64 {
+        self.bytes.max(SEGMENT_COUNTS_MIN)
+    }
+
     /// All of it as a text: in the order of `from` when there are many.
     pub(super) fn key(&self) -> String {
         let SegmentInfo { from, to, first_at, last_at, entries, bytes } = self;
@@ -143,13 +151,13 @@ impl SegmentInfo {
 /// A piece of a dashboard's past that is closed: a state, and every entry from there to the next base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where the state stands.
+    /// The position of the state.
     pub from: LogPosition,
     /// The state there, Yjs update v1.
     pub state: Bytes,
     /// Of the segment before; zeros where history begins.
     pub previous: Digest,
-    /// What came after it, each with its position, oldest first.
+    /// The entries after it, each with its position, oldest first.
     pub entries: Vec<(LogPosition, LogEntry)>,
 }
 
@@ -173,7 +181,7 @@ impl Segment {
     /// From its record.
     ///
     /// # Errors
-    /// What is wrong with it, in words, if it is damaged.
+    /// The damage, in words.
     pub fn open(record: &[u8]) -> Result<Segment, String> {
         record::decode_segment(record).map_err(|error| error.to_string())
     }
@@ -182,7 +190,7 @@ impl Segment {
 /// A segment as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedSegment {
-    /// What it is about.
+    /// Its description.
     pub info: SegmentInfo,
     /// Its record.
     pub record: Bytes,
@@ -191,19 +199,21 @@ pub struct SealedSegment {
 /// Puts the base of a dashboard forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// Where the base stands that this was made from.
+    /// The position of the base that this was made from.
     pub from: LogPosition,
     /// The base from now on.
     pub base: Base,
-    /// What lies between; `None` keeps nothing of it.
+    /// The entries between the two; `None` drops them.
     pub segment: Option<SealedSegment>,
 }
 
-/// What became of a [`Seal`].
+/// The result of a [`Seal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealOutcome {
     /// The base stands there, and the segment is kept.
     Sealed,
+    /// The base stands there. The segment is longer than [`HistoryLimits`](super::HistoryLimits) allow and is not kept.
+    TooLong,
     /// The base does not stand where it did, or the snapshot covers less than the new one; nothing was changed.
     Superseded,
 }

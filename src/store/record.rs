@@ -21,7 +21,7 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::life::Lives;
 use ydash_proto::time::Timestamp;
 
-use super::past::{Digest, Segment};
+use super::past::{Base, Digest, Segment};
 use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, StoreError};
 use crate::compress::{deflate, inflate};
 
@@ -72,14 +72,16 @@ pub(super) struct Head {
     pub(super) swept_to: u64,
     /// Whether the dashboard was removed and only waits for its log to be swept.
     pub(super) is_removed: bool,
-    /// Where the base stands; `None` in a dashboard of an earlier ydash, which has its snapshot for a base.
+    /// The position of the base; `None` in a dashboard of an earlier ydash, whose base is its snapshot.
     pub(super) base: Option<u64>,
-    /// Bytes of sealed segments. Earlier heads end before it.
+    /// The size of the sealed segments ([`SegmentInfo::counts`](super::past::SegmentInfo)).
     pub(super) history: u64,
+    /// Whether the base has a record. Without one it is the empty document.
+    pub(super) has_base: bool,
 }
 
 impl Head {
-    /// Where the base stands.
+    /// The position of the base.
     pub(super) fn stands_at(&self) -> u64 {
         self.base.or(self.covers).unwrap_or(self.trimmed_to)
     }
@@ -107,19 +109,11 @@ struct UncountedHead {
     is_removed: bool,
 }
 
+/// The fields of a base, whose body is its state, and of a segment, whose body is a [`SegmentBody`].
 #[derive(Encode, BorrowDecode)]
-struct BaseFields<'a> {
-    /// Of the segment before; empty without one.
-    previous: &'a [u8],
-    encoding: u8,
-    /// Its length before deflating.
-    len: u64,
-    state: &'a [u8],
-}
-
-#[derive(Encode, BorrowDecode)]
-struct SegmentFields<'a> {
-    from: u128,
+struct PastFields<'a> {
+    /// The position of the state.
+    position: u128,
     /// Of the segment before; empty without one.
     previous: &'a [u8],
     encoding: u8,
@@ -237,7 +231,7 @@ fn shorten(plain: &[u8]) -> (u8, Cow<'_, [u8]>) {
     (PLAIN, Cow::Borrowed(plain))
 }
 
-/// What [`shorten`] has made shorter.
+/// Inflates what [`shorten`] has deflated.
 fn lengthen(encoding: u8, len: u64, bytes: &[u8]) -> Result<Bytes, RecordError> {
     let len = usize::try_from(len).ok().filter(|len| *len <= RECORD_BYTES_MAX);
     let len = len.ok_or(RecordError::Damaged("implausible length of a state"))?;
@@ -262,19 +256,30 @@ pub(super) fn decode_snapshot(record: &[u8]) -> Result<(LogPosition, Bytes), Rec
 }
 
 /// Encodes a base.
-pub(super) fn encode_base(state: &[u8], previous: Digest) -> Vec<u8> {
-    let (encoding, stored) = shorten(state);
-    let fields = BaseFields { previous: digest_bytes(&previous), encoding, len: state.len() as u64, state: &stored };
-    seal(Kind::Base, fields, stored.len() + 32)
+pub(super) fn encode_base(base: &Base) -> Vec<u8> {
+    encode_past(Kind::Base, base.position, &base.previous, &base.state)
 }
 
-/// Decodes a base: the state, and what is before it. The record of a snapshot is a base as well, with nothing before it.
-pub(super) fn decode_base(record: &[u8]) -> Result<(Bytes, Digest), RecordError> {
+/// Decodes a base. The record of a snapshot is a base as well, with nothing before it.
+pub(super) fn decode_base(record: &[u8]) -> Result<Base, RecordError> {
     if record.get(1) == Some(&(Kind::Snapshot as u8)) {
-        return decode_snapshot(record).map(|(_, state)| (state, Digest::default()));
+        return decode_snapshot(record).map(|(covers, state)| Base { state, ..Base::empty(covers) });
     }
-    let fields: BaseFields<'_> = open(Kind::Base, record)?;
-    Ok((lengthen(fields.encoding, fields.len, fields.state)?, digest_from(fields.previous)?))
+    let (position, previous, state) = decode_past(Kind::Base, record)?;
+    Ok(Base { state, previous, ..Base::empty(position) })
+}
+
+fn encode_past(kind: Kind, position: LogPosition, previous: &Digest, body: &[u8]) -> Vec<u8> {
+    let (encoding, stored) = shorten(body);
+    let previous = digest_bytes(previous);
+    let fields = PastFields { position: position.0, previous, encoding, len: body.len() as u64, body: &stored };
+    seal(kind, fields, stored.len() + previous.len())
+}
+
+fn decode_past(kind: Kind, record: &[u8]) -> Result<(LogPosition, Digest, Bytes), RecordError> {
+    let fields: PastFields<'_> = open(kind, record)?;
+    let body = lengthen(fields.encoding, fields.len, fields.body)?;
+    Ok((LogPosition(fields.position), digest_from(fields.previous)?, body))
 }
 
 /// Reads a base as far as its checksum tells, without inflating it.
@@ -282,7 +287,7 @@ pub(super) fn verify_base(record: &[u8]) -> Result<(), RecordError> {
     if record.get(1) == Some(&(Kind::Snapshot as u8)) {
         return decode_snapshot_covers(record).map(drop);
     }
-    open::<BaseFields<'_>>(Kind::Base, record).map(drop)
+    open::<PastFields<'_>>(Kind::Base, record).map(drop)
 }
 
 /// Encodes a segment.
@@ -311,24 +316,19 @@ pub(super) fn encode_segment(segment: &Segment) -> Vec<u8> {
     let body = SegmentBody { state: &segment.state, authors, entries };
     let body = bincode::encode_to_vec(body, bincode::config::standard())
         .expect("fields are plain integers, text and bytes, and a Vec takes them all");
-    let (encoding, stored) = shorten(&body);
-    let previous = digest_bytes(&segment.previous);
-    let fields = SegmentFields { from: segment.from.0, previous, encoding, len: body.len() as u64, body: &stored };
-    seal(Kind::Segment, fields, stored.len() + 64)
+    encode_past(Kind::Segment, segment.from, &segment.previous, &body)
 }
 
 /// Decodes a segment.
 pub(super) fn decode_segment(record: &[u8]) -> Result<Segment, RecordError> {
-    let fields: SegmentFields<'_> = open(Kind::Segment, record)?;
-    let previous = digest_from(fields.previous)?;
-    let body = lengthen(fields.encoding, fields.len, fields.body)?;
+    let (from, previous, body) = decode_past(Kind::Segment, record)?;
     let config = bincode::config::standard().with_limit::<{ RECORD_BYTES_MAX + 4096 }>();
     let body: SegmentBody<'_> = match bincode::borrow_decode_from_slice(&body, config) {
         Ok((decoded, used)) if used == body.len() => decoded,
         _ => return Err(RecordError::Damaged("segment does not decode")),
     };
     let authors: Vec<Arc<str>> = body.authors.into_iter().map(Arc::from).collect();
-    let (mut position, mut at) = (fields.from, 0u64);
+    let (mut position, mut at) = (from.0, 0u64);
     let mut entries = Vec::with_capacity(body.entries.len());
     for entry in body.entries {
         position = position.wrapping_add(entry.position);
@@ -348,12 +348,12 @@ pub(super) fn decode_segment(record: &[u8]) -> Result<Segment, RecordError> {
             },
         ));
     }
-    Ok(Segment { from: LogPosition(fields.from), state: Bytes::copy_from_slice(body.state), previous, entries })
+    Ok(Segment { from, state: Bytes::copy_from_slice(body.state), previous, entries })
 }
 
 /// Whether a record is one of a segment and was not changed, without inflating it.
 pub(super) fn verify_segment(record: &[u8]) -> Result<(), RecordError> {
-    open::<SegmentFields<'_>>(Kind::Segment, record).map(drop)
+    open::<PastFields<'_>>(Kind::Segment, record).map(drop)
 }
 
 fn digest_bytes(digest: &Digest) -> &[u8] {
@@ -381,7 +381,7 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
 pub(super) fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
     let earlier = |error: RecordError| -> Result<Head, RecordError> {
         let head = |number, covers, trimmed_to, swept_to, is_removed| {
-            Ok(Head { number, covers, trimmed_to, swept_to, is_removed, history: 0, base: None })
+            Ok(Head { number, covers, trimmed_to, swept_to, is_removed, ..Head::default() })
         };
         if let Ok(UnfoundedHead { number, covers, trimmed_to, swept_to, is_removed, .. }) = open(Kind::Head, record) {
             return head(number, covers, trimmed_to, swept_to, is_removed);
@@ -553,9 +553,10 @@ mod tests {
     #[test]
     fn golden_head() {
         let base = Some(6);
-        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, is_removed: false, history: 7, base };
-        assert_eq!(encode_head(&head)[HEADER_LEN..], [2, 1, 5, 4, 3, 0, 1, 6, 7]);
-        let earlier = Ok(Head { history: 0, base: None, ..head });
+        let head = Head { number: 2, covers: Some(5), trimmed_to: 4, swept_to: 3, ..Head::default() };
+        let earlier = Ok(head);
+        let head = Head { base, history: 7, has_base: true, ..head };
+        assert_eq!(encode_head(&head)[HEADER_LEN..], [2, 1, 5, 4, 3, 0, 1, 6, 7, 1]);
         let uncounted = [1, 3, 0xfc, 0x46, 0x32, 0xf3, 2, 1, 5, 4, 3, 0];
         assert_eq!(decode_head(&uncounted), earlier);
         for counted in [None, Some(0), Some(1), Some(7), Some(1 << 20)] {
@@ -599,17 +600,20 @@ mod tests {
 
     #[test]
     fn golden_base_and_segment() {
-        let record = encode_base(&[0, 0], Digest::default());
+        let base = |state: &'static [u8], previous| {
+            let state = Bytes::from_static(state);
+            Base { state, previous, ..Base::empty(LogPosition(5)) }
+        };
+        let record = encode_base(&base(&[0, 0], Digest::default()));
         assert_eq!(record[..2], [1, 7]);
-        assert_eq!(record[HEADER_LEN..], [0, PLAIN, 2, 2, 0, 0]);
-        assert_eq!(decode_base(&record), Ok((Bytes::from_static(&[0, 0]), Digest::default())));
+        assert_eq!(record[HEADER_LEN..], [5, 0, PLAIN, 2, 2, 0, 0]);
         // A snapshot is a base as well.
-        assert_eq!(
-            decode_base(&encode_snapshot(LogPosition(5), b"s")),
-            Ok((Bytes::from_static(b"s"), Digest::default()))
-        );
+        let snapshot = encode_snapshot(LogPosition(5), b"s");
+        assert_eq!(decode_base(&snapshot), Ok(base(b"s", Digest::default())));
         let previous = Digest([7; 32]);
-        assert_eq!(decode_base(&encode_base(b"state", previous)), Ok((Bytes::from_static(b"state"), previous)));
+        for base in [base(&[0, 0], Digest::default()), base(b"state", previous)] {
+            assert_eq!(decode_base(&encode_base(&base)), Ok(base));
+        }
 
         let made = |at: u64, author: Option<&str>| LogEntry {
             at: Timestamp(at),
@@ -640,7 +644,7 @@ mod tests {
         assert!(verify_segment(&record[..30]).is_err());
     }
 
-    /// What an earlier ydash wrote has no place for authors, so segments say them once.
+    /// A log entry repeats its author's name; a segment contains each name once.
     #[test]
     fn a_segment_of_ten_thousand_edits_is_small() {
         let entries: Vec<_> = (0..10_000u64)

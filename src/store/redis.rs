@@ -25,6 +25,7 @@ use ydash_proto::life::{Life, LifeChange, Lives, Moving};
 use ydash_proto::time::Timestamp;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
+use super::past::SEGMENT_COUNTS_MIN;
 use super::record::{
     RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_lives, decode_refused,
     decode_snapshot, decode_snapshot_covers, encode_base, encode_entry, encode_lives, encode_refused, encode_snapshot,
@@ -315,7 +316,7 @@ impl RedisStore {
         }
     }
 
-    /// Removes entries from the log's start up to the base. What is left is for the next time.
+    /// Removes entries from the log's start up to the base; those that are too many, the next call removes.
     async fn trim_one(&self, dashboard: &DashboardId) -> Result<(), StoreError> {
         const DOING: &str = "trim a log";
         let keys = self.keys(dashboard);
@@ -336,7 +337,8 @@ impl RedisStore {
                 .arg(going_bytes);
             let trim = damaged.fold(trim, |trim, (position, _)| trim.arg(Id(*position).to_string()));
             self.run(DOING, trim).await?;
-            if going.len() < page.len() || page.len() < PAGE_ENTRIES {
+            // A page of large entries is short, and not the last.
+            if going.len() < page.len() {
                 return Ok(());
             }
             after = *last;
@@ -355,13 +357,7 @@ impl RedisStore {
         let covers = state.position(1).ok();
         let base = state.position(0).ok();
         let stands = base.or(covers).unwrap_or(LogPosition::START);
-        let names = Answer::of(self.run(DOING, Command::new("HKEYS").key(&keys.past)).await?, "HKEYS")?;
-        let of_name = |name: &Value| match name {
-            Value::BulkString(name) => name.strip_prefix(b"s").and_then(SegmentInfo::from_key),
-            _ => None,
-        };
-        let mut segments: Vec<SegmentInfo> = names.parts().iter().filter_map(of_name).collect();
-        segments.sort_unstable_by_key(|segment| segment.from);
+        let segments = self.segments(&keys).await?;
         let first = self.page(&keys.log, stands, 1).await?;
         // A damaged entry tells when it was appended by its place.
         let appended_at = |position: LogPosition| Timestamp(u64::try_from(position.0 >> 64).unwrap_or(u64::MAX));
@@ -371,21 +367,48 @@ impl RedisStore {
         Ok(History { base: stands, is_founded: base.is_some(), covers, log_bytes, since, segments })
     }
 
-    async fn read_base(&self, dashboard: &DashboardId) -> Result<Base, StoreError> {
-        const DOING: &str = "read a base";
-        let keys = self.keys(dashboard);
-        let state = Command::new("HMGET").key(&keys.state).arg("base").arg("covers");
-        let state = Answer::of(self.run(DOING, state).await?, "HMGET")?;
-        let (base, covers) = (state.position(0).ok(), state.position(1).ok());
-        let record = match (base, covers) {
-            (Some(_), _) => self.record(&keys.past, "base").await?,
-            (None, Some(_)) => self.record(&keys.state, "snapshot").await?,
-            (None, None) => None,
+    /// The segments of a dashboard, oldest first.
+    async fn segments(&self, keys: &Keys) -> Result<Vec<SegmentInfo>, StoreError> {
+        let names = self.run("list segments", Command::new("HKEYS").key(&keys.past)).await?;
+        let of_name = |name: &Value| match name {
+            Value::BulkString(name) => name.strip_prefix(b"s").and_then(SegmentInfo::from_key),
+            _ => None,
         };
-        let stands = base.or(covers).unwrap_or(LogPosition::START);
-        let bytes = record.as_ref().map_or(0, Vec::len);
-        let read = move || Base::read(stands, record.as_deref().map(Ok));
-        aside(bytes, read).await?.map_err(RecordError::into_store_error)
+        let mut segments: Vec<SegmentInfo> = Answer::of(names, "HKEYS")?.parts().iter().filter_map(of_name).collect();
+        segments.sort_unstable_by_key(|segment| segment.from);
+        Ok(segments)
+    }
+
+    async fn read_base(&self, dashboard: &DashboardId) -> Result<Base, StoreError> {
+        let keys = self.keys(dashboard);
+        let mut bounds = self.base_bounds(&keys).await?;
+        loop {
+            let (base, covers, has_base) = bounds;
+            let stands = base.or(covers).unwrap_or(LogPosition::START);
+            let record = match (base, covers) {
+                (Some(_), _) if has_base => self.record(&keys.past, "base").await?,
+                (None, Some(_)) => self.record(&keys.state, "snapshot").await?,
+                _ => return Ok(Base::empty(stands)),
+            };
+            let bytes = record.as_ref().map_or(0, Vec::len);
+            let read = move || Base::read(stands, record.as_deref());
+            let read = aside(bytes, read).await?.map_err(RecordError::into_store_error)?;
+            let before = bounds;
+            if read.is_damaged {
+                // Or another node has put it forward between the two reads.
+                bounds = self.base_bounds(&keys).await?;
+            }
+            if bounds == before {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// The position of the base, what the snapshot covers, and whether the base has a record.
+    async fn base_bounds(&self, keys: &Keys) -> Result<(Option<LogPosition>, Option<LogPosition>, bool), StoreError> {
+        let state = Command::new("HMGET").key(&keys.state).arg("base").arg("covers").arg("has-base");
+        let state = Answer::of(self.run("read a base", state).await?, "HMGET")?;
+        Ok((state.position(0).ok(), state.position(1).ok(), !matches!(state.part(2)?, Value::Nil)))
     }
 
     /// A field of a hash that may be large.
@@ -416,37 +439,38 @@ impl RedisStore {
             None => false,
         };
         let position = base.position;
-        let record = aside(base.state.len(), move || encode_base(&base.state, base.previous)).await?;
+        let record = aside(base.state.len(), move || encode_base(&base)).await?;
         let command = Command::script(&SEAL, &[&keys.log, &keys.state, &keys.aside, &keys.past])
             .arg(self.ttl(dashboard))
             .arg(Id(from).to_string())
             .arg(Id(position).to_string())
             .arg(record.as_slice())
             .arg(self.history.bytes)
+            .arg(SEGMENT_COUNTS_MIN)
             .arg(if is_damaged { "1" } else { "0" });
         let command = match &segment {
-            Some(segment) => command.arg(segment.info.key()).arg(segment.info.bytes).arg(&segment.record[..]),
+            Some(segment) => command.arg(segment.info.key()).arg(&segment.record[..]),
             None => command,
         };
         match Answer::of(self.run(DOING, command).await?, "a seal")?.word()? {
             "sealed" => Ok(SealOutcome::Sealed),
+            "too long" => Ok(SealOutcome::TooLong),
             "superseded" => Ok(SealOutcome::Superseded),
             _ => Err(missing("a seal")),
         }
     }
 
     async fn read_segment(&self, dashboard: &DashboardId, from: LogPosition) -> Result<Option<Bytes>, StoreError> {
-        let history = self.read_history(dashboard).await?;
-        let Some(info) = history.segments.iter().find(|segment| segment.from == from) else { return Ok(None) };
-        let record = self.record(&self.keys(dashboard).past, &format!("s{}", info.key())).await?;
-        Ok(record.map(Bytes::from))
+        let keys = self.keys(dashboard);
+        let segments = self.segments(&keys).await?;
+        let Some(info) = segments.iter().find(|segment| segment.from == from) else { return Ok(None) };
+        Ok(self.record(&keys.past, &format!("s{}", info.key())).await?.map(Bytes::from))
     }
 
     async fn forget_segments(&self, dashboard: &DashboardId, to: LogPosition) -> Result<(), StoreError> {
         const DOING: &str = "forget segments";
         let keys = self.keys(dashboard);
-        let history = self.read_history(dashboard).await?;
-        for segment in history.segments.iter().filter(|segment| segment.to <= to) {
+        for segment in self.segments(&keys).await?.iter().filter(|segment| segment.to <= to) {
             let field = format!("s{}", segment.key());
             if let Some(record) = self.record(&keys.past, &field).await?
                 && verify_segment(&record).is_err()
@@ -785,10 +809,11 @@ impl RedisStore {
         }
         let history = self.read_history(dashboard).await?;
         if history.is_founded && self.read_base(dashboard).await?.is_damaged {
-            report.report(damaged(None, "base of the log cannot be read: its history begins anew".to_owned()));
+            let why = "base of the log is missing or cannot be read: its history begins anew";
+            report.report(damaged(None, why.to_owned()));
         }
         for segment in &history.segments {
-            let record = self.read_segment(dashboard, segment.from).await?.unwrap_or_default();
+            let record = self.record(&keys.past, &format!("s{}", segment.key())).await?.unwrap_or_default();
             report.bytes += record.len() as u64;
             match verify_segment(&record) {
                 Ok(()) => report.segments += 1,

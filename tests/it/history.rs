@@ -1,26 +1,35 @@
 //! Versions of dashboards, through a whole server: by name over sockets, and over REST.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use ydash_proto::access::format_moment;
+use ydash_proto::time::Timestamp;
 
 use super::support::client::Client;
 use super::support::node::{Node, binary};
 use super::support::peer::Peer;
 
-/// The time, as RFC 3339 has it, to the second.
+/// The time in RFC 3339, to the second.
 fn now() -> String {
-    let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
-    String::from_utf8(date.stdout).unwrap().trim().to_owned()
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    format_moment(Timestamp(since.as_millis() as u64))
 }
 
-/// A time that all before it is in, and nothing after: it has whole seconds.
+async fn next_second() {
+    let before = now();
+    while now() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A time between the edits before and after this call. Times have whole seconds.
 async fn now_after_this_second() -> String {
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    next_second().await;
     let then = now();
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    next_second().await;
     then
 }
 
@@ -68,7 +77,7 @@ async fn a_version_is_shown_while_others_edit_and_after_a_crash() {
         assert_eq!(get(&node, "w/board/at/yesterday").await.0, 400);
         assert_eq!(get(&node, "w/board/at/-1h/state").await.0, 404);
         assert_eq!(get(&node, "w/never/at/-0s").await.0, 404);
-        // What is not kept, what is no version and what nobody may see look the same.
+        // Names of no version, of a version of a forbidden dashboard, and of a forbidden dashboard get the same answer.
         for name in ["w/@at/yesterday/board", "w/@at/-0s/@news", "w/@news", "w/@at/-0s/~ada"] {
             assert_eq!(get(&node, name).await.0, 403, "{name}");
         }
@@ -97,7 +106,7 @@ async fn a_version_is_shown_while_others_edit_and_after_a_crash() {
     assert_eq!(get(&node, "w/then").await, (200, first));
 }
 
-/// What was deleted is shown by no version, also to those who have one open; it comes back with its versions, or ends with them.
+/// No version shows a deleted dashboard, not even to those who have one open. It comes back with its versions, or ends with them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_go_into_the_trash_and_come_back_with_their_dashboard() {
     let directory = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@ fn board(n: u32) -> Value {
     })
 }
 
-/// One that knew no tokens, whose logs had neither lives nor authors.
+/// A release without tokens, whose logs had neither lives nor authors.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_the_first_release_opens_with_all_that_it_held() {
     let directory = tempfile::tempdir().unwrap();
@@ -61,14 +61,14 @@ async fn a_store_of_the_first_release_opens_with_all_that_it_held() {
     }
 }
 
-/// The last one before dashboards had a past: documents, grants, the trash and the audit log.
+/// The last release without history: documents, grants, the trash and the audit log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_a_release_without_history_opens_with_all_that_it_held() {
     let directory = tempfile::tempdir().unwrap();
     unpack("before-history.tar.gz", directory.path());
     let flags = [&*format!("--auth-secret={SECRET}"), "--trash=never"];
     let (ada, bob) = (token("ada", &[("acme/*", Role::Owner)]), token("bob", &[]));
-    // Twice: what the first start wrote is opened, too.
+    // Twice: the second start opens the records of the first, too.
     for is_again in [false, true] {
         let mut node = Node::start_in(directory.path(), &flags);
         let edited =

@@ -107,8 +107,8 @@ pub(super) struct Snapshot {
     pub(super) record: Vec<u8>,
     /// What the kept snapshot covers, if that one is damaged and must not refuse this one.
     pub(super) displaces: Option<u64>,
-    /// The record of a base, where there is none yet: this snapshot's or, of an earlier ydash, the one that it displaces.
-    pub(super) base: Option<Vec<u8>>,
+    /// Position and record of the base, where it has none yet: this snapshot or, of an earlier ydash, the one that it displaces.
+    pub(super) base: Option<(u64, Vec<u8>)>,
     /// The damaged record that it displaces.
     pub(super) aside: Vec<Vec<u8>>,
 }
@@ -138,12 +138,12 @@ pub(super) struct Committer {
     relief: Relief,
 }
 
-/// Shortening the history of all dashboards while there is too much of it: whoever has most gives first.
+/// Shortening the history of all dashboards while there is too much of it, the longest first.
 #[derive(Default)]
 struct Relief {
-    /// Bytes of history of all dashboards.
+    /// The size of all dashboards' segments ([`SegmentInfo::counts`]).
     total: u64,
-    /// What each may keep in this round; it halves from round to round.
+    /// How much each may keep in this round; it halves from round to round.
     allowed: Option<u64>,
     /// The dashboard that was looked at last.
     after: Option<DashboardId>,
@@ -171,7 +171,7 @@ impl Committer {
             })?;
             Ok(total)
         });
-        // What cannot be counted grows from here on.
+        // If it cannot be counted, only later seals count.
         self.relief.total = counted.unwrap_or(0);
         loop {
             let job = match next.take() {
@@ -395,17 +395,15 @@ impl Committer {
             self.end = end;
             return Ok(Ok(SnapshotOutcome::Superseded));
         }
-        let stood_on_nothing = head.base.is_none();
         let stands = head.stands_at();
+        let is_wanted = head.base.is_none() || (!head.has_base && covers <= stands);
         head.covers = Some(covers);
-        if let Some(base) = snapshot.base.take()
-            && (stood_on_nothing || covers <= stands)
-        {
-            batch.put_base(dashboard, &base);
-        }
-        if stood_on_nothing {
-            // On the former snapshot, or on this one if that is damaged.
-            head.base = Some(if snapshot.displaces.is_some() { covers } else { stands });
+        match snapshot.base.take().filter(|_| is_wanted) {
+            Some((position, record)) => {
+                batch.put_base(dashboard, &record);
+                (head.base, head.has_base) = (Some(position), true);
+            }
+            None => head.base = head.base.or(Some(stands)),
         }
         changed.heads.insert(dashboard.clone());
         changed.snapshots.insert(dashboard.clone(), (covers, std::mem::take(&mut snapshot.record)));
@@ -431,25 +429,26 @@ impl Committer {
             if let Some(record) = &sealing.displaced {
                 batch.put_past_aside(dashboard, None, record);
             }
-            head.base = Some(to);
-            let mut segments = view.segments(dashboard)?;
-            let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-            if let Some(segment) = &sealing.segment
-                && segment.info.bytes <= limits.bytes
-            {
-                batch.put_segment(dashboard, segment);
-                bytes += segment.info.bytes;
+            (head.base, head.has_base) = (Some(to), true);
+            let segments = view.segments(dashboard)?;
+            let (mut outcome, mut added) = (SealOutcome::Sealed, 0);
+            match &sealing.segment {
+                Some(segment) if segment.info.counts() > limits.bytes => outcome = SealOutcome::TooLong,
+                Some(segment) => {
+                    batch.put_segment(dashboard, segment);
+                    added = segment.info.counts();
+                }
+                None => {}
             }
-            forget_oldest(view, batch, dashboard, &mut segments, &mut bytes, limits.bytes)?;
-            head.history = bytes;
+            head.history = forget_oldest(view, batch, dashboard, &segments, added, limits.bytes)?;
             batch.put_head(dashboard, &head);
-            Ok(Some((before, bytes)))
+            Ok(Some((outcome, before, head.history)))
         });
         self.dashboards.remove(dashboard);
-        let Some((before, after)) = sealed? else { return Ok(SealOutcome::Superseded) };
+        let Some((outcome, before, after)) = sealed? else { return Ok(SealOutcome::Superseded) };
         self.relief.total = self.relief.total.saturating_sub(before) + after;
         self.relief.is_exhausted = false;
-        Ok(SealOutcome::Sealed)
+        Ok(outcome)
     }
 
     fn trim(&mut self, dashboard: &DashboardId) -> Result<(), StoreError> {
@@ -478,7 +477,7 @@ impl Committer {
             }
             going.iter().try_for_each(|segment| forget_segment(view, batch, dashboard, segment))?;
             let before = head.history;
-            head.history = staying.iter().map(|segment| segment.bytes).sum();
+            head.history = staying.iter().map(|segment| segment.counts()).sum();
             batch.put_head(dashboard, &head);
             Ok(before.saturating_sub(head.history))
         });
@@ -517,8 +516,8 @@ impl Committer {
                     // What an earlier life of the dashboard has left in the log stays hidden.
                     let last = if head.is_removed { 0 } else { head.covers.unwrap_or(0) };
                     let life = view.lives(dashboard)?.current;
-                    let base = if is_new { Some(*end) } else { head.base };
-                    Live { head: Head { trimmed_to: *end, is_removed: false, base, ..head }, last, life }
+                    let (base, has_base) = if is_new { (Some(*end), false) } else { (head.base, head.has_base) };
+                    Live { head: Head { trimmed_to: *end, is_removed: false, base, has_base, ..head }, last, life }
                 }
             };
             self.dashboards.insert(dashboard.clone(), live);
@@ -542,12 +541,9 @@ impl Committer {
             history = head.history;
             view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
             remove_refused(view, batch, dashboard)?;
-            sweep(
-                view,
-                batch,
-                dashboard,
-                Head { covers: None, trimmed_to: end, is_removed: true, history: 0, base: None, ..head },
-            )
+            let Head { number, swept_to, .. } = head;
+            let removed = Head { number, swept_to, trimmed_to: end, is_removed: true, ..Head::default() };
+            sweep(view, batch, dashboard, removed)
         })?;
         self.relief.total = self.relief.total.saturating_sub(history);
         if !is_swept {
@@ -681,11 +677,9 @@ impl Committer {
             let is_end = found.is_none();
             let mut gone = 0;
             if let (Some(Some(mut head)), Some(id)) = (found, &last) {
-                let mut segments = view.segments(id)?;
-                let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-                forget_oldest(view, batch, id, &mut segments, &mut bytes, allowed)?;
-                gone = head.history.saturating_sub(bytes);
-                head.history = bytes;
+                let before = head.history;
+                head.history = forget_oldest(view, batch, id, &view.segments(id)?, 0, allowed)?;
+                gone = before.saturating_sub(head.history);
                 batch.put_head(id, &head);
             }
             Ok((last, is_end, gone))
@@ -747,7 +741,7 @@ fn relocate(view: &View<'_>, batch: &mut Batch<'_>, from: &DashboardId, to: &Das
     remove_refused(view, batch, from)
 }
 
-/// Moves the base and the segments. What cannot be read is unreadable there too: nothing else may take its place.
+/// Moves the base and the segments. An unreadable record becomes an empty one, so that its loss stays visible.
 fn relocate_past(
     view: &View<'_>,
     batch: &mut Batch<'_>,
@@ -780,26 +774,24 @@ fn remove_refused(view: &View<'_>, batch: &mut Batch<'_>, dashboard: &DashboardI
     Ok(())
 }
 
-/// Removes the oldest segments beyond so many bytes.
+/// Removes the oldest segments while all of them count for more than is allowed, together with `added`; says what is left.
 fn forget_oldest(
     view: &View<'_>,
     batch: &mut Batch<'_>,
     dashboard: &DashboardId,
-    segments: &mut Vec<SegmentInfo>,
-    bytes: &mut u64,
+    segments: &[SegmentInfo],
+    added: u64,
     allowed: u64,
-) -> Result<(), EngineError> {
-    let mut going = 0;
-    for segment in segments.iter() {
-        if *bytes <= allowed {
+) -> Result<u64, EngineError> {
+    let mut left = added + segments.iter().map(SegmentInfo::counts).sum::<u64>();
+    for segment in segments {
+        if left <= allowed {
             break;
         }
         forget_segment(view, batch, dashboard, segment)?;
-        *bytes = bytes.saturating_sub(segment.bytes);
-        going += 1;
+        left -= segment.counts();
     }
-    segments.drain(..going);
-    Ok(())
+    Ok(left)
 }
 
 /// Removes a segment; a damaged one is kept for inspection.

@@ -268,8 +268,8 @@ impl View<'_> {
             }
         })?;
         let is_unknown = covers.is_none() && number == 0;
-        // Where the base stood nobody knows: the snapshot is one, until it is sealed again. The segments are there all the same.
-        let history = self.segments(id)?.iter().map(|segment| segment.bytes).sum();
+        // The position of the base is lost, so the snapshot becomes the base with the next one. The segments stay.
+        let history = self.segments(id)?.iter().map(SegmentInfo::counts).sum();
         Ok((!is_unknown).then_some(Head { number, covers, history, ..Head::default() }))
     }
 
@@ -497,7 +497,7 @@ impl View<'_> {
         }
     }
 
-    /// What segments there are of a dashboard, oldest first.
+    /// The segments of a dashboard, oldest first.
     pub(super) fn segments(&self, id: &DashboardId) -> Result<Vec<SegmentInfo>, EngineError> {
         let prefix = segment_key(id, "");
         let mut segments = Vec::new();
@@ -574,7 +574,7 @@ impl View<'_> {
         Ok(names)
     }
 
-    /// What was set aside of a dashboard, by what its keys say after the name.
+    /// The damaged records of a dashboard that were set aside, by the part of their keys after the name.
     pub(super) fn aside_records(&self, id: &DashboardId) -> Result<Vec<(Vec<u8>, Value)>, EngineError> {
         let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
         let read = self.at.prefix(&self.engine.aside, &prefix).map(|item| {
@@ -888,7 +888,7 @@ fn life_key(name: &str) -> Vec<u8> {
     [LIFE_KEYS, name.as_bytes()].concat()
 }
 
-/// What is kept of a dashboard's past, beside its snapshot: its base, and its segments.
+/// The kinds of records of a dashboard's past, beside its snapshot.
 const BASE: u8 = b'b';
 const SEGMENT: u8 = b's';
 
@@ -896,7 +896,7 @@ fn past_key(id: &DashboardId, what: u8, key: &str) -> Vec<u8> {
     [id.as_str().as_bytes(), &[NAME_END, what], key.as_bytes()].concat()
 }
 
-/// Where it is noted that there is a segment. Not beside the segments: one bad bit in a large record would hide the names of all.
+/// The key that lists a segment. It is not beside the segments: one bad bit in a large record would hide the names of all.
 fn segment_key(id: &DashboardId, key: &str) -> Vec<u8> {
     [SEGMENT_KEYS, id.as_str().as_bytes(), &[NAME_END], key.as_bytes()].concat()
 }

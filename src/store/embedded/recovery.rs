@@ -163,7 +163,7 @@ fn compare(view: &View<'_>, told: &Told) -> Result<Vec<Missing>, EngineError> {
     for (name, covers) in snapshots {
         let Ok(id) = DashboardId::parse(&name) else { continue };
         let Some(head) = view.head(&id)? else { continue };
-        // What the record says of itself: a head that was written later may speak of one that is lost.
+        // The record tells its own position: a head that was written later may tell that of a lost one.
         let kept = view.snapshot(&id)?.and_then(Result::ok).and_then(|record| decode_snapshot_covers(&record).ok());
         if !head.is_removed && kept.is_none_or(|kept| kept.0 < covers.into()) {
             let why = match kept {

@@ -114,7 +114,7 @@ macro_rules! bench {
 
             async fn unfound(&mut self, dashboard: &DashboardId) {
                 let keys = self.0.store.keys(dashboard);
-                self.0.run(Command::new("HDEL").key(&keys.state).arg("base")).await;
+                self.0.run(Command::new("HDEL").key(&keys.state).arg("base").arg("has-base")).await;
                 self.0.run(Command::new("DEL").key(&keys.past)).await;
             }
         }
@@ -512,6 +512,21 @@ async fn a_base_of_a_later_format_is_not_replaced() {
     let error = bench.store().seal(&id("w/a"), seal).await.unwrap_err();
     assert!(matches!(error, StoreError::LaterFormat { version: 99, .. }), "{error:?}");
     assert_eq!(bench.0.store.record(&past, "base").await.unwrap(), Some(record));
+}
+
+/// It was the empty document, and later versions lacked what it held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_that_was_evicted_is_damaged() {
+    let bench = ServerBench::new().await;
+    let store = &bench.0.store;
+    append(store, update("w/empty", 0)).await.unwrap();
+    assert!(!store.base(&id("w/empty")).await.unwrap().is_damaged, "it never had a record");
+    let seal = to_seal(store).await;
+    assert_eq!(store.seal(&id("w/a"), seal.clone()).await.unwrap(), SealOutcome::Sealed);
+    assert_eq!(store.base(&id("w/a")).await.unwrap(), seal.base);
+    bench.0.run(Command::new("DEL").key(&store.keys(&id("w/a")).past)).await;
+    let base = store.base(&id("w/a")).await.unwrap();
+    assert_eq!(base, Base { is_damaged: true, ..Base::empty(seal.base.position) });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

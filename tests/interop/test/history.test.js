@@ -5,11 +5,18 @@ import { after, before, describe, test } from 'node:test'
 import { clients, freshRoom, latest, Peer } from '../lib/clients.js'
 import { Line, providers } from '../lib/hocuspocus.js'
 import { Server } from '../lib/server.js'
-import { eventually, sleep, throughout } from '../lib/wait.js'
+import { eventually, throughout } from '../lib/wait.js'
 
 let server
 before(async () => { server = await Server.shared() })
 after(() => server.stop())
+
+const second = () => new Date().toISOString().slice(0, 19)
+
+async function nextSecond () {
+  const before = second()
+  await eventually(() => second() !== before)
+}
 
 /** A room in which something was written before a moment and after it, with its author still there. */
 async function past (t) {
@@ -19,10 +26,10 @@ async function past (t) {
   author.write(0, 'then')
   author.set('gone', 1)
   await eventually(() => author.saved === 3)
-  // Times have whole seconds: nothing is written in this one, nor in the next.
-  await sleep(1_100)
-  const then = `${new Date().toISOString().slice(0, 19)}Z`
-  await sleep(1_100)
+  // Times have whole seconds: nothing is written in the one that is taken.
+  await nextSecond()
+  const then = `${second()}Z`
+  await nextSecond()
   author.erase(0, 4)
   author.write(0, 'now')
   author.remove('gone')
