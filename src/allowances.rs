@@ -1,7 +1,7 @@
-//! What each user takes of this node: one [`Allowance`] per user, which all of the user's sessions and calls share.
+//! The limits of users on this node: one [`Allowance`] per user, which all of the user's sessions and calls share.
 //!
-//! A user is remembered while in a session, and beyond that until nothing is owed. The table is looked at when somebody comes or calls;
-//! sessions keep what they found there.
+//! A user is remembered while in a session, and after it until all rates have recovered. Joins and calls look a user up in the table; a
+//! session keeps what it found there, so that messages do not.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,30 +32,30 @@ struct Table {
 }
 
 impl Allowances {
-    /// Nobody has taken anything.
+    /// No user has used anything.
     #[must_use]
     pub fn new(limits: UserLimits) -> Arc<Allowances> {
         let users = Mutex::new(Table { entries: HashMap::new(), sweep_at: SWEEP_AT });
         Arc::new(Allowances { limits, started: Instant::now(), users })
     }
 
-    /// Everybody may take whatever there is.
+    /// Without limits in effect.
     #[cfg(test)]
     pub(crate) fn unlimited() -> Arc<Allowances> {
-        use ydash_proto::allowance::Pace;
-        let pace = Pace { per_second: u32::MAX, burst: u32::MAX };
+        use ydash_proto::allowance::Rate;
+        let rate = Rate { per_second: u32::MAX, burst: u32::MAX };
         Allowances::new(UserLimits {
             sessions_max: u32::MAX,
-            joins: pace,
-            messages: pace,
-            bytes: pace,
-            requests: pace,
+            joins: rate,
+            messages: rate,
+            bytes: rate,
+            requests: rate,
             dashboards_per_hour: u32::MAX,
             dashboards_burst: u32::MAX,
         })
     }
 
-    /// That of a user; `None` for whoever counts by the address alone.
+    /// The user's allowance; `None` for somebody who counts by the address alone.
     #[must_use]
     pub fn of(&self, principal: &Principal) -> Option<User> {
         let Principal::User(user) = principal else { return None };
@@ -73,7 +73,15 @@ impl Allowances {
         Some(User { allowance, started: self.started })
     }
 
-    /// Counts a REST call, if somebody in particular makes it.
+    /// Counts a session until the place is dropped; `None` for somebody who counts by the address alone.
+    ///
+    /// # Errors
+    /// [`Exceeded`] – turn it away and name the limit.
+    pub fn join(&self, principal: &Principal) -> Result<Option<UserPlace>, Exceeded> {
+        self.of(principal).map(|user| user.join()).transpose()
+    }
+
+    /// Counts a REST call, if a user makes it.
     ///
     /// # Errors
     /// [`Exceeded`] – answer 429 and name the limit.
@@ -100,17 +108,17 @@ fn since(started: Instant) -> Timestamp {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic leaves a whole value.
+    // No panic leaves half a value behind.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
-    /// Forgets who is in no session and owes nothing, each time the table has doubled; at its bound, also who owes something.
+    /// Forgets users without a session whose rates have recovered, each time the table has doubled; at its bound, all without a session.
     fn sweep(&mut self, now: Timestamp) {
         if self.entries.len() < self.sweep_at {
             return;
         }
-        // Whoever holds one as well is in a session, or about to be.
+        // Another holder of the allowance is a session, or about to be one.
         self.entries.retain(|_, one| Arc::strong_count(one) > 1 || !lock(one).is_forgettable(now));
         if self.entries.len() >= REMEMBERED_MAX {
             self.entries.retain(|_, one| Arc::strong_count(one) > 1);
@@ -122,7 +130,7 @@ impl Table {
     }
 }
 
-/// A user, and what is left to them.
+/// A user's allowance. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct User {
     allowance: Arc<Mutex<Allowance>>,
@@ -153,7 +161,7 @@ impl User {
 
     /// Counts a dashboard that the user has begun.
     pub fn begun(&self) {
-        // Others may have begun some since it was asked: that is one too many, once.
+        // Other rooms may have begun some since `may_begin`: then the user has one too many, once.
         let _ = self.take(Allowance::begin);
     }
 }
@@ -163,7 +171,7 @@ impl User {
 pub struct UserPlace(User);
 
 impl UserPlace {
-    /// Whose it is.
+    /// The user who has it.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.0
@@ -176,7 +184,7 @@ impl Drop for UserPlace {
     }
 }
 
-/// What a session has sent since it told its user's allowance.
+/// Messages and bytes that a session has sent and its user has not paid for yet.
 #[derive(Debug, Default)]
 pub struct Sent {
     user: Option<User>,
@@ -185,9 +193,9 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// From here on it is sent by this user.
-    pub fn by(&mut self, user: Option<User>) {
-        self.user = user;
+    /// From here on, this user pays.
+    pub fn by(&mut self, user: User) {
+        self.user = Some(user);
     }
 
     /// One message more.
@@ -200,7 +208,7 @@ impl Sent {
         self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Pays for all that, as soon as it is worth the trouble.
+    /// Pays for everything that was sent, once it is enough: most messages cost an addition and a comparison, and take no lock.
     ///
     /// # Errors
     /// [`Exceeded`] – wait, and try again: nothing was paid.
@@ -231,14 +239,14 @@ impl From<UserLimit> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ydash_proto::allowance::Pace;
+    use ydash_proto::allowance::Rate;
 
     const LIMITS: UserLimits = UserLimits {
         sessions_max: 2,
-        joins: Pace { per_second: 1, burst: 100 },
-        messages: Pace { per_second: 1, burst: 32 },
-        bytes: Pace { per_second: 1, burst: 1 << 20 },
-        requests: Pace { per_second: 1, burst: 2 },
+        joins: Rate { per_second: 1, burst: 100 },
+        messages: Rate { per_second: 1, burst: 32 },
+        bytes: Rate { per_second: 1, burst: 1 << 20 },
+        requests: Rate { per_second: 1, burst: 2 },
         dashboards_per_hour: 1,
         dashboards_burst: 1,
     };
@@ -257,11 +265,11 @@ mod tests {
         assert_eq!(limit(of(&ada).join()), Some(UserLimit::Sessions));
         assert!(of(&bob).join().is_ok());
         drop(first);
-        assert!(of(&ada).join().is_ok());
+        assert!(allowances.join(&ada).is_ok_and(|place| place.is_some()));
 
         let (mut one, mut other) = (Sent::default(), Sent::default());
-        one.by(Some(of(&ada)));
-        other.by(Some(of(&ada)));
+        one.by(of(&ada));
+        other.by(of(&ada));
         for sent in [&mut one, &mut other] {
             for _ in 0..TOLD_MESSAGES {
                 sent.message();
@@ -284,7 +292,7 @@ mod tests {
         assert_eq!((of(&ada).may_begin(), of(&ada).may_begin()), (Ok(()), Ok(())), "none was begun");
         of(&ada).begun();
         assert_eq!(limit(of(&ada).may_begin()), Some(UserLimit::Dashboards));
-        assert!(allowances.of(&Principal::Anonymous).is_none());
+        assert!(allowances.join(&Principal::Anonymous).is_ok_and(|place| place.is_none()));
         assert_eq!(allowances.call(&Principal::Anonymous), Ok(()));
     }
 
@@ -293,7 +301,7 @@ mod tests {
         let allowances = Allowances::new(LIMITS);
         let here = allowances.of(&Principal::user("here")).unwrap().join().unwrap();
         for n in 0..2 * REMEMBERED_MAX {
-            // They owe a call each.
+            // The rate of each has not recovered.
             allowances.call(&Principal::user(&format!("user{n}"))).unwrap();
             assert!(lock(&allowances.users).entries.len() <= REMEMBERED_MAX + 1);
         }

@@ -38,7 +38,7 @@ type Answer = Result<AccessAnswer, AccessRefusal>;
 impl AccessControl for Grants {
     fn act(&self, by: Admission, what: AccessCall) -> BoxFuture<'static, Answer> {
         let grants = self.clone();
-        // A task of its own: whoever asked may hang up, and what was changed is written down all the same.
+        // A task of its own: the caller may hang up, and the change is in the audit log all the same.
         let acting = tokio::spawn(async move { grants.act_as(&by, what).await });
         Box::pin(async move { acting.await.unwrap_or(Err(AccessRefusal::Unavailable)) })
     }
@@ -71,9 +71,9 @@ impl AccessControl for Grants {
                 Taken::Counted => true,
             };
             let admission = decided(Admission { principal, ..Admission::default() }, from.address, records);
-            // Whoever gets in by it is one of those it was for.
+            // Visitors whom it does not let in spend no use.
             if is_counted && !admission.access.is_none() {
-                grants.count_use(dashboard, &shown, mark).await?;
+                grants.count_use(dashboard.present(), &shown, mark).await?;
             }
             Ok(admission)
         }))
@@ -232,7 +232,7 @@ impl Grants {
         Ok(changed(200, &applied, json!({})))
     }
 
-    /// Writes down that somebody came by a link, unless others were faster and nobody else may.
+    /// Counts a visitor in a link's record, unless others spent its last use meanwhile.
     async fn count_use(&self, dashboard: DashboardId, shown: &ShownLink, mark: u64) -> Result<(), Denied> {
         let counted = self.change(Subject::Dashboard(dashboard), |mut record| {
             let is_it = |link: &&mut ShareLink| *link.id == *shown.id && link.secret == shown.digest;
@@ -255,7 +255,8 @@ impl Grants {
         let (author, at) = (by.principal.author().unwrap_or_default(), now());
         let made = ShareLink::asked(asked, link.id.as_str().into(), link.digest, author, at).ok_or_else(|| {
             AccessRefusal::Malformed(
-                "a link has a role of watcher, viewer or editor, and may have label, not_before, not_after, weekly, addresses, origins, uses_max"
+                "a link has a role of watcher, viewer or editor, and may have label, not_before, not_after, weekly, \
+                 addresses, origins, uses_max"
                     .to_owned(),
             )
         })?;

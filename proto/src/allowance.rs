@@ -1,8 +1,7 @@
-//! What one user may take of a node, on however many sessions and from however many addresses: sessions, joins, messages, bytes, REST calls
-//! and new dashboards.
+//! Limits of one user on a node, over all sessions and addresses: sessions, joins, messages, bytes, REST calls and new dashboards.
 //!
-//! It counts beside what a session and an address may. Nobody in particular, and whoever holds a link, count by their address alone: a link
-//! is for as many people as it was given to.
+//! They hold beside the limits of a session and of an address. Callers without a token, and those with a link, count by their address
+//! alone: many people may hold the same link.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,28 +9,28 @@ use core::time::Duration;
 use crate::rate::TokenBucket;
 use crate::time::Timestamp;
 
-/// How much of something may happen.
+/// A rate, in the long run and at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Rate {
     /// In the long run.
     pub per_second: u32,
-    /// At once.
+    /// At once, after a pause.
     pub burst: u32,
 }
 
-/// What one user may take of a node.
+/// The limits of one user on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserLimits {
     /// Sessions at a time.
     pub sessions_max: u32,
     /// Sessions that begin.
-    pub joins: Pace,
+    pub joins: Rate,
     /// Messages on all sessions together.
-    pub messages: Pace,
-    /// Bytes that are sent, on all sessions and over REST together; what is larger than the burst passes alone.
-    pub bytes: Pace,
+    pub messages: Rate,
+    /// Bytes that are sent, on all sessions and over REST together. A message larger than the burst waits for all of it.
+    pub bytes: Rate,
     /// REST calls.
-    pub requests: Pace,
+    pub requests: Rate,
     /// Dashboards that the user is the first to write to, per hour.
     pub dashboards_per_hour: u32,
     /// The same at once.
@@ -66,7 +65,7 @@ impl UserLimit {
         UserLimit::Dashboards,
     ];
 
-    /// The setting that says what it is.
+    /// The name of its setting.
     #[must_use]
     pub fn setting(self) -> &'static str {
         match self {
@@ -89,7 +88,7 @@ impl UserLimit {
 }
 
 impl UserLimits {
-    /// What the setting says.
+    /// The value of a limit's setting.
     #[must_use]
     pub fn value(&self, limit: UserLimit) -> u32 {
         match limit {
@@ -108,25 +107,25 @@ impl UserLimits {
     }
 }
 
-/// A user has what one may have; it passes.
+/// A limit that a user has reached. It passes: the same may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exceeded {
-    /// Which limit it is.
+    /// The limit.
     pub limit: UserLimit,
-    /// What the setting says.
+    /// The value of its setting.
     pub value: u32,
-    /// Milliseconds: it goes along in [`CloseCode`](crate::wire::close::CloseCode), of which every session has one.
+    /// Milliseconds, in 32 bits: a [`CloseCode`](crate::wire::close::CloseCode) holds it, and every session holds one of those.
     wait: u32,
 }
 
 impl Exceeded {
-    /// One of a limit with that value, after which to come back in so many milliseconds.
+    /// `limit` is reached, whose setting has this `value`; `wait` is the time until the next attempt, in milliseconds.
     #[must_use]
     pub const fn new(limit: UserLimit, value: u32, wait: u32) -> Exceeded {
         Exceeded { limit, value, wait }
     }
 
-    /// When to come back.
+    /// The time until the next attempt.
     #[must_use]
     pub fn retry_after(self) -> Duration {
         Duration::from_millis(self.wait.into())
@@ -146,13 +145,13 @@ impl fmt::Display for Exceeded {
     }
 }
 
-/// Nobody knows when a session ends; about when a page that was closed has been missed.
+/// The time until the next attempt while all sessions are taken: nobody knows when one ends, but a page that was closed is missed by then.
 const SESSION_AGAIN: Duration = Duration::from_secs(5);
 
-/// A dashboard is so many tokens, so that a rate per hour is one of whole tokens per second.
+/// Tokens that a dashboard costs, so that a rate per hour is a whole number of tokens per second.
 const DASHBOARD: u32 = 3600;
 
-/// What one user has of its limits.
+/// One user's use of the limits.
 #[derive(Clone, Debug)]
 pub struct Allowance {
     limits: UserLimits,
@@ -165,10 +164,10 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// All of it is left.
+    /// Nothing is used.
     #[must_use]
     pub fn new(limits: UserLimits, now: Timestamp) -> Allowance {
-        let bucket = |pace: Pace| TokenBucket::new(pace.burst, pace.per_second, now);
+        let bucket = |rate: Rate| TokenBucket::new(rate.burst, rate.per_second, now);
         let burst = limits.dashboards_burst.saturating_mul(DASHBOARD);
         Allowance {
             limits,
@@ -223,7 +222,7 @@ impl Allowance {
         self.requests.take(now, 1).map_err(|wait| limits.exceeded(UserLimit::Requests, wait))
     }
 
-    /// One dashboard that nobody has written to before.
+    /// One dashboard more that the user is the first to write to.
     ///
     /// # Errors
     /// [`Exceeded`] – it is not counted.
@@ -232,15 +231,15 @@ impl Allowance {
         self.dashboards.take(now, DASHBOARD).map_err(|wait| limits.exceeded(UserLimit::Dashboards, wait))
     }
 
-    /// Whether one more could be begun.
+    /// Whether the user may begin one more dashboard. Counts nothing.
     ///
     /// # Errors
-    /// [`Exceeded`] – not now.
+    /// [`Exceeded`] – not yet.
     pub fn may_begin(&mut self, now: Timestamp) -> Result<(), Exceeded> {
         self.clone().begin(now)
     }
 
-    /// Whether forgetting it, and making another one later, is no loss.
+    /// Whether it equals one that is made later, so that it may be forgotten.
     #[must_use]
     pub fn is_forgettable(&mut self, now: Timestamp) -> bool {
         let buckets = [&mut self.joins, &mut self.messages, &mut self.bytes, &mut self.requests, &mut self.dashboards];
@@ -254,10 +253,10 @@ mod tests {
 
     const LIMITS: UserLimits = UserLimits {
         sessions_max: 2,
-        joins: Pace { per_second: 1, burst: 3 },
-        messages: Pace { per_second: 10, burst: 20 },
-        bytes: Pace { per_second: 1000, burst: 5000 },
-        requests: Pace { per_second: 2, burst: 4 },
+        joins: Rate { per_second: 1, burst: 3 },
+        messages: Rate { per_second: 10, burst: 20 },
+        bytes: Rate { per_second: 1000, burst: 5000 },
+        requests: Rate { per_second: 2, burst: 4 },
         dashboards_per_hour: 60,
         dashboards_burst: 2,
     };

@@ -411,7 +411,7 @@ pub async fn read(catalog: &dyn Catalog, reading: &Reading) -> Result<Vec<String
                 Ok(Some(record)) => record,
                 // Removed since.
                 Ok(None) => continue,
-                // The lines of others can be read. Whoever verifies the log finds the gap.
+                // The lines of others can be read. A verification of the log finds the gap.
                 Err(error @ (CatalogError::Damaged { .. } | CatalogError::LaterFormat { .. })) => {
                     error!(%error, "a page of the audit log cannot be read");
                     continue;

@@ -1,44 +1,41 @@
-//! Tokens that were verified lately: after a restart everybody comes back with the same ones within seconds.
+//! Answers about tokens, by digest, each until its time: after a restart everybody comes back with the same tokens within seconds.
 //!
-//! Failures are never kept, or a token that is refused once, for a key that is fetched a moment later, would be refused again.
+//! Bounded by count; no token is kept.
 
 use core::mem;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
-use ydash_proto::access::User;
 use ydash_proto::time::Timestamp;
 
-/// So many tokens are remembered in each of two halves; when the younger half is full, the older one is forgotten.
-const HALF: usize = 32 << 10;
-
-/// Which issuer's keys, and which set of them.
-pub(super) type Keys = (usize, u64);
-
-/// Verified tokens, by digest.
-#[derive(Debug, Default)]
-pub(super) struct Cache {
-    young: HashMap<[u8; 32], Remembered>,
-    old: HashMap<[u8; 32], Remembered>,
+/// Answers, by digest.
+#[derive(Debug)]
+pub(super) struct Cache<V> {
+    /// The most entries of each half; when the younger half is full, the older one is forgotten.
+    half: usize,
+    young: HashMap<[u8; 32], Entry<V>>,
+    old: HashMap<[u8; 32], Entry<V>>,
 }
 
 #[derive(Clone, Debug)]
-struct Remembered {
-    user: Arc<User>,
-    expires: Timestamp,
-    keys: Keys,
+struct Entry<V> {
+    value: V,
+    until: Timestamp,
 }
 
-/// What stands for a token.
-pub(super) fn digest_of(token: &str) -> [u8; 32] {
-    let digest = digest(&SHA256, token.as_bytes());
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+/// SHA-256, which stands for a token.
+pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-impl Cache {
-    /// Whose it is, and by which keys it was verified, if the token goes on beyond `now`.
-    pub(super) fn get(&mut self, digest: &[u8; 32], now: Timestamp) -> Option<(Arc<User>, Keys)> {
+impl<V: Clone> Cache<V> {
+    /// An empty cache of two halves with at most `half` entries each.
+    pub(super) fn new(half: usize) -> Cache<V> {
+        Cache { half, young: HashMap::new(), old: HashMap::new() }
+    }
+
+    /// The value, if it holds beyond `now`.
+    pub(super) fn get(&mut self, digest: &[u8; 32], now: Timestamp) -> Option<V> {
         let found = match self.young.get(digest) {
             Some(found) => found.clone(),
             None => {
@@ -47,19 +44,19 @@ impl Cache {
                 found
             }
         };
-        (now < found.expires).then_some((found.user, found.keys))
+        (now < found.until).then_some(found.value)
     }
 
-    /// Remembers a token.
-    pub(super) fn put(&mut self, digest: [u8; 32], user: Arc<User>, expires: Timestamp, keys: Keys) {
-        self.keep(digest, Remembered { user, expires, keys });
+    /// Remembers a value until then.
+    pub(super) fn put(&mut self, digest: [u8; 32], value: V, until: Timestamp) {
+        self.keep(digest, Entry { value, until });
     }
 
-    fn keep(&mut self, digest: [u8; 32], remembered: Remembered) {
-        if self.young.len() >= HALF {
+    fn keep(&mut self, digest: [u8; 32], entry: Entry<V>) {
+        if self.young.len() >= self.half {
             self.old = mem::take(&mut self.young);
         }
-        self.young.insert(digest, remembered);
+        self.young.insert(digest, entry);
     }
 }
 
@@ -68,16 +65,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_tokens_are_remembered_than_two_halves() {
-        let mut cache = Cache::default();
-        let user = Arc::new(User::default());
+    fn no_more_answers_are_remembered_than_two_halves() {
+        const HALF: usize = 100;
+        let mut cache = Cache::new(HALF);
         for n in 0..3 * HALF {
-            cache.put(digest_of(&n.to_string()), Arc::clone(&user), Timestamp(10), (0, 0));
+            cache.put(digest_of(n.to_string().as_bytes()), n, Timestamp(10));
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * HALF);
-        assert!(cache.get(&digest_of("0"), Timestamp(0)).is_none());
-        let last = digest_of(&(3 * HALF - 1).to_string());
-        assert!(cache.get(&last, Timestamp(9)).is_some());
-        assert!(cache.get(&last, Timestamp(10)).is_none(), "it has ended");
+        assert_eq!(cache.get(&digest_of(b"0"), Timestamp(0)), None);
+        let last = 3 * HALF - 1;
+        let digest = digest_of(last.to_string().as_bytes());
+        assert_eq!(cache.get(&digest, Timestamp(9)), Some(last));
+        assert_eq!(cache.get(&digest, Timestamp(10)), None, "it has ended");
     }
 }

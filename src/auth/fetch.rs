@@ -1,9 +1,11 @@
-//! Fetches what an issuer publishes, and asks the service at `authorize-url`. The only place that speaks HTTP to others, and only to addresses that the operator configured or that a
-//! configured issuer names in its own metadata. No redirects, no more than 1 MiB, within 5 s.
+//! Fetches the keys that issuers publish, and asks the service at `authorize-url`.
+//!
+//! It asks only addresses that the operator configured, or that a configured issuer names in its own metadata. It follows no redirects,
+//! reads a bounded answer (1 MiB of an issuer), and waits at most 5 s.
 
 use core::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use serde_json::Value;
 
 use super::json;
@@ -22,12 +24,12 @@ impl Fetch {
         Fetch::made(|client| client)
     }
 
-    /// As [`Fetch::new`], past all proxies that this machine may be set to: what is on the machine itself is nobody else's to read.
+    /// As [`Fetch::new`], for requests to `url`: those to this machine go past all proxies that are configured, which must not read them.
     ///
     /// # Errors
     /// As there.
-    pub(super) fn direct() -> Result<Fetch, String> {
-        Fetch::made(ClientBuilder::no_proxy)
+    pub(super) fn of(url: &Url) -> Result<Fetch, String> {
+        if is_here(url) { Fetch::made(ClientBuilder::no_proxy) } else { Fetch::new() }
     }
 
     fn made(set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Fetch, String> {
@@ -46,22 +48,15 @@ impl Fetch {
     /// In words, for the operator.
     pub(super) async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
         let place = parse(url)?;
-        let failed = |error: reqwest::Error| format!("{url}: {}", told(&error));
-        let mut answer = self.0.get(place).header("accept", "application/json").send().await.map_err(failed)?;
+        let asked = self.0.get(place).header("accept", "application/json").send().await;
+        let answer = asked.map_err(|error| format!("{url}: {}", told(&error)))?;
         if answer.status() != 200 {
             return Err(format!("{url}: answered {}", answer.status()));
         }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(failed)? {
-            if body.len() + part.len() > BYTES_MAX {
-                return Err(format!("{url}: answered more than {BYTES_MAX} bytes"));
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(body)
+        body_of(answer, BYTES_MAX).await.map_err(|why| format!("{url}: {why}"))
     }
 
-    /// Asks a service, and says the status of its answer and what is in it.
+    /// Asks a service; returns the status and the body of its answer.
     ///
     /// # Errors
     /// In words, for the operator.
@@ -76,15 +71,9 @@ impl Fetch {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let mut answer = request.send().await.map_err(|error| told(&error))?;
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(|error| told(&error))? {
-            if body.len() + part.len() > bytes_max {
-                return Err(format!("answered more than {bytes_max} bytes"));
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok((answer.status().as_u16(), body))
+        let answer = request.send().await.map_err(|error| told(&error))?;
+        let status = answer.status().as_u16();
+        Ok((status, body_of(answer, bytes_max).await?))
     }
 
     /// Where the issuer says that its keys are (OpenID Connect Discovery).
@@ -116,15 +105,29 @@ impl Fetch {
 /// In words, for the operator.
 pub(super) fn parse(url: &str) -> Result<Url, String> {
     let parsed = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
-    let host = parsed.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_here = host == "localhost"
-        || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     match parsed.scheme() {
         "https" => Ok(parsed),
-        "http" if is_here => Ok(parsed),
+        "http" if is_here(&parsed) => Ok(parsed),
         _ => Err(format!("{url}: only https is asked, or this machine")),
     }
+}
+
+/// Whether a URL is of this machine.
+fn is_here(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+async fn body_of(mut answer: Response, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(|error| told(&error))? {
+        if body.len() + part.len() > bytes_max {
+            return Err(format!("answered more than {bytes_max} bytes"));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 fn told(error: &reqwest::Error) -> String {

@@ -1,20 +1,16 @@
-//! The authenticator that asks the operator's own service who may do what: one signed request per token and dashboard, remembered for as long
-//! as the answer says.
+//! The authenticator that asks the operator's own service who may do what: one signed request per token and dashboard. It remembers an
+//! answer for as long as the answer says.
 //!
-//! It asks the configured address and no other, follows no redirects, waits three seconds, and has 64 questions in the air. Whatever is not a
-//! clear yes lets nobody in: a refusal is a refusal, and everything else is "try again". Sessions that are open ask again by themselves when
-//! half of their time is over, and outlive a service that is away by the other half.
+//! It asks only the configured address, follows no redirects, waits three seconds, and asks at most 64 questions at once. Only a clear yes
+//! lets somebody in: a refusal is a refusal, and everything else is "try again". Sessions have their token asked about again when half of
+//! their time is over; the other half is for a service that is away.
 
 use core::time::Duration;
-use std::collections::HashMap;
-use std::mem;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use reqwest::Url;
-use ring::digest::{SHA256, digest};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
@@ -24,13 +20,14 @@ use ydash_proto::access::{Access, Admission, GRANTS_MAX, Pattern, Principal, Rol
 use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
+use super::cache::{Cache, digest_of};
 use super::fetch::{self, Fetch};
 use super::tokens::now;
 use super::{Authenticator, Caller, Denied, Eventual, TOKEN_BYTES_MAX, Tokens, Whence, json};
 
 /// How long an answer may take, with the wait for a place.
 const WITHIN: Duration = Duration::from_secs(3);
-/// Questions in the air.
+/// Questions that wait for an answer.
 const AT_ONCE: usize = 64;
 /// The largest answer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -39,23 +36,23 @@ const VALID_FOR: Duration = Duration::from_secs(60);
 const VALID_FOR_MAX: Duration = Duration::from_secs(24 * 3600);
 /// For how long a refusal is remembered: clients that do not understand it come back every two seconds.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
-/// So many answers are remembered in each of two halves; when the younger half is full, the older one is forgotten.
-const HALF: usize = 16 << 10;
+/// Answers that are remembered in each half of the cache.
+const CACHE_HALF: usize = 16 << 10;
 /// Between two log lines about a service that does not answer.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// The shortest secret.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// Which service is asked.
+/// The service to ask.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HookSettings {
-    /// Where it is.
+    /// Its address.
     pub url: String,
-    /// What questions are signed with.
+    /// The key by which questions are signed.
     pub secret: String,
 }
 
-/// Asks a service of the operator's.
+/// Asks the operator's service. Cheap to clone.
 #[derive(Clone)]
 pub struct Hook(Arc<Shared>);
 
@@ -63,33 +60,28 @@ struct Shared {
     url: Url,
     key: hmac::Key,
     fetch: Fetch,
-    /// Verifies tokens before the service is asked; if there are none, the service says whose a token is.
+    /// Verifies tokens before the service is asked; without it, the service says whose a token is.
     tokens: Option<Tokens>,
-    /// What who shows no token may do.
+    /// The access of callers without a token.
     anonymous: Option<Access>,
-    answers: Mutex<Answers>,
+    answers: Mutex<Cache<HookAnswer>>,
     places: Semaphore,
+    /// The time of the last log line about a service that does not answer.
     told: Mutex<Option<Instant>>,
 }
 
-#[derive(Default)]
-struct Answers {
-    young: HashMap<[u8; 32], Remembered>,
-    old: HashMap<[u8; 32], Remembered>,
-}
-
 #[derive(Clone)]
-struct Remembered {
-    answer: Result<Arc<User>, Denied>,
-    until: Timestamp,
+struct HookAnswer {
+    verdict: Result<Arc<User>, Denied>,
+    asked_at: Timestamp,
 }
 
-/// What is asked.
+/// A token, and where somebody shows it.
 struct Question {
     token: String,
     from: Option<Whence>,
     dashboard: Option<DashboardId>,
-    /// Whose the token is, where that is verified already.
+    /// The user of the token, if it is verified already.
     user: Option<Arc<User>>,
 }
 
@@ -106,30 +98,26 @@ impl Hook {
             ));
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, settings.secret.as_bytes());
-        let is_here = url.host_str().is_some_and(|host| {
-            let host = host.trim_matches(['[', ']']);
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        });
         Ok(Hook(Arc::new(Shared {
+            fetch: Fetch::of(&url)?,
             url,
             key,
-            fetch: if is_here { Fetch::direct()? } else { Fetch::new()? },
             tokens,
             anonymous,
-            answers: Mutex::default(),
+            answers: Mutex::new(Cache::new(CACHE_HALF)),
             places: Semaphore::new(AT_ONCE),
             told: Mutex::default(),
         })))
     }
 
-    /// Whose a token is and what the service gives with it.
+    /// The user of a token, with the role that the service gives.
     fn ask(&self, question: Question) -> Eventual<Arc<User>> {
         if question.token.len() > TOKEN_BYTES_MAX {
             return Eventual::Now(Err(Denied::Unauthenticated));
         }
         let key = key_of(&question);
         if let Some(answer) = self.0.answers().get(&key, now()) {
-            return Eventual::Now(answer);
+            return Eventual::Now(answer.verdict);
         }
         let shared = Arc::clone(&self.0);
         Eventual::Later(Box::pin(async move { shared.ask(key, question).await }))
@@ -160,7 +148,7 @@ impl Authenticator for Hook {
             return Eventual::Now(admit(Principal::Anonymous));
         };
         let (token, from) = (token.to_owned(), Some(caller.from.clone()));
-        // A version of a dashboard is for whoever may see that dashboard's history.
+        // A version of a dashboard is for those who may see that dashboard's history.
         let question = move |user| Question { token, from, dashboard: Some(dashboard.present()), user };
         let Some(tokens) = &self.0.tokens else {
             return self.ask(question(None)).and_then(move |user| admit(Principal::User(user)));
@@ -212,7 +200,7 @@ impl Shared {
             let _place = self.places.acquire().await.map_err(|_| "the server ends".to_owned())?;
             // Somebody else with the same token may have asked meanwhile.
             if let Some(answer) = self.answers().get(&key, now()) {
-                return Ok((answer, None));
+                return Ok((answer.verdict, None));
             }
             let body = question.body().to_string();
             let stamp = (asked_at.0 / 1000).to_string();
@@ -233,12 +221,8 @@ impl Shared {
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {WITHIN:?}")));
         match answered {
-            Ok((answer, fresh_for)) => {
-                if let Some(fresh_for) = fresh_for {
-                    self.answers().put(key, Remembered { answer: answer.clone(), until: asked_at + fresh_for });
-                }
-                answer
-            }
+            Ok((verdict, None)) => verdict,
+            Ok((verdict, Some(fresh_for))) => self.remember(key, HookAnswer { verdict, asked_at }, fresh_for),
             Err(why) => {
                 self.tell(&why);
                 Err(Denied::TryAgain)
@@ -246,7 +230,19 @@ impl Shared {
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, Answers> {
+    /// Remembers an answer, unless a question that was put later is answered already: then that answer counts.
+    fn remember(&self, key: [u8; 32], answer: HookAnswer, fresh_for: Duration) -> Result<Arc<User>, Denied> {
+        let mut answers = self.answers();
+        match answers.get(&key, now()) {
+            Some(newer) if newer.asked_at > answer.asked_at => newer.verdict,
+            _ => {
+                answers.put(key, answer.clone(), answer.asked_at + fresh_for);
+                answer.verdict
+            }
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Cache<HookAnswer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -262,17 +258,16 @@ impl Shared {
     }
 }
 
-/// What stands for all that is asked about: no part of it holds a line break, and digests of tokens have one length.
+/// A digest of everything that is asked about: no part of it holds a line break, and digests of tokens have one length.
 fn key_of(question: &Question) -> [u8; 32] {
-    let token = digest(&SHA256, question.token.as_bytes());
+    let token = digest_of(question.token.as_bytes());
     let dashboard = question.dashboard.as_ref().map_or("", DashboardId::as_str);
     let (address, origin) = match &question.from {
         Some(from) => (from.address.to_string(), from.origin.as_deref().unwrap_or_default()),
         None => (String::new(), ""),
     };
     let asked = format!("{dashboard}\n{address}\n{origin}");
-    let all = digest(&SHA256, &[token.as_ref(), asked.as_bytes()].concat());
-    all.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    digest_of(&[&token[..], asked.as_bytes()].concat())
 }
 
 impl Question {
@@ -286,16 +281,17 @@ impl Question {
             body["origin"] = from.origin.as_deref().into();
         }
         if let Some(user) = &self.user {
-            body["user"] = json!({ "id": &*user.id, "name": user.name.as_deref(), "groups": user.groups.iter().map(|group| &**group).collect::<Vec<&str>>() });
+            let groups: Vec<&str> = user.groups.iter().map(|group| &**group).collect();
+            body["user"] = json!({ "id": &*user.id, "name": user.name.as_deref(), "groups": groups });
         }
         body
     }
 }
 
-/// Who somebody is by an answer, and for how long it is fresh.
+/// Reads an answer: the user, and for how long the answer is fresh.
 ///
 /// # Errors
-/// In words, for the operator: it is not understood, and lets nobody in.
+/// In words, for the operator: the answer is not understood, and lets nobody in.
 fn read(answer: &[u8], question: &Question, asked_at: Timestamp) -> Result<(User, Duration), String> {
     let mut fields = json::object(answer).map_err(|error| format!("its answer: {error}"))?;
     let valid_for = match fields.remove("valid_for") {
@@ -312,7 +308,7 @@ fn read(answer: &[u8], question: &Question, asked_at: Timestamp) -> Result<(User
     let grants = question.dashboard.iter().zip(role);
     let token_grants: Vec<TokenGrant> =
         grants.map(|(id, role)| TokenGrant { dashboards: Pattern::Dashboard(id.clone()), role }).collect();
-    // Twice as long as it is fresh: so long a session goes on while the service is away.
+    // A session goes on for twice as long as the answer is fresh: the service may be away for the second half.
     let until = asked_at + valid_for * 2;
     let user = match &question.user {
         Some(user) => {
@@ -355,27 +351,6 @@ fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, S
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("{name} is a text")),
-    }
-}
-
-impl Answers {
-    fn get(&mut self, key: &[u8; 32], now: Timestamp) -> Option<Result<Arc<User>, Denied>> {
-        let found = match self.young.get(key) {
-            Some(found) => found.clone(),
-            None => {
-                let found = self.old.remove(key)?;
-                self.put(*key, found.clone());
-                found
-            }
-        };
-        (now < found.until).then_some(found.answer)
-    }
-
-    fn put(&mut self, key: [u8; 32], remembered: Remembered) {
-        if self.young.len() >= HALF {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(key, remembered);
     }
 }
 
@@ -439,23 +414,44 @@ mod tests {
         assert_eq!(user.valid_until, Some(Timestamp(3_000)), "no longer than the token");
     }
 
-    fn key(token: &str, dashboard: Option<&DashboardId>) -> [u8; 32] {
-        key_of(&Question { token: token.to_owned(), from: None, dashboard: dashboard.cloned(), user: None })
+    #[test]
+    fn an_answer_is_for_one_token_dashboard_address_and_origin() {
+        let from = |last: u8, origin: Option<&str>| {
+            let address = [192, 0, 2, last].into();
+            Some(Whence { address, origin: origin.map(Arc::from) })
+        };
+        let key = |token: &str, dashboard: Option<&str>, from: Option<Whence>| {
+            let dashboard = dashboard.map(|name| DashboardId::parse(name).unwrap());
+            key_of(&Question { token: token.to_owned(), from, dashboard, user: None })
+        };
+        let keys = [
+            key("t", Some("acme/sales"), from(1, None)),
+            key("u", Some("acme/sales"), from(1, None)),
+            key("t", Some("acme/other"), from(1, None)),
+            key("t", Some("acme/sales"), from(2, None)),
+            key("t", Some("acme/sales"), from(1, Some("https://app.example"))),
+            key("t", None, None),
+        ];
+        for (n, one) in keys.iter().enumerate() {
+            assert!(!keys[..n].contains(one), "{n}");
+        }
+        assert_eq!(keys[0], key("t", Some("acme/sales"), from(1, None)));
     }
 
+    /// An answer that took long replaced the one to a question that was put after it.
     #[test]
-    fn no_more_answers_are_remembered_than_two_halves_each_for_its_dashboard() {
-        let mut answers = Answers::default();
-        let refused = || Remembered { answer: Err(Denied::Forbidden), until: Timestamp(10) };
-        for n in 0..3 * HALF {
-            answers.put(key(&n.to_string(), None), refused());
-        }
-        assert!(answers.young.len() + answers.old.len() <= 2 * HALF);
-        let last = (3 * HALF - 1).to_string();
-        assert!(answers.get(&key(&last, None), Timestamp(9)).is_some());
-        assert!(answers.get(&key(&last, None), Timestamp(10)).is_none(), "it is asked again");
-        let sales = DashboardId::parse("acme/sales").unwrap();
-        assert!(answers.get(&key(&last, Some(&sales)), Timestamp(9)).is_none());
+    fn an_answer_that_comes_late_gives_way_to_that_of_a_later_question() {
+        let settings =
+            HookSettings { url: "http://127.0.0.1:9/".into(), secret: "a secret of at least thirty-two bytes".into() };
+        let hook = Hook::new(&settings, None, None).unwrap();
+        let (key, first, fresh_for) = ([7; 32], now(), Duration::from_secs(60));
+        let refused = HookAnswer { verdict: Err(Denied::Forbidden), asked_at: first + Duration::from_millis(1) };
+        let late = HookAnswer { verdict: Ok(Arc::new(User::default())), asked_at: first };
+        assert_eq!(hook.0.remember(key, refused, fresh_for).err(), Some(Denied::Forbidden));
+        assert_eq!(hook.0.remember(key, late, fresh_for).err(), Some(Denied::Forbidden));
+        let last = HookAnswer { verdict: Ok(Arc::new(User::default())), asked_at: first + Duration::from_millis(2) };
+        assert_eq!(hook.0.remember(key, last, fresh_for).err(), None);
+        assert!(hook.0.answers().get(&key, now()).is_some_and(|known| known.verdict.is_ok()));
     }
 
     #[test]

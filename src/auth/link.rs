@@ -54,8 +54,8 @@ pub fn read_link(text: &str) -> Option<ShownLink> {
     Some(ShownLink { id: id.to_owned(), digest: sha256(&secret) })
 }
 
-/// What stands for somebody who comes by a link, from one address (IPv6: one /64): nobody can tell the address from it who has not the link's
-/// digest, and those who may read records have that.
+/// A mark of somebody who comes by a link, from one address (IPv6: one /64). Finding the address by trial takes the link's digest; only the
+/// records hold that, as they hold the mark.
 #[must_use]
 pub fn mark(link: &ShownLink, address: IpAddr) -> u64 {
     let network = match network(address) {

@@ -1,8 +1,8 @@
 //! Who is asking, and what they may do with one dashboard.
 //!
 //! An [`Authenticator`] decides per request, and per document on a socket, before anything is loaded. It knows neither HTTP nor rooms: it sees a
-//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later. [`Tokens`] reads signed tokens; [`Hook`] asks a
-//! service of the operator's; [`Anonymous`] asks nobody for anything.
+//! [`Caller`], so the same decision holds for a socket, a REST call and whatever comes later. [`Tokens`] reads signed tokens; [`Hook`] asks
+//! the operator's service; [`Anonymous`] asks nobody for anything.
 
 mod cache;
 mod crypto;
@@ -38,12 +38,12 @@ pub use replaceable::Replaceable;
 pub use token::{TOKEN_BYTES_MAX, TokenError};
 pub use tokens::{Tokens, now};
 
-/// Where somebody comes from.
+/// The address and the origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whence {
-    /// Behind a trusted proxy the address that the proxy saw.
+    /// The client's address; behind a trusted proxy, the one that the proxy saw.
     pub address: IpAddr,
-    /// The origin of the page, as its browser says. Whoever is no browser can say what it likes.
+    /// The origin of the page, as its browser says. Clients other than browsers can say anything.
     pub origin: Option<Arc<str>>,
 }
 
@@ -60,7 +60,7 @@ impl core::fmt::Debug for KeptToken {
 /// What an authenticator may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// Where the request comes from.
+    /// Its address and origin.
     pub from: &'a Whence,
     /// The dashboard it is about.
     pub dashboard: &'a DashboardId,

@@ -95,8 +95,9 @@ impl Published {
 
     /// Fetches keys, for ever.
     pub(super) async fn keep(&self) {
-        let (mut bytes_before, mut version, mut failures) = (Vec::new(), 0_u64, 0_u32);
-        let (mut brought_at, mut wanted_at): (Option<Instant>, Option<Instant>) = (None, None);
+        // When this begins anew, the keys stay what they are: verified tokens refer to their version, and they become stale all the same.
+        let (mut bytes_before, mut version, mut failures) = (Vec::new(), self.current().version, 0_u32);
+        let (mut brought_at, mut wanted_at): (Option<Instant>, Option<Instant>) = (*self.brought.borrow(), None);
         loop {
             let began = Instant::now();
             match self.bytes().await.and_then(|bytes| {

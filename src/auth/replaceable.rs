@@ -1,6 +1,6 @@
 //! An authenticator that gives way to another one while the server runs: the operator has changed who issues tokens.
 //!
-//! Sessions that are open stay until their token ends, as when an issuer takes a key out. Whoever comes is decided about by the new one.
+//! Open sessions stay until their token ends, as when an issuer takes a key out. The new authenticator decides about newcomers.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,13 +20,13 @@ struct Shared {
 }
 
 impl Replaceable {
-    /// This one decides first.
+    /// `first` decides until it is replaced.
     #[must_use]
     pub fn new(first: Arc<dyn Authenticator>) -> Replaceable {
         Replaceable(Arc::new(Shared { current: RwLock::new(first), replaced: Notify::new() }))
     }
 
-    /// From here on that one decides.
+    /// From here on, `next` decides.
     pub fn replace(&self, next: Arc<dyn Authenticator>) {
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.0.replaced.notify_one();
@@ -69,7 +69,7 @@ impl Authenticator for Replaceable {
         Box::pin(async move {
             loop {
                 let current = shared.current();
-                // What is kept up by one that was replaced is of no use to anybody.
+                // One that was replaced needs no keys.
                 tokio::select! {
                     () = current.keep_up() => shared.replaced.notified().await,
                     () = shared.replaced.notified() => {}

@@ -10,7 +10,7 @@ use tracing::warn;
 use ydash_proto::access::{Access, Admission, Principal, User};
 use ydash_proto::time::Timestamp;
 
-use super::cache::{Cache, Keys, digest_of};
+use super::cache::{Cache, digest_of};
 use super::fetch::{self, Fetch};
 use super::issuer::{Issuer, IssuerSettings, KeySource};
 use super::keys::{Key, KeySet, NoKey};
@@ -27,10 +27,18 @@ struct Shared {
     issuers: Vec<(Issuer, KeysOf)>,
     /// What who shows no token may do.
     anonymous: Option<Access>,
-    cache: Mutex<Cache>,
+    /// Tokens that were verified lately. Failures are never kept: a token that is refused for a key that is fetched a moment later
+    /// would be refused again.
+    cache: Mutex<Cache<CachedUser>>,
     /// When what kind of failure was told last.
     told: Mutex<HashMap<&'static str, Instant>>,
 }
+
+/// A user, and the keys by which their token was verified: which issuer's, and which set of them.
+type CachedUser = (Arc<User>, (usize, u64));
+
+/// Verified tokens that are remembered in each half of the cache.
+const CACHE_HALF: usize = 32 << 10;
 
 #[derive(Debug)]
 enum KeysOf {
@@ -88,7 +96,7 @@ impl Tokens {
             };
             issuers.push((issuer, keys));
         }
-        let (cache, told) = (Mutex::default(), Mutex::default());
+        let (cache, told) = (Mutex::new(Cache::new(CACHE_HALF)), Mutex::default());
         Ok(Tokens(Arc::new(Shared { issuers, anonymous, cache, told })))
     }
 
@@ -201,7 +209,7 @@ impl Shared {
         if token.len() > super::TOKEN_BYTES_MAX {
             return Err(TokenError::Long(token.len()));
         }
-        let digest = digest_of(token);
+        let digest = digest_of(token.as_bytes());
         if let Some((user, (at, version))) = self.cache().get(&digest, now)
             && self.version(at) == version
         {
@@ -232,8 +240,7 @@ impl Shared {
         let verified = issuer.read(&claims, now)?;
         self.check_prefix(issuer, &verified.user.id)?;
         let user = Arc::new(verified.user);
-        let keys: Keys = (at, version);
-        self.cache().put(digest, Arc::clone(&user), verified.expires, keys);
+        self.cache().put(digest, (Arc::clone(&user), (at, version)), verified.expires);
         Ok(user)
     }
 
@@ -292,7 +299,7 @@ impl Shared {
         }
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache<CachedUser>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ydash_proto::access::Access;
-use ydash_proto::allowance::{Pace, UserLimits};
+use ydash_proto::allowance::{Rate, UserLimits};
 use ydash_proto::limits::Limits;
 
 use crate::auth::{HookSettings, IssuerSettings, Preset};
@@ -111,7 +111,7 @@ knobs! {
         auth_role: String = "", "ROLE", value::line;
         /// The address of your own service that says who may do what; it is asked about each token and dashboard.
         authorize_url: String = "", "URL", value::line;
-        /// What questions to authorize-url are signed with (HMAC-SHA256): at least 32 bytes.
+        /// The secret that signs questions to authorize-url (HMAC-SHA256): at least 32 bytes.
         authorize_secret: Secret = "", "SECRET", value::secret;
         /// A TOML file with a table [[issuer]] for each issuer of tokens, see docs/AUTH.md.
         auth_file: String = "", "FILE", value::line;
@@ -435,22 +435,22 @@ impl Config {
         }
     }
 
-    /// What one user may take of this node.
+    /// The limits of one user on this node.
     #[must_use]
     pub fn user_limits(&self) -> UserLimits {
         let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         UserLimits {
             sessions_max: self.user_sessions_max,
-            joins: Pace { per_second: self.user_join_rate, burst: self.user_join_burst },
-            messages: Pace { per_second: self.user_message_rate, burst: self.user_message_burst },
-            bytes: Pace { per_second: bytes(self.user_byte_rate), burst: bytes(self.user_byte_burst) },
-            requests: Pace { per_second: self.user_request_rate, burst: self.user_request_burst },
+            joins: Rate { per_second: self.user_join_rate, burst: self.user_join_burst },
+            messages: Rate { per_second: self.user_message_rate, burst: self.user_message_burst },
+            bytes: Rate { per_second: bytes(self.user_byte_rate), burst: bytes(self.user_byte_burst) },
+            requests: Rate { per_second: self.user_request_rate, burst: self.user_request_burst },
             dashboards_per_hour: self.user_create_rate,
             dashboards_burst: self.user_create_burst,
         }
     }
 
-    /// The same with the files read again that say who issues tokens, and hold their keys.
+    /// The same, with the files of issuers and keys read again.
     ///
     /// # Errors
     /// [`ConfigError`] – go on as before, and tell the operator.
@@ -458,7 +458,7 @@ impl Config {
         Ok(Config { issuers: issuers::all(self)?, ..self.clone() })
     }
 
-    /// Whether anybody is asked for a token.
+    /// Whether tokens are read.
     #[must_use]
     pub fn reads_tokens(&self) -> bool {
         !self.issuers.is_empty() || self.hook().is_some()

@@ -1,10 +1,11 @@
-//! A token that is asked about again while its session lives: what it opens may change without it, if a service says who may do what.
+//! A token that is asked about again while its session lives: if a service decides who may do what, its answer may change while the token
+//! stays the same.
 //!
-//! It is asked when half of the time is over for which the last answer holds, so that a service which is away for the other half ends nothing.
+//! The question is put when half of the time is over for which the last answer holds, and a little by chance, so that sessions that came
+//! together do not ask together. The other half is for a service that is away.
 
 use core::time::Duration;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
@@ -13,18 +14,27 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::time::Timestamp;
 
 use super::Doorkeeper;
-use crate::auth::{Denied, KeptToken, Whence};
+use crate::auth::{Denied, KeptToken, Whence, now};
 
 /// Between two attempts while nobody answers.
 const RETRY: Duration = Duration::from_secs(5);
+/// The shortest pause, however short an answer holds, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How much longer a pause may be by chance.
+const SPREAD: f64 = 0.2;
 
 pub(super) struct Again {
+    asked: Arc<Asked>,
+    /// The pause and then the question, as far as they have come.
+    next: BoxFuture<'static, Result<Admission, Denied>>,
+}
+
+struct Asked {
     doorkeeper: Arc<dyn Doorkeeper>,
     from: Whence,
     dashboard: DashboardId,
     token: KeptToken,
-    at: Instant,
-    asked: Option<BoxFuture<'static, Result<Admission, Denied>>>,
 }
 
 impl Again {
@@ -35,36 +45,34 @@ impl Again {
         token: KeptToken,
         until: Timestamp,
     ) -> Box<Again> {
-        let (doorkeeper, at) = (Arc::clone(doorkeeper), half_of(until));
-        Box::new(Again { doorkeeper, from, dashboard, token, at, asked: None })
+        let asked = Arc::new(Asked { doorkeeper: Arc::clone(doorkeeper), from, dashboard, token });
+        let next = Arc::clone(&asked).verdict(half_of(until));
+        Box::new(Again { asked, next })
     }
 
-    /// What is said of the token when it is asked about next. Cancel-safe.
+    /// The next answer about the token. Cancel-safe.
     pub(super) async fn verdict(&mut self) -> Result<Admission, Denied> {
-        let asked = match &mut self.asked {
-            Some(asked) => asked,
-            None => {
-                sleep_until(self.at).await;
-                let eventual = self.doorkeeper.admit(&self.from, &self.dashboard, Some(&self.token.0));
-                self.asked.insert(Box::pin(eventual.wait()))
-            }
-        };
-        let verdict = asked.await;
-        self.asked = None;
-        self.at = match &verdict {
+        let verdict = (&mut self.next).await;
+        let pause = match &verdict {
             Ok(Admission { until: Some(until), .. }) => half_of(*until),
-            _ => Instant::now() + RETRY,
+            _ => RETRY,
         };
+        self.next = Arc::clone(&self.asked).verdict(pause);
         verdict
     }
 }
 
-/// When half of the time until then is over, or a moment from now.
-fn half_of(until: Timestamp) -> Instant {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(until.0).saturating_sub(now);
-    Instant::now() + (left / 2).clamp(SOON, Duration::from_secs(24 * 3600))
+impl Asked {
+    fn verdict(self: Arc<Asked>, pause: Duration) -> BoxFuture<'static, Result<Admission, Denied>> {
+        let at = Instant::now() + pause.mul_f64(1.0 + SPREAD * fastrand::f64());
+        Box::pin(async move {
+            sleep_until(at).await;
+            self.doorkeeper.admit(&self.from, &self.dashboard, Some(&self.token.0)).wait().await
+        })
+    }
 }
 
-/// However short an answer holds.
-const SOON: Duration = Duration::from_millis(200);
+/// Half of the time until then.
+fn half_of(until: Timestamp) -> Duration {
+    (until.since(now()) / 2).clamp(PAUSE_MIN, PAUSE_MAX)
+}

@@ -252,6 +252,7 @@ impl Documents {
             }
             DocumentsEffect::Readmit { seat, admission } => {
                 let Some(member) = self.world.member(seat) else { return Ok(()) };
+                reader.sends_for(reader.allowances.of(&admission.principal));
                 (seat, Input::Readmitted { member, admission: Box::new(admission) })
             }
             other => unreachable!("{other:?} is performed above"),
@@ -283,14 +284,14 @@ impl Documents {
         is_own: bool,
         principal: &Principal,
     ) -> Result<(), Crowded> {
-        let user = self.sessions.registry.allowances().of(principal).map(|user| user.join()).transpose();
-        let user = user.map_err(Crowded::User)?;
         let place = match is_own {
             true => self.sessions.doorkeeper.join(self.from.address).map(|()| None),
             false => self.sessions.doorkeeper.join_again(self.from.address).map(Some),
         }?;
-        // Of several users on one socket, whoever came last pays for what is sent on it.
-        reader.sends_for(user.as_ref());
+        // After the address, which turns more joins away: those cost the user nothing.
+        let user = self.sessions.registry.allowances().join(principal).map_err(Crowded::User)?;
+        // Of several users on one socket, the last one pays for everything that is sent on it.
+        reader.sends_for(user.as_ref().map(|place| place.user().clone()));
         let asked = std::time::Instant::now();
         self.world.seats.insert(seat, Seat { _place: place, _user: user, room: None, member: None, asked });
         Ok(())

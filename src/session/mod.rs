@@ -242,7 +242,7 @@ impl Sessions {
             };
             let writing = self.tracker.spawn(writer.run().in_current_span());
             let mut reader = Reader::new(&self, from.clone(), Arc::clone(&outbox), deflate);
-            reader.sends_for(user.as_ref());
+            reader.sends_for(user.as_ref().map(|place| place.user().clone()));
             let io = &mut read_half;
             let greeting = match entered {
                 Ok(Some(room)) => {
@@ -271,8 +271,8 @@ impl Sessions {
 
     /// Counts a session of a user until the place is dropped; nobody in particular needs none.
     fn place_of(&self, principal: &Principal) -> Result<Option<UserPlace>, Exceeded> {
-        let Some(user) = self.registry.allowances().of(principal) else { return Ok(None) };
-        user.join().map(Some).inspect_err(|exceeded| self.metrics.refusals.inc(exceeded.limit.into()))
+        let place = self.registry.allowances().join(principal);
+        place.inspect_err(|exceeded| self.metrics.refusals.inc(exceeded.limit.into()))
     }
 
     /// Opens a dashboard and joins its room.

@@ -5,7 +5,7 @@
 use super::again::Again;
 use super::workload::{self, Workload};
 use super::{Doorkeeper, Sessions, SessionsConfig, refusal};
-use crate::allowances::{Sent, UserPlace};
+use crate::allowances::{Allowances, Sent, User};
 use crate::auth::{Denied, KeptToken, Whence};
 use crate::compress;
 use crate::ledger::{ASK_AGAIN, Account, CHARGED_BYTES_MIN, Lease};
@@ -119,7 +119,7 @@ pub(super) struct OneDocument<'a> {
     again: Option<Box<Again>>,
 }
 
-/// What a [`OneDocument`] waits for beside the socket.
+/// An event of a [`OneDocument`].
 pub(super) enum Due {
     Question,
     /// Its token was asked about again.
@@ -148,7 +148,8 @@ impl Talk for OneDocument<'_> {
         let shown = wire::is_auth(&message).then(|| message.clone());
         if let Some(input) = reader.read_message(message, self.member, self.room, &mut self.questions).await? {
             if let (Some(shown), Input::Readmitted { admission, .. }) = (shown, &input) {
-                // From here on it is this one that is asked about.
+                // From here on, this is the token that is asked about, and its user pays.
+                reader.sends_for(reader.allowances.of(&admission.principal));
                 let token = match wire::decode(&shown) {
                     Ok(Message::Auth(body)) => wire::renewal(&body).map(Arc::from),
                     _ => None,
@@ -171,38 +172,36 @@ impl Talk for OneDocument<'_> {
 
     async fn wait(&mut self) -> Due {
         let question = self.questions.due_at().map(|due_at| self.clock.instant(due_at));
-        // Boxed, so that a session which waits for nothing is no larger for it.
+        // Boxed, so that a session without a question is no larger for it.
         match (question, &mut self.again) {
             (None, None) => core::future::pending().await,
-            (Some(due_at), None) => Box::pin(sleep_until(due_at)).await,
-            (question, Some(again)) => {
+            (None, Some(again)) => Due::Admitted(again.verdict().await),
+            (Some(due_at), None) => {
+                Box::pin(sleep_until(due_at)).await;
+                Due::Question
+            }
+            (Some(due_at), Some(again)) => {
                 let due = async move {
-                    let asking = async {
-                        match question {
-                            Some(due_at) => sleep_until(due_at).await,
-                            None => core::future::pending().await,
-                        }
-                    };
-                    // Both are cancel-safe: the deadline stays, and what is asked stays in `again`.
+                    // Both are cancel-safe: the deadline stays, and `again` keeps its question.
                     tokio::select! {
-                        () = asking => Due::Question,
+                        () = sleep_until(due_at) => Due::Question,
                         verdict = again.verdict() => Due::Admitted(verdict),
                     }
                 };
-                return Box::pin(due).await;
+                Box::pin(due).await
             }
         }
-        Due::Question
     }
 
     async fn attend(&mut self, reader: &mut Reader<'_>, due: Due) -> Result<(), End> {
         if let Due::Admitted(verdict) = due {
             return match verdict {
                 Ok(admission) => {
+                    reader.sends_for(reader.allowances.of(&admission.principal));
                     let input = Input::Readmitted { member: self.member, admission: Box::new(admission) };
                     self.room.input(input).await.map_err(|_| End::with(CloseCode::Internal))
                 }
-                // Until its time is over.
+                // It stays until the last answer ends.
                 Err(Denied::TryAgain) => Ok(()),
                 Err(denied) => {
                     let (refusal, code) = refusal(denied);
@@ -267,6 +266,7 @@ const VERIFICATION: u64 = 100;
 pub(super) struct Reader<'a> {
     config: &'a SessionsConfig,
     doorkeeper: &'a Arc<dyn Doorkeeper>,
+    pub(super) allowances: &'a Allowances,
     from: Whence,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
@@ -288,7 +288,7 @@ pub(super) struct Reader<'a> {
     /// Messages that tell presence are counted apart: however many edits come at once, the cursor goes on.
     presence: TokenBucket,
     bytes: TokenBucket,
-    /// What its user is still to pay for.
+    /// Messages and bytes that its user has not paid for yet.
     sent: Sent,
     clock: Clock,
     heard_at: Instant,
@@ -318,6 +318,7 @@ impl<'a> Reader<'a> {
         Reader {
             config,
             doorkeeper: &sessions.doorkeeper,
+            allowances: sessions.registry.allowances(),
             outbox,
             metrics: Arc::clone(&sessions.metrics),
             workload: sessions.workloads.of(from.address),
@@ -347,9 +348,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// From here on, what it reads is sent by this user.
-    pub(super) fn sends_for(&mut self, place: Option<&UserPlace>) {
-        self.sent.by(place.map(|place| place.user().clone()));
+    /// From here on, this user pays for everything that is read. `None` changes nothing: a token that names no user frees nobody of limits.
+    pub(super) fn sends_for(&mut self, user: Option<User>) {
+        if let Some(user) = user {
+            self.sent.by(user);
+        }
     }
 
     /// Reads until the talk ends; the outbox knows the reason by then. `greeting` is a message that was read before.
@@ -921,7 +924,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What asks about a token again, if its doorkeeper may change its mind.
+    /// Asks about a token again, if the doorkeeper may change its mind about it.
     fn again(&self, dashboard: &DashboardId, token: Option<Arc<str>>, until: Option<Timestamp>) -> Option<Box<Again>> {
         if !self.doorkeeper.asks_again() {
             return None;

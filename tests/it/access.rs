@@ -139,7 +139,7 @@ impl House {
     }
 }
 
-/// What a stream of events tells until something of it is there.
+/// Reads a stream of events until it has told `what`.
 async fn told(stream: &mut reqwest::Response, what: &str) -> String {
     let mut text = String::new();
     let reading = async {
@@ -163,7 +163,7 @@ async fn a_users_own_state_is_merged_for_it_alone() {
     let post = async |token: &'static str, body: Value| house.call(Method::POST, path, token, Some(body)).await;
     let first = json!({ "state": { "theme": "dark", "none": null, "filters": { "region": "eu", "tags": [1, 2] } }, "version": 7 });
     assert_eq!(post("ada", first).await, (StatusCode::OK, json!({ "success": true, "serverVersion": 1 })));
-    // What was made from an old version is merged like any other.
+    // A change of an old version is merged like any other.
     let second = json!({ "state": { "theme": null, "filters": { "tags": ["x"] } }, "version": 0, "checksum": "x" });
     assert_eq!(post("ada", second).await, (StatusCode::OK, json!({ "success": true, "serverVersion": 2 })));
     let merged = json!({ "state": { "filters": { "region": "eu", "tags": ["x"] } }, "version": 2 });
@@ -741,9 +741,6 @@ async fn who_changed_what_is_in_the_audit_log_when_it_is_answered_and_no_line_ca
     }
 }
 
-/// Whether a frame is what somebody else is to see of a message.
-type Seen = fn(&[u8], &str) -> bool;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() {
     let house = House::alone();
@@ -788,15 +785,25 @@ async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() 
         let asked = json!({ "role": "viewer", "uses_max": bad });
         assert_eq!(house.call(Method::POST, links, "olga", Some(asked)).await.0, StatusCode::BAD_REQUEST);
     }
+
+    // A use on a version is one of its dashboard: no record of the version was found, and the visitor was refused.
+    let (status, _) =
+        house.call(Method::PUT, "dashboards/acme/sales", "olga", Some(json!({ "board": { "a": 1 } }))).await;
+    assert!(status.is_success(), "{status}");
+    let editing = make(json!({ "role": "editor", "uses_max": 1 })).await;
+    assert_eq!(house.get("dashboards/acme/@at/-0s/sales", &editing).await.0, StatusCode::OK);
 }
 
-/// What is sent for a message of the table, with `mark` in it; and whether something shows that it was taken.
+/// A message of the table, with `mark` in it, and the frame that shows that it was taken.
 struct Sample {
     frame: Vec<u8>,
-    /// In what whoever said it gets, or else in what somebody else gets.
+    /// Whether its sender gets that frame, rather than somebody else.
     comes_back: bool,
-    is_it: fn(&[u8], &str) -> bool,
+    is_it: Seen,
 }
+
+/// Whether a frame shows that a message with this mark was taken.
+type Seen = fn(&[u8], &str) -> bool;
 
 fn has(frame: &[u8], mark: &str) -> bool {
     frame.windows(mark.len()).any(|part| part == mark.as_bytes())

@@ -29,16 +29,16 @@ fn now() -> Timestamp {
 }
 
 fn token(user: &str, grants: &[(&str, Role)], lifetime: Duration) -> String {
-    let minting = Minting {
-        user,
-        name: None,
-        groups: Vec::new(),
-        grants: grants.to_vec(),
-        is_operator: false,
-        now: now(),
-        lifetime,
-    };
-    mint(SECRET, &minting).unwrap()
+    minted(user, grants, false, lifetime)
+}
+
+fn operator() -> String {
+    minted("olga", &[], true, HOUR)
+}
+
+fn minted(user: &str, grants: &[(&str, Role)], is_operator: bool, lifetime: Duration) -> String {
+    let (grants, now) = (grants.to_vec(), now());
+    mint(SECRET, &Minting { user, name: None, groups: Vec::new(), grants, is_operator, now, lifetime }).unwrap()
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -165,16 +165,7 @@ async fn what_is_for_operators_needs_their_token_or_their_address() {
     drop(probe);
     let node = Node::start(&["--auth-secret", SECRET, "--admin-listen", &admin.to_string()]);
     let owner = token("ada", &[("acme/*", Role::Owner)], HOUR);
-    let minting = Minting {
-        user: "root",
-        name: None,
-        groups: Vec::new(),
-        grants: Vec::new(),
-        is_operator: true,
-        now: now(),
-        lifetime: HOUR,
-    };
-    let operator = mint(SECRET, &minting).unwrap();
+    let operator = operator();
     for path in ["/metrics", "/api/nodes", "/api/audit", "/api/inspector/node", "/api/inspector/rooms"] {
         let get = |token: Option<&str>| {
             let request = Client::new().get(node.http(path));
@@ -244,6 +235,8 @@ struct Provider {
     address: std::net::SocketAddr,
     published: Arc<Mutex<Value>>,
     asked: Arc<AtomicUsize>,
+    /// It answers nothing while this is locked.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 fn pair(seed: u8) -> Ed25519KeyPair {
@@ -263,13 +256,15 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (published, asked) = (Arc::new(Mutex::new(jwks(seeds))), Arc::new(AtomicUsize::new(0)));
-        let (keys, count) = (Arc::clone(&published), Arc::clone(&asked));
+        let gate = Arc::new(tokio::sync::Mutex::new(()));
+        let (keys, count, open) = (Arc::clone(&published), Arc::clone(&asked), Arc::clone(&gate));
         tokio::spawn(async move {
             while let Ok((mut io, _)) = listener.accept().await {
                 let mut request = vec![0; 4096];
                 let n = io.read(&mut request).await.unwrap_or(0);
                 let request = String::from_utf8_lossy(&request[..n]).into_owned();
                 count.fetch_add(1, Ordering::Relaxed);
+                let _open = open.lock().await;
                 let body = if request.starts_with("GET /.well-known/openid-configuration ") {
                     json!({ "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys") })
                 } else {
@@ -280,7 +275,7 @@ impl Provider {
                 let _ = io.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await;
             }
         });
-        Provider { address, published, asked }
+        Provider { address, published, asked, gate }
     }
 
     fn issuer(&self) -> String {
@@ -308,11 +303,7 @@ async fn keys_are_discovered_and_rotate_under_load() {
     let provider = Provider::start(&[1]).await;
     let flags = ["--auth-issuer", &provider.issuer(), "--auth-audience", "ydash", "--auth-role", "editor"];
     let node = Node::start(&flags);
-    let began = std::time::Instant::now();
-    while reqwest::get(node.http("/readyz")).await.unwrap().status() != 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "keys are not fetched: {:#?}", node.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_ready(&node).await;
     let ask = |token: String| {
         let node = &node;
         async move { read(node, "acme/sales", Some(&token)).await }
@@ -328,6 +319,35 @@ async fn keys_are_discovered_and_rotate_under_load() {
     assert_eq!(ask(provider.sign(1, &json!({ "sub": "late" }))).await, 503, "it may be of a set that is newer still");
     let remembered = provider.sign(1, &json!({}));
     assert_ne!(ask(remembered).await, 200, "what was verified with a key that is gone counts no more");
+}
+
+async fn until_ready(node: &Node) {
+    let began = std::time::Instant::now();
+    while reqwest::get(node.http("/readyz")).await.unwrap().status() != 200 {
+        assert!(began.elapsed() < Duration::from_secs(20), "keys are not fetched: {:#?}", node.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// From a SIGHUP until the keys were fetched anew, nobody was let in.
+#[tokio::test]
+async fn keys_that_were_fetched_count_until_they_are_fetched_again_after_a_signal() {
+    let provider = Provider::start(&[1]).await;
+    let flags = ["--auth-issuer", &provider.issuer(), "--auth-audience", "ydash", "--auth-role", "editor"];
+    let node = Node::start(&flags);
+    until_ready(&node).await;
+    let asked = provider.asked.load(Ordering::Relaxed);
+    let held = provider.gate.lock().await;
+    node.signal("HUP");
+    let began = std::time::Instant::now();
+    while provider.asked.load(Ordering::Relaxed) == asked {
+        assert!(began.elapsed() < Duration::from_secs(20), "keys are not fetched again: {:#?}", node.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(read(&node, "acme/sales", Some(&provider.sign(1, &json!({})))).await, 200);
+    drop(held);
+    until_log(&node, "was read again").await;
+    assert_eq!(read(&node, "acme/sales", Some(&provider.sign(1, &json!({ "sub": "bob" })))).await, 200);
 }
 
 #[tokio::test]
@@ -388,13 +408,15 @@ async fn a_session_ends_with_its_token_unless_another_one_comes() {
     assert_eq!(other.unwrap(), Some(4501));
 }
 
-/// Opens a socket on `acme/sales`, which stays open with what is returned; or says how it was closed.
-async fn join(node: &Node, token: &str) -> Result<impl Drop + use<>, (u16, String)> {
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Opens a socket on `acme/sales`, or says how it was closed.
+async fn join(node: &Node, token: &str) -> Result<Socket, (u16, String)> {
     let (mut socket, _) =
         tokio_tungstenite::connect_async(node.ws(&format!("/acme/sales?token={token}"))).await.unwrap();
     loop {
         match tokio::time::timeout(Duration::from_secs(20), socket.next()).await.unwrap() {
-            Some(Ok(Message::Binary(frame))) if frame.starts_with(&[0, 0]) => return Ok(Held(socket)),
+            Some(Ok(Message::Binary(frame))) if frame.starts_with(&[0, 0]) => return Ok(socket),
             Some(Ok(Message::Close(Some(frame)))) => return Err((frame.code.into(), frame.reason.to_string())),
             Some(Ok(_)) => {}
             ended => panic!("{ended:?}"),
@@ -402,15 +424,9 @@ async fn join(node: &Node, token: &str) -> Result<impl Drop + use<>, (u16, Strin
     }
 }
 
-struct Held<T>(#[allow(dead_code, reason = "it is held")] T);
-
-impl<T> Drop for Held<T> {
-    fn drop(&mut self) {}
-}
-
-/// Whoever has many sessions or addresses has no more of a node for it, and is told which limit that is, its value and when to come back.
+/// A user who reaches a limit is told its name, its value and when to come back. Other users are not affected.
 #[tokio::test]
-async fn what_one_user_takes_is_bounded_over_all_sessions_and_calls_and_others_do_not_notice() {
+async fn limits_of_a_user_count_over_all_sessions_and_calls_and_others_do_not_notice() {
     let node = Node::start(&[
         "--auth-secret",
         SECRET,
@@ -422,7 +438,7 @@ async fn what_one_user_takes_is_bounded_over_all_sessions_and_calls_and_others_d
     ]);
     let [ada, bob] = ["ada", "bob"].map(|user| token(user, &[("acme/*", Role::Editor)], HOUR));
     let first = join(&node, &ada).await.expect("it has a place");
-    let refused = join(&node, &ada).await.err().expect("a second session");
+    let refused = join(&node, &ada).await.expect_err("a second session");
     assert_eq!(refused, (1013, "user-sessions-max is 1: try again in 5 s".into()));
     assert!(join(&node, &bob).await.is_ok());
     drop(first);
@@ -461,20 +477,8 @@ async fn what_one_user_takes_is_bounded_over_all_sessions_and_calls_and_others_d
     assert_eq!(problem["limit"], json!({ "name": "user-request-rate", "value": 1 }));
     assert_eq!(get("acme/one", &bob).await.status(), StatusCode::OK);
 
-    let operator = {
-        let minting = Minting {
-            user: "olga",
-            name: None,
-            groups: Vec::new(),
-            grants: Vec::new(),
-            is_operator: true,
-            now: now(),
-            lifetime: HOUR,
-        };
-        mint(SECRET, &minting).unwrap()
-    };
-    let metrics =
-        Client::new().get(node.http("/metrics")).bearer_auth(operator).send().await.unwrap().text().await.unwrap();
+    let asked = Client::new().get(node.http("/metrics")).bearer_auth(operator());
+    let metrics = asked.send().await.unwrap().text().await.unwrap();
     for reason in ["user_sessions", "user_create_rate", "user_request_rate"] {
         let counted = metrics.lines().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap();
         assert!(!counted.ends_with(" 0"), "{counted}");

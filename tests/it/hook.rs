@@ -1,4 +1,4 @@
-//! The operator's own service says who may do what: what it is asked, what its answers do, and what happens while it has none.
+//! The operator's own service decides who may do what: its questions, the effects of its answers, and a service that is away.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use super::support::{forge, let_reqwest_work};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
-/// What a service answers about a token.
+/// An answer of the service about a token.
 #[derive(Clone)]
 enum Answer {
     Yes(Value),
     Status(u16),
-    /// To look elsewhere.
+    /// A redirect.
     Elsewhere,
     TooMuch,
     Nothing,
@@ -192,7 +192,7 @@ async fn while_the_service_has_no_answer_nobody_is_let_in_and_live_sessions_go_o
     assert_eq!(read(&node, "acme/sales", Some("hangs")).await, StatusCode::SERVICE_UNAVAILABLE);
     assert!(began.elapsed() >= Duration::from_secs(3), "it is given three seconds");
 
-    // By now it was asked about her again, to no avail.
+    // Meanwhile the service is asked about her again, and does not answer.
     while service.asked("carol") == asked {
         assert!(began.elapsed() < WITHIN);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -269,14 +269,19 @@ async fn a_live_document_stays_while_nobody_can_say_whether_another_token_is_goo
     peer.send(forge::sync_step1(&[0])).await;
     peer.expect(|frame| frame.starts_with(&[0, 1])).await;
     service.says("later", Answer::Status(500));
+    service.says("root", Answer::Yes(json!({ "user": "root", "operator": true })));
     // A token, as its provider shows it.
     peer.send([&[2, 0][..], &forge::var_bytes("later")].concat()).await;
     let began = Instant::now();
-    while service.asked("later") == 0 {
+    loop {
+        let metrics = Client::new().get(node.http("/metrics")).bearer_auth("root").send().await.unwrap();
+        if metrics.text().await.unwrap().contains("ydash_refusals_total{reason=\"unavailable\"} 1") {
+            break;
+        }
         assert!(began.elapsed() < WITHIN);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(service.asked("later"), 1);
     peer.send(forge::live(&forge::letters(7, 0, 3))).await;
     assert_eq!(peer.statuses(1).await, (1, 0), "it is saved");
 }

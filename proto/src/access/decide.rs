@@ -84,7 +84,7 @@ pub struct Decision {
     pub until: Option<Timestamp>,
 }
 
-/// Decides. Whoever may see the history of a dashboard may read versions of it, and be seen there; nobody may do more with what is past.
+/// Decides. Users who may see the history of a dashboard may read versions of it, and be seen there; nobody may do more with a version.
 #[must_use]
 pub fn decide(asking: &Asking<'_>, records: &Records, now: Timestamp) -> Decision {
     if let Some((present, _)) = records.of.past() {

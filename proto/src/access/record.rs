@@ -15,9 +15,9 @@ pub const RECORD_GRANTS_MAX: usize = 500;
 pub const RECORD_LINKS_MAX: usize = 200;
 /// Users that are blocked on a server.
 pub const BLOCKED_MAX: usize = 10_000;
-/// Comings that one link may be bound to.
+/// The most visitors that a link may be bound to.
 pub const LINK_USES_MAX: usize = 1000;
-/// Origins that one link may be bound to.
+/// The most origins that a link may be bound to.
 pub const LINK_ORIGINS_MAX: usize = 20;
 /// What somebody calls a link.
 pub const LABEL_CHARS_MAX: usize = 100;
@@ -63,11 +63,11 @@ pub struct ShareLink {
     pub role: Role,
     /// When and from where.
     pub when: Conditions,
-    /// Pages of these origins alone may use it; if empty, whoever has it. At most [`LINK_ORIGINS_MAX`].
+    /// The origins whose pages may use it, at most [`LINK_ORIGINS_MAX`]; if empty, anybody may.
     pub origins: Vec<Arc<str>>,
-    /// How many may come by it, at most [`LINK_USES_MAX`]; `None` for any number.
+    /// The most visitors that it lets in, at most [`LINK_USES_MAX`]; `None` for any number.
     pub uses_max: Option<usize>,
-    /// What stands for those who came, if they are counted: see [`ShareLink::takes`].
+    /// Marks of the visitors that it let in, if they are counted: see [`ShareLink::takes`].
     pub uses: Vec<u64>,
     /// For those who manage it.
     pub label: Arc<str>,
@@ -287,8 +287,7 @@ impl ShareLink {
         self.origins.is_empty() || origin.is_some_and(|origin| self.origins.iter().any(|one| **one == *origin))
     }
 
-    /// What becomes of it when somebody comes by it, for whom `mark` stands: `None` if nobody else may. The same one may come back as often
-    /// as they like.
+    /// How it takes the visitor with this mark; `None` if its uses are spent. A visitor who was counted may come back any number of times.
     #[must_use]
     pub fn takes(&self, mark: u64) -> Option<Taken> {
         match self.uses_max {
@@ -299,7 +298,7 @@ impl ShareLink {
         }
     }
 
-    /// What somebody asks for: role, conditions, origins, how many may use it, label. `None` when it is not understood.
+    /// Reads a request for a link: role, conditions, origins, uses, label. `None` when it is not understood.
     #[must_use]
     pub fn asked(asked: &Value, id: Arc<str>, secret: [u8; 32], by: Arc<str>, at: Timestamp) -> Option<ShareLink> {
         let mut fields = asked.as_object()?.clone();
@@ -357,12 +356,12 @@ impl ShareLink {
     }
 }
 
-/// What becomes of a link when somebody comes by it.
+/// How a link takes a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Nothing.
+    /// The link stays as it is.
     AsItIs,
-    /// One more has come.
+    /// The visitor is one more of its uses.
     Counted,
 }
 

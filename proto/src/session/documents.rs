@@ -32,7 +32,7 @@ const TOKEN_GRACE: Duration = Duration::from_millis(200);
 const PLACE_AGAIN: Duration = Duration::from_millis(50);
 /// Between two attempts to open a document while the store is away, at least.
 const OPEN_AGAIN: Duration = Duration::from_millis(700);
-/// When a token is asked for again of which nobody could say whether it is good.
+/// Until the client is asked for its token again, after nobody could say whether it is good.
 const ASK_TOKEN_AGAIN: Duration = Duration::from_secs(5);
 /// How long before a token runs out the client is asked for another, at most.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ pub enum Crowded {
     Joins(Duration),
     /// A limit is reached; its name, for the client.
     Full(&'static str),
-    /// Its user has what one may have.
+    /// Its user has reached a limit.
     User(Exceeded),
 }
 
@@ -83,7 +83,7 @@ impl Unopened {
             Unopened::Memory => CloseCode::Overloaded,
             Unopened::Away | Unopened::Broken => CloseCode::LoadFailed,
             Unopened::Deleted => CloseCode::Deleted,
-            // Whoever may not see a version is told the same.
+            // The same as for a version that somebody may not see: it tells nothing about what is kept.
             Unopened::NotKept => CloseCode::Forbidden,
         }
     }
@@ -187,7 +187,7 @@ pub enum DocumentsEffect {
         seat: SeatId,
         /// Whether it is the place that came with the socket.
         is_own: bool,
-        /// Whose session it is.
+        /// The user of the session.
         principal: Principal,
     },
     /// Load a dashboard, beside everything else: [`DocumentsInput::Opened`].
@@ -581,7 +581,7 @@ impl Documents {
         document.checking = None;
         let admitted = match admitted {
             Ok(admitted) => admitted,
-            // Nobody knows just then whether it is good: one that is here stays for as long as it may, and is asked again.
+            // Nobody knows just then whether it is good: a live document stays until its last token ends, and is asked again.
             Err(NotTaken::Unavailable) if let Phase::Live(live) = &mut document.phase => {
                 turn.count(NotTaken::Unavailable);
                 live.ask_token_at = Some(turn.now + ASK_TOKEN_AGAIN);
@@ -695,14 +695,11 @@ impl Documents {
                 turn.count(NotTaken::JoinRate);
                 self.reschedule();
             }
-            Err(Crowded::User(exceeded)) if exceeded.limit == UserLimit::Joins => {
+            // It passes, with a session that ends, and a client that was denied would not try again.
+            Err(Crowded::User(exceeded)) => {
                 entering.step = Step::NoPlace(turn.now + exceeded.retry_after().min(HEARTBEAT_EVERY));
                 turn.count(NotTaken::UserLimit(exceeded.limit));
                 self.reschedule();
-            }
-            Err(Crowded::User(exceeded)) => {
-                turn.count(NotTaken::UserLimit(exceeded.limit));
-                self.deny(turn, key, &exceeded.to_string());
             }
             Err(Crowded::Full(reason)) => {
                 turn.count(NotTaken::SessionLimit);

@@ -1,18 +1,18 @@
-//! What a client has to be allowed for each thing that it may say, in either dialect.
+//! The capabilities that messages of clients need, in either dialect.
 //!
-//! Rooms ask for these; the table of `docs/SECURITY.md` is made of it, and a test says each of them as every role. A message without a decision
-//! does not compile.
+//! The table of `docs/SECURITY.md` is made of this one, and a test sends each message as every role, so that rooms keep to it. A message
+//! without a decision does not compile.
 
 use super::Message;
 use super::hocuspocus::ClientMessage;
 use crate::access::Capabilities;
 
-/// Something that clients say.
+/// A kind of message that clients send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// What it is called in `docs/PROTOCOL.md`.
+    /// Its name in `docs/PROTOCOL.md`.
     pub name: &'static str,
-    /// What one has to be allowed for it, in a dashboard that one is in.
+    /// The capabilities that its sender needs, beside those to be a member.
     pub needs: Capabilities,
     /// Whether only the Hocuspocus dialect has it.
     pub is_of_documents: bool,
@@ -36,11 +36,11 @@ const TOKEN: Said = both("another token", Capabilities::NONE);
 const STATELESS: Said = of_documents("Stateless", Capabilities::STATELESS);
 const CLOSE: Said = of_documents("Close", Capabilities::NONE);
 
-/// All of it.
+/// All kinds of messages.
 pub const SAID: [Said; 8] = [STEP1, STEP2, UPDATE, AWARENESS, QUERY_AWARENESS, TOKEN, STATELESS, CLOSE];
 
 impl Message {
-    /// What it is that a client says with it; `None` for what only servers say, which does nothing.
+    /// Its kind; `None` for messages that only servers send, which do nothing.
     #[must_use]
     pub fn said(&self) -> Option<Said> {
         match self {
