@@ -37,8 +37,9 @@ pub(crate) fn resident() -> usize {
 pub(crate) struct Excess {
     /// What the last walk over the heap left.
     left: usize,
-    /// What was accounted for then, and whether much of that had been given back when it was looked at last.
+    /// Bytes that were accounted for then.
     counted: usize,
+    /// Whether many of those had been given back at the last look.
     has_fallen: bool,
 }
 
@@ -53,7 +54,7 @@ impl Excess {
     pub(crate) fn is_found(&mut self, resident: usize, counted: usize) -> bool {
         self.left = self.left.min(resident);
         let is_excess = resident > counted + counted / COUNTED_SHARE + UNCOUNTED;
-        // What was in use at the last walk may be free by now. Most of it goes back by itself: that is waited for.
+        // Memory that was in use at the last walk may be free by now. Most of it goes back by itself by the next look.
         let has_fallen = is_excess && counted + WORTH_A_WALK < self.counted;
         let had_fallen = core::mem::replace(&mut self.has_fallen, has_fallen);
         let is_found = is_excess && (resident > self.left + WORTH_A_WALK || has_fallen && had_fallen);

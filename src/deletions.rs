@@ -111,8 +111,7 @@ impl Trash {
     ) -> Result<Deleted, DeletionRefusal> {
         match what {
             Deletion::Delete => {
-                let trashed = self.delete(dashboard, by).await?;
-                let missing = self.let_go(dashboard).await;
+                let (trashed, missing) = self.delete(dashboard, by).await?;
                 let body = json!({ "deleted": true, "life": trashed.life.0, "until": until(&trashed) });
                 Ok(Deleted { body, missing })
             }
@@ -137,7 +136,7 @@ impl Trash {
                 let mut missing = Vec::new();
                 if life.is_none() && lives.gone.is_none() {
                     match self.delete(dashboard, by).await {
-                        Ok(_) => missing = self.let_go(dashboard).await,
+                        Ok((_, not_confirmed)) => missing = not_confirmed,
                         // What was deleted before can still end.
                         Err(DeletionRefusal::NotThere) if !lives.trash.is_empty() => {}
                         Err(refusal) => return Err(refusal),
@@ -167,16 +166,20 @@ impl Trash {
         }
     }
 
-    async fn delete(&self, dashboard: &DashboardId, by: &Admission) -> Result<Trashed, DeletionRefusal> {
+    /// Puts a dashboard into the trash, and says which nodes have not confirmed that its members are sent away.
+    async fn delete(&self, dashboard: &DashboardId, by: &Admission) -> Result<(Trashed, Vec<String>), DeletionRefusal> {
         let author = by.principal.author();
-        // What is left of an earlier time in the trash: its grants have changed since.
+        // Grants that are left there of an earlier time in the trash have changed since.
         let life = self.store.lives(dashboard).await.map_err(unavailable)?.current;
         self.erase(&Subject::Dashboard(dashboard.trashed(life)), Expected::Anything).await;
         let trashed = trash::delete(&*self.store, dashboard, now(), author.clone(), self.keep, None).await;
         let trashed = trashed.map_err(refused)?;
         self.metrics.deletions.inc(Counted::Deleted);
-        self.tell("dashboard.deleted", dashboard, author, &[trashed.life]).await;
-        Ok(trashed)
+        // At once: members do not stay for as long as the audit log takes, and the log has it should nodes not answer.
+        let lives = [trashed.life];
+        let telling = self.tell("dashboard.deleted", dashboard, author, &lives);
+        let (missing, ()) = tokio::join!(self.let_go(dashboard), telling);
+        Ok((trashed, missing))
     }
 
     /// Writes down what became of lives of a name, in the process' log and in the audit log.
@@ -231,14 +234,15 @@ impl Trash {
         if then_version == 0 && ended == back {
             return Ok(());
         }
-        if ended != back && !now.is_empty() {
+        if now.is_empty() && then.is_empty() {
+            return Ok(());
+        }
+        if ended != back {
+            // Also if there are none: should this be done again, those under the name are not of this life any more.
             self.put_away(&dashboard.trashed(ended), &now).await?;
         }
         let expected = if version == 0 { Expected::Absent } else { Expected::Version(Version(version)) };
-        if !now.is_empty() || !then.is_empty() {
-            self.write(dashboard, expected, &then).await?;
-        }
-        Ok(())
+        self.write(dashboard, expected, &then).await
     }
 
     /// Keeps what was written down about a life that has ended, unless it is kept already.
@@ -345,4 +349,49 @@ fn unreadable(failure: AccessError) -> DeletionRefusal {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{RecordCache, Rooms};
+    use crate::cluster::local::LocalBus;
+    use crate::store::memory::MemoryStore;
+    use ydash_proto::access::Records;
+
+    struct NoRooms;
+
+    impl Rooms for NoRooms {
+        fn open(&self) -> Vec<DashboardId> {
+            Vec::new()
+        }
+
+        fn tell(&self, _: Records) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+
+        fn check(&self, _: DashboardId) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// A store failed after the grants were swapped. When that was done again, a life without grants got those of the other one.
+    #[tokio::test]
+    async fn a_life_that_is_brought_back_twice_leaves_its_grants_to_no_other_life() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let (catalog, records) = (store.catalog(), Arc::new(RecordCache::new(false)));
+        let bus = LocalBus::new().node();
+        let permissions = Permissions::start(Arc::clone(&catalog), bus, Arc::new(NoRooms), records).await;
+        let audit = Audit::new(catalog, "node".into(), 1 << 20, false);
+        let trash = Trash::new(store, permissions, audit, None, Arc::default());
+        let board = DashboardId::parse("acme/board").unwrap();
+        let asked = json!({ "grants": [{ "subject": "user:ada", "role": "editor" }] });
+        let shared = Record::default().with_asked(&asked, false).unwrap();
+        trash.write(&board.trashed(Life(1)), Expected::Absent, &shared).await.unwrap();
+        for _ in 0..2 {
+            trash.swap_grants(&board, Life(2), Life(1)).await.unwrap();
+            assert_eq!(trash.record(&board).await.unwrap().0, shared);
+        }
+        assert!(trash.record(&board.trashed(Life(2))).await.unwrap().0.is_empty());
+    }
 }

@@ -8,7 +8,7 @@ mod pens;
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
 use crate::http::{
-    Attend, Attendance, Dashboards, EditError, Edited, Etag, Nodes, Noted, Present, Read, ReadError, Shown, Wish,
+    Attend, Attendance, Dashboards, EditError, Edited, Etag, Nodes, Noted, PresenceState, Read, ReadError, Shown, Wish,
     WriteError,
 };
 use crate::metrics::Metrics;
@@ -271,7 +271,7 @@ impl Dashboards for Rest {
         &self,
         dashboard: DashboardId,
         reader: Admission,
-    ) -> BoxFuture<'static, Result<Vec<Present>, ReadError>> {
+    ) -> BoxFuture<'static, Result<Vec<PresenceState>, ReadError>> {
         Box::pin(self.clone().present(dashboard, reader))
     }
 

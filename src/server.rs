@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -527,7 +527,7 @@ fn read_authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, String>
     })
 }
 
-/// Reads the files again that say who issues tokens, at each SIGHUP. Never returns.
+/// Reads the files of issuers and keys again, at each SIGHUP. Never returns.
 async fn read_again_on_signal(config: Arc<Config>, authenticator: Replaceable) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
@@ -535,11 +535,29 @@ async fn read_again_on_signal(config: Arc<Config>, authenticator: Replaceable) -
         let read = config.with_issuers_read_again().map_err(|failure| failure.to_string());
         match read.and_then(|config| read_authenticator(&config)) {
             Ok(next) => {
+                until_ready(&*next).await;
                 authenticator.replace(next);
                 info!("who issues tokens was read again");
             }
             Err(error) => error!(error, "who issues tokens cannot be read: it stays as it was"),
         }
+    }
+}
+
+/// For how long the last authenticator goes on while the next one fetches keys.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Has an authenticator fetch its keys before it replaces another one, or nobody could come in meanwhile. It waits for no issuer that does
+/// not answer: an issuer that the operator has taken out must go.
+async fn until_ready(next: &dyn Authenticator) {
+    let ready = async {
+        while !next.is_ready() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = next.keep_up() => {}
+        _ = timeout(READY_WITHIN, ready) => {}
     }
 }
 

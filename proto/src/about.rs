@@ -28,18 +28,20 @@ pub struct Edited {
     pub by: Option<Arc<str>>,
 }
 
-/// Where a room stands, for those who follow it without reading its content.
+/// The standing of a room, for those who follow it without reading its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Grows with each update.
     pub updates: u64,
-    /// Where its log ends.
+    /// The end of its log.
     pub position: LogPosition,
+    /// Whether other nodes have, or had, the dashboard open. If so, `position` says nothing about their latest edits.
+    pub has_peers: bool,
     /// The last edit that came through this node, since the room was opened.
     pub edited: Option<Edited>,
     /// Grows with each change of anybody's presence.
     pub presence: u64,
-    /// Who is here, other nodes' sessions included.
+    /// Sessions that have it open, those of other nodes included.
     pub present: usize,
 }
 

@@ -71,7 +71,7 @@ pub(crate) const NAME_BYTES_MAX: usize = 255;
 const TRASH: &str = "@trash/";
 /// How much longer those are than what they were: this, a number of ten digits and a slash.
 const TRASH_BYTES_MAX: usize = TRASH.len() + 11;
-/// What the name of a version begins with.
+/// Begins the names of versions.
 const PAST: &str = "@at/";
 
 impl DashboardId {
@@ -173,9 +173,9 @@ impl DashboardId {
         (dashboard.trashed(life) == *self).then_some((dashboard, life))
     }
 
-    /// What a name such as `workspace/@at/-2h/sales` means: a dashboard, and a version of it. `None` for every other name, also for one
-    /// that breaks these rules: the version is one ([`Version::parse`]), and what follows it is a dashboard in the same workspace that is
-    /// no channel and no version itself.
+    /// The dashboard and the version that a name such as `workspace/@at/-2h/sales` means. `None` for every other name, also if the text
+    /// after `@at/` is no [`Version`], or is not followed by the name of a dashboard in the same workspace that is no channel and no
+    /// version itself.
     #[must_use]
     pub fn past(&self) -> Option<(DashboardId, Version)> {
         let (version, name) = self.name().strip_prefix(PAST)?.split_once('/')?;

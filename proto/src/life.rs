@@ -34,7 +34,7 @@ pub const TRASHED_MAX: usize = 16;
 /// Client ids of deleted dashboards that a name remembers: twice as many as one dashboard may have. 3 MB at most, usually some hundred bytes.
 pub const ENDED_CLIENTS_MAX: usize = 2 << 17;
 
-/// The id under which pages apply templates. Whoever has something of it has not been in any particular life.
+/// The client id under which pages apply templates. Content under it is no sign of any particular life.
 const TEMPLATE: ClientId = 0;
 
 /// What a store keeps of a name beside the dashboard itself. The default is that of a name under which nothing was ever deleted.

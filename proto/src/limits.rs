@@ -241,14 +241,14 @@ pub mod authorship {
     pub const HIDDEN_RANGES_MAX: usize = 1024;
 }
 
-/// What users take of a node.
+/// Limits of users on a node.
 pub mod users {
-    /// Users who are in no session and are remembered for what they took. Beyond, all of them are forgotten: who is in a session is not, and
-    /// counts by those.
+    /// Users without a session who are remembered until their rates have recovered. Beyond, all of them are forgotten; users with a session
+    /// are not.
     pub const REMEMBERED_MAX: usize = 64 << 10;
-    /// A session tells what it sent each so many messages, or bytes, so that a message costs no more than an addition.
+    /// Messages after which a session pays from its user's allowance, so that most cost no more than an addition.
     pub const TOLD_MESSAGES: u32 = 16;
-    /// As above.
+    /// The same in bytes.
     pub const TOLD_BYTES: u32 = 64 << 10;
 }
 

@@ -5,14 +5,14 @@ use crate::log::LogPosition;
 use crate::time::Timestamp;
 use core::time::Duration;
 
-/// A version, as somebody names it.
+/// A version, as a user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// Everything up to a log position.
     Position(LogPosition),
     /// Everything that was made up to then.
     Time(Timestamp),
-    /// The same, so long before now.
+    /// Everything that was made up to so long before now.
     Ago(Duration),
 }
 
@@ -46,7 +46,7 @@ impl Version {
         }
     }
 
-    /// What it means now.
+    /// The version that it means at a time.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Wanted {
         match self {

@@ -24,7 +24,7 @@ use ydash_proto::document::edit::Place;
 use ydash_proto::id::DashboardId;
 
 use crate::http::editing::{EditError, Edited, Shown, Wish};
-use crate::http::events::{Attend, Attendance, Present};
+use crate::http::events::{Attend, Attendance, PresenceState};
 use crate::http::pace::{Pace, PaceLimits};
 use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
@@ -89,12 +89,12 @@ pub trait Dashboards: Send + Sync + 'static {
         payload: Bytes,
     ) -> BoxFuture<'static, Result<(), WriteError>>;
 
-    /// What everybody who is here shows of itself.
+    /// The presence states of everybody who is here.
     fn presence(
         &self,
         dashboard: DashboardId,
         reader: Admission,
-    ) -> BoxFuture<'static, Result<Vec<Present>, ReadError>>;
+    ) -> BoxFuture<'static, Result<Vec<PresenceState>, ReadError>>;
 
     /// Joins its room for somebody who speaks HTTP.
     fn attend(&self, attend: Attend) -> BoxFuture<'static, Result<Attendance, ReadError>>;

@@ -1,7 +1,7 @@
-//! What happens to a dashboard, as server-sent events: that it was edited, that somebody came or went. Never its content.
+//! Server-sent events about a dashboard: it was edited, somebody came or went. Never its content.
 //!
-//! Nothing is queued for a stream: whenever its reader has taken what there was, it is told where the dashboard stands by then. A slow one
-//! sees fewer, larger steps. Whoever listens is a member of the room, so that a change of rights reaches streams as it reaches sockets.
+//! Nothing is queued for a stream: whenever its reader has taken an event, it is told where the dashboard stands by then. A slow one sees
+//! fewer, larger steps. A stream is a member of the room, so that a change of rights reaches it as it reaches sockets.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 use warp::reply::Response;
@@ -23,25 +23,25 @@ use crate::http::reply::{Problem, Refused};
 use crate::http::routes::Call;
 use crate::http::stream::{self, ALIVE, ALIVE_SAID};
 
-/// How long a stream waits before it tells of a change, so that what was edited together is told together, and mostly when it is durable.
+/// How long a stream waits before it tells of a change: edits that were made together are told together, and mostly when they are durable.
 const GATHER: Duration = Duration::from_millis(100);
 
 /// A stream tells of changes four times a second at most.
 const PACE: Duration = Duration::from_millis(250);
 
-/// Who joins a room by a call, and for how long: until what [`Attendance`] it gets is dropped.
+/// A request to join a room by a call. The member stays until the [`Attendance`] that it gets is dropped.
 pub struct Attend {
-    /// Who comes, and where.
+    /// The dashboard, and the caller's rights.
     pub target: Target,
-    /// The network address of whoever calls.
+    /// The caller's network address.
     pub address: IpAddr,
-    /// What it does there.
+    /// Its behaviour there.
     pub manner: Manner,
-    /// What it takes up; dropped when it has left.
+    /// Its place among the sessions of its address and user; dropped when it has left.
     pub place: Box<dyn Send + Sync>,
 }
 
-/// What somebody does in a room who speaks HTTP.
+/// The behaviour of a member who speaks HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// Only listens, and is nobody who is here.
@@ -52,17 +52,17 @@ pub enum Manner {
 
 /// A place in a room. Dropping it leaves the room.
 pub struct Attendance {
-    /// Where the room stands; nothing before it has let this one in.
-    pub standing: watch::Receiver<Option<Standing>>,
-    /// Why it is not in the room any more.
+    /// Tells where the room stands, which has let this member in.
+    pub standing: watch::Receiver<Standing>,
+    /// The reason that the room sent it away, if it did.
     pub ended: watch::Receiver<Option<CloseCode>>,
-    /// What it shows of itself.
-    pub words: mpsc::Sender<Shows>,
+    /// Takes its presence state. The newest counts.
+    pub words: watch::Sender<Option<Shows>>,
     /// Has it leave.
     pub leaving: DropGuard,
 }
 
-/// What somebody shows of itself, at an awareness clock.
+/// A presence state at an awareness clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shows {
     /// The Yjs client id.
@@ -73,12 +73,12 @@ pub struct Shows {
     pub state: Bytes,
 }
 
-/// Somebody who is shown to be here.
+/// The presence state of somebody who is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Present {
+pub struct PresenceState {
     /// The Yjs client id.
     pub client: ClientId,
-    /// What it shows of itself, as JSON.
+    /// The state, as JSON.
     pub state: Bytes,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn follow(call: Call) -> Result<Response, Refused> {
 
 struct Follower {
     attendance: Attendance,
-    /// What it was told of in an earlier stream.
+    /// The position that an earlier stream told it.
     since: Option<LogPosition>,
     told: Option<Arc<Standing>>,
     /// When it may be told again.
@@ -129,12 +129,15 @@ impl Follower {
                 self.is_over = true;
                 return Some((end(code), self));
             }
-            let has_news = standing.borrow_and_update().as_ref().is_some_and(|now| self.told.as_deref() != Some(now));
+            let has_news = self.told.as_deref() != Some(&*standing.borrow_and_update());
             if has_news {
                 if self.told.is_some() {
                     sleep_until(self.next_at.max(Instant::now() + GATHER)).await;
+                    if ended.has_changed().unwrap_or(true) {
+                        continue;
+                    }
                 }
-                let now = standing.borrow_and_update().clone().map(Arc::new)?;
+                let now = Arc::new(standing.borrow_and_update().clone());
                 self.next_at = Instant::now() + PACE;
                 let text = news(self.told.replace(Arc::clone(&now)).as_deref(), &now, self.since.take());
                 if !text.is_empty() {
@@ -151,12 +154,13 @@ impl Follower {
     }
 }
 
-/// What is told between two looks.
+/// The events between two looks; `since` is the position that an earlier stream told.
 fn news(before: Option<&Standing>, now: &Standing, since: Option<LogPosition>) -> String {
     let mut text = String::new();
     let is_changed = match before {
         Some(before) => before.updates != now.updates || before.position != now.position,
-        None => since != Some(now.position),
+        // Edits of other nodes may not have moved the position.
+        None => now.has_peers || since != Some(now.position),
     };
     if is_changed {
         let edited =
@@ -188,7 +192,7 @@ mod tests {
     use ydash_proto::time::Timestamp;
 
     fn standing(updates: u64, position: u128, presence: u64) -> Standing {
-        Standing { updates, position: LogPosition(position), edited: None, presence, present: 2 }
+        Standing { updates, position: LogPosition(position), has_peers: false, edited: None, presence, present: 2 }
     }
 
     #[test]
@@ -203,6 +207,13 @@ mod tests {
     fn a_stream_that_goes_on_is_told_of_a_change_only_if_there_was_one() {
         assert!(!news(None, &standing(0, 7, 0), Some(LogPosition(7))).contains("change"));
         assert!(news(None, &standing(0, 8, 0), Some(LogPosition(7))).contains("change"));
+    }
+
+    /// Another node may have written meanwhile, which moves this node's position only when it reads the store.
+    #[test]
+    fn a_stream_that_goes_on_is_always_told_of_a_change_if_other_nodes_may_have_edited() {
+        let now = Standing { has_peers: true, ..standing(0, 7, 0) };
+        assert!(news(None, &now, Some(LogPosition(7))).contains("change"));
     }
 
     #[test]

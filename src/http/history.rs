@@ -17,7 +17,7 @@ use crate::http::reply::{Problem, Refused, json_response};
 use crate::http::routes::Call;
 use crate::http::{dashboards, editing, token};
 
-/// What a body that names a dashboard may have.
+/// Bytes of a body that names a dashboard.
 const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// `GET …/at/<version>`

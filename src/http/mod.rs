@@ -66,7 +66,7 @@ pub use addresses::{AddressLimits, Addresses, Crowded};
 pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Noted, Read, ReadError, WriteError};
 pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
 pub use etag::{Digest, Etag, Tags};
-pub use events::{Attend, Attendance, Manner, Present, Shows};
+pub use events::{Attend, Attendance, Manner, PresenceState, Shows};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
 pub use openapi::{document as openapi, reference as api_reference};
@@ -105,13 +105,13 @@ pub struct Site {
     pub nodes: Arc<dyn Nodes>,
     /// What programs push for widgets.
     pub pushes: Arc<Pushes>,
-    /// Who is shown to be here by calls.
+    /// The leases by which calls show somebody.
     pub leases: Leases,
     /// Counts requests and refusals; its `store_up` is what `/readyz` tells.
     pub metrics: Arc<Metrics>,
     /// The per-address and process-wide limits.
     pub addresses: Arc<Addresses>,
-    /// What users take of the node.
+    /// The limits of users on this node.
     pub allowances: Arc<Allowances>,
     /// Which pages may come in.
     pub pages: Pages,

@@ -1,8 +1,8 @@
-//! `/api/dashboard/state`: what a user keeps for itself in a workspace, as one JSON object. It is the root `state` of the user's private
-//! document, so pages may have it live over a socket, too.
+//! `/api/dashboard/state`: a user's own data in a workspace, as one JSON object. It is the root `state` of the user's private document, so
+//! pages may have it live over a socket, too.
 //!
-//! Calls and fields are those of servers that keep such a state without a document. A version is counted for their clients; it refuses nobody,
-//! since what is sent is merged.
+//! Calls and fields are those of servers that keep such a state without a document. A version is counted for their clients; it refuses
+//! nobody, since each call is merged.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
 use crate::http::{Site, token};
 
-/// Where the state lies, and what is counted of it.
+/// The root that is the state, and the one that counts its versions.
 const STATE: &str = "state";
 const COUNTED: &str = "state_info";
 
@@ -142,7 +142,7 @@ fn edit(
     async move { site.dashboards.edit(dashboard, admission, address, wish).await.map(|_| ()) }
 }
 
-/// What merging into nothing leaves of a value.
+/// Removes members that are `null`, as merging into nothing does.
 fn without_nulls(value: &mut Value) {
     if let Value::Object(members) = value {
         members.retain(|_, member| !member.is_null());

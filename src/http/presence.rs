@@ -1,4 +1,4 @@
-//! Presence over HTTP: who is here, and a place among them for agents and jobs, which hold it by a lease.
+//! Presence over HTTP: a list of those who are here, and a place among them for agents and jobs, which hold it by a lease.
 //!
 //! A lease is a member of the room like any other. It ends when it is not renewed, with the rights of its holder, and with the node.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -20,7 +20,7 @@ use crate::http::events::{Attendance, Manner, Shows, attend};
 use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
 
-/// What a body may hold beside a state.
+/// Bytes that a body may hold beside a state.
 const BESIDE_STATE: usize = 1 << 10;
 
 /// How long a lease may last, in seconds, and how long it does if that is not said.
@@ -36,7 +36,7 @@ struct Lease {
     holder: Principal,
     /// How often it has announced itself.
     clock: u32,
-    words: mpsc::Sender<Shows>,
+    words: watch::Sender<Option<Shows>>,
     until: watch::Sender<Instant>,
 }
 
@@ -51,22 +51,19 @@ impl Leases {
         let mut leases = self.lock();
         let Some(lease) = leases.get_mut(key).filter(|lease| lease.holder.is_same(holder)) else { return false };
         lease.clock = lease.clock.saturating_add(1);
-        // A room that has not taken the one before yet shows the next one.
-        let _ = lease.words.try_send(shows(key.1, lease.clock, state));
+        lease.words.send_replace(Some(shows(key.1, lease.clock, state)));
         lease.until.send_replace(Instant::now() + ttl);
         true
     }
 
-    /// Keeps a place until its time is up, or whoever has it may not be here any more.
+    /// Keeps a place until its time is up, or its holder may not be here any more.
     fn begin(&self, key: (DashboardId, ClientId), holder: Principal, state: &str, ttl: Duration, place: Attendance) {
         let (until, mut due) = watch::channel(Instant::now() + ttl);
-        let words = place.words.clone();
-        // There is place: it is the first.
-        let _ = words.try_send(shows(key.1, 1, state));
+        let Attendance { words, mut ended, leaving, .. } = place;
+        words.send_replace(Some(shows(key.1, 1, state)));
         self.lock().insert(key.clone(), Lease { holder, clock: 1, words, until });
         let leases = self.clone();
         tokio::spawn(async move {
-            let mut ended = place.ended.clone();
             loop {
                 let at = *due.borrow_and_update();
                 tokio::select! {
@@ -76,7 +73,7 @@ impl Leases {
                 }
             }
             leases.lock().remove(&key);
-            drop(place);
+            drop(leaving);
         });
     }
 

@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::DropGuard;
 use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::id::DashboardId;
 use ydash_proto::pushed::{PushError, PushLimits, Pushed};
 use ydash_proto::time::Timestamp;
+use ydash_proto::wire::close::CloseCode;
 
 use crate::http::Site;
 use crate::http::dashboards::take_body;
@@ -81,18 +83,20 @@ pub(super) async fn read(call: Call) -> Result<Response, Refused> {
         let (all, _) = call.site.pushes.pushed().since(&call.dashboard(), 0);
         return Ok(json_response(StatusCode::OK, &all));
     }
-    // Whoever listens is a member of the room: it hears nothing any more when its rights end.
-    let attendance = attend(&call, Manner::Listens).await?;
-    let told =
-        Told { site: Arc::clone(&call.site), dashboard: call.dashboard(), attendance, last: None, is_over: false };
+    // A stream is a member of the room: it hears nothing any more when its rights end.
+    let Attendance { ended, leaving, .. } = attend(&call, Manner::Listens).await?;
+    let (site, dashboard) = (Arc::clone(&call.site), call.dashboard());
+    let told = Told { site, dashboard, ended, _leaving: leaving, last: None, is_over: false };
     Ok(stream::events(told, Told::next))
 }
 
-/// Everything that is kept, then what comes, until whoever listens may not any more.
+/// A stream of everything that is kept, then of what comes, until its reader may not see it any more.
 struct Told {
     site: Arc<Site>,
     dashboard: DashboardId,
-    attendance: Attendance,
+    /// The reason that the room sent it away, if it did.
+    ended: watch::Receiver<Option<CloseCode>>,
+    _leaving: DropGuard,
     /// The number of the last point that was told; none before everything was.
     last: Option<u64>,
     /// The end was told.
@@ -102,20 +106,11 @@ struct Told {
 impl Told {
     async fn next(mut self) -> Option<(Bytes, Told)> {
         let site = Arc::clone(&self.site);
-        if self.last.is_none() {
-            // Not before the room has let it in.
-            let Attendance { standing, ended, .. } = &mut self.attendance;
-            tokio::select! {
-                let_in = standing.wait_for(Option::is_some) => drop(let_in.ok()?),
-                _ = ended.changed() => {}
-            }
-        }
         loop {
             if self.is_over {
                 return None;
             }
-            let Attendance { ended, .. } = &mut self.attendance;
-            let over = *ended.borrow_and_update();
+            let over = *self.ended.borrow_and_update();
             if let Some(code) = over {
                 self.is_over = true;
                 return Some((end(code), self));
@@ -129,7 +124,7 @@ impl Told {
                 let is_first = self.last.is_none();
                 if !is_first {
                     tokio::time::sleep(GATHER).await;
-                    if ended.has_changed().unwrap_or(true) {
+                    if self.ended.has_changed().unwrap_or(true) {
                         continue;
                     }
                 }
@@ -141,7 +136,7 @@ impl Told {
             }
             tokio::select! {
                 () = news => {}
-                changed = ended.changed() => changed.ok()?,
+                changed = self.ended.changed() => changed.ok()?,
                 () = tokio::time::sleep(ALIVE) => return Some((ALIVE_SAID, self)),
             }
         }

@@ -680,8 +680,10 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
             | `end` | `{\"code\", \"reason\"}`: as sockets are closed, for example 4403 when the caller may not read any longer |\n\
             \n\
             Four events a second are the most; several edits are told as one. The `id` of an event is the position: a client that comes\n\
-            back with it as `Last-Event-ID`, as `EventSource` does, is told of a change only if there was one meanwhile. A stream counts\n\
-            as a session of its address. Read what changed with `GET`, which `ETag` makes cheap.",
+            back with it as `Last-Event-ID`, as `EventSource` does, is told of a change only if there was one meanwhile. Edits of other\n\
+            nodes are told, too, but this node's position includes them only after it has read the store. If other nodes have, or had,\n\
+            the dashboard open, a client that comes back is therefore always told of a change. A stream counts as a session of its\n\
+            address. Read what changed with `GET`, which `ETag` makes cheap.",
         parameters: &[in_header("Last-Event-ID", "the `id` of the last event of an earlier stream")],
         body: None,
         answers: &[Answer { status: 200, content: EVENTS, about: "the events" }],
@@ -707,8 +709,8 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         body: Some(Body {
             types: &[JSON],
             about: "\
-                `state`, an object as Yjs awareness has it, of at most `awareness-state-bytes-max`; `ttl`, 1 to 60 seconds, 30 if it is not said; `clientId`, \
-                to renew a lease",
+                `state`, an object as Yjs awareness has it, of at most `awareness-state-bytes-max`; `ttl`, 1 to 60 seconds, 30 if it \
+                is not said; `clientId`, to renew a lease",
         }),
         answers: &[json(200, "renewed"), json(201, "shown")],
         problems: &[400, 408, 413],
@@ -726,7 +728,8 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         needs: READ,
         title: "Read who is here",
         about: "\
-            What everybody who has the dashboard open shows of itself, on all nodes. `state.verified` is what the server verified.",
+            The presence states of everybody who has the dashboard open, on all nodes. The server sets `state.verified`: the user that it\n\
+            has verified.",
         parameters: &[],
         body: None,
         answers: &[json(200, "`{\"presence\": [{\"clientId\", \"state\"}, …]}`")],
@@ -771,7 +774,9 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         path: "/api/dashboards/{name}/at/{version}",
         needs: HISTORY,
         title: "Read a version of a dashboard",
-        about: "As JSON. A version is everything up to a log position (`812`), up to a time (`2026-11-24T14:02:00Z`), or up to so long before now\n(`-2h`, with `s`, `m`, `h` or `d`). Versions go back as far as `history` reaches; see `docs/HISTORY.md`.",
+        about: "\
+            As JSON. A version is everything up to a log position (`812`), up to a time (`2026-11-24T14:02:00Z`), or up to so long\n\
+            before now (`-2h`, with `s`, `m`, `h` or `d`). Versions go back as far as `history` reaches; see `docs/HISTORY.md`.",
         parameters: &[query("at", "a JSON pointer: only what is there")],
         body: None,
         answers: &[json(200, "the version")],
@@ -785,7 +790,7 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         path: "/api/dashboards/{name}/at/{version}/state",
         needs: HISTORY,
         title: "Read a version as a Yjs update",
-        about: "One Yjs update v1, for `Y.applyUpdate`. Pages that speak to sockets show a version by the name of a room: `workspace/@at/<version>/<name>`.",
+        about: "One Yjs update v1, for `Y.applyUpdate`. Over a socket, a version is the dashboard `workspace/@at/<version>/<name>`.",
         parameters: &[],
         body: None,
         answers: &[Answer { status: 200, content: BYTES, about: "the update" }],
@@ -799,7 +804,7 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         path: "/api/dashboards/{name}/at/{version}/copy",
         needs: HISTORY,
         title: "Make a new dashboard of a version",
-        about: "The new dashboard has the version's content, and a history of its own. Whoever calls has to be allowed to edit under its name.",
+        about: "The new dashboard has the version's content, and a history of its own. The caller needs the right to edit under its name.",
         parameters: &[],
         body: Some(Body { types: &[JSON], about: "`{\"name\": \"workspace/name\"}`" }),
         answers: &[json(201, "durable")],
@@ -1081,8 +1086,8 @@ curl -s "$api/dashboards/acme/copy?at=/meta""#,
         needs: Needs::Caller,
         title: "Read one's own state",
         about: "\
-            What the caller keeps for itself in a workspace: the root `state` of its private document `<workspace>/~<user>`, which a page\n\
-            may have live over a socket as well. A caller that is nobody in particular gets 401.",
+            The caller's own data in a workspace: the root `state` of its private document `<workspace>/~<user>`, which a page may have\n\
+            live over a socket as well. A caller that is nobody in particular gets 401.",
         parameters: &[query("workspace", "which one; `default` if it is not said")],
         body: None,
         answers: &[json(200, "`{\"state\": {…}, \"version\": …}`; an empty object and 0 before anything was sent")],

@@ -45,9 +45,9 @@ pub struct Upgraded<I = TcpStream> {
 /// What a handshake settled.
 #[derive(Debug)]
 pub struct Handshake {
-    /// Where the client comes from. Never log it above DEBUG.
+    /// The client's address and origin. Never log them above DEBUG.
     pub from: Whence,
-    /// The token that was shown, if it is to be asked about again.
+    /// The client's token, if it is to be asked about again.
     pub token: Option<KeptToken>,
     /// Where the session goes.
     pub destination: Destination,

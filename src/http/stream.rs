@@ -16,7 +16,7 @@ use warp::reply::Response;
 /// How often a quiet stream says that it lives: proxies cut what is silent for a minute.
 pub(super) const ALIVE: Duration = Duration::from_secs(20);
 
-/// What a quiet stream says: a comment, which clients skip.
+/// A quiet stream sends this comment, which clients skip.
 pub(super) const ALIVE_SAID: Bytes = Bytes::from_static(b": alive\n\n");
 
 /// Answers with what `next` makes of a state, again and again, until that is nothing.

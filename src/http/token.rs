@@ -19,7 +19,7 @@ pub(super) fn find(headers: &HeaderMap, query: &str) -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
-/// Where a request comes from.
+/// The address and the origin of a request.
 pub(super) fn whence(address: IpAddr, headers: &HeaderMap) -> Whence {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     Whence { address, origin: origin.filter(|origin| origin.len() <= ORIGIN_BYTES_MAX).map(Into::into) }

@@ -1,10 +1,9 @@
 //! Members of rooms who speak HTTP: streams that listen, and agents that show themselves. Each has an outbox like a session, which nobody
-//! writes to a socket: what it is told is where the room stands.
+//! writes to a socket. They are told where the room stands.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ydash_proto::access::Admission;
@@ -15,34 +14,36 @@ use ydash_proto::wire::close::CloseCode;
 use ydash_proto::wire::{self, Message, awareness, encode};
 
 use super::Rest;
-use crate::http::{Attend, Attendance, Manner, Present, ReadError, Shows};
+use crate::http::{Attend, Attendance, Manner, PresenceState, ReadError, Shows};
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::room::{MemberIds, RoomHandle};
 
-/// States that wait to be shown.
-const SHOWN_WAITING: usize = 4;
-
-/// What it takes to join rooms.
+/// The means to join rooms.
 #[derive(Clone)]
 pub struct Attending {
     /// Numbers them.
     pub members: Arc<MemberIds>,
-    /// What pays for their outboxes.
+    /// Pays for their outboxes.
     pub ledger: Arc<Ledger>,
-    /// Where their tasks run.
+    /// Runs their tasks.
     pub tracker: TaskTracker,
 }
 
 impl Rest {
-    pub(super) async fn present(self, dashboard: DashboardId, reader: Admission) -> Result<Vec<Present>, ReadError> {
+    pub(super) async fn present(
+        self,
+        dashboard: DashboardId,
+        reader: Admission,
+    ) -> Result<Vec<PresenceState>, ReadError> {
         let room = self.open(&dashboard).await?;
         let told = room.presence(reader).await.map_err(|_| ReadError::Unavailable)?.ok_or(ReadError::Forbidden)?;
         let Ok(Message::Awareness(body)) = wire::decode(&told) else { return Err(ReadError::Unreadable) };
         let entries = awareness::entries(&body).map_err(|_| ReadError::Unreadable)?;
         let state_bytes_max = self.limits.awareness_bytes_max;
-        let present = entries
-            .filter_map(|entry| Some(Present { client: entry.client, state: entry.state(state_bytes_max).ok()? }));
+        let present = entries.filter_map(|entry| {
+            Some(PresenceState { client: entry.client, state: entry.state(state_bytes_max).ok()? })
+        });
         Ok(present.collect())
     }
 
@@ -56,33 +57,39 @@ impl Rest {
             Manner::Listens => Dialect::Listening,
             Manner::ShowsItself => Dialect::YWebsocket,
         };
-        let standing = room.follow();
         let joining = Joining { member, admission: target.admission, wants_acks: false, wants_echo: false, dialect };
-        let joined = room.join(joining, Arc::clone(&outbox), Instant::now(), None).await;
-        joined.map_err(|_| ReadError::Unavailable)?;
-        let (words, to_show) = mpsc::channel(SHOWN_WAITING);
-        let (end, ended) = watch::channel(None);
+        let decided = room.join_to_follow(joining, Arc::clone(&outbox)).await.map_err(|_| ReadError::Unavailable)?;
+        let (words, to_show) = watch::channel(None);
+        let (end, mut ended) = watch::channel(None);
         let left = CancellationToken::new();
         let leaving = left.clone().drop_guard();
         tracker.spawn(async move {
             let code = stay(&room, member, &outbox, to_show, left).await;
             outbox.abandon();
+            end.send_replace(Some(code));
             room.leave(member).await;
-            end.send_replace(code);
             drop(place);
         });
-        Ok(Attendance { standing, ended, words, leaving })
+        // From here on, dropping this future leaves the room.
+        match decided.await {
+            Ok(Some(standing)) => Ok(Attendance { standing, ended, words, leaving }),
+            Ok(None) => Err(match ended.wait_for(Option::is_some).await.ok().and_then(|code| *code) {
+                Some(CloseCode::Forbidden) => ReadError::Forbidden,
+                _ => ReadError::Unavailable,
+            }),
+            Err(_) => Err(ReadError::Unavailable),
+        }
     }
 }
 
-/// Until it leaves, or is told to, and why.
+/// Stays until it leaves or is sent away; returns why.
 async fn stay(
     room: &RoomHandle,
     member: MemberId,
     outbox: &Outbox,
-    mut to_show: mpsc::Receiver<Shows>,
+    mut to_show: watch::Receiver<Option<Shows>>,
     left: CancellationToken,
-) -> Option<CloseCode> {
+) -> CloseCode {
     let mut batch = Vec::new();
     loop {
         batch.clear();
@@ -90,16 +97,23 @@ async fn stay(
             next = outbox.next(&mut batch) => match next {
                 // Content goes nowhere.
                 Next::Batch | Next::Asked(..) => {}
-                Next::Drained(member) => room.input(Input::Drained { member }).await.ok()?,
-                Next::Close(code, _) => return Some(code),
-                Next::Gone => return None,
+                Next::Drained(member) => {
+                    if room.input(Input::Drained { member }).await.is_err() {
+                        return CloseCode::Internal;
+                    }
+                }
+                Next::Close(code, _) => return code,
+                Next::Gone => return CloseCode::Normal,
             },
-            Some(Shows { client, clock, state }) = to_show.recv() => {
+            Ok(()) = to_show.changed() => {
+                let Some(Shows { client, clock, state }) = to_show.borrow_and_update().clone() else { continue };
                 let message = encode::awareness([(client, clock, &state[..])]);
                 let Ok(Message::Awareness(body)) = wire::decode(&message) else { continue };
-                room.input(Input::Awareness { member, body }).await.ok()?;
+                if room.input(Input::Awareness { member, body }).await.is_err() {
+                    return CloseCode::Internal;
+                }
             }
-            () = left.cancelled() => return None,
+            () = left.cancelled() => return CloseCode::Normal,
         }
     }
 }

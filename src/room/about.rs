@@ -52,29 +52,28 @@ pub(super) struct Live {
     edited: Mutex<Option<Edited>>,
     /// The title, and after which update it was that.
     title: Mutex<Option<(u64, Option<Arc<str>>)>>,
-    /// For those who follow it.
-    followed: watch::Sender<Option<Standing>>,
+    /// For those who follow it. Kept up to date only while somebody does.
+    followed: watch::Sender<Standing>,
 }
 
 impl Live {
-    /// As of now.
-    pub(super) fn look(&self, room: &Room, updates: u64) {
+    /// As of now; `has_peers` is whether other nodes have, or had, the dashboard open.
+    pub(super) fn look(&self, room: &Room, updates: u64, has_peers: bool) {
         self.present.store(room.present(), Ordering::Relaxed);
         self.updates.store(updates, Ordering::Relaxed);
         if self.followed.receiver_count() > 0 {
             let standing = Standing {
                 updates,
                 position: room.position(),
+                has_peers,
                 edited: self.edited(),
                 presence: room.presence_changes(),
                 present: room.present(),
             };
-            let standing = Some(standing);
             self.followed.send_if_modified(|known| {
-                *known != standing && {
-                    *known = standing;
-                    true
-                }
+                let is_changed = *known != standing;
+                *known = standing;
+                is_changed
             });
         }
     }
@@ -86,9 +85,12 @@ impl Live {
         }
     }
 
-    /// Tells where the room stands, from its next turn on.
-    pub(super) fn follow(&self) -> watch::Receiver<Option<Standing>> {
-        self.followed.subscribe()
+    /// Tells where the room stands, from now on.
+    pub(super) fn follow(&self, room: &Room, updates: u64, has_peers: bool) -> watch::Receiver<Standing> {
+        let followed = self.followed.subscribe();
+        // It holds what was told to the last one who followed, whenever that was.
+        self.look(room, updates, has_peers);
+        followed
     }
 
     /// The last edit that came through this node, since the room was opened.

@@ -78,7 +78,7 @@ struct Seat {
     outbox: Arc<Outbox>,
     /// It hears of the room's end, and of its own, and needs no frames.
     only_listens: bool,
-    /// Whose it is, if that is somebody in particular.
+    /// Its user, if that is somebody in particular.
     user: Option<User>,
     _inside: Inside,
 }
@@ -207,7 +207,7 @@ impl Driver {
         self.perform(self.context.clock.now());
         self.account(self.context.clock.now());
         self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
-        self.live.look(&self.room, self.updates);
+        self.live.look(&self.room, self.updates, self.linked.is_some());
         let mut armed = self.context.clock.instant(self.room.poll_timeout());
         let timer = sleep_until(armed);
         tokio::pin!(timer);
@@ -240,7 +240,7 @@ impl Driver {
                     match is_over {
                         Some(true) => self.is_over = true,
                         Some(false) => self.checked.clear(),
-                        // The store does not say. Whoever asks is told that this node may still have it, and it is asked again.
+                        // The store does not say, and is asked again. Callers hear meanwhile that this node may still have it.
                         None => self.check_life(LIFE_ASKED_AGAIN),
                     }
                 }
@@ -280,7 +280,7 @@ impl Driver {
             }
             self.attend(now);
             self.document_bytes.store(self.room.document_bytes(), Ordering::Relaxed);
-            self.live.look(&self.room, self.updates);
+            self.live.look(&self.room, self.updates, self.linked.is_some());
             self.account(now);
             if let Some(began) = turn {
                 self.context.metrics.room_turn_seconds.observe(began.elapsed().as_secs_f64());
@@ -329,20 +329,25 @@ impl Driver {
                     self.edit = None;
                 }
             }
-            ToRoom::Join { joining, outbox, asked_at, trace } => {
+            ToRoom::Join { joining, outbox, asked_at, trace, follows } => {
+                let member = joining.member;
                 if let Some(mut trace) = trace {
                     trace.taken();
-                    self.join = Some((joining.member, trace));
+                    self.join = Some((member, trace));
                 }
                 self.context.metrics.join_seconds.observe(JoinPart::Queue, asked_at.elapsed().as_secs_f64());
                 let inside = self.context.users.enter(&joining.admission.principal);
                 let only_listens = joining.dialect == Dialect::Listening;
                 let user = self.context.allowances().of(&joining.admission.principal);
-                let seat = Seat { member: joining.member, outbox, only_listens, user, _inside: inside };
+                let seat = Seat { member, outbox, only_listens, user, _inside: inside };
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
                 self.handle(now, Input::Joined(joining));
+                if let Some(follows) = follows {
+                    let follow = || self.live.follow(&self.room, self.updates, self.linked.is_some());
+                    let _ = follows.send(self.room.has_member(member).then(follow)); // The caller may have gone.
+                }
             }
             ToRoom::Input(Input::Left { member }) => {
                 // Who leaves without a question is not waited for.
@@ -608,7 +613,7 @@ impl Driver {
         self.room.keep_from_beginning(user.may_begin().err());
         self.handle(now, input);
         self.room.keep_from_beginning(None);
-        // What is held, or refused, begins nothing.
+        // An update that is held or refused begins no dashboard.
         if self.room.has_content() {
             user.begun();
         }

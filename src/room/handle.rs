@@ -26,6 +26,8 @@ pub(super) enum ToRoom {
         outbox: Arc<Outbox>,
         asked_at: Instant,
         trace: Option<Box<TracedJoin>>,
+        /// Answered with `None` if the room refuses the member.
+        follows: Option<oneshot::Sender<Option<watch::Receiver<Standing>>>>,
     },
     Input(Input),
     /// An input with what it takes up until it is taken.
@@ -256,7 +258,24 @@ impl RoomHandle {
         caller: Option<SpanContext>,
     ) -> Result<(), Ended> {
         let trace = self.shared.traces.begin("join", caller).map(|join| TracedJoin::new(join, asked));
-        self.send(ToRoom::Join { joining: Box::new(joining), outbox, asked_at: Instant::now(), trace }).await
+        let (joining, asked_at) = (Box::new(joining), Instant::now());
+        self.send(ToRoom::Join { joining, outbox, asked_at, trace, follows: None }).await
+    }
+
+    /// Brings in somebody who follows the room. Once the room has let the member in, it answers with a receiver of its standing. It answers
+    /// `None` if it refuses the member: then the outbox says why.
+    ///
+    /// # Errors
+    /// [`Ended`] – open the dashboard again.
+    pub async fn join_to_follow(
+        &self,
+        joining: Joining,
+        outbox: Arc<Outbox>,
+    ) -> Result<oneshot::Receiver<Option<watch::Receiver<Standing>>>, Ended> {
+        let (follows, decided) = oneshot::channel();
+        let (joining, asked_at) = (Box::new(joining), Instant::now());
+        self.send(ToRoom::Join { joining, outbox, asked_at, trace: None, follows: Some(follows) }).await?;
+        Ok(decided)
     }
 
     /// Tells the room something. Waits while its inbox is full: that is the backpressure towards the peer.
@@ -362,12 +381,6 @@ impl RoomHandle {
         let (answer, answered) = oneshot::channel();
         self.send(ToRoom::Presence { reader: Box::new(reader), answer }).await?;
         answered.await.map_err(|_| Ended)
-    }
-
-    /// Tells where the room stands, from its next turn on.
-    #[must_use]
-    pub fn follow(&self) -> watch::Receiver<Option<Standing>> {
-        self.shared.live.follow()
     }
 
     async fn send_traced(&self, message: ToRoom, trace: Option<Box<TracedEdit>>) -> Result<(), Ended> {

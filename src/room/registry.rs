@@ -67,7 +67,7 @@ pub struct RoomsConfig {
     pub drain_spread: Duration,
     /// What some edits and joins are followed by.
     pub traces: Traces,
-    /// What users take of the node.
+    /// The limits of users on this node.
     pub allowances: Arc<Allowances>,
 }
 
@@ -307,7 +307,7 @@ impl Registry {
         &self.context.lengthy
     }
 
-    /// What users take of this node.
+    /// The limits of users on this node.
     #[must_use]
     pub fn allowances(&self) -> &Allowances {
         &self.context.config.allowances
@@ -496,19 +496,25 @@ impl Rooms for Registry {
 
     fn check(&self, dashboard: DashboardId) -> BoxFuture<'_, ()> {
         // Rooms of its versions, too, show what was deleted.
-        let rooms: Vec<DashboardId> = self
+        let rooms: Vec<(DashboardId, Option<RoomHandle>)> = self
             .context
             .slots
             .iter()
             .filter(|slot| {
                 *slot.key() == dashboard || slot.key().past().is_some_and(|(present, _)| present == dashboard)
             })
-            .map(|slot| slot.key().clone())
+            .map(|slot| (slot.key().clone(), slot.get().cloned()))
             .collect();
         Box::pin(async move {
-            let checks = rooms.iter().map(|id| async {
-                // One that is being loaded may have read what was there before. It is waited for; if it cannot be opened, nobody is in it.
-                let Ok(room) = self.open_room(id).await else { return };
+            let checks = rooms.into_iter().map(|(id, room)| async move {
+                let room = match room {
+                    Some(room) => room,
+                    // It is being loaded, and may have read what was there before. If it cannot be opened, nobody is in it.
+                    None => match self.open_room(&id).await {
+                        Ok(room) => room,
+                        Err(_) => return,
+                    },
+                };
                 let (checked, is_checked) = oneshot::channel();
                 if room.send(ToRoom::CheckLife { checked }).await.is_ok() {
                     let _ = is_checked.await; // A room that has ended has sent everybody away.

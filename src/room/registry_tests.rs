@@ -6,13 +6,17 @@ use super::*;
 use crate::access::RecordCache;
 use crate::allowances::Allowances;
 use crate::cluster::local::LocalBus;
+use crate::ledger::Ledger;
+use crate::outbox::Outbox;
 use crate::store::memory::{MemoryStore, Step, Verdict};
 use crate::store::writer::{Writer, WriterConfig};
 use crate::trace::Traces;
 use bytes::Bytes;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU32;
 use ydash_proto::access::{Access, Admission};
-use ydash_proto::room::Scanned;
+use ydash_proto::id::MemberId;
+use ydash_proto::room::{Dialect, Joining, Scanned};
 use ydash_proto::update::{StateVector, scan};
 
 struct House {
@@ -116,6 +120,30 @@ async fn a_room_that_somebody_holds_does_not_leave() {
     let again = registry.open(&board()).await.unwrap();
     assert!(Arc::ptr_eq(&room.shared, &again.shared));
     assert_eq!(store.faults().passed(Step::Load), 1);
+}
+
+/// Somebody who followed a room was told what the one before had been told, and before the room had let it in.
+#[tokio::test]
+async fn whoever_follows_a_room_is_let_in_first_and_told_where_it_stands_then() {
+    let House { registry, metrics, .. } = house();
+    let room = registry.open(&board()).await.unwrap();
+    let ledger = Ledger::new(1 << 20, Arc::clone(&metrics));
+    let follow = async |member, access| {
+        let account = ledger.account(IpAddr::from([127, 0, 0, 1]));
+        let outbox = Arc::new(Outbox::new(None, Limits::default().outbox(), account, Arc::clone(&metrics)));
+        let (member, admission) = (MemberId(member), Admission::anonymous(access));
+        let dialect = Dialect::Listening;
+        let joining = Joining { member, admission, wants_acks: false, wants_echo: false, dialect };
+        room.join_to_follow(joining, outbox).await.unwrap().await.unwrap()
+    };
+    let first = follow(1, Access::VIEWER).await.expect("let in");
+    assert_eq!(first.borrow().updates, 0);
+    drop(first);
+    room.write(anyone(), update_of(1)).await.unwrap();
+    assert!(follow(2, Access::NONE).await.is_none());
+    let next = follow(3, Access::VIEWER).await.expect("let in");
+    assert_eq!(next.borrow().updates, 1);
+    assert_eq!(next.borrow().position, LogPosition(1));
 }
 
 /// Of two rooms for one dashboard, one would not show what the other has made durable.

@@ -31,6 +31,11 @@ use ydash_proto::version::Version;
 /// How long a room waits for the store to say whether it is still there.
 const LOOKED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Bytes of the states whose logs wait to be sealed. A log beyond is left to the dashboard's next snapshot.
+const SEALING_BYTES_MAX: usize = 256 << 20;
+/// The least that each of them counts for.
+const SEALING_BYTES_MIN: usize = 16 << 10;
+
 /// The store as rooms use it.
 pub(super) struct Storage {
     pub(super) store: Arc<dyn Store>,
@@ -40,9 +45,11 @@ pub(super) struct Storage {
     limits: Limits,
     history: Policy,
     readers: Readers,
-    /// Whose logs are being sealed.
+    /// Dashboards whose logs are being sealed.
     sealing: Mutex<HashSet<DashboardId>>,
     seal_turns: Semaphore,
+    /// Bounds the states of logs that wait to be sealed.
+    seal_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
 }
@@ -94,12 +101,13 @@ impl Storage {
         tracker: TaskTracker,
     ) -> Storage {
         let (limits, sealing, seal_turns) = (config.limits.clone(), Mutex::default(), Semaphore::new(1));
+        let seal_bytes = Arc::new(Semaphore::new(SEALING_BYTES_MAX));
         let history = Policy { keep: config.history, limits: limits.clone() };
         let notes = Notes::new(Arc::clone(&store), tracker.clone());
-        Storage { store, notes, writer, limits, history, readers, sealing, seal_turns, metrics, tracker }
+        Storage { store, notes, writer, limits, history, readers, sealing, seal_turns, seal_bytes, metrics, tracker }
     }
 
-    /// The room in which a version of a dashboard is shown: the one of its last edit, whatever name it is asked for under.
+    /// The room in which a version of a dashboard is shown: that of its last edit, under any name of the version.
     pub(super) async fn room_of(
         &self,
         dashboard: &DashboardId,
@@ -110,7 +118,7 @@ impl Storage {
         dashboard.at(position).map_err(|_| PastError::NotKept)
     }
 
-    /// What a room opens with.
+    /// Reads the content of a room: its dashboard's, or that of a version.
     pub(super) async fn load(&self, id: &DashboardId) -> Result<Stored, PastError> {
         let Some((dashboard, version)) = id.past() else { return Ok(self.store.load(id).await?) };
         let Version::Position(position) = version else { return Err(PastError::NotKept) };
@@ -164,7 +172,7 @@ impl Storage {
         }
     }
 
-    /// What there is to know of a dashboard's name, or of the one that a version is of.
+    /// Reads the lives of a dashboard's name, or of the dashboard whose version it is.
     pub(super) async fn lives(&self, id: &DashboardId) -> Result<Lives, StoreError> {
         self.store.lives(&id.present()).await
     }
@@ -182,14 +190,16 @@ impl Storage {
         }
     }
 
-    /// Seals the log if that is due. Nobody waits for it, a drain neither: what is not sealed by then is sealed after the next snapshot.
+    /// Seals the log if that is due. Nothing waits for it, not even a drain: the next snapshot seals the rest.
     fn seal(self: Arc<Self>, id: DashboardId, snapshot: Kept) {
+        let bytes = snapshot.state.len().clamp(SEALING_BYTES_MIN, SEALING_BYTES_MAX) as u32;
+        let Ok(held) = Arc::clone(&self.seal_bytes).try_acquire_many_owned(bytes) else { return };
         // The next snapshot seals what comes in between.
         if !self.sealing().insert(id.clone()) {
             return;
         }
         tokio::spawn(async move {
-            let _is_over = Sealing { storage: &self, id: &id };
+            let (_is_over, _held) = (Sealing { storage: &self, id: &id }, held);
             // One after the other: each holds a base, a state and the entries between.
             let Ok(_turn) = self.seal_turns.acquire().await else { return };
             let sealed = seal::keep_up(&self.store, &self.readers, &id, snapshot, &self.history).await;
@@ -206,14 +216,14 @@ impl Storage {
         });
     }
 
-    /// Which logs are being sealed.
+    /// The dashboards whose logs are being sealed.
     fn sealing(&self) -> MutexGuard<'_, HashSet<DashboardId>> {
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what a room refused where an operator finds it. The room bounds how often that is.
     pub(super) fn set_aside(&self, id: &DashboardId, entry: LogEntry, why: &'static str) {
-        // What a version shows is in its dashboard's records, where it was found.
+        // The records of its dashboard still have this content.
         if id.past().is_some() {
             return;
         }

@@ -43,7 +43,7 @@ impl Program {
 
 struct Stream {
     response: Response,
-    /// What was told and not looked for yet.
+    /// Events that have come and were not looked at yet.
     text: String,
 }
 
@@ -77,7 +77,7 @@ async fn a_stream_tells_of_edits_and_of_who_comes_and_never_what_is_shown() {
     let program = Program::of(&node);
     let mut stream = program.follow(None).await;
     stream.until("change", |data| data["position"] == "0").await;
-    // Whoever follows is nobody who is here.
+    // A follower is nobody who is here.
     stream.until("presence", |data| data["members"] == 0).await;
     let mut ada = Client::joined(&node, "/team/board", 7).await;
     stream.until("presence", |data| data["members"] == 1).await;
@@ -86,7 +86,7 @@ async fn a_stream_tells_of_edits_and_of_who_comes_and_never_what_is_shown() {
     assert!(!stream.text.contains("1234567"));
     drop(stream);
 
-    // Who comes back is told only of what happened meanwhile.
+    // A client that comes back is told only of what happened meanwhile.
     let mut again = program.follow(Some(&told)).await;
     again.until("presence", |data| data["members"] == 1).await;
     assert!(!again.text.contains("change"), "{}", again.text);

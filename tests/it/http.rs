@@ -19,7 +19,7 @@ use ydash::auth::Denied;
 use ydash::config::{Config, Layers};
 use ydash::http::{
     self, Attend, Attendance, Body, Dashboards, Destination, EditError, Edited, Etag, Handshake, Inspector, NoEntry,
-    Noted, Outcome, Present, Read, ReadError, Routes, Shown, SocketOptions, Upgraded, Wish, WriteError,
+    Noted, Outcome, PresenceState, Read, ReadError, Routes, Shown, SocketOptions, Upgraded, Wish, WriteError,
 };
 use ydash::ledger::Ledger;
 use ydash::metrics::{Exposition, Memory, Metrics, Refusal};
@@ -1025,16 +1025,16 @@ impl Dashboards for Recorded {
         Box::pin(async { Ok(edited) })
     }
 
-    fn presence(&self, _: DashboardId, _: Admission) -> BoxFuture<'static, Result<Vec<Present>, ReadError>> {
+    fn presence(&self, _: DashboardId, _: Admission) -> BoxFuture<'static, Result<Vec<PresenceState>, ReadError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
     /// A room that never says anything.
     fn attend(&self, _: Attend) -> BoxFuture<'static, Result<Attendance, ReadError>> {
-        let standing = watch::channel(Some(Standing::default())).1;
+        let standing = watch::channel(Standing::default()).1;
         let (never, ended) = watch::channel(None);
         std::mem::forget(never);
-        let (words, leaving) = (mpsc::channel(1).0, CancellationToken::new().drop_guard());
+        let (words, leaving) = (watch::channel(None).0, CancellationToken::new().drop_guard());
         Box::pin(async { Ok(Attendance { standing, ended, words, leaving }) })
     }
 

@@ -563,3 +563,58 @@ fn price(update: &Bytes, scan: &Scan) -> usize {
     const DELETION: usize = 24;
     update.len() + scan.spans.len() * CLIENT + scan.delete_ranges as usize * DELETION
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::input::Input;
+    use super::super::tests::{ALICE, BOB, TestRoom, typed};
+    use super::*;
+    use crate::allowance::{Exceeded, UserLimit};
+    use crate::limits::Limits;
+
+    #[test]
+    fn a_user_who_has_begun_enough_dashboards_begins_no_other_one_and_may_edit_those_that_are_there() {
+        let mut room = TestRoom::new();
+        room.join(ALICE);
+        room.skip();
+        let exceeded = Exceeded::new(UserLimit::Dashboards, 10, 60_000);
+        room.room.keep_from_beginning(Some(exceeded));
+        room.edit(ALICE, &typed(1, 0, "some text"));
+        let is_told = |effect: &Effect| matches!(effect, Effect::Report(Report::Limit(LimitReached::Dashboards(_))));
+        assert!(room.effects.iter().any(is_told));
+        assert_eq!(room.acks(), [(ALICE, false, 1)]);
+        assert!(!room.room.has_content());
+        room.room.keep_from_beginning(None);
+        room.edit(ALICE, &typed(1, 0, "some text"));
+        assert!(room.room.has_content());
+        room.room.keep_from_beginning(Some(exceeded));
+        room.skip();
+        room.edit(ALICE, &typed(1, 9, "more"));
+        assert!(!room.effects.iter().any(is_told), "it is there");
+    }
+
+    /// A message of 16 MiB of the smallest structs was read three times on the room's task, while everybody in the room waited.
+    #[test]
+    fn what_a_member_sends_is_read_once_by_its_room() {
+        use update::build::{DELETED, STRING, after, string};
+        const STRUCTS: u32 = 20_000;
+        let mut room = TestRoom::new();
+        room.join(ALICE);
+        room.join(BOB);
+        room.skip();
+        room.edit(ALICE, &typed(1, 0, "a"));
+        let deleted: Vec<Vec<u8>> = (0..STRUCTS).map(|_| after((1, 0), DELETED, &[1])).collect();
+        let mut alternating = deleted.clone();
+        alternating.iter_mut().step_by(2).for_each(|one| *one = after((1, 0), STRING, &string("b")));
+        for (client, structs) in [(2, deleted), (3, alternating)] {
+            let update = update::build::update(&[(client, 0, &structs)], &[]);
+            let scan = update::scan(&update, &Limits::default()).expect("an update");
+            let (frame, before) = (Some(encode::update(&update)), update::structs::READS.get());
+            room.input(Input::Update { member: ALICE, update: Box::new(Scanned { update, scan, frame }) });
+            room.timeout();
+            let reads = update::structs::READS.get() - before;
+            assert_eq!(room.room.clocks().get(client), STRUCTS);
+            assert!(reads <= STRUCTS as usize + 100, "{reads} structs were read");
+        }
+    }
+}

@@ -472,6 +472,12 @@ impl Room {
         self.members.len()
     }
 
+    /// Whether a member was let in, and has not left.
+    #[must_use]
+    pub fn has_member(&self, member: MemberId) -> bool {
+        self.members.contains_key(&member)
+    }
+
     /// How many are shown to be here: sessions of this node, and what other nodes show of theirs.
     #[must_use]
     pub fn present(&self) -> usize {

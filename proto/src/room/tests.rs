@@ -3,7 +3,6 @@
 use super::saving::{MAKE_ROOM_AGAIN, SNAPSHOT_AGAIN};
 use super::*;
 use crate::access::{Access, Admission, Capabilities, Principal, Role};
-use crate::allowance::UserLimit;
 use crate::lib0::write_var_uint;
 use crate::log::{LogEntry, Source};
 use crate::update;
@@ -16,7 +15,7 @@ const CAROL: MemberId = MemberId(3);
 pub(super) struct TestRoom {
     pub(super) room: Room,
     pub(super) now: Timestamp,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
 }
 
 impl TestRoom {
@@ -1425,39 +1424,6 @@ fn a_snapshot_is_taken_by_size_by_age_and_when_closing() {
     assert!(compacts(&mut room), "tried again");
 }
 
-/// A room joined what was typed while garbage was collected with all of the document, on its task, for a snapshot that did not cover it.
-#[test]
-fn a_snapshot_is_what_was_compacted_whatever_was_typed_meanwhile() {
-    let mut room = TestRoom::new();
-    room.room.tuning.snapshot_after_bytes = 10;
-    room.join(ALICE);
-    room.edit(ALICE, &typed(7, 0, "a"));
-    room.timeout();
-    room.appended(1);
-    room.timeout();
-    let effects = room.take();
-    let parts = effects.iter().find_map(|effect| match effect {
-        Effect::Compact { parts } => Some(parts.clone()),
-        _ => None,
-    });
-    room.edit(ALICE, &typed(7, 1, "b"));
-    let base = crate::document::compact(&parts.expect("a compaction"), &Limits::default());
-    let compacted = base.state.clone();
-    room.input(Input::Compacted { base: Some(base) });
-    let effects = room.take();
-    let snapshot = effects.iter().find_map(|effect| match effect {
-        Effect::Snapshot { covers: LogPosition(1), state } => Some(state),
-        _ => None,
-    });
-    assert_eq!(snapshot.expect("a snapshot").as_ptr(), compacted.as_ptr(), "a copy was made");
-    assert_eq!(room.room.clocks().get(7), 2);
-    room.timeout();
-    room.appended(2);
-    room.input(Input::Snapshotted { saved: true });
-    room.timeout();
-    assert!(room.room.saving.since_snapshot() > 0, "what came later is not covered");
-}
-
 #[test]
 fn a_room_leaves_when_it_is_empty_idle_and_saved() {
     let mut room = TestRoom::new();
@@ -2114,27 +2080,6 @@ fn a_room_that_may_not_grow_refuses_edits_and_takes_deletions() {
     assert!(room.room.grown() > before);
 }
 
-#[test]
-fn whoever_has_begun_enough_dashboards_begins_no_other_one_and_may_edit_those_that_are_there() {
-    let mut room = TestRoom::new();
-    room.join(ALICE);
-    room.skip();
-    let exceeded = Exceeded::new(UserLimit::Dashboards, 10, 60_000);
-    room.room.keep_from_beginning(Some(exceeded));
-    room.edit(ALICE, &typed(1, 0, "some text"));
-    let is_told = |effect: &Effect| matches!(effect, Effect::Report(Report::Limit(LimitReached::Dashboards(_))));
-    assert!(room.effects.iter().any(is_told));
-    assert_eq!(room.acks(), [(ALICE, false, 1)]);
-    assert!(!room.room.has_content());
-    room.room.keep_from_beginning(None);
-    room.edit(ALICE, &typed(1, 0, "some text"));
-    assert!(room.room.has_content());
-    room.room.keep_from_beginning(Some(exceeded));
-    room.skip();
-    room.edit(ALICE, &typed(1, 9, "more"));
-    assert!(!room.effects.iter().any(is_told), "it is there");
-}
-
 /// Whoever has what does not fit was asked for it at each later edit, and sent it again each time.
 #[test]
 fn what_is_too_large_is_refused_once_and_asked_for_ever_more_rarely() {
@@ -2197,29 +2142,4 @@ fn a_copy_of_something_deleted_is_sent_away_and_leaves_no_trace() {
     assert!(room.take().iter().any(|effect| format!("{effect:?}") == format!("{refused:?}")));
     assert_eq!(room.room.members(), 1);
     assert_eq!(room.room.clocks().get(7), 0);
-}
-
-/// A message of 16 MiB of the smallest structs was read three times on the room's task, while everybody in the room waited.
-#[test]
-fn what_a_member_sends_is_read_once_by_its_room() {
-    use update::build::{DELETED, STRING, after, string};
-    const STRUCTS: u32 = 20_000;
-    let mut room = TestRoom::new();
-    room.join(ALICE);
-    room.join(BOB);
-    room.skip();
-    room.edit(ALICE, &typed(1, 0, "a"));
-    let deleted: Vec<Vec<u8>> = (0..STRUCTS).map(|_| after((1, 0), DELETED, &[1])).collect();
-    let mut alternating = deleted.clone();
-    alternating.iter_mut().step_by(2).for_each(|one| *one = after((1, 0), STRING, &string("b")));
-    for (client, structs) in [(2, deleted), (3, alternating)] {
-        let update = update::build::update(&[(client, 0, &structs)], &[]);
-        let scan = update::scan(&update, &Limits::default()).expect("an update");
-        let (frame, before) = (Some(encode::update(&update)), update::structs::READS.get());
-        room.input(Input::Update { member: ALICE, update: Box::new(Scanned { update, scan, frame }) });
-        room.timeout();
-        let reads = update::structs::READS.get() - before;
-        assert_eq!(room.room.clocks().get(client), STRUCTS);
-        assert!(reads <= STRUCTS as usize + 100, "{reads} structs were read");
-    }
 }

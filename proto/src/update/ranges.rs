@@ -26,7 +26,7 @@ impl ClockRange {
 
 /// To look a range up, or to remove one, costs about as much as so many steps from one to the next.
 const STEPS: usize = 16;
-/// What is new of a range is told in so many parts at most; beyond, the range is told whole.
+/// The news of a range are told in so many parts at most; beyond, the range is told whole.
 const PARTS_MAX: usize = 32;
 
 /// The ranges of one client: ascending, disjoint, none touching the next.
@@ -171,8 +171,8 @@ impl Ranges {
         Ranges(beyond)
     }
 
-    /// What is in here and not in `known`, as [`Ranges::subtract`] says it, but in no more parts than a multiple of what is in here: between
-    /// very many parts of one range, what is known is told again.
+    /// As [`Ranges::subtract`], but with no more ranges than a multiple of those in here: a range of which very many parts are new is told
+    /// from the first to the last of them, with the known clocks between.
     pub(super) fn news(&self, known: &Ranges) -> Ranges {
         if self.len() * STEPS >= known.len() {
             return self.subtract(known);
@@ -213,7 +213,8 @@ impl Ranges {
     }
 }
 
-/// What of `range` is not in `known`, which ascend, until `each` has had enough; passes over those that end within it or before.
+/// Tells `each` the parts of `range` that are not in `known`, which ascend, until it has had enough; passes over the known ones that end
+/// within the range or before. Says whether it never had enough.
 fn gaps_between(
     known: &mut Peekable<impl Iterator<Item = ClockRange>>,
     range: ClockRange,

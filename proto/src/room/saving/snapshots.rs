@@ -134,7 +134,7 @@ impl Room {
 
     pub(in crate::room) fn compacted(&mut self, now: Timestamp, base: Option<Compacted>, effects: &mut Vec<Effect>) {
         self.compacted_enough_until = now + now.since(self.compacts_since) * COMPACTION_REST;
-        // What was accepted since is not covered, and to join it with a large state takes a while.
+        // Updates that were accepted since are not covered, and to join them with a large state takes a while.
         let state = base.as_ref().map(|base| base.state.clone());
         self.document.compacted(base);
         if let Some(begun) = self.snapshot_wanted.take() {
@@ -163,5 +163,47 @@ impl Room {
         } else {
             self.snapshot_retry_at = Some(now + SNAPSHOT_AGAIN);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::room::Input;
+    use crate::room::tests::{ALICE, TestRoom, typed};
+
+    /// A room joined edits that were made while garbage was collected with all of the document, on its task, for a snapshot that did not
+    /// cover them.
+    #[test]
+    fn a_snapshot_is_what_was_compacted_whatever_was_typed_meanwhile() {
+        let mut room = TestRoom::new();
+        room.room.tuning.snapshot_after_bytes = 10;
+        room.join(ALICE);
+        room.edit(ALICE, &typed(7, 0, "a"));
+        room.timeout();
+        room.appended(1);
+        room.timeout();
+        let effects = room.take();
+        let parts = effects.iter().find_map(|effect| match effect {
+            Effect::Compact { parts } => Some(parts.clone()),
+            _ => None,
+        });
+        room.edit(ALICE, &typed(7, 1, "b"));
+        let base = crate::document::compact(&parts.expect("a compaction"), &Limits::default());
+        let compacted = base.state.clone();
+        room.input(Input::Compacted { base: Some(base) });
+        let effects = room.take();
+        let snapshot = effects.iter().find_map(|effect| match effect {
+            Effect::Snapshot { covers: LogPosition(1), state } => Some(state),
+            _ => None,
+        });
+        assert_eq!(snapshot.expect("a snapshot").as_ptr(), compacted.as_ptr(), "a copy was made");
+        assert_eq!(room.room.clocks().get(7), 2);
+        room.timeout();
+        room.appended(2);
+        room.input(Input::Snapshotted { saved: true });
+        room.timeout();
+        assert!(room.room.saving.since_snapshot() > 0, "what came later is not covered");
     }
 }
