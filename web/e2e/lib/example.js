@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { eventually } from '../../../tests/interop/lib/wait.js'
+import { atEnd } from './at-end.js'
 import { launch } from './people.js'
 
 /** Where the examples look for their server. */
@@ -28,7 +29,7 @@ export async function run (t, name, listen, environment = {}) {
   })
   const kill = () => { child.kill('SIGKILL') }
   process.once('exit', kill)
-  t.after(async () => {
+  atEnd(t, async () => {
     child.kill('SIGTERM')
     // What serves the page ends with its input.
     child.stdin.end()
@@ -60,7 +61,7 @@ export async function visit (t, url, listen, options = {}) {
   page.on('console', message => {
     if (['error', 'warning'].includes(message.type())) problems.push(message.text())
   })
-  t.after(async () => {
+  atEnd(t, async () => {
     await context.close()
     assert.deepEqual(problems, [], 'the page complained')
   })

@@ -3,6 +3,7 @@
 import WebSocket from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
+import { atEnd } from './at-end.js'
 import { eventually } from './wait.js'
 
 export class Mallory {
@@ -12,7 +13,7 @@ export class Mallory {
   static async join (t, server, dashboard) {
     const mallory = new Mallory()
     mallory.provider = new WebsocketProvider(server.ws, dashboard, mallory.doc, { disableBc: true, WebSocketPolyfill: WebSocket })
-    t.after(() => {
+    atEnd(t, () => {
       mallory.provider.destroy()
       mallory.doc.destroy()
     })

@@ -1,6 +1,7 @@
 // A network that can be cut: a TCP relay in front of the server.
 
 import { connect, createServer } from 'node:net'
+import { atEnd } from './at-end.js'
 
 export class Network {
   #sockets = new Set()
@@ -14,7 +15,7 @@ export class Network {
     network.#target = Number(new URL(server.http).port)
     network.#server = createServer(socket => network.#relay(socket))
     await new Promise(resolve => network.#server.listen(0, '127.0.0.1', resolve))
-    t.after(() => {
+    atEnd(t, () => {
       network.cut()
       network.#server.close()
     })

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
+import { atEnd } from './at-end.js'
 import { eventually } from './wait.js'
 
 const EXECUTABLE = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(path => existsSync(path))
@@ -65,7 +66,7 @@ export class Person {
     if (process.env.E2E_DIST) await serveFromDist(context, new URL(url).origin)
     if (name) await context.addInitScript(name => { if (location.protocol === 'http:') localStorage.setItem('ydash:name', name) }, name)
     await person.#newPage(url)
-    t.after(async () => {
+    atEnd(t, async () => {
       await context.close()
       const problems = person.problems.filter(problem => !/Failed to load resource|WebSocket connection to|ERR_|Service Worker registration blocked/.test(problem) && !expects(problem))
       assert.deepEqual(problems, [], 'the page complained')
@@ -75,9 +76,9 @@ export class Person {
 
   async #newPage (url) {
     this.page = await this.context.newPage()
-    this.page.on('pageerror', error => this.problems.push(error.stack ?? error.message))
+    this.page.on('pageerror', error => this.problems.push(error.stack || `thrown without a stack: ${error.name}: ${error.message}`))
     this.page.on('console', message => {
-      if (['error', 'warning'].includes(message.type())) this.problems.push(message.text())
+      if (['error', 'warning'].includes(message.type())) this.problems.push(message.text() || `${message.type()} without a text at ${JSON.stringify(message.location())}`)
     })
     await this.page.goto(url)
   }

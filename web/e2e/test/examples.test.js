@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { build } from '../../../examples/node_modules/esbuild/lib/main.js'
 import { Server } from '../../../tests/interop/lib/server.js'
 import { eventually } from '../../../tests/interop/lib/wait.js'
+import { atEnd } from '../lib/at-end.js'
 import { run, visit } from '../lib/example.js'
 import { closeBrowser } from '../lib/people.js'
 
@@ -53,7 +54,7 @@ describe('the twelve lines', () => {
       answer.end(isScript ? outputFiles[0].contents : '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>')
     })
     await new Promise(resolve => page.listen(0, '127.0.0.1', resolve))
-    t.after(() => page.close())
+    atEnd(t, () => page.close())
     const url = `http://127.0.0.1:${page.address().port}/`
     const said = await Promise.all([0, 1].map(async () => {
       const lines = []

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { closeBrowser, Person } from '../lib/people.js'
 import { eventually } from '../lib/wait.js'
 
@@ -17,7 +18,7 @@ after(async () => {
 describe('who comes for the first time', () => {
   test('sees a board that lives, with company that leaves when a real person comes', async t => {
     const own = await Server.start()
-    t.after(() => own.stop())
+    atEnd(t, () => own.stop())
     const ada = await Person.visit(t, `${own.http}/`, { name: 'Ada L' })
     await ada.settled()
     assert.equal(new URL(ada.page.url()).pathname, '/d/default/welcome')
@@ -40,7 +41,7 @@ describe('who comes for the first time', () => {
 
   test('finds from there what to begin with: a blank board, their own data, a template', async t => {
     const own = await Server.start()
-    t.after(() => own.stop())
+    atEnd(t, () => own.stop())
     const ada = await Person.visit(t, `${own.http}/`, { name: 'Ada L' })
     await ada.settled()
     for (const [link, choice] of [['Blank board', /^Blank/], ['Templates', /^Sales and team/], ['Paste your data', /^Your data/]]) {
@@ -57,7 +58,7 @@ describe('who comes for the first time', () => {
 
   test('is told what this is where no sample can be begun', async t => {
     const own = await Server.start({ args: ['--anonymous-access', 'read-only'] })
-    t.after(() => own.stop())
+    atEnd(t, () => own.stop())
     const ada = await Person.visit(t, `${own.http}/`, { name: 'Ada L', expects: problem => /40[34]/.test(problem) })
     await ada.page.getByRole('heading', { name: 'A dashboard that everyone edits at once.' }).waitFor()
     assert.equal(new URL(ada.page.url()).pathname, '/')
@@ -84,7 +85,7 @@ describe('home', () => {
   /** A server of this test's own: what is listed is what the test has made. */
   const fresh = async t => {
     const own = await Server.start()
-    t.after(() => own.stop())
+    atEnd(t, () => own.stop())
     return own
   }
   const put = (own, id, body) => fetch(`${own.http}/api/dashboards/${id}`, { method: 'PUT', body: JSON.stringify(body) })
@@ -363,7 +364,7 @@ describe('a part of the page that does not load', () => {
 
 test('the page comes again after a reload without a network', { skip: process.env.E2E_DIST ? 'the pages come from the binary here' : false }, async t => {
   const own = await Server.start()
-  t.after(() => own.stop())
+  atEnd(t, () => own.stop())
   const ada = await Person.open(t, own.http, 'reload', { begin: 'sample', name: 'Ada L', serviceWorkers: 'allow', expects: () => true })
   await ada.settled()
   await ada.page.evaluate(() => navigator.serviceWorker.ready)

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { closeBrowser, Person } from '../lib/people.js'
 import { element, Mallory, nonsense, text } from '../lib/mallory.js'
 import { eventually } from '../lib/wait.js'
@@ -15,7 +16,7 @@ const WIDE = '﷽'.repeat(64)
 
 async function meet (t, dashboard, options) {
   const server = await Server.start()
-  t.after(() => server.stop())
+  atEnd(t, () => server.stop())
   const ada = await Person.open(t, server.http, dashboard, { name: 'Ada L', ...options })
   await ada.settled()
   ada.page.on('dialog', dialog => {

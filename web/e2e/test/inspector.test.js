@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { eventually } from '../lib/wait.js'
 import { closeBrowser, Person } from '../lib/people.js'
 
@@ -83,7 +84,7 @@ test('a member that reads too slowly is shown as slow, and the inspector itself 
   // It joins, and reads nothing from then on.
   const { port } = new URL(server.http)
   const socket = connect(Number(port), '127.0.0.1')
-  t.after(() => socket.destroy())
+  atEnd(t, () => socket.destroy())
   socket.on('error', () => {})
   socket.write(`GET /ws/default/slow HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`)
   await new Promise(resolve => socket.once('data', resolve))

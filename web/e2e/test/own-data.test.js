@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import * as Y from 'yjs'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { Mallory } from '../lib/mallory.js'
 import { agreed, closeBrowser, Person } from '../lib/people.js'
 import { eventually } from '../lib/wait.js'
@@ -41,7 +42,7 @@ async function elsewhere (t, answer) {
     response.end(typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body))
   })
   await new Promise(resolve => other.listen(0, '127.0.0.1', resolve))
-  t.after(() => {
+  atEnd(t, () => {
     other.closeAllConnections()
     other.close()
   })
@@ -152,7 +153,7 @@ describe('a pushed value', () => {
 
   test('is said to be stale when the server is away', async t => {
     const own = await Server.start()
-    t.after(() => own.stop())
+    atEnd(t, () => own.stop())
     const ada = await Person.open(t, own.http, 'stale', { begin: 'status' })
     await ada.settled()
     await fetch(`${own.http}/api/dashboards/default/stale/widgets/errors/data`, { method: 'POST', body: '3' })

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { Server, temporaryStore } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { eventually } from '../lib/wait.js'
 import { Network } from '../lib/network.js'
 import { agreed, closeBrowser, launch, Person } from '../lib/people.js'
@@ -11,7 +12,7 @@ after(closeBrowser)
 
 async function serverOf (t, options) {
   const server = await Server.start(options)
-  t.after(() => server.stop())
+  atEnd(t, () => server.stop())
   return server
 }
 
@@ -177,7 +178,7 @@ test('thirty tabs on one dashboard see each other and the same', async t => {
   await ada.edit(dashboard => dashboard.widgets.remove(...Object.keys(dashboard.widgets.all.get()).filter(id => !['note', 'edits-now'].includes(id))))
   await ada.settled()
   const context = await (await launch()).newContext({ viewport: { width: 700, height: 500 }, reducedMotion: 'reduce' })
-  t.after(() => context.close())
+  atEnd(t, () => context.close())
   const pages = []
   const problems = []
   for (let tab = 0; tab < 29; tab++) {

@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { after, before, test } from 'node:test'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { violations } from '../lib/axe.js'
 import { closeBrowser, Person } from '../lib/people.js'
 
@@ -89,7 +90,7 @@ test('the first minute, the board at work, and home look as they should and can 
   for (const [view, name, options] of VIEWS) {
     await t.test(view, async t => {
       const own = await Server.start()
-      t.after(() => own.stop())
+      atEnd(t, () => own.stop())
       const ada = await Person.visit(t, `${own.http}/`, { name, viewport: { width: 1440, height: 900 }, ...options })
       const { page } = ada
       await ada.settled()

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { BINARY, Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { violations } from '../lib/axe.js'
 import { closeBrowser, Person } from '../lib/people.js'
 import { eventually } from '../lib/wait.js'
@@ -130,7 +131,7 @@ test('a link to one dashboard leaves whoever opens it signed in everywhere else'
 
 test('a server that asks nobody who they are says that anyone may come', async t => {
   const open = await Server.start()
-  t.after(() => open.stop())
+  atEnd(t, () => open.stop())
   const ada = await Person.open(t, open.http, 'open', { begin: 'sample', name: 'Ada L', expects })
   await ada.settled()
   await ada.button('Share')

@@ -8,6 +8,7 @@ import { WebSocket } from 'ws'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 import { Server } from '../../../tests/interop/lib/server.js'
+import { atEnd } from '../lib/at-end.js'
 import { eventually } from '../lib/wait.js'
 import { closeBrowser, Person } from '../lib/people.js'
 
@@ -126,7 +127,7 @@ test('two hundred widgets stay fluid while twenty others move their pointers', {
     }, 50)
     return () => { clearInterval(timer); provider.destroy(); provider.doc.destroy() }
   })
-  t.after(() => { for (const leave of crowd) leave() })
+  atEnd(t, () => { for (const leave of crowd) leave() })
   await eventually(async () => await ada.page.locator('.cursor').count() >= 20, { what: 'twenty pointers' })
   const frames = await ada.page.evaluate(() => new Promise(resolve => {
     const frames = []
