@@ -66,7 +66,7 @@ export async function soak (binary, seconds, attacks, Helper) {
     console.log(`   ${QUIET / 1000} s after the attackers left: ${memory.toFixed(0)} MiB, ${files} descriptors`)
     const { endings } = await witnesses.asks({ end: true }, 'endings', 60_000) ?? {}
     await server.kill()
-    // What it has to read by now may take a while.
+    // It has a lot to read by now.
     await server.spawn({ within: 120_000 })
     const { looked } = await witnesses.asks({ look: endings?.filter(({ saved }) => saved > 0) ?? [] }, 'looked', 120_000) ?? {}
     if (!seen || !endings || !looked) {

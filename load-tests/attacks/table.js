@@ -46,7 +46,7 @@ export const format = {
   isHarmless: one => !one.failed && !one.hasHarmed && one.else.max < ELSE_MAX && one.same.max < SAME_MAX && one.same.missing + one.else.missing === 0 &&
     one.coresMax <= CORES_MAX && one.newcomers.refused + one.newcomers.missing + one.early.refused + one.early.missing === 0 && lost(one) === 0 && amiss(one).length === 0,
 
-  /** `before`: figures of another binary by number, which stand first in each cell. What misses a goal is bold. */
+  /** `before`: figures of another binary by number, which stand first in each cell. A figure that misses its goal is bold. */
   table: (figures, before, elsewhere) => {
     const rows = [
       ['#', 'attack', 'else', 'same', '/healthz', 'cores, worst second', 'MiB at most', 'MiB after 10 s', 'files', 'saved and lost'],
@@ -82,7 +82,7 @@ export const format = {
   }
 }
 
-/** What else an attack did, or `nothing`. */
+/** The other effects of an attack, or `nothing`. */
 function findings (one) {
   if (one.failed) return `it could not be played (${one.failed.slice(0, 80)})`
   const newcomers = one.newcomers.refused + one.newcomers.missing

@@ -49,7 +49,7 @@ export function nameFrom(text: string): string {
   return name === '' ? 'board' : name
 }
 
-/** What a dashboard's name says that stands for an earlier version: which dashboard, and which version. */
+/** Reads the name of an earlier version: its dashboard, and the version. `null` for any other name. */
 export function pastOf(id: string): { readonly id: string, readonly version: string } | null {
   const [, workspace, version, name] = /^([^/]+)\/@at\/([^/]+)\/(.+)$/s.exec(id) ?? []
   return workspace === undefined || version === undefined || name === undefined ? null : { id: `${workspace}/${name}`, version }
