@@ -1,7 +1,6 @@
 //! Names: dashboards, members and Yjs clients, and the grammar that a dashboard's name must keep.
 
-use crate::log::LogPosition;
-use crate::version::Version;
+use crate::version::{Pinned, Version};
 use core::fmt;
 use std::sync::Arc;
 
@@ -187,12 +186,12 @@ impl DashboardId {
         Some((dashboard, Version::parse(version)?))
     }
 
-    /// The name of this dashboard as of a log position, for [`DashboardId::past`].
+    /// The name of a version of this dashboard, for [`DashboardId::past`].
     ///
     /// # Errors
     /// [`IdError::Name`] – together they are too long.
-    pub fn at(&self, position: LogPosition) -> Result<DashboardId, IdError> {
-        DashboardId::as_kept(self.workspace(), &format!("{PAST}{position}/{}", self.name()))
+    pub fn at(&self, version: Pinned) -> Result<DashboardId, IdError> {
+        DashboardId::as_kept(self.workspace(), &format!("{PAST}{version}/{}", self.name()))
     }
 
     /// The dashboard that this is, or that this is a version of.
@@ -236,6 +235,7 @@ fn is_name(s: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogPosition;
     use proptest::prelude::*;
 
     #[test]
@@ -264,6 +264,7 @@ mod tests {
             ("acme/@at/-2h/team/sales", "acme/team/sales", "-2h"),
             ("acme/@at/2026-11-28T02:22:07Z/~ada", "acme/~ada", "2026-11-28T02:22:07Z"),
             ("@at/0/my room", "my room", "0"),
+            ("acme/@at/v1a2223f3d0c00001/sales", "acme/sales", "v1a2223f3d0c00001"),
         ] {
             assert_eq!(past(name), Some((id(dashboard), version(of))), "{name}");
             assert_eq!(id(name).present(), id(dashboard));
@@ -284,10 +285,11 @@ mod tests {
             assert_eq!(past(name), None, "{name}");
             assert_eq!(id(name).present(), id(name));
         }
-        let at = id("acme/sales").at(LogPosition(812)).unwrap();
+        let position = |position| Pinned::Position(LogPosition(position));
+        let at = id("acme/sales").at(position(812)).unwrap();
         assert_eq!((at.as_str(), at.present()), ("acme/@at/812/sales", id("acme/sales")));
         let long = DashboardId::new("w", &"x".repeat(250)).unwrap();
-        assert_eq!(long.at(LogPosition(u128::MAX)), Err(IdError::Name));
+        assert_eq!(long.at(position(u128::MAX)), Err(IdError::Name));
     }
 
     #[test]

@@ -15,6 +15,33 @@ use core::time::Duration;
 /// Each takes up to 460 bytes for yrs, which writes them. Beyond: it is refused, before it is written.
 pub const CREATED_ITEMS_MAX: usize = 200_000;
 
+/// The bounds of the versions of one dashboard that are kept with their content. Beyond, the oldest that nobody has named go; where all are named,
+/// no more are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionLimits {
+    /// How many there are.
+    pub count: usize,
+    /// How many of them nobody has named.
+    pub automatic: usize,
+    /// Bytes of the records of their states.
+    pub bytes: u64,
+}
+
+impl VersionLimits {
+    /// Those of every store.
+    pub const DEFAULT: VersionLimits = VersionLimits { count: 1000, automatic: 50, bytes: 256 << 20 };
+    /// Bytes of a version's name. Beyond: refused.
+    pub const NAME_BYTES_MAX: usize = 200;
+    /// Bytes of the note on a version. Beyond: refused.
+    pub const NOTE_BYTES_MAX: usize = 4 << 10;
+}
+
+impl Default for VersionLimits {
+    fn default() -> Self {
+        VersionLimits::DEFAULT
+    }
+}
+
 /// The bounds of one room and of the sessions in it.
 #[derive(Clone, Debug)]
 pub struct Limits {

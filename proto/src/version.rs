@@ -1,13 +1,16 @@
-//! How a version of a dashboard is named: by a position, by a time, or by how long ago it was.
+//! How a version of a dashboard is named: by a position, by a time, by how long ago it was, or by the id under which it is kept.
 
 use crate::access;
 use crate::log::LogPosition;
 use crate::time::Timestamp;
+use core::fmt;
 use core::time::Duration;
 
 /// A version, as a user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// What is kept under this id.
+    Kept(VersionId),
     /// Everything up to a log position.
     Position(LogPosition),
     /// Everything that was made up to then.
@@ -16,7 +19,57 @@ pub enum Version {
     Ago(Duration),
 }
 
-/// A version at a known moment.
+/// The id of a version that is kept with its content. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionId(pub u64);
+
+/// What begins an id as text. No position, time or span of time begins so.
+const ID: char = 'v';
+const ID_DIGITS: usize = 16;
+/// How many bits of an id are random: two that are made in one millisecond differ.
+const RANDOM_BITS: u32 = 20;
+
+impl VersionId {
+    /// For a version that is made at a time.
+    #[must_use]
+    pub fn new(at: Timestamp, random: u32) -> VersionId {
+        VersionId(at.0 << RANDOM_BITS | u64::from(random) & ((1 << RANDOM_BITS) - 1))
+    }
+
+    /// Reads an id as it is displayed.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<VersionId> {
+        let digits = text.strip_prefix(ID).filter(|digits| digits.len() == ID_DIGITS)?;
+        let is_plain = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_plain { u64::from_str_radix(digits, 16).ok().map(VersionId) } else { None }
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{ID}{:0ID_DIGITS$x}", self.0)
+    }
+}
+
+/// A version whose content never changes, whenever somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// What is kept under this id.
+    Kept(VersionId),
+    /// Everything up to a log position.
+    Position(LogPosition),
+}
+
+impl fmt::Display for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pinned::Kept(id) => id.fmt(f),
+            Pinned::Position(position) => position.fmt(f),
+        }
+    }
+}
+
+/// A version of the log at a known moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Everything up to a log position.
@@ -26,7 +79,7 @@ pub enum Wanted {
 }
 
 impl Version {
-    /// Reads a position in decimal digits, a time as RFC 3339 has it, or `-2h`: a number with `s`, `m`, `h` or `d`.
+    /// Reads an id, a position in decimal digits, a time as RFC 3339 has it, or `-2h`: a number with `s`, `m`, `h` or `d`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Version> {
         if let Some(ago) = text.strip_prefix('-') {
@@ -40,22 +93,38 @@ impl Version {
             };
             return Some(Version::Ago(Duration::from_secs(digits::<u64>(number)?.checked_mul(seconds)?)));
         }
+        if let Some(id) = VersionId::parse(text) {
+            return Some(Version::Kept(id));
+        }
         match digits::<u128>(text) {
             Some(position) => Some(Version::Position(LogPosition(position))),
             None => access::parse_moment(text).map(Version::Time),
         }
     }
 
-    /// The version that it means at a time.
-    #[must_use]
-    pub fn at(self, now: Timestamp) -> Wanted {
+    /// The version of the log that it means at a time.
+    ///
+    /// # Errors
+    /// Its id, if it does not depend on the log.
+    pub fn at(self, now: Timestamp) -> Result<Wanted, VersionId> {
         match self {
-            Version::Position(position) => Wanted::Position(position),
-            Version::Time(at) => Wanted::Time(at),
+            Version::Kept(id) => Err(id),
+            Version::Position(position) => Ok(Wanted::Position(position)),
+            Version::Time(at) => Ok(Wanted::Time(at)),
             Version::Ago(ago) => {
                 let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-                Wanted::Time(Timestamp(now.0.saturating_sub(ago)))
+                Ok(Wanted::Time(Timestamp(now.0.saturating_sub(ago))))
             }
+        }
+    }
+
+    /// The version itself, if it means the same at any time.
+    #[must_use]
+    pub fn pinned(self) -> Option<Pinned> {
+        match self {
+            Version::Kept(id) => Some(Pinned::Kept(id)),
+            Version::Position(position) => Some(Pinned::Position(position)),
+            Version::Time(_) | Version::Ago(_) => None,
         }
     }
 }
@@ -78,6 +147,8 @@ mod tests {
             ("0", position(0)),
             ("812", position(812)),
             ("31359464925306237747200000000000000000", position(31_359_464_925_306_237_747_200_000_000_000_000_000)),
+            ("v0000000000000000", Some(Version::Kept(VersionId(0)))),
+            ("v1a2223f3d0c00001", Some(Version::Kept(VersionId(0x1a22_23f3_d0c0_0001)))),
             ("-90s", ago(90)),
             ("-15m", ago(900)),
             ("-2h", ago(7200)),
@@ -101,11 +172,31 @@ mod tests {
             "2026-11-28",
             "-99999999999999999999d",
             "-2ü",
+            "v",
+            "v1",
+            "v1a2223f3d0c0000",
+            "v1a2223f3d0c000011",
+            "V1a2223f3d0c00001",
+            "v1A2223f3d0c00001",
+            "v+a2223f3d0c00001",
         ] {
             assert_eq!(Version::parse(text), None, "{text}");
         }
         let now = Timestamp(10_000_000);
-        assert_eq!(Version::parse("-2h").unwrap().at(now), Wanted::Time(Timestamp(2_800_000)));
-        assert_eq!(Version::parse("-9d").unwrap().at(now), Wanted::Time(Timestamp(0)));
+        assert_eq!(Version::parse("-2h").unwrap().at(now), Ok(Wanted::Time(Timestamp(2_800_000))));
+        assert_eq!(Version::parse("-9d").unwrap().at(now), Ok(Wanted::Time(Timestamp(0))));
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_time_and_read_as_they_are_written() {
+        let at = |ms, random| VersionId::new(Timestamp(ms), random);
+        let ids = [at(0, 0), at(1, u32::MAX), at(2, 0), at(1_795_832_527_000, 7), at((1 << 44) - 1, u32::MAX)];
+        assert!(ids.is_sorted() && ids.map(|id| id.to_string()).is_sorted());
+        for id in ids {
+            assert_eq!(Version::parse(&id.to_string()), Some(Version::Kept(id)));
+            assert_eq!(Version::Kept(id).at(Timestamp(5)), Err(id));
+            assert_eq!(Version::Kept(id).pinned(), Some(Pinned::Kept(id)));
+        }
+        assert_ne!(at(1, 1), at(1, 2));
     }
 }

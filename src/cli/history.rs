@@ -19,7 +19,7 @@ use crate::cli::Outcome;
 use crate::config::Layers;
 use crate::history::{read, verify};
 use crate::reading::Readers;
-use crate::store::{LogEntry, LogPosition, Segment, Store, StoreError, is_there};
+use crate::store::{LogEntry, LogPosition, Segment, Store, StoreError, VersionInfo, is_there};
 
 /// How many entries are read at once.
 const PAGE: usize = 1024;
@@ -47,8 +47,13 @@ pub(super) fn command() -> Command {
             Command::new("at")
                 .about("Prints a version as JSON")
                 .arg(dashboard())
-                .arg(version.help("A position, a time such as 2026-11-24T14:02:00Z, or -2h (s, m, h, d)"))
+                .arg(version.help("An id of a version, a position, a time such as 2026-11-24T14:02:00Z, or -2h (s, m, h, d)"))
                 .arg(state.help("Writes it as a Yjs update into this file instead, which must not be there yet; - for standard output")),
+        )
+        .subcommand(
+            Command::new("versions")
+                .about("Lists the versions that are kept with their content: id, time, author, why, bytes, name and note")
+                .arg(dashboard()),
         )
         .subcommand(
             Command::new("verify")
@@ -58,8 +63,9 @@ pub(super) fn command() -> Command {
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {
-    Version::parse(text)
-        .ok_or_else(|| "neither a position, nor a time such as 2026-11-24T14:02:00Z, nor -2h".to_owned())
+    Version::parse(text).ok_or_else(|| {
+        "neither a position, nor a time such as 2026-11-24T14:02:00Z, nor -2h, nor an id of a version".to_owned()
+    })
 }
 
 /// Runs `ydash history`.
@@ -77,11 +83,23 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
             match what {
                 "show" if options.get_flag("edits") => return edits(&*store, dashboard).await,
                 "show" => show(&*store, dashboard).await?,
+                "versions" => {
+                    for info in store.versions(dashboard).await? {
+                        let (at, author) = (format_moment(info.at), info.author.as_deref().unwrap_or("-"));
+                        let VersionInfo { id, name, note, why, bytes, .. } = &info;
+                        // Notes may have lines; a list has one for each version.
+                        println!(
+                            "{id}\t{at}\t{author}\t{}\t{bytes}\t{name}\t{}",
+                            why.as_str(),
+                            note.replace('\n', " ")
+                        );
+                    }
+                }
                 "at" => {
                     let version: &Version = options.get_one("version").expect("required");
                     let readers = Readers::default();
-                    let position = read::find(&*store, &readers, dashboard, *version, now()).await?;
-                    let state = read::at(&*store, &readers, dashboard, position, &limits).await?;
+                    let version = read::find(&*store, &readers, dashboard, *version, now()).await?;
+                    let state = read::at(&*store, &readers, dashboard, version, &limits).await?;
                     match options.get_one::<PathBuf>("state") {
                         Some(file) => write(file, &state)?,
                         None => println!("{}", to_json(&state)?),

@@ -18,7 +18,7 @@ use super::transfer::{export_file, now, open, parse_dashboard, prepare, tell};
 use crate::cli::Outcome;
 use crate::config::Layers;
 use crate::store::archive::ArchiveReport;
-use crate::store::{Append, LogEntry, LogPosition, SnapshotOutcome, Source, Store, is_there, lines};
+use crate::store::{Append, LogEntry, LogPosition, SnapshotOutcome, Source, Store, Why, is_there, lines, versions};
 
 /// `reset` without the knobs.
 pub(super) fn command() -> Command {
@@ -81,6 +81,7 @@ async fn reset(
     };
     let renewed = renewed.map_err(|error| format!("{dashboard} cannot be written anew: {error}"))?;
     tell("kept", &export_file(store, std::slice::from_ref(dashboard), None, backup).await?);
+    versions::keep_before(store, dashboard, Why::BeforeReset, at).await?;
     replace(store, dashboard, life, position, renewed.clone(), at).await?;
     Ok((state.len(), renewed.len()))
 }
@@ -112,6 +113,7 @@ mod tests {
     use ydash_proto::document::{from_json, to_json};
 
     use super::*;
+    use crate::store::KeptVersion;
     use crate::store::contract::id;
     use crate::store::memory::MemoryStore;
 
@@ -136,6 +138,13 @@ mod tests {
         let stored = store.load(&id("w/a")).await.unwrap();
         assert_eq!(stored.tail.len(), 0);
         assert_eq!(to_json(&stored.snapshot.unwrap().1).unwrap(), shown);
+        let versions = store.versions(&id("w/a")).await.unwrap();
+        assert_eq!(
+            versions.iter().map(|info| (info.why, info.at)).collect::<Vec<_>>(),
+            [(Why::BeforeReset, Timestamp(5))]
+        );
+        let record = store.version(&id("w/a"), versions[0].id).await.unwrap().unwrap();
+        assert_eq!(to_json(&KeptVersion::open(&record).unwrap()).unwrap(), shown);
         // The archive brings the old one back, and that is the same.
         let restored = MemoryStore::new();
         let archive = std::fs::File::open(&file).unwrap();

@@ -158,6 +158,12 @@ pub(super) fn import(layers: &Layers, options: &ArgMatches) -> Outcome {
             "the store has other records of who may do what, and keeps them; those of the archive are not taken"
         );
     }
+    if report.versions_left_out > 0 {
+        warn!(
+            versions = report.versions_left_out,
+            "versions are not imported: the store has as many of their dashboards as it keeps, or nothing else of them"
+        );
+    }
     for (dashboard, count) in &report.unusable {
         warn!(dashboard, count, "records of the archive hold no updates; they are set aside, ydash export writes them");
     }
@@ -235,8 +241,11 @@ pub(super) async fn export_file(
 pub(super) fn tell(what: &str, report: &ArchiveReport) {
     let ArchiveReport { dashboards, entries, snapshots, records, .. } = report;
     let refused = if report.refused > 0 { format!(", {} refused updates", report.refused) } else { String::new() };
+    let versions = if report.versions > 0 { format!(", {} versions", report.versions) } else { String::new() };
     let records = if *records > 0 { format!(", {records} records of access") } else { String::new() };
-    eprintln!("{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{refused}{records}");
+    eprintln!(
+        "{what} {dashboards} dashboards, {entries} log entries, {snapshots} snapshots{versions}{refused}{records}"
+    );
 }
 
 pub(super) fn now() -> Timestamp {

@@ -506,7 +506,8 @@ impl Config {
             shared_ttl: self.redis_shared_ttl,
             wait_replicas: self.redis_wait_replicas,
         };
-        let history = HistoryLimits { bytes: self.history_bytes as u64, bytes_total: self.history_bytes_total as u64 };
+        let (bytes, bytes_total) = (self.history_bytes as u64, self.history_bytes_total as u64);
+        let history = HistoryLimits { bytes, bytes_total, ..HistoryLimits::default() };
         StoreConfig { history, redis }
     }
 

@@ -1,17 +1,17 @@
 //! Reads versions of a dashboard: which position a version means, and the state there.
 //!
 //! The state at a position is the last base at or before it and all entries from there up to it. Only the segment that contains the
-//! position is decoded.
+//! position is decoded. A version that was kept has its state with it.
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::{self, is_empty_update};
-use ydash_proto::version::{Version, Wanted};
+use ydash_proto::version::{Pinned, Version, Wanted};
 
 use crate::reading::Readers;
-use crate::store::{History, LogEntry, LogPosition, Segment, SegmentInfo, Store, StoreError};
+use crate::store::{History, KeptVersion, LogEntry, LogPosition, Segment, SegmentInfo, Store, StoreError};
 
 /// How many entries are read at once.
 const PAGE: usize = 1024;
@@ -35,7 +35,7 @@ pub enum PastError {
     Store(#[from] StoreError),
 }
 
-/// Finds the position of the last edit in a version.
+/// Finds the position of the last edit in a version, or the version that was kept under its id.
 ///
 /// # Errors
 /// [`PastError`] – nothing can be shown.
@@ -45,13 +45,17 @@ pub async fn find(
     dashboard: &DashboardId,
     version: Version,
     now: Timestamp,
-) -> Result<LogPosition, PastError> {
-    let version = version.at(now);
+) -> Result<Pinned, PastError> {
+    let version = match version.at(now) {
+        Ok(wanted) => wanted,
+        Err(id) if store.versions(dashboard).await?.iter().any(|info| info.id == id) => return Ok(Pinned::Kept(id)),
+        Err(_) => return Err(PastError::NotKept),
+    };
     for _ in 0..TRIES {
         let history = store.history(dashboard).await?;
         let found = find_in(store, readers, dashboard, &history, version).await;
         if store.history(dashboard).await?.base == history.base {
-            return found;
+            return found.map(Pinned::Position);
         }
     }
     Err(PastError::Busy)
@@ -129,7 +133,7 @@ async fn find_in(
     Err(PastError::NotKept)
 }
 
-/// Reads the state at a position that [`find`] has found.
+/// Reads the state of a version that [`find`] has found.
 ///
 /// # Errors
 /// [`PastError`] – it is forgotten by now, or cannot be read.
@@ -137,9 +141,20 @@ pub async fn at(
     store: &dyn Store,
     readers: &Readers,
     dashboard: &DashboardId,
-    position: LogPosition,
+    version: Pinned,
     limits: &Limits,
 ) -> Result<Bytes, PastError> {
+    let position = match version {
+        Pinned::Position(position) => position,
+        Pinned::Kept(id) => {
+            let record = store.version(dashboard, id).await?.ok_or(PastError::NotKept)?;
+            let opening = readers.run(dashboard, move || KeptVersion::open(&record)).await;
+            return opening.map_err(|_| PastError::Busy)?.map_err(|why| {
+                tracing::error!(%dashboard, %id, why, "the state of a version cannot be read");
+                PastError::Damaged
+            });
+        }
+    };
     let (state, entries) = read(store, readers, dashboard, position).await?;
     let limits = limits.for_trusted();
     let joining = move || {
@@ -238,17 +253,23 @@ async fn open(
 mod tests {
     use super::super::testing::{HOUR, House, board};
     use super::*;
+    use crate::store::{VersionInfo, Why};
     use ydash_proto::document::to_json;
+    use ydash_proto::life::Life;
+    use ydash_proto::version::VersionId;
 
     const NOW: Timestamp = Timestamp(1000 * HOUR);
 
     async fn found(house: &House, version: &str) -> Result<LogPosition, PastError> {
         let version = Version::parse(version).unwrap();
-        find(&*house.store, &house.readers, &board(), version, NOW).await
+        match find(&*house.store, &house.readers, &board(), version, NOW).await? {
+            Pinned::Position(position) => Ok(position),
+            Pinned::Kept(_) => panic!("it is no version of the log"),
+        }
     }
 
     async fn shown(house: &House, version: &str) -> String {
-        let position = found(house, version).await.unwrap();
+        let position = Pinned::Position(found(house, version).await.unwrap());
         let state = at(&*house.store, &house.readers, &board(), position, &Limits::default()).await.unwrap();
         to_json(&state).unwrap()
     }
@@ -345,6 +366,41 @@ mod tests {
         is_not_kept(&house, "-999h").await;
     }
 
+    /// Of a version that was kept, nothing is needed but what was kept.
+    #[tokio::test]
+    async fn what_was_kept_under_an_id_is_a_version_when_its_log_is_gone() {
+        let mut house = House::new();
+        house.edit(0, "ada", 1, "{\"k\":[1]}").await;
+        let (state, id) = (house.state_at(LogPosition(u128::MAX)), VersionId::new(Timestamp(HOUR), 7));
+        let info = VersionInfo {
+            id,
+            position: Some(house.log[0].0),
+            at: Timestamp(HOUR),
+            name: "first".to_owned(),
+            note: String::new(),
+            author: None,
+            why: Why::Named,
+            bytes: 0,
+        };
+        house.store.keep_version(&board(), Life::FIRST, KeptVersion::new(info, &state).unwrap()).await.unwrap();
+        for n in 1..12 {
+            house.edit(24 * n * HOUR, "ada", 1 + n as u32, &format!("{{\"day{n}\":[1]}}")).await;
+            house.snapshot((24 * n + 25) * HOUR).await;
+        }
+        is_not_kept(&house, &house.log[0].0.to_string()).await;
+        let version = Version::parse(&id.to_string()).unwrap();
+        let found = find(&*house.store, &house.readers, &board(), version, NOW).await.unwrap();
+        assert_eq!(found, Pinned::Kept(id));
+        let read = async || at(&*house.store, &house.readers, &board(), found, &Limits::default()).await;
+        assert_eq!(to_json(&read().await.unwrap()).unwrap(), expected(&house, house.log[0].0));
+        house.memory.damage_version(&board(), id);
+        assert!(matches!(read().await, Err(PastError::Damaged)));
+        house.store.remove_version(&board(), id).await.unwrap();
+        assert!(matches!(read().await, Err(PastError::NotKept)));
+        let gone = find(&*house.store, &house.readers, &board(), version, NOW).await;
+        assert!(matches!(gone, Err(PastError::NotKept)));
+    }
+
     #[tokio::test]
     async fn a_damaged_segment_costs_the_versions_in_it_alone() {
         let mut house = House::new();
@@ -359,7 +415,8 @@ mod tests {
         let segments = house.store.history(&board()).await.unwrap().segments;
         house.memory.damage_segment(&board(), segments[1].from);
         for (n, (position, _)) in house.log.iter().enumerate() {
-            let read = at(&*house.store, &house.readers, &board(), *position, &Limits::default()).await;
+            let version = Pinned::Position(*position);
+            let read = at(&*house.store, &house.readers, &board(), version, &Limits::default()).await;
             match n {
                 2 => assert!(matches!(read, Err(PastError::Damaged)), "{read:?}"),
                 // The next segment begins with what the damaged one led to.

@@ -107,22 +107,22 @@ impl Storage {
         Storage { store, notes, writer, limits, history, readers, sealing, seal_turns, seal_bytes, metrics, tracker }
     }
 
-    /// The room in which a version of a dashboard is shown: that of its last edit, under any name of the version.
+    /// The room in which a version of a dashboard is shown: that of its last edit, under any name of the version; or that of its id.
     pub(super) async fn room_of(
         &self,
         dashboard: &DashboardId,
         version: Version,
         now: Timestamp,
     ) -> Result<DashboardId, PastError> {
-        let position = read::find(&*self.store, &self.readers, dashboard, version, now).await?;
-        dashboard.at(position).map_err(|_| PastError::NotKept)
+        let version = read::find(&*self.store, &self.readers, dashboard, version, now).await?;
+        dashboard.at(version).map_err(|_| PastError::NotKept)
     }
 
     /// Reads the content of a room: its dashboard's, or that of a version.
     pub(super) async fn load(&self, id: &DashboardId) -> Result<Stored, PastError> {
         let Some((dashboard, version)) = id.past() else { return Ok(self.store.load(id).await?) };
-        let Version::Position(position) = version else { return Err(PastError::NotKept) };
-        let state = read::at(&*self.store, &self.readers, &dashboard, position, &self.limits).await?;
+        let version = version.pinned().ok_or(PastError::NotKept)?;
+        let state = read::at(&*self.store, &self.readers, &dashboard, version, &self.limits).await?;
         Ok(Stored { snapshot: Some((LogPosition::START, state)), ..Stored::default() })
     }
 

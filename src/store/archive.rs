@@ -8,6 +8,8 @@
 //!   'B'  what the log stands on: base record; empty if the log before the snapshot stands on nothing   at most one; not before version 7
 //!   'E'  a log entry: its position (u128 LE), entry record    in their order
 //!   'S'  its snapshot: snapshot record                        at most one, after its entries
+//!   'V'  a version that is kept with its content: length of its description (u32 LE), description, snapshot record   after its
+//!        snapshot; not before version 7
 //!   'R'  an update that its rooms refused: refused record   after its snapshot; not in version 1
 //!   'C'  a record of the catalog: length of its key (u16 LE), key, content   after all dashboards; not before version 4
 //!   'Z'  the archive ends: dashboards (u64 LE), entries (u64 LE)
@@ -28,13 +30,14 @@ use ydash_proto::time::Timestamp;
 use ydash_proto::update::EMPTY_UPDATE;
 
 use super::record::{
-    RecordError, check_len, decode_base, decode_entry, decode_refused, decode_segment, decode_snapshot, encode_base,
-    encode_entry, encode_refused, encode_snapshot,
+    RecordError, check_len, decode_base, decode_entry, decode_refused, decode_segment, decode_snapshot, decode_version,
+    encode_base, encode_entry, encode_refused, encode_snapshot, encode_version,
 };
 use super::trash::{self, TrashError};
+use super::versions;
 use super::{
-    Append, Appended, Base, Digest, LogEntry, LogPosition, RECORD_BYTES_MAX, Seal, SealOutcome, Segment, SetAside,
-    SnapshotOutcome, Source, Store, StoreError,
+    Append, Appended, Base, Digest, KeptVersion, LogEntry, LogPosition, RECORD_BYTES_MAX, Seal, SealOutcome, Segment,
+    SetAside, SnapshotOutcome, Source, Store, StoreError, VersionInfo, VersionOutcome, Why,
 };
 use crate::catalog::{self, Catalog, CatalogError, Expected, Key, Record};
 
@@ -52,6 +55,7 @@ const SEGMENT: u8 = b'H';
 const BASE: u8 = b'B';
 const ENTRY: u8 = b'E';
 const SNAPSHOT: u8 = b'S';
+const KEPT: u8 = b'V';
 const REFUSED: u8 = b'R';
 const CATALOGUED: u8 = b'C';
 const END: u8 = b'Z';
@@ -74,6 +78,10 @@ pub struct ArchiveReport {
     pub segments: u64,
     /// Snapshots.
     pub snapshots: u64,
+    /// Versions that are kept with their content.
+    pub versions: u64,
+    /// Of these, how many were not imported, because the store has as many of the dashboard as it may, or nothing else of it.
+    pub versions_left_out: u64,
     /// Updates that rooms refused, kept for the operator.
     pub refused: u64,
     /// Records of the catalog: who may do what.
@@ -223,6 +231,17 @@ async fn export_dashboard(
         to.write(SNAPSHOT, &[&encode_snapshot(covers, &state)])?;
         report.snapshots += 1;
     }
+    for info in store.versions(dashboard).await? {
+        // What was removed meanwhile is not there.
+        let Some(record) = store.version(dashboard, info.id).await? else { continue };
+        if KeptVersion::open(&record).is_err() {
+            report.damaged += 1;
+            continue;
+        }
+        let description = encode_version(&info);
+        to.write(KEPT, &[&(description.len() as u32).to_le_bytes(), &description, &record])?;
+        report.versions += 1;
+    }
     for refused in store.refused(dashboard).await?.kept {
         to.write(REFUSED, &[&encode_refused(&refused)])?;
         report.refused += 1;
@@ -358,6 +377,23 @@ pub async fn import(
                 }
                 importing.snapshot(store, covers, state).await?;
             }
+            (KEPT, Some(importing)) => {
+                let malformed = || damaged("not a version");
+                let (len, rest) = payload.split_first_chunk().ok_or_else(malformed)?;
+                let split = rest.split_at_checked(u32::from_le_bytes(*len) as usize);
+                let (description, record) = split.ok_or_else(malformed)?;
+                let info = decode_version(description).map_err(|error| readable(error, report.dashboards))?;
+                let (_, state) = decode_snapshot(record).map_err(|error| readable(error, report.dashboards))?;
+                report.versions += 1;
+                if judge(&state).is_err() {
+                    report.unusable(&importing.dashboard);
+                    continue;
+                }
+                let version = KeptVersion { info, record: Bytes::copy_from_slice(record) };
+                if !importing.version(store, version).await? {
+                    report.versions_left_out += 1;
+                }
+            }
             (REFUSED, Some(importing)) => {
                 let refused = decode_refused(&payload).map_err(|error| readable(error, report.dashboards))?;
                 store.set_aside(&importing.dashboard, refused).await?;
@@ -374,7 +410,7 @@ pub async fn import(
                     report.records_differing += 1;
                 }
             }
-            (SEGMENT | BASE | ENTRY | SNAPSHOT | REFUSED, None) => {
+            (SEGMENT | BASE | ENTRY | SNAPSHOT | KEPT | REFUSED, None) => {
                 return Err(damaged("record before the first dashboard"));
             }
             _ => return Err(damaged("unknown frame")),
@@ -439,6 +475,9 @@ impl Importing {
         // Read before the load, so that the next append notices what others write after it.
         importing.end = importing.put(store, Vec::new()).await?.position;
         importing.is_alone = store.load(&importing.dashboard).await?.is_empty();
+        if !importing.is_alone {
+            versions::keep_before(store, &importing.dashboard, Why::BeforeImport, now).await?;
+        }
         Ok(importing)
     }
 
@@ -610,6 +649,15 @@ impl Importing {
         Ok(())
     }
 
+    /// Keeps a version under its id; says whether there was room. Its position was one of another log.
+    async fn version(&mut self, store: &dyn Store, version: KeptVersion) -> Result<bool, StoreError> {
+        // Without an entry there may be no dashboard yet.
+        self.append(store).await?;
+        let info = VersionInfo { position: None, ..version.info };
+        let kept = store.keep_version(&self.dashboard, self.life, KeptVersion { info, ..version }).await?;
+        Ok(kept == VersionOutcome::Kept)
+    }
+
     async fn finish(mut self, store: &dyn Store) -> Result<(), StoreError> {
         self.append(store).await
     }
@@ -683,6 +731,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::FutureExt as _;
+    use ydash_proto::version::VersionId;
 
     use super::super::Stored;
     use super::super::contract::{entry, id, update};
@@ -895,6 +944,53 @@ mod tests {
         let again = MemoryStore::new();
         import(exported(&embedded).await.as_slice(), &again, NOW).await.unwrap();
         assert_eq!(past(&again).await, before);
+    }
+
+    #[tokio::test]
+    async fn versions_come_along_and_what_is_imported_over_is_kept_as_one() {
+        let (store, board) = (sealed_three_times().await, id("w/a"));
+        let state = ydash_proto::document::from_json(b"{\"k\":[1]}", 1).unwrap();
+        let info = VersionInfo {
+            id: VersionId(7),
+            position: Some(LogPosition(3)),
+            at: Timestamp(8),
+            name: "Q3".to_owned(),
+            note: "as agreed".to_owned(),
+            author: Some("ada".into()),
+            why: Why::Named,
+            bytes: 0,
+        };
+        let version = KeptVersion::new(info, &state).unwrap();
+        store.keep_version(&board, Life::FIRST, version.clone()).await.unwrap();
+        let archive = exported(&store).await;
+        let target = MemoryStore::new();
+        let report = import(archive.as_slice(), &target, NOW).await.unwrap();
+        assert_eq!((report.versions, report.versions_left_out), (1, 0));
+        let info = VersionInfo { position: None, ..version.info };
+        assert_eq!(
+            target.versions(&board).await.unwrap(),
+            std::slice::from_ref(&info),
+            "its position was another log's"
+        );
+        assert_eq!(target.version(&board, VersionId(7)).await.unwrap(), Some(version.record));
+        // Imported over, what was there before is a version; the one of the archive stays as it is.
+        let (target, update) = (MemoryStore::new(), state.into());
+        let entries = vec![LogEntry { update, ..entry(1, "") }];
+        ok(&target, Append { dashboard: board.clone(), life: Life::FIRST, after: None, entries }).await;
+        for n in 1..3 {
+            import(archive.as_slice(), &target, NOW).await.unwrap();
+            let versions = target.versions(&board).await.unwrap();
+            assert_eq!((versions.len(), &versions[0]), (1 + n, &info));
+            assert!(versions[1..].iter().all(|info| info.why == Why::BeforeImport && info.is_automatic()));
+            let record = target.version(&board, versions[1].id).await.unwrap().unwrap();
+            let kept = KeptVersion::open(&record).unwrap();
+            assert!(n > 1 || ydash_proto::document::to_json(&kept).unwrap() == "{\"k\":[1]}");
+        }
+        // A damaged one is not exported, and costs nothing else.
+        store.damage_version(&board, VersionId(7));
+        let mut archive = Vec::new();
+        let report = export(&store, |_| true, &mut archive).await.unwrap();
+        assert_eq!((report.versions, report.damaged, report.segments), (0, 1, 3));
     }
 
     /// The log in an older archive may be whole, or only its end.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeError, Lives};
-use ydash_proto::limits::Limits;
+use ydash_proto::limits::{Limits, VersionLimits};
 use ydash_proto::time::Timestamp;
+use ydash_proto::version::VersionId;
 
 use super::past::{SEGMENT_COUNTS_MIN, begin_at};
 use super::{
-    Append, Appended, Base, Digest, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal, SealOutcome, Segment,
-    SegmentInfo, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored, homes,
+    Append, Appended, Base, Digest, History, HistoryLimits, KeptVersion, LogEntry, LogPosition, Refused, Seal,
+    SealOutcome, Segment, SegmentInfo, SetAside, SnapshotOutcome, Source, Store, StoreError, Stored, VersionInfo,
+    VersionLimit, VersionOutcome, Why, homes,
     trash::{self, TrashError},
 };
 
@@ -41,6 +43,9 @@ pub(crate) trait Bench: Sized {
 
     /// Damages the base.
     async fn damage_base(&mut self, dashboard: &DashboardId);
+
+    /// Flips a bit in the state of a version.
+    async fn damage_version(&mut self, dashboard: &DashboardId, id: VersionId);
 
     /// Makes of a dashboard what an earlier ydash, which knew no base, would have left.
     async fn unfound(&mut self, dashboard: &DashboardId);
@@ -82,6 +87,11 @@ macro_rules! suite {
             a_damaged_snapshot_is_left_out_and_the_whole_log_loads,
             a_damaged_snapshot_is_displaced_by_the_next,
             in_place_of_a_damaged_snapshot_the_base_loads,
+            versions_are_kept_without_their_log,
+            versions_are_bounded_and_named_ones_stay,
+            of_two_that_describe_a_version_one_succeeds,
+            a_damaged_version_is_reported_and_costs_no_other,
+            versions_go_and_come_with_their_dashboard,
             large_states_are_kept,
             names_do_not_collide,
             dashboards_under_an_older_name_move_to_where_they_belong,
@@ -825,6 +835,169 @@ pub(crate) async fn a_damaged_snapshot_is_displaced_by_the_next(mut bench: impl 
     assert_eq!((stored.snapshot, stored.damaged), (Some((older, Bytes::from_static(b"again"))), 0));
     assert_eq!(stored.tail.len(), 1);
     assert_eq!(bench.store().check().await.unwrap().set_aside, 1);
+}
+
+/// A version with a state that reads `state n`. Without a name it is an automatic one.
+fn version(n: u64, name: &str) -> KeptVersion {
+    let (position, author) = (Some(LogPosition(n.into())), (n > 1).then(|| "ada".into()));
+    let (name, note, why) = (name.to_owned(), format!("note {n}"), Why::Named);
+    let info = VersionInfo { id: VersionId(n), position, at: Timestamp(n), name, note, author, why, bytes: 0 };
+    KeptVersion::new(info, format!("state {n}").as_bytes()).unwrap()
+}
+
+async fn keep(store: &dyn Store, dashboard: &str, version: KeptVersion) -> VersionOutcome {
+    store.keep_version(&id(dashboard), Life::FIRST, version).await.unwrap()
+}
+
+/// The versions of a dashboard, each with its state.
+async fn versions_of(store: &dyn Store, dashboard: &DashboardId) -> Vec<(VersionInfo, String)> {
+    let mut found = Vec::new();
+    for info in store.versions(dashboard).await.unwrap() {
+        let record = store.version(dashboard, info.id).await.unwrap().unwrap();
+        found.push((info, text(&KeptVersion::open(&record).unwrap())));
+    }
+    found
+}
+
+pub(crate) async fn versions_are_kept_without_their_log(mut bench: impl Bench) {
+    let board = id("w/a");
+    assert_eq!(keep(bench.store(), "w/a", version(1, "early")).await, VersionOutcome::Absent);
+    assert!(bench.store().load(&board).await.unwrap().is_empty());
+    append(bench.store(), update("w/a", 0)).await;
+    append(bench.store(), update("w/b", 0)).await;
+    for n in [2, 1, 300] {
+        assert_eq!(keep(bench.store(), "w/a", version(n, &format!("version {n}"))).await, VersionOutcome::Kept);
+    }
+    let expected = [1, 2, 300].map(|n| (version(n, &format!("version {n}")).info, format!("state {n}")));
+    // One that is there stays as it is.
+    assert_eq!(keep(bench.store(), "w/a", version(2, "other")).await, VersionOutcome::Kept);
+    let last = append(bench.store(), update("w/a", 1)).await;
+    snapshot(bench.store(), "w/a", last, "state", KEEP).await;
+    seal(bench.store(), "w/a", last, "state").await;
+    bench.store().trim(&board).await.unwrap();
+    bench.store().drop_segments(&board, LogPosition(u128::MAX)).await.unwrap();
+    for _ in 0..2 {
+        assert!(log_updates(bench.store(), "w/a").await.is_empty());
+        assert!(history(bench.store(), "w/a").await.segments.is_empty());
+        assert_eq!(versions_of(bench.store(), &board).await, expected);
+        assert!(versions_of(bench.store(), &id("w/b")).await.is_empty());
+        assert_eq!(bench.store().version(&board, VersionId(3)).await.unwrap(), None);
+        let report = bench.store().check().await.unwrap();
+        assert_eq!((report.versions, report.damaged_total), (3, 0), "{report:?}");
+        bench.reopen().await;
+    }
+    assert!(bench.store().remove_version(&board, VersionId(2)).await.unwrap());
+    assert!(!bench.store().remove_version(&board, VersionId(2)).await.unwrap());
+    assert!(!bench.store().remove_version(&id("w/unknown"), VersionId(1)).await.unwrap());
+    assert_eq!(versions_of(bench.store(), &board).await, [expected[0].clone(), expected[2].clone()]);
+}
+
+pub(crate) async fn versions_are_bounded_and_named_ones_stay(mut bench: impl Bench) {
+    let bytes = version(1, "a").info.bytes;
+    let versions = VersionLimits { count: 4, automatic: 2, bytes: 5 * bytes };
+    bench.bound_history(HistoryLimits { versions, ..HistoryLimits::default() }).await;
+    append(bench.store(), update("w/a", 0)).await;
+    let ids = async |bench: &dyn Store| -> Vec<u64> {
+        bench.versions(&id("w/a")).await.unwrap().iter().map(|info| info.id.0).collect()
+    };
+    for (n, name) in [(1, "a"), (2, ""), (3, ""), (4, ""), (5, "b"), (6, "c")] {
+        assert_eq!(keep(bench.store(), "w/a", version(n, name)).await, VersionOutcome::Kept);
+    }
+    assert_eq!(ids(bench.store()).await, [1, 4, 5, 6], "the oldest that has no name makes room");
+    assert_eq!(keep(bench.store(), "w/a", version(7, "d")).await, VersionOutcome::Kept);
+    for name in ["", "e"] {
+        let full = VersionOutcome::Full(VersionLimit::Count);
+        assert_eq!(keep(bench.store(), "w/a", version(8, name)).await, full, "{name:?}");
+    }
+    assert_eq!(ids(bench.store()).await, [1, 5, 6, 7]);
+    assert_eq!(bench.store().version(&id("w/a"), VersionId(4)).await.unwrap(), None, "its state went, too");
+    bench.store().remove_version(&id("w/a"), VersionId(1)).await.unwrap();
+    let large = KeptVersion { record: Bytes::from(vec![0; 3 * bytes as usize]), ..version(9, "f") };
+    let large = KeptVersion { info: VersionInfo { bytes: 3 * bytes, ..large.info }, ..large };
+    assert_eq!(keep(bench.store(), "w/a", large).await, VersionOutcome::Full(VersionLimit::Bytes));
+
+    // Of many at once none is kept beyond the limit.
+    for n in [5, 6, 7] {
+        bench.store().remove_version(&id("w/a"), VersionId(n)).await.unwrap();
+    }
+    let keeping = (10..20).map(|n| keep(bench.store(), "w/a", version(n, "many")));
+    let outcomes = futures_util::future::join_all(keeping).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == VersionOutcome::Kept).count(), 4, "{outcomes:?}");
+    assert_eq!(ids(bench.store()).await.len(), 4);
+}
+
+pub(crate) async fn of_two_that_describe_a_version_one_succeeds(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 0)).await;
+    keep(bench.store(), "w/a", version(1, "before")).await;
+    let before = version(1, "before").info;
+    let named = |name: &str| VersionInfo { name: name.to_owned(), ..before.clone() };
+    let board = id("w/a");
+    let (one, other) = tokio::join!(
+        bench.store().describe_version(&board, before.clone(), named("one")),
+        bench.store().describe_version(&board, before.clone(), named("other")),
+    );
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one != other, "{one} and {other}");
+    bench.reopen().await;
+    let expected = (named(if one { "one" } else { "other" }), "state 1".to_owned());
+    assert_eq!(versions_of(bench.store(), &board).await, [expected]);
+    let unknown = version(2, "unknown").info;
+    assert!(!bench.store().describe_version(&board, unknown.clone(), unknown).await.unwrap());
+    assert_eq!(bench.store().versions(&board).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_damaged_version_is_reported_and_costs_no_other(mut bench: impl Bench) {
+    append(bench.store(), update("w/a", 0)).await;
+    for n in [1, 2] {
+        keep(bench.store(), "w/a", version(n, "named")).await;
+    }
+    bench.damage_version(&id("w/a"), VersionId(1)).await;
+    let report = bench.store().check().await.unwrap();
+    assert_eq!((report.versions, report.damaged_total), (1, 1), "{report:?}");
+    assert!(report.damaged[0].why.contains("version v0000000000000001"), "{report:?}");
+    let record = async |n| bench.store().version(&id("w/a"), VersionId(n)).await.unwrap().unwrap();
+    assert!(KeptVersion::open(&record(1).await).is_err());
+    assert_eq!(KeptVersion::open(&record(2).await).unwrap(), "state 2");
+    assert_eq!(bench.store().versions(&id("w/a")).await.unwrap().len(), 2, "it can be removed");
+}
+
+pub(crate) async fn versions_go_and_come_with_their_dashboard(mut bench: impl Bench) {
+    let (board, first) = (id("w/a"), id("w/a").trashed(Life::FIRST));
+    append(bench.store(), update("w/a", 0)).await;
+    for n in [1, 2] {
+        keep(bench.store(), "w/a", version(n, "named")).await;
+    }
+    let before = versions_of(bench.store(), &board).await;
+    trash::delete(bench.store(), &board, Timestamp(1), None, None, None).await.unwrap();
+    for _ in 0..2 {
+        assert!(versions_of(bench.store(), &board).await.is_empty());
+        assert_eq!(versions_of(bench.store(), &first).await, before);
+        let late = bench.store().keep_version(&board, Life::FIRST, version(3, "late")).await;
+        assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+        bench.reopen().await;
+    }
+    trash::begin(bench.store(), &board).await.unwrap();
+    append(bench.store(), Append { life: Life(1), ..update("w/a", 1) }).await;
+    assert!(versions_of(bench.store(), &board).await.is_empty());
+    let late = bench.store().keep_version(&board, Life::FIRST, version(3, "late")).await;
+    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+    let kept = bench.store().keep_version(&board, Life(1), version(4, "next")).await;
+    assert_eq!(kept.unwrap(), VersionOutcome::Kept);
+    trash::delete(bench.store(), &board, Timestamp(2), None, None, None).await.unwrap();
+    trash::restore(bench.store(), &board, Some(Life::FIRST)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(versions_of(bench.store(), &board).await, before);
+        bench.reopen().await;
+    }
+    trash::delete(bench.store(), &board, Timestamp(3), None, None, None).await.unwrap();
+    trash::purge(bench.store(), &board, None).await.unwrap();
+    for place in [&board, &first, &board.trashed(Life(1))] {
+        assert!(bench.store().versions(place).await.unwrap().is_empty(), "{place}");
+        for n in [1, 2, 4] {
+            assert_eq!(bench.store().version(place, VersionId(n)).await.unwrap(), None, "{place}");
+        }
+    }
+    assert_eq!(bench.store().check().await.unwrap().versions, 0);
 }
 
 pub(crate) async fn large_states_are_kept(mut bench: impl Bench) {

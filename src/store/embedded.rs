@@ -28,7 +28,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 use ydash_proto::id::DashboardId;
-use ydash_proto::life::{LifeChange, Lives};
+use ydash_proto::life::{Life, LifeChange, Lives};
+use ydash_proto::version::VersionId;
 
 use self::catalog::EmbeddedCatalog;
 use self::committer::{Committer, Job, Sealing, Snapshot};
@@ -36,11 +37,13 @@ use self::engine::{EngineError, Found, Unreadable, View};
 use self::slot::Slot;
 use super::record::{
     Head, RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_refused, decode_snapshot,
-    decode_snapshot_covers, encode_base, encode_refused, encode_snapshot, verify_base, verify_segment,
+    decode_snapshot_covers, decode_version, encode_base, encode_refused, encode_snapshot, verify_base, verify_segment,
 };
+use super::versions;
 use super::{
-    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition, Missing,
-    OpenError, Refused, Seal, SealOutcome, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, KeptVersion, LogEntry, LogPosition,
+    Missing, OpenError, Refused, Seal, SealOutcome, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    VersionInfo, VersionOutcome,
 };
 use crate::catalog::Catalog;
 
@@ -262,13 +265,8 @@ impl Store for EmbeddedStore {
         from: LogPosition,
     ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
         let dashboard = dashboard.clone();
-        let read = self.read("read a segment", move |view| match view.segment(&dashboard, from)? {
-            Some(Ok(record)) => Ok(Some(Bytes::copy_from_slice(&record))),
-            // An empty record is a damaged one.
-            Some(Err(Unreadable)) => Ok(Some(Bytes::new())),
-            None => Ok(None),
-        });
-        Box::pin(read)
+        let read = move |view: &View<'_>| Ok(view.segment(&dashboard, from)?.map(bytes_of));
+        Box::pin(self.read("read a segment", read))
     }
 
     fn drop_segments<'a>(
@@ -278,6 +276,53 @@ impl Store for EmbeddedStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let dashboard = dashboard.clone();
         Box::pin(self.ask(move |answer| Job::DropSegments { dashboard, to, answer }))
+    }
+
+    fn versions<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Vec<VersionInfo>, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.read("list versions", move |view| Ok(versions::described(view.versions(&dashboard)?)?)))
+    }
+
+    fn version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        let dashboard = dashboard.clone();
+        let read = move |view: &View<'_>| Ok(view.version(&dashboard, id)?.map(bytes_of));
+        Box::pin(self.read("read a version", read))
+    }
+
+    fn keep_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        life: Life,
+        version: KeptVersion,
+    ) -> BoxFuture<'a, Result<VersionOutcome, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(async move {
+            check_len(version.record.len())?;
+            self.ask(|answer| Job::KeepVersion { dashboard, life, version, answer }).await
+        })
+    }
+
+    fn describe_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        before: VersionInfo,
+        after: VersionInfo,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.ask(|answer| Job::DescribeVersion { dashboard, before, after, answer }))
+    }
+
+    fn remove_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let dashboard = dashboard.clone();
+        Box::pin(self.ask(move |answer| Job::RemoveVersion { dashboard, id, answer }))
     }
 
     fn log<'a>(
@@ -381,6 +426,11 @@ impl Store for EmbeddedStore {
             Ok(())
         })
     }
+}
+
+/// A record as it is answered: one that cannot be read is empty, and so a damaged one.
+fn bytes_of(found: Result<engine::Value, Unreadable>) -> Bytes {
+    found.map(|record| Bytes::copy_from_slice(&record)).unwrap_or_default()
 }
 
 fn load(view: &View<'_>, id: &DashboardId) -> Result<Stored, EngineError> {
@@ -503,10 +553,7 @@ fn base_of(view: &View<'_>, id: &DashboardId, head: &Head) -> Result<Base, Engin
         _ => return Ok(Base::empty(stands)),
     };
     let record = found.as_ref().and_then(|found| found.as_ref().ok()).map(|record| &record[..]);
-    Base::read(stands, record).map_err(|error| match error {
-        RecordError::LaterFormat(version) => EngineError::LaterFormat(version),
-        RecordError::Damaged(what) => EngineError::Damage(what.to_owned()),
-    })
+    Base::read(stands, record).map_err(EngineError::from)
 }
 
 /// Finds out what a snapshot displaces, so that the committer need not read it.
@@ -631,6 +678,14 @@ fn check_dashboard(view: &View<'_>, found: engine::Listed, report: &mut CheckRep
                 position: Some(segment.from),
                 why: format!("sealed segment: {why}"),
             }),
+        }
+    }
+    for (version, description) in view.versions(&id)? {
+        let state = view.version(&id, version)?.map(bytes_of).unwrap_or_default();
+        report.bytes += (description.len() + state.len()) as u64;
+        match decode_version(&description).and_then(|_| decode_snapshot(&state)) {
+            Ok(_) => report.versions += 1,
+            Err(error) => report.report(damaged(None, &format!("version {version}: {error}"))),
         }
     }
     view.log(head.number, head.trimmed_to, u64::MAX, |found| {
@@ -863,6 +918,14 @@ mod tests {
             });
         }
 
+        async fn damage_version(&mut self, dashboard: &DashboardId, id: VersionId) {
+            self.edit(|view, batch| {
+                let mut record = view.version(dashboard, id).unwrap().unwrap().unwrap().to_vec();
+                *record.last_mut().unwrap() ^= 1;
+                batch.put_version_state(dashboard, id, &record);
+            });
+        }
+
         async fn unfound(&mut self, dashboard: &DashboardId) {
             self.edit(|view, batch| {
                 let head = view.head(dashboard).unwrap().unwrap();
@@ -961,7 +1024,7 @@ mod tests {
     #[tokio::test]
     async fn the_history_of_all_dashboards_is_bounded_and_the_longest_goes_first() {
         let mut bench = EmbeddedBench::new().await;
-        let limits = HistoryLimits { bytes: 400_000, bytes_total: 480_000 };
+        let limits = HistoryLimits { bytes: 400_000, bytes_total: 480_000, ..HistoryLimits::default() };
         bench.bound_history(limits).await;
         let history = async |bench: &EmbeddedBench, name: &str| {
             let history = bench.store().history(&id(name)).await.unwrap();

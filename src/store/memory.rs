@@ -13,13 +13,15 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives, Moving};
+use ydash_proto::version::VersionId;
 
 use super::record::{encode_refused, verify_segment};
 use super::refused::displaced;
+use super::versions;
 use super::{
-    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, KeptVersion, LogEntry, LogPosition,
     RECORD_BYTES_MAX, Refused, Seal, SealOutcome, SealedSegment, SetAside, SnapshotOutcome, Store, StoreError,
-    StoreLife, Stored,
+    StoreLife, Stored, VersionInfo, VersionOutcome,
 };
 use crate::catalog::Catalog;
 use crate::catalog::memory::MemoryCatalog;
@@ -53,6 +55,7 @@ struct Dashboard {
     is_unfounded: bool,
     /// By the position at which they begin.
     segments: BTreeMap<LogPosition, SealedSegment>,
+    versions: BTreeMap<VersionId, KeptVersion>,
     log: BTreeMap<LogPosition, Logged>,
     /// The last position that was given out.
     end: LogPosition,
@@ -142,6 +145,13 @@ impl MemoryStore {
         let mut shared = self.lock();
         let segment = shared.dashboards.get_mut(dashboard).and_then(|d| d.segments.get_mut(&from));
         segment.map(|segment| segment.record = segment.record.slice(1..)).is_some()
+    }
+
+    /// Damages the state of a version; `false` if there is none.
+    pub fn damage_version(&self, dashboard: &DashboardId, id: VersionId) -> bool {
+        let mut shared = self.lock();
+        let version = shared.dashboards.get_mut(dashboard).and_then(|there| there.versions.get_mut(&id));
+        version.map(|version| version.record = version.record.slice(1..)).is_some()
     }
 
     /// Puts another segment where one begins.
@@ -294,6 +304,64 @@ impl Store for MemoryStore {
             let damaged = going.iter().filter(|from| there.forget_segment(**from)).count() as u64;
             shared.set_aside += damaged;
             Ok(())
+        })
+    }
+
+    fn versions<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Vec<VersionInfo>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Versions, Some(dashboard)).await?;
+            Ok(self.open()?.dashboards.get(dashboard).map(Dashboard::described).unwrap_or_default())
+        })
+    }
+
+    fn version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::Versions, Some(dashboard)).await?;
+            let shared = self.open()?;
+            let found = shared.dashboards.get(dashboard).and_then(|there| there.versions.get(&id));
+            Ok(found.map(|version| version.record.clone()))
+        })
+    }
+
+    fn keep_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        life: Life,
+        version: KeptVersion,
+    ) -> BoxFuture<'a, Result<VersionOutcome, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::KeepVersion, Some(dashboard)).await?;
+            self.open()?.keep_version(dashboard, life, version, self.history)
+        })
+    }
+
+    fn describe_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        before: VersionInfo,
+        after: VersionInfo,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::KeepVersion, Some(dashboard)).await?;
+            let mut shared = self.open()?;
+            let there = shared.dashboards.get_mut(dashboard).and_then(|there| there.versions.get_mut(&before.id));
+            Ok(there.filter(|version| version.info == before).map(|version| version.info = after).is_some())
+        })
+    }
+
+    fn remove_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.faults.pass(Step::KeepVersion, Some(dashboard)).await?;
+            let mut shared = self.open()?;
+            Ok(shared.dashboards.get_mut(dashboard).is_some_and(|there| there.versions.remove(&id).is_some()))
         })
     }
 
@@ -453,6 +521,28 @@ impl Shared {
         Ok(Appended { position: dashboard.end, before })
     }
 
+    fn keep_version(
+        &mut self,
+        id: &DashboardId,
+        life: Life,
+        version: KeptVersion,
+        limits: HistoryLimits,
+    ) -> Result<VersionOutcome, StoreError> {
+        if !self.lives.get(id).map_or(life == Life::FIRST, |lives| lives.is_current(life)) {
+            return Err(StoreError::Gone);
+        }
+        let Some(dashboard) = self.dashboards.get_mut(id) else { return Ok(VersionOutcome::Absent) };
+        if dashboard.versions.contains_key(&version.info.id) {
+            return Ok(VersionOutcome::Kept);
+        }
+        match versions::displaced(&dashboard.described(), &version.info, &limits.versions) {
+            Ok(going) => going.iter().for_each(|id| drop(dashboard.versions.remove(id))),
+            Err(limit) => return Ok(VersionOutcome::Full(limit)),
+        }
+        dashboard.versions.insert(version.info.id, version);
+        Ok(VersionOutcome::Kept)
+    }
+
     fn change_life(&mut self, id: &DashboardId, LifeChange { next, moving }: LifeChange) -> Result<(), StoreError> {
         if self.lives.get(id).map_or(0, |lives| lives.version) + 1 != next.version {
             return Err(StoreError::LifeChanged);
@@ -575,6 +665,19 @@ impl Shared {
                     }),
                 }
             }
+            for version in dashboard.versions.values() {
+                match KeptVersion::open(&version.record) {
+                    Ok(_) => {
+                        report.versions += 1;
+                        report.bytes += version.record.len() as u64;
+                    }
+                    Err(why) => report.report(DamagedRecord {
+                        dashboard: id.to_string(),
+                        position: None,
+                        why: format!("version {}: {why}", version.info.id),
+                    }),
+                }
+            }
             for logged in dashboard.log.values().filter(|logged| !logged.damaged) {
                 report.entries += 1;
                 report.bytes += logged.entry.update.len() as u64;
@@ -646,6 +749,11 @@ impl Dashboard {
         }
     }
 
+    /// The descriptions of its versions.
+    fn described(&self) -> Vec<VersionInfo> {
+        self.versions.values().map(|version| version.info.clone()).collect()
+    }
+
     /// The size of its segments ([`SegmentInfo::counts`](super::SegmentInfo)).
     fn history_bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.info.counts()).sum()
@@ -707,6 +815,10 @@ pub enum Step {
     Trimmed,
     /// Before it is looked up what was deleted under a name.
     Lives,
+    /// Before versions are read.
+    Versions,
+    /// Before a version is kept, described anew or removed.
+    KeepVersion,
     /// Before log entries are read.
     Log,
     /// Before dashboards are listed.
@@ -971,6 +1083,10 @@ mod tests {
 
         async fn damage_base(&mut self, dashboard: &DashboardId) {
             assert!(self.0.damage_base(dashboard));
+        }
+
+        async fn damage_version(&mut self, dashboard: &DashboardId, id: VersionId) {
+            assert!(self.0.damage_version(dashboard, id));
         }
 
         async fn unfound(&mut self, dashboard: &DashboardId) {

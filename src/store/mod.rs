@@ -15,6 +15,8 @@
 //! - A snapshot never displaces one that covers more of the log.
 //! - Entries are trimmed only up to the base that the log stands on, and no base is ahead of the snapshot: from the base on, every
 //!   version of a dashboard is there ([`past`]).
+//! - A version that was kept stays until somebody removes it, or the dashboard; an automatic one until newer ones need its room
+//!   ([`versions`]).
 //! - A damaged record is reported and set aside; the rest still loads. A record of a later format is refused, not guessed at.
 
 pub mod archive;
@@ -30,6 +32,7 @@ mod refused;
 pub mod trash;
 
 mod url;
+pub mod versions;
 pub mod writer;
 
 #[cfg(test)]
@@ -43,13 +46,16 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives};
+use ydash_proto::limits::VersionLimits;
 pub use ydash_proto::log::{LogEntry, LogPosition, Source};
+use ydash_proto::version::VersionId;
 
 use crate::catalog::Catalog;
 
 pub use self::past::{Base, Digest, History, Seal, SealOutcome, SealedSegment, Segment, SegmentInfo};
 pub use self::refused::{Refused, SetAside};
 pub use self::url::{StoreUrl, StoreUrlError};
+pub use self::versions::{KeptVersion, VersionInfo, VersionLimit, VersionOutcome, Why};
 
 /// The largest update or snapshot that a store takes, in bytes before compression.
 ///
@@ -119,6 +125,44 @@ pub trait Store: Send + Sync + 'static {
         dashboard: &'a DashboardId,
         to: LogPosition,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Lists the versions that are kept with their content, oldest first. Damaged descriptions are left out.
+    fn versions<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Vec<VersionInfo>, StoreError>>;
+
+    /// Reads the record of a version's state, as it was kept. It is not verified.
+    fn version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+
+    /// Keeps a version of a life of the dashboard; durable when it is answered. One whose id is there already stays as it is.
+    ///
+    /// Keeps within [`HistoryLimits::versions`]: the oldest automatic ones make room.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] – the dashboard was deleted.
+    fn keep_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        life: Life,
+        version: KeptVersion,
+    ) -> BoxFuture<'a, Result<VersionOutcome, StoreError>>;
+
+    /// Replaces the description of a version, if it is still `before`; says whether it was.
+    fn describe_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        before: VersionInfo,
+        after: VersionInfo,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Removes a version; says whether there was one.
+    fn remove_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Reads at most `limit` log entries after a position, covered ones included. Fewer than `limit` means the end.
     ///
@@ -277,6 +321,8 @@ pub struct CheckReport {
     pub entries: u64,
     /// Readable sealed segments.
     pub segments: u64,
+    /// Readable versions that are kept with their content.
+    pub versions: u64,
     /// Bytes of the records as stored.
     pub bytes: u64,
     /// Unreadable records, the first [`CheckReport::DAMAGED_MAX`] of them.
@@ -466,18 +512,20 @@ pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), O
     embedded::EmbeddedStore::salvage(directory)
 }
 
-/// How many sealed segments stay, however young they are. The newest stay.
+/// How many sealed segments stay, however young they are, and how many versions. The newest segments stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
     /// Of one dashboard, in bytes of records. Each segment counts for 16 KiB at least.
     pub bytes: u64,
     /// Of all dashboards; beyond it those go first that have most. A Redis has its own bound for all that it holds.
     pub bytes_total: u64,
+    /// Versions of one dashboard that are kept with their content.
+    pub versions: VersionLimits,
 }
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        HistoryLimits { bytes: 64 << 20, bytes_total: 4 << 30 }
+        HistoryLimits { bytes: 64 << 20, bytes_total: 4 << 30, versions: VersionLimits::DEFAULT }
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! byte 0       version, 1
 //! byte 1       kind: 1 log entry, 2 snapshot, 3 head, 4 name, 5 refused content,
-//!              6 record of the catalog, 7 base, 8 segment, 16 lives of a name
+//!              6 record of the catalog, 7 base, 8 segment, 9 description of a version, 16 lives of a name
 //! bytes 2..6   CRC-32 (IEEE, little endian) of bytes 0, 1 and all that follow
 //! bytes 6..    the fields in bincode 2 standard encoding (varint integers, length-prefixed bytes)
 //! ```
@@ -20,8 +20,10 @@ use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::Lives;
 use ydash_proto::time::Timestamp;
+use ydash_proto::version::VersionId;
 
 use super::past::{Base, Digest, Segment};
+use super::versions::{VersionInfo, Why};
 use super::{LogEntry, LogPosition, RECORD_BYTES_MAX, SetAside, Source, StoreError};
 use crate::compress::{deflate, inflate};
 
@@ -171,6 +173,19 @@ struct RefusedFields<'a> {
     update: &'a [u8],
 }
 
+/// The fields of the description of a version. Its state is in the record of a snapshot.
+#[derive(Encode, BorrowDecode)]
+struct VersionFields<'a> {
+    id: u64,
+    position: Option<u128>,
+    at: u64,
+    name: &'a str,
+    note: &'a str,
+    author: Option<&'a str>,
+    why: u8,
+    bytes: u64,
+}
+
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
@@ -182,6 +197,7 @@ enum Kind {
     // 6 is a record of the catalog.
     Base = 7,
     Segment = 8,
+    Version = 9,
     Lives = 16,
 }
 
@@ -423,6 +439,47 @@ pub(super) fn decode_lives(record: &[u8]) -> Result<Lives, RecordError> {
     Lives::decode(bytes).ok_or(RecordError::Damaged("no lives of a name"))
 }
 
+/// Encodes the description of a version.
+pub(super) fn encode_version(info: &VersionInfo) -> Vec<u8> {
+    let fields = VersionFields {
+        id: info.id.0,
+        position: info.position.map(|position| position.0),
+        at: info.at.0,
+        name: &info.name,
+        note: &info.note,
+        author: info.author.as_deref(),
+        why: match info.why {
+            Why::Named => 1,
+            Why::BeforeEdit => 2,
+            Why::BeforeReset => 3,
+            Why::BeforeImport => 4,
+        },
+        bytes: info.bytes,
+    };
+    seal(Kind::Version, fields, info.name.len() + info.note.len() + info.author.as_deref().map_or(0, str::len))
+}
+
+/// Decodes the description of a version.
+pub(super) fn decode_version(record: &[u8]) -> Result<VersionInfo, RecordError> {
+    let fields: VersionFields<'_> = open(Kind::Version, record)?;
+    Ok(VersionInfo {
+        id: VersionId(fields.id),
+        position: fields.position.map(LogPosition),
+        at: Timestamp(fields.at),
+        name: fields.name.to_owned(),
+        note: fields.note.to_owned(),
+        author: fields.author.map(Arc::from),
+        why: match fields.why {
+            1 => Why::Named,
+            2 => Why::BeforeEdit,
+            3 => Why::BeforeReset,
+            4 => Why::BeforeImport,
+            _ => return Err(RecordError::Damaged("unknown reason of a version")),
+        },
+        bytes: fields.bytes,
+    })
+}
+
 /// Encodes content that a room refused.
 pub(super) fn encode_refused(refused: &SetAside) -> Vec<u8> {
     let fields = RefusedFields {
@@ -596,6 +653,29 @@ mod tests {
         assert_eq!(record[..2], [1, 5]);
         assert_eq!(record[HEADER_LEN..], [7, 0, 3, 2, b'n', b'o', 2, 0, 0]);
         assert_eq!(decode_refused(&record), Ok(refused));
+    }
+
+    #[test]
+    fn golden_version() {
+        let info = VersionInfo {
+            id: VersionId(5),
+            position: Some(LogPosition(6)),
+            at: Timestamp(7),
+            name: "Q3".to_owned(),
+            note: String::new(),
+            author: Some("eve".into()),
+            why: Why::BeforeReset,
+            bytes: 8,
+        };
+        let record = encode_version(&info);
+        assert_eq!(record[..2], [1, 9]);
+        assert_eq!(record[HEADER_LEN..], [5, 1, 6, 7, 2, b'Q', b'3', 0, 1, 3, b'e', b'v', b'e', 3, 8]);
+        for why in [Why::Named, Why::BeforeEdit, Why::BeforeReset, Why::BeforeImport] {
+            for position in [None, Some(LogPosition(u128::MAX))] {
+                let info = VersionInfo { why, position, author: None, note: "ü".to_owned(), ..info.clone() };
+                assert_eq!(decode_version(&encode_version(&info)), Ok(info));
+            }
+        }
     }
 
     #[test]

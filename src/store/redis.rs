@@ -23,17 +23,20 @@ use tracing::warn;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Lives, Moving};
 use ydash_proto::time::Timestamp;
+use ydash_proto::version::VersionId;
 
 use self::entry::{Answer, Id, entries_from, missing, text};
 use super::past::SEGMENT_COUNTS_MIN;
 use super::record::{
     RecordError, check_len, decode_entry, decode_entry_at, decode_entry_update, decode_lives, decode_refused,
-    decode_snapshot, decode_snapshot_covers, encode_base, encode_entry, encode_lives, encode_refused, encode_snapshot,
-    verify_base, verify_segment,
+    decode_snapshot, decode_snapshot_covers, decode_version, encode_base, encode_entry, encode_lives, encode_refused,
+    encode_snapshot, encode_version, verify_base, verify_segment,
 };
+use super::versions;
 use super::{
-    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, LogEntry, LogPosition, Refused, Seal,
-    SealOutcome, SegmentInfo, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    Append, Appended, Base, CheckReport, DamagedRecord, History, HistoryLimits, KeptVersion, LogEntry, LogPosition,
+    Refused, Seal, SealOutcome, SegmentInfo, SetAside, SnapshotOutcome, Store, StoreError, StoreLife, Stored,
+    VersionInfo, VersionOutcome,
 };
 use crate::catalog::Catalog;
 use crate::catalog::redis::RedisCatalog;
@@ -52,6 +55,8 @@ script!(LOAD, "redis/load.lua");
 script!(PAGE, "redis/page.lua");
 script!(TRIM, "redis/trim.lua");
 script!(SEAL, "redis/seal.lua");
+script!(VERSION, "redis/version.lua");
+script!(DESCRIBE, "redis/describe.lua");
 script!(REMOVE, "redis/remove.lua");
 script!(REFUSED, "redis/refused.lua");
 script!(LISTED, "redis/listed.lua");
@@ -483,6 +488,99 @@ impl RedisStore {
         Ok(())
     }
 
+    /// The ids of a dashboard's versions with their descriptions, as they are stored, oldest first.
+    async fn version_records(&self, keys: &Keys) -> Result<Vec<(VersionId, Vec<u8>)>, StoreError> {
+        const DOING: &str = "list versions";
+        let names = Answer::of(self.run(DOING, Command::new("HKEYS").key(&keys.past)).await?, "HKEYS")?;
+        let of_name = |name: &Value| match name {
+            Value::BulkString(name) => VersionId::parse(str::from_utf8(name).ok()?),
+            _ => None,
+        };
+        let mut ids: Vec<VersionId> = names.parts().iter().filter_map(of_name).collect();
+        ids.sort_unstable();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = ids.iter().fold(Command::new("HMGET").key(&keys.past), |read, id| read.arg(id.to_string()));
+        let records = Answer::of(self.run(DOING, read.expecting(LOAD_BYTES)).await?, "HMGET")?;
+        // What was removed meanwhile is nil.
+        let found = ids.into_iter().zip(records.parts()).filter_map(|(id, record)| match record {
+            Value::BulkString(record) => Some((id, record.clone())),
+            _ => None,
+        });
+        Ok(found.collect())
+    }
+
+    async fn list_versions(&self, dashboard: &DashboardId) -> Result<Vec<VersionInfo>, StoreError> {
+        versions::described(self.version_records(&self.keys(dashboard)).await?).map_err(RecordError::into_store_error)
+    }
+
+    async fn read_version(&self, dashboard: &DashboardId, id: VersionId) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.record(&self.keys(dashboard).past, &format!("c{id}")).await?.map(Bytes::from))
+    }
+
+    async fn keep_one_version(
+        &self,
+        dashboard: &DashboardId,
+        life: Life,
+        version: KeptVersion,
+    ) -> Result<VersionOutcome, StoreError> {
+        const DOING: &str = "keep a version";
+        check_len(version.record.len())?;
+        let keys = self.keys(dashboard);
+        loop {
+            let records = self.version_records(&keys).await?;
+            let count = records.len();
+            let kept = versions::described(records).map_err(RecordError::into_store_error)?;
+            let is_there = kept.iter().any(|info| info.id == version.info.id);
+            let going = match versions::displaced(&kept, &version.info, &self.history.versions) {
+                Ok(going) => going,
+                Err(_) if is_there => return Ok(VersionOutcome::Kept),
+                Err(limit) => return Ok(VersionOutcome::Full(limit)),
+            };
+            let keep = Command::script(&VERSION, &[&keys.log, &keys.state, &keys.past, &keys.lives])
+                .replicated_to(self.config.wait_replicas)
+                .arg(self.ttl(dashboard))
+                .arg(life.0)
+                .arg(count)
+                .arg(version.info.id.to_string())
+                .arg(encode_version(&version.info))
+                .arg(&version.record[..]);
+            let keep = going.iter().fold(keep, |keep, id| keep.arg(id.to_string()));
+            let answer = self.appends.run(keep).await.map_err(|error| failed(DOING, error))?;
+            match Answer::of(answer, "a version")?.word()? {
+                "kept" => return Ok(VersionOutcome::Kept),
+                "absent" => return Ok(VersionOutcome::Absent),
+                "gone" => return Err(StoreError::Gone),
+                // Somebody else has kept or removed one meanwhile.
+                "changed" => {}
+                _ => return Err(missing("a version")),
+            }
+        }
+    }
+
+    async fn describe_one_version(
+        &self,
+        dashboard: &DashboardId,
+        before: &VersionInfo,
+        after: &VersionInfo,
+    ) -> Result<bool, StoreError> {
+        let describe = Command::script(&DESCRIBE, &[&self.keys(dashboard).past])
+            .replicated_to(self.config.wait_replicas)
+            .arg(before.id.to_string())
+            .arg(encode_version(before))
+            .arg(encode_version(after));
+        let answer = self.appends.run(describe).await.map_err(|error| failed("describe a version", error))?;
+        Ok(answer == Value::Int(1))
+    }
+
+    async fn remove_one_version(&self, dashboard: &DashboardId, id: VersionId) -> Result<bool, StoreError> {
+        let remove = Command::new("HDEL").key(&self.keys(dashboard).past).arg(id.to_string()).arg(format!("c{id}"));
+        let remove = remove.replicated_to(self.config.wait_replicas);
+        let answer = self.appends.run(remove).await.map_err(|error| failed("remove a version", error))?;
+        Ok(matches!(answer, Value::Int(1..)))
+    }
+
     /// At most `limit` entries after a position, as they are stored; fewer if they are large. None means the end.
     async fn page(&self, log: &str, after: LogPosition, limit: usize) -> Result<Vec<(LogPosition, Bytes)>, StoreError> {
         if after.0 == u128::MAX || limit == 0 {
@@ -820,6 +918,14 @@ impl RedisStore {
                 Err(error) => report.report(damaged(Some(segment.from), format!("sealed segment: {error}"))),
             }
         }
+        for (id, record) in self.version_records(&keys).await? {
+            let state = self.read_version(dashboard, id).await?.unwrap_or_default();
+            report.bytes += (record.len() + state.len()) as u64;
+            match decode_version(&record).and_then(|_| decode_snapshot(&state)) {
+                Ok(_) => report.versions += 1,
+                Err(error) => report.report(damaged(None, format!("version {id}: {error}"))),
+            }
+        }
         let mut after = LogPosition::START;
         loop {
             let page = self.page(&keys.log, after, PAGE_ENTRIES).await?;
@@ -919,6 +1025,44 @@ impl Store for RedisStore {
         to: LogPosition,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.forget_segments(dashboard, to))
+    }
+
+    fn versions<'a>(&'a self, dashboard: &'a DashboardId) -> BoxFuture<'a, Result<Vec<VersionInfo>, StoreError>> {
+        Box::pin(self.list_versions(dashboard))
+    }
+
+    fn version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(self.read_version(dashboard, id))
+    }
+
+    fn keep_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        life: Life,
+        version: KeptVersion,
+    ) -> BoxFuture<'a, Result<VersionOutcome, StoreError>> {
+        Box::pin(self.keep_one_version(dashboard, life, version))
+    }
+
+    fn describe_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        before: VersionInfo,
+        after: VersionInfo,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { self.describe_one_version(dashboard, &before, &after).await })
+    }
+
+    fn remove_version<'a>(
+        &'a self,
+        dashboard: &'a DashboardId,
+        id: VersionId,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.remove_one_version(dashboard, id))
     }
 
     fn log<'a>(

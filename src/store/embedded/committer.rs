@@ -13,11 +13,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::{Life, LifeChange, Moving};
+use ydash_proto::version::VersionId;
 
-use super::super::record::{Head, RecordError, decode_entry_at, encode_entry, verify_segment};
+use super::super::record::{Head, RecordError, decode_entry_at, encode_entry, encode_version, verify_segment};
 use super::super::refused::displaced;
+use super::super::versions;
 use super::super::{
-    Append, Appended, HistoryLimits, LogPosition, SealOutcome, SealedSegment, SegmentInfo, SnapshotOutcome, StoreError,
+    Append, Appended, HistoryLimits, KeptVersion, LogPosition, SealOutcome, SealedSegment, SegmentInfo,
+    SnapshotOutcome, StoreError, VersionInfo, VersionOutcome,
 };
 use super::catalog;
 use super::engine::{Batch, EngineError, Found, Unreadable, View};
@@ -64,6 +67,25 @@ pub(super) enum Job {
         dashboard: DashboardId,
         to: LogPosition,
         answer: Answer<()>,
+    },
+    /// Keeps a version with its content.
+    KeepVersion {
+        dashboard: DashboardId,
+        life: Life,
+        version: KeptVersion,
+        answer: Answer<VersionOutcome>,
+    },
+    /// Replaces the description of a version, if it is what it was.
+    DescribeVersion {
+        dashboard: DashboardId,
+        before: VersionInfo,
+        after: VersionInfo,
+        answer: Answer<bool>,
+    },
+    RemoveVersion {
+        dashboard: DashboardId,
+        id: VersionId,
+        answer: Answer<bool>,
     },
     Remove {
         dashboard: DashboardId,
@@ -199,6 +221,15 @@ impl Committer {
                 Job::Seal { sealing, answer } => drop(answer.send(self.seal(&sealing))),
                 Job::Trim { dashboard, answer } => drop(answer.send(self.trim(&dashboard))),
                 Job::DropSegments { dashboard, to, answer } => drop(answer.send(self.drop_segments(&dashboard, to))),
+                Job::KeepVersion { dashboard, life, version, answer } => {
+                    drop(answer.send(self.keep_version(&dashboard, life, &version)));
+                }
+                Job::DescribeVersion { dashboard, before, after, answer } => {
+                    drop(answer.send(self.describe_version(&dashboard, &before, &after)));
+                }
+                Job::RemoveVersion { dashboard, id, answer } => {
+                    drop(answer.send(self.remove_version(&dashboard, id)));
+                }
                 Job::Remove { dashboard, answer } => drop(answer.send(self.remove(&dashboard))),
                 Job::SetAside { dashboard, record, answer } => drop(answer.send(self.set_aside(&dashboard, record))),
                 Job::ChangeLife { dashboard, change, answer } => {
@@ -486,6 +517,64 @@ impl Committer {
         Ok(())
     }
 
+    fn keep_version(
+        &mut self,
+        dashboard: &DashboardId,
+        life: Life,
+        version: &KeptVersion,
+    ) -> Result<VersionOutcome, StoreError> {
+        let slot = Arc::clone(&self.slot);
+        let kept = slot.commit("keep a version", |view, batch| {
+            if !self.is_current(view, dashboard, life)? {
+                return Ok(None);
+            }
+            if view.head(dashboard)?.is_none_or(|head| head.is_removed) {
+                return Ok(Some(VersionOutcome::Absent));
+            }
+            let (id, records) = (version.info.id, view.versions(dashboard)?);
+            if records.iter().any(|(other, _)| *other == id) {
+                return Ok(Some(VersionOutcome::Kept));
+            }
+            let kept = versions::described(records).map_err(EngineError::from)?;
+            match versions::displaced(&kept, &version.info, &self.limits.versions) {
+                Ok(going) => going.into_iter().for_each(|id| batch.remove_version(dashboard, id)),
+                Err(limit) => return Ok(Some(VersionOutcome::Full(limit))),
+            }
+            batch.put_version(dashboard, id, &encode_version(&version.info));
+            batch.put_version_state(dashboard, id, &version.record);
+            Ok(Some(VersionOutcome::Kept))
+        });
+        kept?.ok_or(StoreError::Gone)
+    }
+
+    fn describe_version(
+        &mut self,
+        dashboard: &DashboardId,
+        before: &VersionInfo,
+        after: &VersionInfo,
+    ) -> Result<bool, StoreError> {
+        let slot = Arc::clone(&self.slot);
+        slot.commit("describe a version", |view, batch| {
+            let kept = versions::described(view.versions(dashboard)?).map_err(EngineError::from)?;
+            let is_same = kept.contains(before);
+            if is_same {
+                batch.put_version(dashboard, before.id, &encode_version(after));
+            }
+            Ok(is_same)
+        })
+    }
+
+    fn remove_version(&mut self, dashboard: &DashboardId, id: VersionId) -> Result<bool, StoreError> {
+        let slot = Arc::clone(&self.slot);
+        slot.commit("remove a version", |view, batch| {
+            let is_there = view.versions(dashboard)?.iter().any(|(other, _)| *other == id);
+            if is_there {
+                batch.remove_version(dashboard, id);
+            }
+            Ok(is_there)
+        })
+    }
+
     /// A dashboard that is about to be written to; made if there is none, with a number after `end`.
     fn live(
         &mut self,
@@ -538,6 +627,7 @@ impl Committer {
             batch.remove_snapshot(dashboard);
             batch.remove_base(dashboard);
             view.segments(dashboard)?.iter().for_each(|segment| batch.remove_segment(dashboard, segment));
+            view.versions(dashboard)?.into_iter().for_each(|(id, _)| batch.remove_version(dashboard, id));
             history = head.history;
             view.aside_of(dashboard)?.into_iter().for_each(|key| batch.remove_aside(key));
             remove_refused(view, batch, dashboard)?;
@@ -741,7 +831,7 @@ fn relocate(view: &View<'_>, batch: &mut Batch<'_>, from: &DashboardId, to: &Das
     remove_refused(view, batch, from)
 }
 
-/// Moves the base and the segments. An unreadable record becomes an empty one, so that its loss stays visible.
+/// Moves the base, the segments and the versions. An unreadable record becomes an empty one, so that its loss stays visible.
 fn relocate_past(
     view: &View<'_>,
     batch: &mut Batch<'_>,
@@ -761,6 +851,13 @@ fn relocate_past(
             None => batch.put_missing_segment(to, &info),
         }
         batch.remove_segment(from, &info);
+    }
+    for (version, description) in view.versions(from)? {
+        batch.put_version(to, version, &description);
+        if let Some(found) = view.version(from, version)? {
+            batch.put_version_state(to, version, found.as_deref().unwrap_or_default());
+        }
+        batch.remove_version(from, version);
     }
     Ok(())
 }

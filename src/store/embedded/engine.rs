@@ -7,6 +7,7 @@
 //! snapshots  name                           -> snapshot record
 //!            name 0x00 'b'                  -> base record
 //!            name 0x00 's' from (32 digits) -> segment record
+//!            name 0x00 'v' id               -> snapshot record: the state of a version
 //! log        number (BE64) position (BE64)  -> entry record; at position 0 the dashboard's name
 //! aside      name 0x00 [position (BE64)]    -> damaged records that a snapshot has made unneeded
 //! refused    name 0x00 [number (BE64)]     -> refused content; without a number how many were dropped (BE64)
@@ -15,6 +16,7 @@
 //!            "catalog"                      -> BE64                 the last version that a record of the catalog got
 //!            "life" 0x00 name               -> record of the lives of a name under which something was deleted
 //!            "segment" 0x00 name 0x00 key   -> 1: that there is a segment; the key says all about it
+//!            "version" 0x00 name 0x00 id    -> description of a version
 //!            "batch"                        -> the store's number and the batch's, BE64 each; in every batch
 //! ```
 //!
@@ -32,6 +34,7 @@ use fjall::config::{CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::Lives;
+use ydash_proto::version::VersionId;
 
 use super::super::record::{
     Head, RecordError, decode_head, decode_lives, decode_name, decode_snapshot_covers, encode_head, encode_lives,
@@ -84,6 +87,8 @@ const CATALOG_KEY: &str = "catalog";
 /// Before the names under which something was deleted.
 const LIFE_KEYS: &[u8] = b"life\0";
 const SEGMENT_KEYS: &[u8] = b"segment\0";
+/// Before the names of dashboards with versions.
+const VERSION_KEYS: &[u8] = b"version\0";
 
 /// In every batch, and nowhere else a key.
 pub(super) const STAMP_KEY: &str = "batch";
@@ -507,6 +512,27 @@ impl View<'_> {
         Ok(segments)
     }
 
+    /// The ids of a dashboard's versions with their descriptions, oldest first. Those are not yet verified.
+    pub(super) fn versions(&self, id: &DashboardId) -> Result<Vec<(VersionId, Value)>, EngineError> {
+        let prefix = version_key(id, "");
+        let mut versions = Vec::new();
+        for item in self.at.prefix(&self.engine.meta, &prefix) {
+            let (key, record) = item.into_inner()?;
+            let id = str::from_utf8(&key[prefix.len()..]).ok().and_then(VersionId::parse);
+            versions.push((id.ok_or(EngineError::Key)?, record));
+        }
+        Ok(versions)
+    }
+
+    /// The record of a version's state, not yet verified.
+    pub(super) fn version(
+        &self,
+        id: &DashboardId,
+        version: VersionId,
+    ) -> Result<Option<Result<Value, Unreadable>>, EngineError> {
+        self.of_the_past(past_key(id, VERSION, &version.to_string()))
+    }
+
     /// The keys under which damaged records of a dashboard were set aside.
     pub(super) fn aside_of(&self, id: &DashboardId) -> Result<Vec<Value>, EngineError> {
         let prefix = [id.as_str().as_bytes(), &[NAME_END]].concat();
@@ -718,6 +744,22 @@ impl Batch<'_> {
         self.writes.remove(&self.engine.snapshots, past_key(id, SEGMENT, &SegmentInfo::key_from(info.from)));
     }
 
+    /// Keeps the description of a version.
+    pub(super) fn put_version(&mut self, id: &DashboardId, version: VersionId, description: &[u8]) {
+        self.writes.insert(&self.engine.meta, version_key(id, &version.to_string()), description);
+    }
+
+    /// Keeps the state of a version.
+    pub(super) fn put_version_state(&mut self, id: &DashboardId, version: VersionId, record: &[u8]) {
+        self.writes.insert(&self.engine.snapshots, past_key(id, VERSION, &version.to_string()), record);
+    }
+
+    /// Removes a version.
+    pub(super) fn remove_version(&mut self, id: &DashboardId, version: VersionId) {
+        self.writes.remove(&self.engine.meta, version_key(id, &version.to_string()));
+        self.writes.remove(&self.engine.snapshots, past_key(id, VERSION, &version.to_string()));
+    }
+
     /// Removes a base.
     pub(super) fn remove_base(&mut self, id: &DashboardId) {
         self.writes.remove(&self.engine.snapshots, past_key(id, BASE, ""));
@@ -891,6 +933,7 @@ fn life_key(name: &str) -> Vec<u8> {
 /// The kinds of records of a dashboard's past, beside its snapshot.
 const BASE: u8 = b'b';
 const SEGMENT: u8 = b's';
+const VERSION: u8 = b'v';
 
 fn past_key(id: &DashboardId, what: u8, key: &str) -> Vec<u8> {
     [id.as_str().as_bytes(), &[NAME_END, what], key.as_bytes()].concat()
@@ -899,6 +942,11 @@ fn past_key(id: &DashboardId, what: u8, key: &str) -> Vec<u8> {
 /// The key that lists a segment. It is not beside the segments: one bad bit in a large record would hide the names of all.
 fn segment_key(id: &DashboardId, key: &str) -> Vec<u8> {
     [SEGMENT_KEYS, id.as_str().as_bytes(), &[NAME_END], key.as_bytes()].concat()
+}
+
+/// The key of a version's description, which is not beside its state for the same reason.
+fn version_key(id: &DashboardId, version: &str) -> Vec<u8> {
+    [VERSION_KEYS, id.as_str().as_bytes(), &[NAME_END], version.as_bytes()].concat()
 }
 
 fn refused_key(id: &DashboardId, number: Option<u64>) -> Vec<u8> {
@@ -953,6 +1001,15 @@ impl EngineError {
             EngineError::LaterFormat(version) => RecordError::LaterFormat(version).into_store_error(),
             EngineError::Io(cause) => StoreError::unavailable(doing, cause),
             error => StoreError::unavailable(doing, error),
+        }
+    }
+}
+
+impl From<RecordError> for EngineError {
+    fn from(error: RecordError) -> EngineError {
+        match error {
+            RecordError::LaterFormat(version) => EngineError::LaterFormat(version),
+            RecordError::Damaged(what) => EngineError::Damage(what.to_owned()),
         }
     }
 }

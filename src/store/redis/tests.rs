@@ -112,6 +112,10 @@ macro_rules! bench {
                 self.0.damage_past(dashboard, "base").await;
             }
 
+            async fn damage_version(&mut self, dashboard: &DashboardId, id: VersionId) {
+                self.0.damage_past(dashboard, &format!("c{id}")).await;
+            }
+
             async fn unfound(&mut self, dashboard: &DashboardId) {
                 let keys = self.0.store.keys(dashboard);
                 self.0.run(Command::new("HDEL").key(&keys.state).arg("base").arg("has-base")).await;
