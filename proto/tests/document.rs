@@ -4,13 +4,13 @@ mod history;
 
 use bytes::Bytes;
 use history::shown::shown_by_yrs;
-use history::{CLIENTS, clocks, full_state, play, portrait, reader_of, step};
+use history::{CLIENTS, clocks, document, full_state, play, portrait, reader_of, step};
 use proptest::prelude::*;
 use serde_json::Value;
 use ydash_proto::document::{Compacted, Kept, compact, from_json, to_json};
 use ydash_proto::limits::Limits;
 use ydash_proto::update::{DeleteSet, Knowledge, StateVector, diff, merge};
-use yrs::{Array, Transact};
+use yrs::{Array, MapPrelim, Text, Transact};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
@@ -25,6 +25,16 @@ proptest! {
         let shown: Value = serde_json::from_str(&to_json(&state).expect("it is read")).expect("JSON");
         prop_assert_eq!(shown, shown_by_yrs(&state));
     }
+}
+
+/// A list to yrs as well, which never came to the end of it.
+#[test]
+fn a_text_that_begins_with_a_nested_type_is_shown_as_a_list() {
+    let doc = document(1);
+    let text = doc.get_or_insert_text("text");
+    text.insert(&mut doc.transact_mut(), 0, "a😀");
+    text.insert_embed(&mut doc.transact_mut(), 0, MapPrelim::default());
+    assert_eq!(shown_by_yrs(&full_state(&doc)), serde_json::json!({ "text": [{}, "a", "😀"] }));
 }
 
 /// Values as they stand in a document made from JSON, but for empty roots, which leave no trace.
