@@ -191,7 +191,10 @@ mod tests {
     }
 
     fn join(room: &mut TestRoom, member: MemberId, admission: Admission) {
-        let dialect = Dialect::YWebsocket;
+        join_in(Dialect::YWebsocket, room, member, admission);
+    }
+
+    fn join_in(dialect: Dialect, room: &mut TestRoom, member: MemberId, admission: Admission) {
         room.input(Input::Joined(Box::new(Joining {
             member,
             admission,
@@ -287,6 +290,23 @@ mod tests {
         assert_eq!(room.room.clocks().get(7), 3);
     }
 
+    /// Updates that waited when the right to write ended were refused and forgotten: after the right had come back, and all of them were
+    /// saved, a HocuspocusProvider went on showing an unsaved change. The simulation found it.
+    #[test]
+    fn what_waited_when_the_right_to_write_ended_is_acknowledged_when_it_is_saved_after_all() {
+        let mut room = TestRoom::new();
+        join_in(Dialect::Hocuspocus { echoes: false }, &mut room, BOB, admission("bob", roles(1, "", "editor")));
+        room.edit(BOB, &typed(8, 3, "d"));
+        changed(&mut room, roles(2, "", "viewer"));
+        changed(&mut room, roles(3, "", "editor"));
+        let brought = crate::update::merge(&[typed(8, 0, "abc"), typed(8, 3, "d")]);
+        room.answer(BOB, &brought);
+        room.after(Duration::from_secs(1));
+        room.skip();
+        room.appended(1);
+        assert_eq!(room.acks(), [(BOB, true, 2)]);
+    }
+
     #[test]
     fn an_older_record_never_brings_a_right_back() {
         let mut room = two_editors();
@@ -295,7 +315,7 @@ mod tests {
         // Bob comes back with what he was let in with a moment before.
         join(&mut room, BOB, admission("bob", roles(1, "editor", "editor")));
         let effects = room.take();
-        assert!(matches!(effects[..], [Effect::Close { member: BOB, code: CloseCode::Forbidden }]), "{effects:?}");
+        assert!(matches!(effects[..], [Effect::Expel { member: BOB, code: CloseCode::Forbidden }]), "{effects:?}");
     }
 
     #[test]

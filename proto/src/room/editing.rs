@@ -312,7 +312,7 @@ impl Room {
     /// What a member sent while it might still edit, and what waits to be taken, is not taken any more.
     pub(super) fn let_go_of_held(&mut self, id: MemberId, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let refused = member.take_held().iter().map(|held| held.acks).sum();
+        let refused = member.refuse_held();
         self.count_held();
         self.ack(id, false, refused, effects);
     }
@@ -374,11 +374,7 @@ impl Room {
             member.held_overruns += u32::from(!member.unfit.is_any());
             let pause = if member.unfit.is_any() { member.unfit.pause(ASK_AGAIN) } else { Duration::ZERO };
             let is_asked = member.asked_at.is_none_or(|at| now.since(at) >= pause);
-            let mut refused = acks;
-            for held in member.take_held() {
-                refused += held.acks;
-                member.counts_as_unsaved(held.waiting.bytes, held.acks);
-            }
+            let refused = acks + member.refuse_held();
             member.counts_as_unsaved(waiting.bytes, acks);
             if is_asked {
                 member.asked_at = Some(now);

@@ -394,6 +394,16 @@ impl Member {
         }
     }
 
+    /// Drops what was held as refused. Says how many acks its sender expects for it.
+    pub(super) fn refuse_held(&mut self) -> u32 {
+        let mut refused = 0;
+        for held in self.take_held() {
+            refused += held.acks;
+            self.counts_as_unsaved(held.waiting.bytes, held.acks);
+        }
+        refused
+    }
+
     /// Takes what was held out, to be tried again.
     pub(super) fn take_held(&mut self) -> VecDeque<Held> {
         self.held_bytes = 0;

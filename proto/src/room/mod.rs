@@ -625,7 +625,8 @@ impl Room {
         }
         self.admit(now, &mut joining.admission, effects);
         if !joining.admission.access.may(Capabilities::READ) {
-            effects.push(Effect::Close { member: id, code: CloseCode::Forbidden });
+            // It has a seat already, which is to get nothing; and other documents on its socket are none of this.
+            effects.push(Effect::Expel { member: id, code: CloseCode::Forbidden });
             return;
         }
         if self.members.len() >= self.limits.members_max {

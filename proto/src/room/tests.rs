@@ -1866,7 +1866,7 @@ fn a_state_says_whom_the_server_has_verified_and_whoever_passes_it_on_is_not() {
 fn who_may_not_read_does_not_get_in() {
     let mut room = TestRoom::new();
     room.join_as(BOB, Access::NONE);
-    assert!(matches!(room.take()[..], [Effect::Close { member: BOB, code: CloseCode::Forbidden }]));
+    assert!(matches!(room.take()[..], [Effect::Expel { member: BOB, code: CloseCode::Forbidden }]));
 }
 
 #[test]

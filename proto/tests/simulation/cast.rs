@@ -16,6 +16,8 @@ pub(crate) enum Play {
     Honest,
     /// The same, with squatters and forgers among them.
     Hostile,
+    /// Rough weather, in which rights come and go.
+    Revoking,
 }
 
 /// One client's part.

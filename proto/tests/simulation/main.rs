@@ -3,10 +3,11 @@
 //! Whatever happens, in every calm all replicas agree, everybody sees who is there and nobody else, every edit was acked exactly
 //! once and never before it was durable, and after a restart nothing durable is missing.
 //!
-//! Three kinds of histories: rough weather; honest clients that relay what they heard elsewhere, share ids and templates, or come twice;
-//! and the same with squatters and forgers. An account of every edit and its content finds what was replaced in silence.
-//! By default 60 histories of the first kind and 16 of each of the others are played. `scripts/simulate N [--hostile | --weather]` plays
-//! more of them in an optimised build. With forgers 22 fails still: others relayed more than eight clocks on top of the forged ones.
+//! Four kinds of histories: rough weather; the same while rights come and go; honest clients that relay what they heard elsewhere, share
+//! ids and templates, or come twice; and the same with squatters and forgers. An account of every edit and its content finds what was
+//! replaced in silence. By default 60 histories of rough weather are played, and fewer of the others.
+//! `scripts/simulate N [--hostile | --weather | --revoking]` plays more of them in an optimised build. With forgers 22 fails still: others
+//! relayed more than eight clocks on top of the forged ones.
 //!
 //! `YDASH_SIM_CASES` says how many histories to play, `YDASH_SIM_SEED` with which to begin; a failure prints its seed.
 //! `YDASH_SIM_TRACE=1` prints every step.
@@ -17,6 +18,7 @@ mod client;
 mod hostile;
 mod mesh;
 mod replica;
+mod revoking;
 mod rng;
 mod store;
 mod world;
@@ -29,6 +31,8 @@ use world::World;
 const CASES: u64 = 60;
 /// Some 10 s of either kind in a debug build.
 const CASES_BESIDE: u64 = 16;
+/// Some 10 s in a debug build.
+const CASES_REVOKING: u64 = 16;
 
 #[test]
 fn rooms_keep_their_promises_in_any_weather() {
@@ -43,6 +47,11 @@ fn no_honest_client_loses_an_edit_because_of_who_delivered_it() {
 #[test]
 fn no_edit_is_lost_to_squatters_and_forgers_without_a_word_to_its_author() {
     play(Play::Hostile, CASES_BESIDE);
+}
+
+#[test]
+fn nothing_is_taken_from_or_sent_to_somebody_whose_right_to_it_has_ended() {
+    play(Play::Revoking, CASES_REVOKING);
 }
 
 fn play(kind: Play, cases: u64) {

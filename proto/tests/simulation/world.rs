@@ -9,13 +9,14 @@ use crate::client::{Client, edited, portrait_of};
 use crate::hostile;
 use crate::mesh::{Link, Origin};
 use crate::replica::Replica;
+use crate::revoking::{Rights, records_in, user};
 use crate::rng::Rng;
 use crate::store::{Durable, Store, Written};
 use bytes::Bytes;
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use ydash_proto::access::{Access, Admission, Principal};
+use ydash_proto::access::{Access, Admission, Capabilities, Principal};
 use ydash_proto::document::compact;
 use ydash_proto::id::{ClientId, MemberId};
 use ydash_proto::limits::Limits;
@@ -77,6 +78,10 @@ struct Session {
     is_over: bool,
     /// The client's end is gone.
     is_dead: bool,
+    /// It may not read any more: nothing but that is said on it.
+    is_expelled: bool,
+    /// It might not write at some time: what it wrote then was refused with reason.
+    is_lowered: bool,
     frames: u32,
     /// Which of its answers count.
     turns: Turns,
@@ -183,6 +188,8 @@ pub(crate) struct World {
     is_rush: bool,
     /// Authors per flush stay within what gets frames of their own.
     few_authors: bool,
+    /// Who may do what, where that changes.
+    pub(crate) rights: Option<Rights>,
     pub(crate) trace: bool,
 }
 
@@ -209,11 +216,12 @@ impl World {
             ..Tuning::default()
         };
         let cast = match play {
-            Play::Weather => cast::weather(seed, &mut rng),
+            Play::Weather | Play::Revoking => cast::weather(seed, &mut rng),
             Play::Honest | Play::Hostile => cast::identities(play, &mut rng),
         };
         let Cast { clients, parts, templates, shares_ids, few_authors } = cast;
         let count = clients.len();
+        let most: Vec<Access> = clients.iter().map(|client| client.manners.access).collect();
         World {
             play,
             rng,
@@ -256,6 +264,7 @@ impl World {
             loses: seed.is_multiple_of(3),
             is_rush: play == Play::Weather && seed % 6 == 5,
             few_authors,
+            rights: (play == Play::Revoking).then(|| Rights::new(&most)),
             trace: false,
         }
     }
@@ -359,8 +368,11 @@ impl World {
             return;
         }
         let manners = self.clients[client].manners;
-        if self.play != Play::Weather {
-            self.act_beside(client);
+        match self.play {
+            Play::Weather => {}
+            Play::Honest | Play::Hostile => self.act_beside(client),
+            Play::Revoking if self.rng.chance(15) => self.change_rights(),
+            Play::Revoking => {}
         }
         match self.rng.below(20) {
             0..=12 if manners.edits => {
@@ -474,6 +486,10 @@ impl World {
             self.after(100, Event::Connect(client));
             return;
         }
+        if self.rights.as_ref().is_some_and(|rights| !rights.lets_in(client)) {
+            let back = self.rng.spread(100, 2_500);
+            return self.after(back, Event::Connect(client));
+        }
         if self.host.is_none() {
             self.open();
         }
@@ -500,6 +516,8 @@ impl World {
                 is_joined: false,
                 is_over: false,
                 is_dead: false,
+                is_expelled: false,
+                is_lowered: false,
                 frames: 0,
                 turns: Turns::default(),
                 saved: 0,
@@ -515,9 +533,9 @@ impl World {
         let manners = self.clients[client].manners;
         let joining = Joining {
             member,
-            admission: Admission {
-                principal: Principal::user(&format!("user{client}")),
-                ..Admission::anonymous(manners.access)
+            admission: match &self.rights {
+                Some(rights) => rights.admission(client),
+                None => Admission { principal: user(client), ..Admission::anonymous(manners.access) },
             },
             wants_acks: manners.wants_acks,
             wants_echo: false,
@@ -684,6 +702,7 @@ impl World {
                 for item in items {
                     match item {
                         Item::Frame(frame) => {
+                            assert!(!session.is_expelled, "{member} may not read: {frame:?}");
                             session.down.push_back((at, frame.bytes));
                         }
                         Item::Acks { saved, count } => {
@@ -753,6 +772,9 @@ impl World {
         self.shadow = Replica::default();
         self.shadow.receive(&state);
         self.unsettled.clear();
+        if let Some(rights) = &mut self.rights {
+            rights.opened(&room);
+        }
         self.host = Some(Host {
             room,
             inbox: VecDeque::new(),
@@ -769,7 +791,7 @@ impl World {
         self.wake(0);
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(crate) fn tell(&mut self, input: Input) {
         let delay = if self.is_calm || self.rng.chance(70) { 0 } else { self.rng.spread(1, 50) };
         if let Some(host) = &mut self.host {
             host.inbox.push_back(input);
@@ -797,6 +819,9 @@ impl World {
         for input in inputs {
             match &input {
                 Input::Joined(joining) => {
+                    if let Some(news) = self.rights.as_ref().and_then(Rights::news) {
+                        self.handle(news);
+                    }
                     host_mut(&mut self.host).seats.push(joining.member);
                     if let Some(session) = self.sessions.get_mut(&joining.member) {
                         session.is_joined = true;
@@ -888,10 +913,35 @@ impl World {
             }
             _ => None,
         };
+        let author = match &input {
+            Input::Update { member, .. } | Input::Answer { member, .. } => {
+                self.sessions.get(member).map(|session| user(session.client))
+            }
+            Input::Write { author, .. } => Some(author.principal.clone()),
+            _ => None,
+        };
+        let records = records_in(&input);
         let host = host_mut(&mut self.host);
+        let before = self.rights.as_ref().map(|_| host.room.state());
         host.room.handle(now, input, &mut host.effects);
         self.listen();
         self.perform();
+        if let Some(rights) = &mut self.rights {
+            rights.told(records);
+            let rights = &*rights;
+            let may_write = |who: &Principal| rights.may(who, Capabilities::WRITE);
+            let host = host_mut(&mut self.host);
+            if author.is_some_and(|author| author != Principal::Anonymous && !may_write(&author)) {
+                assert_eq!(before, Some(host.room.state()), "something was taken from somebody who may not write");
+            }
+            // Their updates are refused, and not all of them are told.
+            let sessions = &self.sessions;
+            self.unsettled.retain(|wait| may_write(&user(sessions[&wait.member].client)));
+            for session in self.sessions.values_mut() {
+                session.is_lowered |= !may_write(&user(session.client));
+            }
+            rights.check_seats(host.seats.iter().map(|member| self.sessions[member].client));
+        }
         if let Some((member, update, refusals)) = update {
             self.expect_settled(member, update, refusals);
         }
@@ -900,6 +950,9 @@ impl World {
     /// Looks at what is new in the room.
     fn listen(&mut self) {
         let host = host_mut(&mut self.host);
+        if let Some(rights) = &mut self.rights {
+            rights.took(&host.room, &self.clients);
+        }
         if host.room.clocks() == self.shadow.knowledge().clocks() {
             return;
         }
@@ -922,8 +975,10 @@ impl World {
     /// What follows on what is known may wait for a moment, and not longer.
     fn expect_settled(&mut self, member: MemberId, update: Bytes, refusals: u32) {
         let scan = update::scan(&update, &Limits::default()).expect("an update");
-        let may_edit =
-            self.sessions.get(&member).is_some_and(|session| self.clients[session.client].manners.access.may_edit());
+        let may_edit = self.sessions.get(&member).is_some_and(|session| match &self.rights {
+            Some(rights) => rights.may(&user(session.client), Capabilities::WRITE),
+            None => self.clients[session.client].manners.access.may_edit(),
+        });
         let known = self.shadow.knowledge();
         // Where little may be held, what is let go waits until its sender answers a question for all that is missing.
         let holds_little = self.limits.held_updates_max <= 8;
@@ -970,6 +1025,7 @@ impl World {
                 other => eprintln!("    {other:?}"),
             }
         }
+        let is_expelled = matches!(effect, Effect::Expel { .. });
         match effect {
             Effect::Send { to, frame } => {
                 assert!(host_mut(&mut self.host).seats.contains(&to), "{frame:?} to {to}, who left");
@@ -1034,6 +1090,11 @@ impl World {
                 }
             }
             Effect::Close { member, code } | Effect::Expel { member, code } => {
+                if is_expelled && let Some(session) = self.sessions.get_mut(&member) {
+                    host_mut(&mut self.host).seats.retain(|seat| *seat != member);
+                    session.outbox.expel(member, code);
+                    session.is_expelled = true;
+                }
                 if let Some(session) = self.sessions.get_mut(&member) {
                     session.outbox.close(code, Duration::ZERO);
                     session.is_warned = true;
@@ -1236,7 +1297,11 @@ impl World {
         self.next_request += 1;
         host.answers.insert(request, update.clone());
         let update = Box::new(Scanned { update, scan, frame: None });
-        self.tell(Input::Write { request, author: Box::new(Admission::anonymous(Access::EDITOR)), update });
+        let author = match &self.rights {
+            Some(rights) => rights.admission(self.rng.index(self.clients.len())),
+            None => Admission::anonymous(Access::EDITOR),
+        };
+        self.tell(Input::Write { request, author: Box::new(author), update });
     }
 
     /// The process is lost, with everything in it.
@@ -1278,6 +1343,9 @@ impl World {
 
     fn calm_down(&mut self) {
         self.is_calm = true;
+        if self.play == Play::Revoking {
+            self.restore_rights();
+        }
         self.mood = StoreMood::Well;
         self.after(0, Event::Check);
         let members: Vec<MemberId> = self.sessions.keys().copied().collect();
@@ -1381,18 +1449,19 @@ impl World {
         let differs = |sent: &Bytes| self.came.differs(sent) || came_gone(sent) || continues(sent) || builds_on(sent);
         let differing: Vec<bool> =
             session.sent.iter().filter(|(sent, _)| differs(sent)).map(|(_, counts)| *counts).collect();
+        let is_lowered = session.is_lowered;
         let unjust = session.refused.saturating_sub(differing.len() as u32);
         let differing = differing.into_iter().filter(|counts| *counts).count() as u32;
         let what = format!("{} saved, {} refused of {}", session.saved, session.refused, session.frames);
         let may_edit = manners.access.may_edit();
         if manners.dialect != Dialect::YWebsocket && may_edit {
-            assert!(session.saved + differing >= session.frames, "client {client}: {what} {manners:?}");
+            assert!(is_lowered || session.saved + differing >= session.frames, "client {client}: {what} {manners:?}");
             assert!(*unsynced <= differing, "client {client}: {unsynced} unsynced changes, {what} {manners:?}");
         } else {
             assert_eq!(session.saved + session.refused, session.frames, "client {client}: {what} {manners:?}");
         }
         // Of who comes back while its old session is thought to live, more may wait than may be held.
-        if may_edit && self.limits.held_updates_max > 8 {
+        if may_edit && !is_lowered && self.limits.held_updates_max > 8 {
             assert_eq!(unjust, 0, "client {client}: {what}, {differing} differ {manners:?}");
         }
     }
