@@ -84,6 +84,8 @@ export class Peer {
   received = 0
   opened = 0
   closes = []
+  /** What the server said that it may do, as providers pass over it: a page reads it in `messageHandlers[2]`. */
+  scopes = []
 
   constructor (client, base, room, { doc = new client.Y.Doc(), connect = true, acks = false, ...options } = {}) {
     this.client = client
@@ -159,8 +161,10 @@ export class Peer {
         super(...args)
         this.on('open', () => { peer.opened++ })
         this.on('message', data => {
-          if (data.byteLength === 3 && Buffer.from(data).toString('hex') === KEEP_ALIVE) return
+          const bytes = Buffer.from(data)
+          if (bytes.length === 3 && bytes.toString('hex') === KEEP_ALIVE) return
           peer.received++
+          if (bytes[0] === 2 && bytes[1] === 2) peer.scopes.push(bytes.subarray(3).toString())
         })
       }
 
