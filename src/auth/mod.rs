@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending};
+use tokio::time::{Instant, sleep_until};
 use ydash_proto::access::{Access, Admission, Principal};
 use ydash_proto::id::DashboardId;
 
@@ -96,6 +97,12 @@ pub enum Eventual<T> {
     Later(BoxFuture<'static, Result<T, Denied>>),
 }
 
+/// How long after the question somebody is refused at the earliest.
+///
+/// Records of dashboards that are in use are in memory, and all others have to be read: a refusal that came at once would show which names are
+/// in use. Reading takes less than this.
+pub const REFUSED_AFTER: Duration = Duration::from_millis(20);
+
 impl<T: Send + 'static> Eventual<T> {
     /// What follows from it.
     pub fn and_then<U>(self, then: impl FnOnce(T) -> Result<U, Denied> + Send + 'static) -> Eventual<U> {
@@ -103,6 +110,23 @@ impl<T: Send + 'static> Eventual<T> {
             Eventual::Now(verdict) => Eventual::Now(verdict.and_then(then)),
             Eventual::Later(verdict) => Eventual::Later(verdict.map(|verdict| verdict.and_then(then)).boxed()),
         }
+    }
+
+    /// Holds a refusal back until [`REFUSED_AFTER`] has passed.
+    pub fn refused_late(self) -> Eventual<T> {
+        let decided = match self {
+            Eventual::Now(Ok(admitted)) => return Eventual::Now(Ok(admitted)),
+            decided => decided,
+        };
+        let told_at = Instant::now() + REFUSED_AFTER;
+        let held = async move {
+            let decided = decided.wait().await;
+            if matches!(decided, Err(Denied::Forbidden | Denied::Unauthenticated)) {
+                sleep_until(told_at).await;
+            }
+            decided
+        };
+        Eventual::Later(held.boxed())
     }
 
     /// Waits for it.

@@ -74,7 +74,7 @@ pub use pace::PaceLimits;
 pub use pages::Pages;
 pub use presence::Leases;
 pub use pushed::Pushes;
-pub use routes::{calls, rights};
+pub use routes::{calls, requests, rights};
 pub use serve::{Listener, serve};
 pub use socket::{Destination, Handshake, NoEntry, Permit, SocketHandler, SocketOptions, Upgraded};
 pub use trash::{Deleted, Deletion, DeletionRefusal, Deletions, Listed as TrashListed, NoDeletions};

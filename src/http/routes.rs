@@ -16,6 +16,7 @@ use ydash_proto::access::{Admission, Capabilities, Role, Target};
 use ydash_proto::id::DashboardId;
 use ydash_proto::wire::rights::SAID;
 
+use crate::auth::REFUSED_AFTER;
 use crate::http::editing::{JSON_PATCH, MERGE_PATCH};
 use crate::http::operator::Curious;
 use crate::http::reply::{Problem, Refused};
@@ -178,6 +179,7 @@ pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
         Found::Route(route, _) | Found::OtherMethods(route) => route.is_for_pages(),
         Found::Nothing => true,
     };
+    let refused_at = tokio::time::Instant::now() + REFUSED_AFTER;
     let (counted, answered) = match found {
         Found::Route(route, parameters) => (route.counted, call(Arc::clone(&site), route, parameters, incoming).await),
         Found::OtherMethods(route) if asks_first && is_shared => {
@@ -187,6 +189,9 @@ pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
         Found::OtherMethods(route) => (route.counted, Err(Problem::MethodNotAllowed.into())),
         Found::Nothing => (metrics::Route::Unknown, Err(Problem::NotFound.into())),
     };
+    if answered.as_ref().is_err_and(Refused::is_about_rights) {
+        tokio::time::sleep_until(refused_at).await;
+    }
     let mut response = on(counted, answered.unwrap_or_else(|refused| site.refuse(refused)));
     if let Some(origin) = origin.filter(|_| is_shared) {
         cors::share(&mut response, origin);
@@ -1246,6 +1251,11 @@ pub fn calls() -> impl Iterator<Item = (&'static str, &'static str, Capabilities
         Needs::Keeper => Some((route.method.as_str(), route.path, Capabilities::MANAGE)),
         Needs::Nothing | Needs::Caller | Needs::Operator | Needs::Inspector => None,
     })
+}
+
+/// Every request, by method and path: for tests.
+pub fn requests() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method.as_str(), route.path))
 }
 
 /// The table of `docs/SECURITY.md`: what each role may say and call, made of the tables of messages and routes.

@@ -205,7 +205,7 @@ fn destination(path: &str, from: &Whence, token: Option<&str>, site: &Site) -> D
         return Destination::Documents;
     }
     match path::socket_dashboard(path) {
-        Ok(dashboard) => match site.admit(&dashboard, from, token) {
+        Ok(dashboard) => match site.admit(&dashboard, from, token).refused_late() {
             Eventual::Now(Ok(admission)) => Destination::Dashboard(Target { dashboard, admission }),
             Eventual::Now(Err(denied)) => Destination::Nowhere(NoEntry::Denied(denied)),
             Eventual::Later(verdict) => Destination::Asking(dashboard, verdict),

@@ -266,7 +266,7 @@ impl Documents {
     /// Whom a token lets in. What has to be waited for takes seconds at most, and the socket with it.
     async fn check(&self, dashboard: &DashboardId, secret: Option<&Bytes>) -> Result<Admission, NotTaken> {
         let verdict = match secret.map(|secret| core::str::from_utf8(secret)).transpose() {
-            Ok(token) => self.sessions.doorkeeper.admit(&self.from, dashboard, token).wait().await,
+            Ok(token) => self.sessions.doorkeeper.admit(&self.from, dashboard, token).refused_late().wait().await,
             Err(_) => Err(Denied::Unauthenticated),
         };
         verdict.map_err(|denied| match denied {

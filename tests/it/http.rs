@@ -37,7 +37,7 @@ async fn a_stock_client_opens_a_socket() {
         tokio_tungstenite::connect_async(site.ws("/ws/acme/sales%2F2026?acks=1&token=x")).await.unwrap();
     assert_eq!(response.status(), 101);
     let (handshake, leftover) = site.session().await;
-    let target = target(handshake.destination).unwrap();
+    let target = target(handshake.destination).await.unwrap();
     assert_eq!(target.dashboard.as_str(), "acme/sales/2026");
     assert_eq!(target.admission, Admission::anonymous(Access::EDITOR));
     assert_eq!(handshake.options, SocketOptions { acks: true, echo: false });
@@ -68,7 +68,7 @@ async fn one_name_is_one_dashboard_on_every_path_and_in_rest() {
     for (at, (name, dashboard)) in names.into_iter().enumerate() {
         for path in [format!("/{name}"), format!("/{}", name.replace('/', "%2F")), format!("/ws/{name}")] {
             let (_answer, _socket) = site.exchange(&handshake(&path, "")).await;
-            let told = target(site.session().await.0.destination).unwrap();
+            let told = target(site.session().await.0.destination).await.unwrap();
             assert_eq!(told.dashboard.as_str(), dashboard, "{path}");
         }
         let content = format!("what is in number {at}.");
@@ -118,7 +118,7 @@ async fn bad_names_open_and_are_marked_for_refusal() {
     ] {
         let (answer, _socket) = site.exchange(&handshake(path, "")).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
-        assert_eq!(target(site.session().await.0.destination), Err(why), "{path}");
+        assert_eq!(target(site.session().await.0.destination).await, Err(why), "{path}");
     }
 }
 
@@ -126,7 +126,7 @@ async fn bad_names_open_and_are_marked_for_refusal() {
 async fn without_anonymous_access_nobody_enters() {
     let mut site = Site::start(&["--anonymous-access=none"]).await;
     let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
-    assert_eq!(target(site.session().await.0.destination), Err(NoEntry::Denied(Denied::Forbidden)));
+    assert_eq!(target(site.session().await.0.destination).await, Err(NoEntry::Denied(Denied::Forbidden)));
     assert_eq!(site.get("/api/dashboards/default/room").await.0, 403);
 }
 
@@ -134,7 +134,7 @@ async fn without_anonymous_access_nobody_enters() {
 async fn read_only_access_reaches_sessions_and_writes() {
     let mut site = Site::start(&["--anonymous-access=read-only"]).await;
     let (_answer, _socket) = site.exchange(&handshake("/room", "")).await;
-    assert_eq!(target(site.session().await.0.destination).unwrap().admission.access, Access::VIEWER);
+    assert_eq!(target(site.session().await.0.destination).await.unwrap().admission.access, Access::VIEWER);
     assert_eq!(site.get("/api/dashboards/default/room").await.0, 200);
     assert_eq!(site.post("/api/dashboards/default/room/updates", b"update").await.0, 403);
 }
@@ -898,11 +898,12 @@ impl Site {
 
 /// A session that says hi and then stays until its client leaves.
 /// The dashboard that a path means.
-fn target(destination: Destination) -> Result<Target, NoEntry> {
+async fn target(destination: Destination) -> Result<Target, NoEntry> {
     match destination {
         Destination::Dashboard(target) => Ok(target),
         Destination::Nowhere(why) => Err(why),
-        Destination::Asking(..) => panic!("nobody is to be waited for"),
+        // Refusals take a moment, and nothing else does.
+        Destination::Asking(_, verdict) => Err(NoEntry::Denied(verdict.await.unwrap_err())),
         Destination::Documents => panic!("not a path of this dialect"),
     }
 }

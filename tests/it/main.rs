@@ -24,5 +24,6 @@ mod older_stores;
 mod reference;
 mod revoking;
 mod support;
+mod tenants;
 mod tidy;
 mod traces;

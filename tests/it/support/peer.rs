@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::forge;
 use super::node::Node;
 
 /// What must come, comes within this.
@@ -63,7 +64,7 @@ impl Peer {
     pub(crate) async fn try_open_document_as(url: &str, name: &str, token: &str) -> Option<Peer> {
         let mut peer = Peer::try_open(url).await?;
         peer.address = [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
-        let token = [&[2, 0, u8::try_from(token.len()).unwrap()], token.as_bytes()].concat();
+        let token = [&[2, 0][..], &forge::var_bytes(token)].concat();
         peer.send(token).await.then_some(peer)
     }
 
