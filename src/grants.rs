@@ -58,7 +58,13 @@ impl AccessControl for Grants {
         }))
     }
 
-    fn decide_link(&self, dashboard: &DashboardId, from: &Whence, shown: ShownLink) -> Eventual<Admission> {
+    fn decide_link(
+        &self,
+        dashboard: &DashboardId,
+        from: &Whence,
+        shown: ShownLink,
+        wanted: Capabilities,
+    ) -> Eventual<Admission> {
         let (grants, dashboard, from) = (self.clone(), dashboard.clone(), from.clone());
         Eventual::Later(Box::pin(async move {
             let records = grants.permissions.records(&dashboard).await.map_err(try_again)?;
@@ -71,8 +77,7 @@ impl AccessControl for Grants {
                 Taken::Counted => true,
             };
             let admission = decided(Admission { principal, ..Admission::default() }, from.address, records);
-            // Visitors whom it does not let in spend no use.
-            if is_counted && !admission.access.is_none() {
+            if is_counted && admission.access.may(wanted) {
                 grants.count_use(dashboard.present(), &shown, mark).await?;
             }
             Ok(admission)

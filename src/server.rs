@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
-use ydash_proto::access::Admission;
+use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
 use ydash_proto::room::Tuning;
@@ -426,7 +426,7 @@ struct Door(Arc<Site>);
 
 impl Doorkeeper for Door {
     fn admit(&self, from: &Whence, dashboard: &DashboardId, token: Option<&str>) -> Eventual<Admission> {
-        self.0.admit(dashboard, from, token)
+        self.0.admit(dashboard, from, token, Capabilities::READ)
     }
 
     fn asks_again(&self) -> bool {

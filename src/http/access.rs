@@ -31,8 +31,14 @@ pub trait AccessControl: Send + Sync + 'static {
     /// Completes what an authenticator says of somebody with what is written down.
     fn decide(&self, dashboard: &DashboardId, address: IpAddr, admission: Admission) -> Eventual<Admission>;
 
-    /// Lets somebody in by a link.
-    fn decide_link(&self, dashboard: &DashboardId, from: &Whence, link: ShownLink) -> Eventual<Admission>;
+    /// Lets somebody in by a link. Whoever may not do what is `wanted` by it spends none of its uses.
+    fn decide_link(
+        &self,
+        dashboard: &DashboardId,
+        from: &Whence,
+        link: ShownLink,
+        wanted: Capabilities,
+    ) -> Eventual<Admission>;
 
     /// What somebody may do in a workspace as a whole.
     fn in_workspace(
@@ -56,7 +62,7 @@ impl AccessControl for NoRecords {
         Eventual::Now(Ok(admission))
     }
 
-    fn decide_link(&self, _: &DashboardId, _: &Whence, _: ShownLink) -> Eventual<Admission> {
+    fn decide_link(&self, _: &DashboardId, _: &Whence, _: ShownLink, _: Capabilities) -> Eventual<Admission> {
         Eventual::Now(Err(Denied::Unauthenticated))
     }
 

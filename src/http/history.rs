@@ -47,8 +47,9 @@ pub(super) async fn copy(call: Call) -> Result<Response, Refused> {
     let target = DashboardId::parse(&name).map_err(|_| Problem::BadName)?;
     let shown = token::find(&call.headers, &call.query);
     let from = token::whence(call.address, &call.headers);
-    let admission = call.site.admit(&target, &from, shown.as_deref()).wait().await.map_err(Problem::from)?;
-    if !admission.access.may(Capabilities::WRITE) {
+    let wanted = Capabilities::WRITE;
+    let admission = call.site.admit(&target, &from, shown.as_deref(), wanted).wait().await.map_err(Problem::from)?;
+    if !admission.access.may(wanted) {
         return Err(Problem::Forbidden.into());
     }
     has_memory(&call.site, call.address)?;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
@@ -162,18 +162,18 @@ async fn readable(
     names: &[DashboardId],
 ) -> Result<Vec<(DashboardId, Access)>, Problem> {
     // Private documents and channels are no dashboards.
-    let shown: Vec<&DashboardId> = names.iter().filter(|id| !id.is_reserved()).collect();
-    let mut decided = Vec::with_capacity(shown.len());
+    let shown: Vec<DashboardId> = names.iter().filter(|id| !id.is_reserved()).cloned().collect();
+    let (site, from, token) = (Arc::clone(site), from.clone(), token.map(str::to_owned));
+    let deciding = stream::iter(shown).map(move |id| {
+        let decided = site.admit(&id, &from, token.as_deref(), Capabilities::READ);
+        async move { (id, decided.wait().await) }
+    });
     // A service that is asked about each is not asked about all at once.
-    for some in shown.chunks(DECIDED_AT_ONCE) {
-        decided.extend(
-            join_all(some.iter().map(|id| async move { (*id, site.admit(id, from, token).wait().await) })).await,
-        );
-    }
+    let decided: Vec<_> = deciding.buffered(DECIDED_AT_ONCE).collect().await;
     let mut readable = Vec::new();
     for (id, decision) in decided {
         match decision {
-            Ok(admission) if admission.access.may(Capabilities::READ) => readable.push((id.clone(), admission.access)),
+            Ok(admission) if admission.access.may(Capabilities::READ) => readable.push((id, admission.access)),
             Ok(_) | Err(Denied::Forbidden | Denied::Unauthenticated) => {}
             // Nothing is left out because it could not be decided.
             Err(denied) => return Err(denied.into()),

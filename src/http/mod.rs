@@ -50,7 +50,7 @@ use warp::http::{HeaderMap, Request, StatusCode, header};
 use warp::reject::{self, MethodNotAllowed, Rejection};
 use warp::reply::Response;
 use warp::{Filter, path as segment};
-use ydash_proto::access::Admission;
+use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::id::DashboardId;
 
 use crate::allowances::Allowances;
@@ -138,10 +138,17 @@ pub struct Site {
 }
 
 impl Site {
-    /// Who comes to a dashboard, and what they may do there: by their token or link, and by what is written down.
-    pub fn admit(&self, dashboard: &DashboardId, from: &Whence, token: Option<&str>) -> Eventual<Admission> {
+    /// Says who comes to a dashboard, and what they may do there: by their token or link, and by what is written down. The caller finds
+    /// out whether that includes what is `wanted`.
+    pub fn admit(
+        &self,
+        dashboard: &DashboardId,
+        from: &Whence,
+        token: Option<&str>,
+        wanted: Capabilities,
+    ) -> Eventual<Admission> {
         let decided = match token.and_then(read_link) {
-            Some(link) => self.access.decide_link(dashboard, from, link),
+            Some(link) => self.access.decide_link(dashboard, from, link, wanted),
             None => {
                 let (access, dashboard, address) = (Arc::clone(&self.access), dashboard.clone(), from.address);
                 match self.authenticator.authenticate(&Caller { from, dashboard: &dashboard, token }) {

@@ -106,7 +106,7 @@ fn own(
         site.allowances.call(&caller).map_err(Problem::UserLimit)?;
         let user = caller.as_user().ok_or(Problem::Unauthenticated)?;
         let dashboard = DashboardId::new(&workspace, &format!("~{}", user.id)).map_err(|_| Problem::BadName)?;
-        let admission = site.admit(&dashboard, &from, token.as_deref()).wait().await?;
+        let admission = site.admit(&dashboard, &from, token.as_deref(), needed).wait().await?;
         if !admission.access.may(needed) {
             return Err(Problem::Forbidden);
         }

@@ -224,10 +224,15 @@ async fn call(
             site.addresses.request(address, Instant::now()).map_err(Problem::Crowded)?;
             let token = token::find(&incoming.headers, &incoming.query);
             let from = token::whence(address, &incoming.headers);
-            let admission = site.admit(&dashboard, &from, token.as_deref()).wait().await.map_err(Problem::from)?;
+            let wanted = match route.needs {
+                Needs::Dashboard(needed) => needed,
+                _ => Capabilities::MANAGE,
+            };
+            let admitted = site.admit(&dashboard, &from, token.as_deref(), wanted).wait().await;
+            let admission = admitted.map_err(Problem::from)?;
             site.allowances.call(&admission.principal).map_err(Problem::UserLimit)?;
             let may = match route.needs {
-                Needs::Dashboard(needed) => admission.access.may(needed),
+                Needs::Dashboard(_) => admission.access.may(wanted),
                 _ => trash::keeps(&site, &admission),
             };
             // Whoever only reads was counted as coming.

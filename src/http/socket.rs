@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, Request, StatusCode, Version};
 use warp::reply::Response;
-use ydash_proto::access::{Admission, Target};
+use ydash_proto::access::{Admission, Capabilities, Target};
 use ydash_proto::id::DashboardId;
 
 use crate::auth::{Denied, Eventual, KeptToken, Whence};
@@ -205,7 +205,7 @@ fn destination(path: &str, from: &Whence, token: Option<&str>, site: &Site) -> D
         return Destination::Documents;
     }
     match path::socket_dashboard(path) {
-        Ok(dashboard) => match site.admit(&dashboard, from, token).refused_late() {
+        Ok(dashboard) => match site.admit(&dashboard, from, token, Capabilities::READ).refused_late() {
             Eventual::Now(Ok(admission)) => Destination::Dashboard(Target { dashboard, admission }),
             Eventual::Now(Err(denied)) => Destination::Nowhere(NoEntry::Denied(denied)),
             Eventual::Later(verdict) => Destination::Asking(dashboard, verdict),

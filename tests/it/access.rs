@@ -735,6 +735,11 @@ async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() 
     }
 
     let once = make(json!({ "role": "viewer", "uses_max": 1 })).await;
+    // A visitor whom it does not allow what they want spends no use. They did, so whoever the link was for was locked out.
+    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().unwrap();
+    let url = format!("http://{}/api/dashboards/acme/sales", house.address);
+    let refused = elsewhere.put(&url).bearer_auth(&once).body("{}").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     for _ in 0..3 {
         assert_eq!(reads(&once, None).await, StatusCode::OK, "whoever came may come back");
     }
@@ -742,9 +747,7 @@ async fn a_link_may_be_bound_to_pages_of_some_origins_and_to_so_many_who_come() 
     let (_, listed) = house.get(links, "olga").await;
     let shown = listed["links"].as_array().unwrap().iter().find(|link| link["uses_max"] == 1).unwrap().clone();
     assert_eq!(shown["uses"], 1, "{shown}");
-    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().unwrap();
-    let url = format!("http://{}/api/dashboards/acme/sales/state", house.address);
-    let refused = elsewhere.get(url).bearer_auth(&once).send().await.unwrap();
+    let refused = elsewhere.get(format!("{url}/state")).bearer_auth(&once).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "somebody else");
     for bad in [json!(0), json!(-1), json!(1001), json!("1")] {
         let asked = json!({ "role": "viewer", "uses_max": bad });
