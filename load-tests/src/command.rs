@@ -68,6 +68,9 @@ struct Common {
     /// What the server speaks
     #[arg(long, value_enum, default_value = "y-websocket")]
     dialect: Dialect,
+    /// Tokens, a line each: connections take turns at them. Of the y-websocket dialect
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// Process whose CPU time and memory are read, or the sum over several; without it only latencies are measured
     #[arg(long, value_name = "PID,..", value_delimiter = ',')]
     server_pid: Vec<u32>,
@@ -239,10 +242,7 @@ impl EditArgs {
         let acks = name == DURABLE;
         let mut world = self.common.world()?;
         if acks && world.dialect == Dialect::YWebsocket {
-            for target in &mut world.targets {
-                let separator = if target.query.is_empty() { "" } else { "&" };
-                target.query = format!("{}{separator}acks=1", target.query);
-            }
+            world.targets.iter_mut().for_each(|target| target.add_query("acks=1"));
         }
         let plan = edits::Plan {
             name,
@@ -311,9 +311,15 @@ impl RestartArgs {
 impl Common {
     fn world(&self) -> Result<World> {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
+        let tokens = match &self.tokens {
+            Some(path) => std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?,
+            None => String::new(),
+        };
         Ok(World {
             targets: self.url.iter().map(|url| Target::parse(url)).collect::<Result<_>>()?,
             dialect: self.dialect,
+            tokens: tokens.lines().map(str::to_owned).collect(),
+            tokens_shown: Default::default(),
             server: (!self.server_pid.is_empty()).then(|| Process::new(&self.server_pid)).transpose()?,
             redis: self.redis.clone(),
             run: since_epoch.as_millis() as u64,

@@ -49,6 +49,14 @@ impl Target {
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
         Ok(Target { authority, path: path.trim_end_matches('/').to_owned(), query: query.to_owned() })
     }
+
+    /// Puts another parameter behind those of the query.
+    pub(crate) fn add_query(&mut self, parameter: &str) {
+        if !self.query.is_empty() {
+            self.query.push('&');
+        }
+        self.query.push_str(parameter);
+    }
 }
 
 /// One open socket.
@@ -260,6 +268,9 @@ mod tests {
         let target = Target::parse("ws://localhost:1234/ws/team/?token=a&acks=1").unwrap();
         assert_eq!((target.authority.as_str(), target.path.as_str()), ("localhost:1234", "/ws/team"));
         assert_eq!(target.query, "token=a&acks=1");
+        let mut target = Target::parse("ws://localhost:1234").unwrap();
+        ["acks=1", "token=a"].iter().for_each(|parameter| target.add_query(parameter));
+        assert_eq!(target.query, "acks=1&token=a");
         assert_eq!(Target::parse("ws://example.org").unwrap().authority, "example.org:80");
         assert!(Target::parse("http://localhost").is_err());
         assert!(Target::parse("ws:///room").is_err());

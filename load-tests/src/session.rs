@@ -28,6 +28,9 @@ pub(crate) struct World {
     /// The nodes of the server.
     pub(crate) targets: Vec<Target>,
     pub(crate) dialect: Dialect,
+    /// The tokens that clients show, in turns. If empty, they show none.
+    pub(crate) tokens: Vec<String>,
+    pub(crate) tokens_shown: Cell<usize>,
     pub(crate) server: Option<Process>,
     /// Where the nodes' Redis listens, if its work is to be counted.
     pub(crate) redis: Option<String>,
@@ -40,6 +43,18 @@ pub(crate) struct World {
     pub(crate) surprises: Cell<u64>,
     pub(crate) closed_early: Cell<u64>,
     pub(crate) close_reasons: RefCell<Vec<String>>,
+}
+
+impl World {
+    /// Where the next client connects: with a token of its own, if there are any.
+    fn with_token(&self, target: &Target) -> Target {
+        let mut target = target.clone();
+        if !self.tokens.is_empty() {
+            let shown = self.tokens_shown.replace(self.tokens_shown.get() + 1);
+            target.add_query(&format!("token={}", self.tokens[shown % self.tokens.len()]));
+        }
+        target
+    }
 }
 
 /// What a scenario makes of the messages that one session receives.
@@ -120,9 +135,9 @@ impl Session {
         member: impl Member + 'static,
         announcement: Option<Announcement>,
     ) -> Result<Session> {
-        let target = &world.targets[node];
+        let target = world.with_token(&world.targets[node]);
         let path = world.dialect.path(&target.path, room);
-        let (connection, behind) = Connection::open(target, &path).await?;
+        let (connection, behind) = Connection::open(&target, &path).await?;
         let session = Session {
             connection: connection.clone(),
             address: world.dialect.address(room).into(),
