@@ -502,6 +502,8 @@ pub struct Metrics {
     pub trash_dashboards: Gauge,
     /// Segments of history that were sealed.
     pub seals: Counter,
+    /// Versions that were kept with their content.
+    pub versions: Counter,
     /// Logs that were to be sealed and were not.
     pub seals_failed: Counter,
     /// Rooms that found that the store had lost what was durable, and put back what they had.
@@ -623,6 +625,12 @@ impl Metrics {
                 "seals",
                 "Segments of history that were sealed",
                 "Nothing: a dashboard that is edited has one for each 256 KiB of edits, and at least one a day.",
+            ),
+            versions: r.counter(
+                "versions",
+                "Versions of dashboards that were kept with their content",
+                "Many with nobody naming them: a program writes JSON that removes much, again and again. Each takes a whole state until newer \
+                 ones take its place.",
             ),
             sessions: r.about(CONNECTIONS).gauge(
                 "sessions",

@@ -4,12 +4,13 @@ mod attending;
 mod bases;
 mod editing;
 mod pens;
+mod versions;
 
 use crate::cluster::Bus;
 use crate::cluster::nodes::{NodeInfo, NodeStatus};
 use crate::http::{
-    Attend, Attendance, Dashboards, EditError, Edited, Etag, Nodes, Noted, PresenceState, Read, ReadError, Shown, Wish,
-    WriteError,
+    Attend, Attendance, Dashboards, EditError, Edited, Etag, Nodes, Noted, PresenceState, Read, ReadError, Shown,
+    VersionCall, VersionRefusal, Wish, WriteError,
 };
 use crate::metrics::Metrics;
 use crate::reading::guests::{Remembered, Turns};
@@ -295,6 +296,15 @@ impl Dashboards for Rest {
         state: Bytes,
     ) -> BoxFuture<'static, Result<bool, WriteError>> {
         Box::pin(self.clone().begin_with(dashboard, author, state))
+    }
+
+    fn versions(
+        &self,
+        dashboard: DashboardId,
+        by: Admission,
+        what: VersionCall,
+    ) -> BoxFuture<'static, Result<Value, VersionRefusal>> {
+        Box::pin(self.clone().on_versions(dashboard, by, what))
     }
 
     fn send_stateless(

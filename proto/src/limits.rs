@@ -15,8 +15,8 @@ use core::time::Duration;
 /// Each takes up to 460 bytes for yrs, which writes them. Beyond: it is refused, before it is written.
 pub const CREATED_ITEMS_MAX: usize = 200_000;
 
-/// The bounds of the versions of one dashboard that are kept with their content. Beyond, the oldest that nobody has named go; where all are named,
-/// no more are kept.
+/// The bounds of the versions of one dashboard that are kept with their content. Beyond, the oldest that nobody has named go; where all are
+/// named, no more are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionLimits {
     /// How many there are.

@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeCo
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{self as clock, timeout_at};
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -25,6 +25,7 @@ use ydash_proto::id::DashboardId;
 
 use crate::http::editing::{EditError, Edited, Shown, Wish};
 use crate::http::events::{Attend, Attendance, PresenceState};
+use crate::http::history::{VersionCall, VersionRefusal};
 use crate::http::pace::{Pace, PaceLimits};
 use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
@@ -80,6 +81,14 @@ pub trait Dashboards: Send + Sync + 'static {
         author: Admission,
         state: Bytes,
     ) -> BoxFuture<'static, Result<bool, WriteError>>;
+
+    /// Lists, keeps, describes or removes versions that are kept with their content, and returns when that is durable. The caller may.
+    fn versions(
+        &self,
+        dashboard: DashboardId,
+        by: Admission,
+        what: VersionCall,
+    ) -> BoxFuture<'static, Result<Value, VersionRefusal>>;
 
     /// Sends a text to everybody who has the dashboard open in a dialect that has messages for it.
     fn send_stateless(

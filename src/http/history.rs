@@ -1,4 +1,4 @@
-//! Versions of a dashboard over REST: as JSON, as Yjs bytes, as a new dashboard.
+//! Versions of a dashboard over REST: as JSON, as Yjs bytes, as a new dashboard; and those that are kept with their content.
 //!
 //! A version is a dashboard of its own, `workspace/@at/<version>/<name>`, that nobody can write to; these routes only name it in another
 //! way.
@@ -6,12 +6,15 @@
 use std::time::Instant;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use warp::http::StatusCode;
 use warp::reply::Response;
 use ydash_proto::access::{Capabilities, Target};
 use ydash_proto::id::DashboardId;
+use ydash_proto::limits::VersionLimits;
+use ydash_proto::version::VersionId;
 
+use crate::audit::Event;
 use crate::http::dashboards::{has_memory, take_body};
 use crate::http::reply::{Problem, Refused, json_response};
 use crate::http::routes::Call;
@@ -64,7 +67,7 @@ pub(super) async fn copy(call: Call) -> Result<Response, Refused> {
 
 /// The call, about the version that its path names.
 fn at_version(mut call: Call) -> Result<Call, Problem> {
-    const WHAT: &str = "a version is a position, a time such as 2026-11-24T14:02:00Z, or -2h";
+    const WHAT: &str = "a version is an id, a position, a time such as 2026-11-24T14:02:00Z, or -2h";
     let version = call.parameter("version").to_owned();
     let Some(target) = call.target.take() else { return Err(Problem::Internal) };
     let Target { dashboard, admission } = target;
@@ -75,4 +78,157 @@ fn at_version(mut call: Call) -> Result<Call, Problem> {
     }
     call.target = Some(Target { dashboard: past, admission });
     Ok(call)
+}
+
+/// What is asked of the versions of a dashboard that are kept with their content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionCall {
+    /// Which there are, newest first.
+    List,
+    /// Keeps what the dashboard shows.
+    Keep {
+        /// Not empty.
+        name: String,
+        /// What there is to say about it.
+        note: String,
+    },
+    /// Gives one another name or note.
+    Describe {
+        /// Which.
+        id: VersionId,
+        /// Not empty.
+        name: Option<String>,
+        /// What there is to say about it.
+        note: Option<String>,
+    },
+    /// Removes one.
+    Remove(VersionId),
+}
+
+/// Why that is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionRefusal {
+    /// Nobody has written to the dashboard.
+    NoDashboard,
+    /// It was deleted.
+    Deleted,
+    /// There is no version of that id.
+    NoVersion,
+    /// As many are named as may be.
+    FullOfVersions,
+    /// Those that are named have as many bytes as they may.
+    FullOfBytes,
+    /// Try again.
+    Unavailable,
+}
+
+impl From<VersionRefusal> for Problem {
+    fn from(refusal: VersionRefusal) -> Problem {
+        const { assert!(VersionLimits::DEFAULT.count == 1000 && VersionLimits::DEFAULT.bytes == 256 << 20) };
+        match refusal {
+            VersionRefusal::NoDashboard => Problem::NoDashboard,
+            VersionRefusal::Deleted => Problem::Deleted,
+            VersionRefusal::NoVersion => Problem::NoVersion,
+            VersionRefusal::FullOfVersions => {
+                Problem::DocumentLimit("a dashboard keeps at most 1000 versions: remove one first")
+            }
+            VersionRefusal::FullOfBytes => {
+                Problem::DocumentLimit("versions of a dashboard take at most 256 MiB: remove one first")
+            }
+            VersionRefusal::Unavailable => Problem::StoreUnavailable,
+        }
+    }
+}
+
+/// `GET …/versions`
+pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+    let listed = call.site.dashboards.versions(call.dashboard(), call.author(), VersionCall::List).await;
+    Ok(json_response(StatusCode::OK, &listed.map_err(Problem::from)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVersion {
+    name: String,
+    #[serde(default)]
+    note: String,
+}
+
+/// `POST …/versions`
+pub(super) async fn keep(mut call: Call) -> Result<Response, Refused> {
+    let (body, _lease) = take_body(&mut call, ("body", VERSION_BODY_BYTES_MAX)).await?;
+    let said = serde_json::from_slice(&body);
+    let NewVersion { name, note } =
+        said.map_err(|_| Problem::BadRequest("the body is {\"name\": …}, and perhaps \"note\""))?;
+    let what = VersionCall::Keep { name: name_of(&name)?, note: note_of(note)? };
+    let kept = act(call, "version.named", what).await?;
+    Ok(json_response(StatusCode::CREATED, &kept))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    name: Option<String>,
+    note: Option<String>,
+}
+
+/// `PATCH …/versions/<id>`
+pub(super) async fn describe(mut call: Call) -> Result<Response, Refused> {
+    let id = version_id(&call)?;
+    let (body, _lease) = take_body(&mut call, ("body", VERSION_BODY_BYTES_MAX)).await?;
+    let said = serde_json::from_slice(&body);
+    let Description { name, note } =
+        said.map_err(|_| Problem::BadRequest("the body has \"name\", \"note\" or both"))?;
+    let (name, note) = (name.as_deref().map(name_of).transpose()?, note.map(note_of).transpose()?);
+    let described = act(call, "version.renamed", VersionCall::Describe { id, name, note }).await?;
+    Ok(json_response(StatusCode::OK, &described))
+}
+
+/// `DELETE …/versions/<id>`
+pub(super) async fn remove(call: Call) -> Result<Response, Refused> {
+    let what = VersionCall::Remove(version_id(&call)?);
+    Ok(json_response(StatusCode::OK, &act(call, "version.removed", what).await?))
+}
+
+/// A name, a note, and what stands around them, all of it escaped.
+const VERSION_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Does what is asked, and tells of it.
+async fn act(call: Call, kind: &'static str, what: VersionCall) -> Result<Value, Problem> {
+    let (dashboard, by) = (call.dashboard(), call.author());
+    let id = match &what {
+        VersionCall::Describe { id, .. } | VersionCall::Remove(id) => Some(id.to_string()),
+        VersionCall::List | VersionCall::Keep { .. } => None,
+    };
+    let actor = by.principal.author();
+    let answer = call.site.dashboards.versions(dashboard.clone(), by, what).await?;
+    let id = id.map_or_else(|| answer["id"].clone(), Value::from);
+    let target = dashboard.as_str().into();
+    call.site.audit.write(Event { kind, actor, target, data: json!({ "id": id }) }).await;
+    Ok(answer)
+}
+
+fn version_id(call: &Call) -> Result<VersionId, Problem> {
+    VersionId::parse(call.parameter("id")).ok_or(Problem::NoVersion)
+}
+
+fn name_of(name: &str) -> Result<String, Problem> {
+    const { assert!(VersionLimits::NAME_BYTES_MAX == 200) };
+    let name = name.trim();
+    let is_name =
+        !name.is_empty() && name.len() <= VersionLimits::NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    if is_name {
+        Ok(name.to_owned())
+    } else {
+        Err(Problem::BadRequest("name is 1 to 200 bytes without control characters"))
+    }
+}
+
+fn note_of(note: String) -> Result<String, Problem> {
+    const { assert!(VersionLimits::NOTE_BYTES_MAX == 4096) };
+    if note.len() <= VersionLimits::NOTE_BYTES_MAX {
+        Ok(note)
+    } else {
+        Err(Problem::BadRequest("note is at most 4096 bytes"))
+    }
 }

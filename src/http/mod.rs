@@ -67,6 +67,7 @@ pub use dashboards::{CREATE_BYTES_MAX, Dashboards, Noted, Read, ReadError, Write
 pub use editing::{Body, Conditions, EditError, Edited, Outcome, Shown, Wish};
 pub use etag::{Digest, Etag, Tags};
 pub use events::{Attend, Attendance, Manner, PresenceState, Shows};
+pub use history::{VersionCall, VersionRefusal};
 pub use inspector::Inspector;
 pub use nodes::Nodes;
 pub use openapi::{document as openapi, reference as api_reference};

@@ -63,6 +63,8 @@ pub(super) enum Problem {
     DeletedContent,
     /// The dashboard has nothing at this place.
     NothingThere,
+    /// No version is kept under this id.
+    NoVersion,
     /// Another version is there than the one that was demanded.
     Precondition,
     /// The version that a body was made from is not known here.
@@ -109,6 +111,7 @@ impl Problem {
             Problem::NoDashboard
             | Problem::Exists
             | Problem::NothingThere
+            | Problem::NoVersion
             | Problem::Precondition
             | Problem::BaseUnknown
             | Problem::TestFailed
@@ -213,6 +216,7 @@ impl Problem {
             Problem::NothingThere => {
                 (StatusCode::NOT_FOUND, "nothing_there", "the dashboard has nothing at this place")
             }
+            Problem::NoVersion => (StatusCode::NOT_FOUND, "no_version", "no version is kept under this id"),
             Problem::Precondition => (
                 StatusCode::PRECONDITION_FAILED,
                 "precondition_failed",

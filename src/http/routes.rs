@@ -347,6 +347,8 @@ const BYTES: &str = "application/octet-stream";
 const READ: Needs = Needs::Dashboard(Capabilities::READ);
 const WRITE: Needs = Needs::Dashboard(Capabilities::WRITE);
 const HISTORY: Needs = Needs::Dashboard(Capabilities::HISTORY);
+/// To name versions is to look back, and to change what is kept of the dashboard.
+const NAME_VERSIONS: Needs = Needs::Dashboard(Capabilities::HISTORY.and(Capabilities::WRITE));
 const SHARE: Needs = Needs::Dashboard(Capabilities::SHARE);
 const MANAGE: Needs = Needs::Dashboard(Capabilities::MANAGE);
 const CHANGED: &[Answer] = &[json(200, "applied on every node"), json(202, "written; some nodes have not confirmed")];
@@ -786,7 +788,8 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         title: "Read a version of a dashboard",
         about: "\
             As JSON. A version is everything up to a log position (`812`), up to a time (`2026-11-24T14:02:00Z`), or up to so long\n\
-            before now (`-2h`, with `s`, `m`, `h` or `d`). Versions go back as far as `history` reaches; see `docs/HISTORY.md`.",
+            before now (`-2h`, with `s`, `m`, `h` or `d`); or the id of one that is kept with its content. The others go back as far as\n\
+            `history` reaches; see `docs/HISTORY.md`.",
         parameters: &[query("at", "a JSON pointer: only what is there")],
         body: None,
         answers: &[json(200, "the version")],
@@ -825,6 +828,84 @@ curl -s --data '[{"at":1767225600000,"orders":12},{"at":1767225660000,"orders":1
         ),
         counted: metrics::Route::History,
         run: |call| Box::pin(history::copy(call)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/api/dashboards/{name}/versions",
+        needs: NAME_VERSIONS,
+        title: "Name what a dashboard shows",
+        about: "\
+            Keeps it with its content, for ever. It is answered when it is durable. A name has at most 200 bytes, a note 4096. A dashboard\n\
+            keeps at most 1000 versions, of 256 MiB in all; beyond, the answer is 422 `document_limit`.",
+        parameters: &[],
+        body: Some(Body {
+            types: &[JSON],
+            about: "`{\"name\": \"Q3\", \"note\": \"as agreed\"}`; the note may be left out",
+        }),
+        answers: &[json(201, "durable")],
+        problems: &[400, 408, 413, 422],
+        example: (
+            r#"curl -s --data '{"name":"Q3","note":"as agreed"}' $api/dashboards/acme/sales/versions | sed -E 's/"(at|id|position)":"[^"]*"/"\1":"…"/g; s/"bytes":[0-9]+/"bytes":0/g'"#,
+            r#"{"at":"…","by":null,"bytes":0,"id":"…","name":"Q3","note":"as agreed","position":"…","why":"named"}"#,
+        ),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::keep(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/api/dashboards/{name}/versions",
+        needs: HISTORY,
+        title: "List versions that are kept",
+        about: "\
+            Those that people have named, and those that ydash has kept before something destructive (`why` says what), newest first.\n\
+            Read one under `…/at/<id>`, or as the dashboard `workspace/@at/<id>/<name>`. `position` is where the log ended then; null if\n\
+            the version was imported.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "the versions")],
+        problems: &[],
+        example: (
+            r#"curl -s $api/dashboards/acme/sales/versions | sed -E 's/"(at|id|position)":"[^"]*"/"\1":"…"/g; s/"bytes":[0-9]+/"bytes":0/g'"#,
+            r#"{"versions":[{"at":"…","by":null,"bytes":0,"id":"…","name":"Q3","note":"as agreed","position":"…","why":"named"}]}"#,
+        ),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::list(call)),
+    },
+    Route {
+        method: Method::PATCH,
+        path: "/api/dashboards/{name}/versions/{id}",
+        needs: NAME_VERSIONS,
+        title: "Rename a version",
+        about: "A version that ydash has kept by itself stays for ever once it has a name. No version of the id is answered 404 `no_version`.",
+        parameters: &[],
+        body: Some(Body { types: &[JSON], about: "`{\"name\": …, \"note\": …}`, or one of the two" }),
+        answers: &[json(200, "the version")],
+        problems: &[400, 408, 413],
+        example: (
+            r#"id=$(curl -s $api/dashboards/acme/sales/versions | sed 's/.*"id":"\([^"]*\)".*/\1/')
+curl -s -X PATCH --data '{"name":"Q3, final"}' $api/dashboards/acme/sales/versions/$id | sed -E 's/"(at|id|position)":"[^"]*"/"\1":"…"/g; s/"bytes":[0-9]+/"bytes":0/g'"#,
+            r#"{"at":"…","by":null,"bytes":0,"id":"…","name":"Q3, final","note":"as agreed","position":"…","why":"named"}"#,
+        ),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::describe(call)),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/api/dashboards/{name}/versions/{id}",
+        needs: NAME_VERSIONS,
+        title: "Remove a version",
+        about: "It cannot be taken back. Sessions that have it open keep it until they leave.",
+        parameters: &[],
+        body: None,
+        answers: &[json(200, "removed")],
+        problems: &[],
+        example: (
+            r#"id=$(curl -s $api/dashboards/acme/sales/versions | sed 's/.*"id":"\([^"]*\)".*/\1/')
+curl -s -X DELETE $api/dashboards/acme/sales/versions/$id"#,
+            r#"{"removed":true}"#,
+        ),
+        counted: metrics::Route::History,
+        run: |call| Box::pin(history::remove(call)),
     },
     Route {
         method: Method::POST,

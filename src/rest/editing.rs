@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use ydash_proto::access::Admission;
 use ydash_proto::document::edit::{
-    Change, EDITED_JSON_BYTES_MAX, Edit, OpenError, Pen, Place, Present, changes, parse, parse_lenient,
+    Change, EDITED_JSON_BYTES_MAX, Edit, OpenError, Pen, Place, Present, changes, parse, parse_lenient, removes_much,
 };
 use ydash_proto::document::{self, TreeError, from_json};
 use ydash_proto::id::DashboardId;
@@ -38,6 +38,8 @@ struct Prepared {
     pen_after: Pen,
     /// It is for a dashboard without content.
     begins: bool,
+    /// What was there is to be kept first.
+    removes_much: bool,
     edited: Edited,
     /// What the document shows then.
     text: Option<(Etag, Bytes)>,
@@ -72,7 +74,7 @@ impl Rest {
             None => None,
         };
         let wish = Arc::new(wish);
-        let (mut attempts, mut is_dear) = (0, false);
+        let (mut attempts, mut is_dear, mut is_kept) = (0, false, false);
         while attempts < ATTEMPTS {
             attempts += 1;
             let mut turn = self.pens.take(&dashboard, TURN_WITHIN).await.map_err(|_| ReadError::Busy)?;
@@ -95,9 +97,13 @@ impl Rest {
                 (attempts, is_dear) = (attempts - 1, true);
                 continue;
             };
-            let Prepared { scanned, pen, pen_after, begins, edited, text } = prepared?;
+            let Prepared { scanned, pen, pen_after, begins, removes_much, edited, text } = prepared?;
             if edited.is_dry_run {
                 return Ok(edited);
+            }
+            if removes_much && !is_kept {
+                self.keep_before(&dashboard, &author).await.map_err(|_| WriteError::Unavailable)?;
+                is_kept = true;
             }
             // Whatever comes next, this id is not used again before the room has said what became of it.
             *turn = None;
@@ -197,6 +203,7 @@ fn prepare(
     let text = text.filter(|text| text.len() <= EDITED_JSON_BYTES_MAX);
     let etag = after.as_ref().map(|after| etag_at(place, after));
     let scan = update::scan(&update, limits).map_err(|_| WriteError::Limit(TOO_DEEP))?;
+    let removes_much = outcome == Outcome::Changed && removes_much(shown, &target);
     Ok(Prepared {
         pen_after: Pen { clock: pen.clock + clocks, ..pen },
         edited: Edited {
@@ -209,6 +216,7 @@ fn prepare(
         scanned: Scanned { scan, update, frame: None },
         pen,
         begins: !is_there,
+        removes_much,
         text: etag.zip(text.map(Bytes::from)),
     })
 }

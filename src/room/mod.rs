@@ -11,8 +11,11 @@ mod registry;
 mod storage;
 mod traced;
 mod users;
+mod versions;
 
+pub use crate::store::{VersionInfo, VersionLimit};
 pub use about::Noted;
 pub use clock::Clock;
 pub use handle::{Ended, MemberIds, RoomHandle, RoomView, WriteError};
 pub use registry::{OpenError, Registry, RoomsConfig};
+pub use versions::{KeepError, Keeping};

@@ -140,7 +140,7 @@ pub(super) struct Context {
 /// The rooms of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
 }
 
 impl Registry {

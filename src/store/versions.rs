@@ -1,7 +1,7 @@
 //! Versions that are kept with their content: what somebody has named, and what was there before something destructive.
 //!
-//! Each is a description and a state of its own. Neither sealing nor trimming nor the bounds of history takes one away: they need no log and
-//! no base. They are part of their dashboard: they go into the trash with it, come back with it, and end with it.
+//! Each is a description and a state of its own. Neither sealing nor trimming nor the bounds of history takes one away: they need no log
+//! and no base. They are part of their dashboard: they go into the trash with it, come back with it, and end with it.
 
 use std::sync::Arc;
 
@@ -165,8 +165,8 @@ pub(super) fn displaced(
     }
 }
 
-/// Keeps the present content of a dashboard as an automatic version, before something destructive. Its thread makes one update of the content:
-/// for the command line.
+/// Keeps the present content of a dashboard as an automatic version, before something destructive. Its thread makes one update of the
+/// content: for the command line.
 ///
 /// Without content there is nothing to keep, and where people have named as many as may be, there is no room: neither is an error.
 ///

@@ -106,6 +106,77 @@ async fn a_version_is_shown_while_others_edit_and_after_a_crash() {
     assert_eq!(get(&node, "w/then").await, (200, first));
 }
 
+async fn send(node: &Node, method: Method, path: &str, body: &str) -> (u16, Value) {
+    let url = node.http(&format!("/api/dashboards/{path}"));
+    let response = reqwest::Client::new().request(method, url).body(body.to_owned()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+}
+
+/// Of a server that keeps no history, killed as soon as it has answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_has_a_name_is_kept_when_its_edits_are_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--snapshot-interval=20ms", "--history=0s"];
+    let mut node = Node::start_in(directory.path(), &flags);
+    assert_eq!(send(&node, Method::POST, "w/board/versions", r#"{"name":"early"}"#).await.0, 404);
+    let first = json!({"board": {"a": 1, "text": "x".repeat(400)}});
+    assert_eq!(put(&node, "w/board", &first).await, 201);
+    let (status, kept) = send(&node, Method::POST, "w/board/versions", r#"{"name":" Q3 ","note":"as agreed"}"#).await;
+    node.kill();
+    assert_eq!(
+        (status, &kept["name"], &kept["note"], &kept["why"]),
+        (201, &json!("Q3"), &json!("as agreed"), &json!("named"))
+    );
+    node = Node::start_in(directory.path(), &flags);
+    let id = kept["id"].as_str().unwrap().to_owned();
+    for n in 2..6 {
+        assert_eq!(put(&node, "w/board", &json!({"board": {"a": n, "text": "x".repeat(400)}})).await, 200);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    for path in [format!("w/board/at/{id}"), format!("w/@at/{id}/board")] {
+        assert_eq!(get(&node, &path).await, (200, first.clone()), "{path}");
+    }
+    let visitor = Client::joined(&node, &format!("/ws/w/@at/{id}/board"), 1).await;
+    assert_eq!(visitor.get("a"), Some(1));
+    assert_eq!(copy(&node, &format!("w/board/at/{id}"), "w/then").await, 201);
+    assert_eq!(get(&node, "w/then").await, (200, first.clone()));
+
+    let version = format!("w/board/versions/{id}");
+    for (path, body, expected) in [
+        (version.as_str(), r#"{"name":""}"#, 400),
+        (version.as_str(), r#"{"title":"no"}"#, 400),
+        ("w/board/versions/v0000000000000001", r#"{"name":"b"}"#, 404),
+        ("w/board/versions/7", r#"{"name":"b"}"#, 404),
+        (version.as_str(), r#"{"name":"Q3, final"}"#, 200),
+    ] {
+        assert_eq!(send(&node, Method::PATCH, path, body).await.0, expected, "{path} {body}");
+    }
+    let long = json!({ "name": "n".repeat(201) }).to_string();
+    for body in ["", "{}", r#"{"name":"a\nb"}"#, &long] {
+        assert_eq!(send(&node, Method::POST, "w/board/versions", body).await.0, 400, "{body}");
+    }
+    // A write of JSON that removes much keeps what was there, as a version like any other.
+    let before = get(&node, "w/board").await.1;
+    assert_eq!(put(&node, "w/board", &json!({"board": {}})).await, 200);
+    let listed = get(&node, "w/board/versions").await.1["versions"].clone();
+    let shown: Vec<_> =
+        listed.as_array().unwrap().iter().map(|one| (one["name"].clone(), one["why"].clone())).collect();
+    assert_eq!(shown, [(json!(""), json!("before-edit")), (json!("Q3, final"), json!("named"))]);
+    let automatic = listed[0]["id"].as_str().unwrap();
+    assert_eq!(get(&node, &format!("w/board/at/{automatic}")).await, (200, before));
+
+    assert_eq!(call(&node, Method::DELETE, &version).await, 200);
+    assert_eq!(call(&node, Method::DELETE, &version).await, 404);
+    drop(visitor);
+    node.kill();
+    let mut listing = Command::new(binary());
+    listing.args(["history", "versions", "w/board"]).current_dir(directory.path()).env_clear();
+    let listed = String::from_utf8(listing.output().unwrap().stdout).unwrap();
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.starts_with(automatic) && listed.contains("before-edit"), "{listed}");
+}
+
 /// No version shows a deleted dashboard, not even to those who have one open. It comes back with its versions, or ends with them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_go_into_the_trash_and_come_back_with_their_dashboard() {

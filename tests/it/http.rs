@@ -19,7 +19,8 @@ use ydash::auth::Denied;
 use ydash::config::{Config, Layers};
 use ydash::http::{
     self, Attend, Attendance, Body, Dashboards, Destination, EditError, Edited, Etag, Handshake, Inspector, NoEntry,
-    Noted, Outcome, PresenceState, Read, ReadError, Routes, Shown, SocketOptions, Upgraded, Wish, WriteError,
+    Noted, Outcome, PresenceState, Read, ReadError, Routes, Shown, SocketOptions, Upgraded, VersionCall,
+    VersionRefusal, Wish, WriteError,
 };
 use ydash::ledger::Ledger;
 use ydash::metrics::{Exposition, Memory, Metrics, Refusal};
@@ -999,6 +1000,15 @@ impl Dashboards for Recorded {
     fn begin(&self, id: DashboardId, _: Admission, state: Bytes) -> BoxFuture<'static, Result<bool, WriteError>> {
         let is_new = self.texts.lock().unwrap().insert(id, state).is_none();
         Box::pin(async move { Ok(is_new) })
+    }
+
+    fn versions(
+        &self,
+        _: DashboardId,
+        _: Admission,
+        _: VersionCall,
+    ) -> BoxFuture<'static, Result<Value, VersionRefusal>> {
+        Box::pin(async { Err(VersionRefusal::NoDashboard) })
     }
 
     fn send_stateless(

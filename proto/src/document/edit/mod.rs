@@ -11,10 +11,12 @@ mod change;
 mod cursor;
 mod matching;
 mod merge;
+mod removal;
 mod structs;
 mod value;
 
 pub use change::{CHANGES_MAX, Change, ChangeError, PATCH_OPERATIONS_MAX, Place, changes};
+pub use removal::removes_much;
 pub use value::{JsonError, parse, parse_lenient};
 
 use serde_json::{Map, Value as Json};
