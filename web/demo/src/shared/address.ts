@@ -55,7 +55,7 @@ export function pastOf(id: string): { readonly id: string, readonly version: str
   return workspace === undefined || version === undefined || name === undefined ? null : { id: `${workspace}/${name}`, version }
 }
 
-/** The name of a dashboard as it was: at a time, or so long ago as `-2h`. */
+/** The name of a dashboard as it was: at a time, so long ago as `-2h`, or as it is kept under an id. */
 export function idAt(id: string, version: string): string {
   const slash = id.indexOf('/')
   return `${id.slice(0, slash)}/@at/${version}${id.slice(slash)}`
