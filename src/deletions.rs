@@ -382,7 +382,7 @@ mod tests {
         let (catalog, records) = (store.catalog(), Arc::new(RecordCache::new(false)));
         let bus = LocalBus::new().node();
         let permissions = Permissions::start(Arc::clone(&catalog), bus, Arc::new(NoRooms), records).await;
-        let audit = Audit::new(catalog, "node".into(), 1 << 20, false);
+        let audit = Audit::new(catalog, "node".into(), 1 << 20, false, None);
         let trash = Trash::new(store, permissions, audit, None, Arc::default());
         let board = DashboardId::parse("acme/board").unwrap();
         let asked = json!({ "grants": [{ "subject": "user:ada", "role": "editor" }] });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, OptionFuture};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -17,14 +17,14 @@ use tracing::{debug, error, info, warn};
 use ydash_proto::access::{Admission, Capabilities};
 use ydash_proto::id::DashboardId;
 use ydash_proto::limits::Limits;
-use ydash_proto::room::Tuning;
+use ydash_proto::room::{Dialect, Tuning};
 use ydash_proto::time::Timestamp;
 use ydash_proto::wire::close::CloseCode;
 
 use crate::access::{Permissions, RecordCache};
 use crate::allocator::{Excess, Peak, resident, return_free_pages};
 use crate::allowances::Allowances;
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, Event, Signer};
 use crate::auth::{Anonymous, Authenticator, Eventual, Hook, Replaceable, Tokens, Whence};
 use crate::catalog::memory::MemoryCatalog;
 use crate::cluster::Bus;
@@ -43,7 +43,7 @@ use crate::inspect::Inspect;
 use crate::ledger::Ledger;
 use crate::metrics::{Label as _, Metrics, Refusal, RefusalsTold};
 use crate::rest::{Attending, KnownNodes, Rest};
-use crate::room::{MemberIds, Registry, RoomsConfig};
+use crate::room::{MemberIds, Registry, RoomsConfig, Stay, Visit, Visitors};
 use crate::session::{self, Arrival, Doorkeeper, Entrance, Place, Rates, Sessions, SessionsConfig};
 use crate::shutdown::Shutdown;
 use crate::store::homes::{self, Homecoming};
@@ -63,6 +63,8 @@ pub struct Server {
     started_at: SystemTime,
     bus: Arc<dyn Bus>,
     authenticator: Arc<dyn Authenticator>,
+    /// Signs checkpoints of the audit log.
+    signer: Option<Signer>,
     /// Whether other servers of this process use the same store when this one has ended.
     leaves_store_open: bool,
 }
@@ -112,6 +114,7 @@ impl Server {
             started_at: SystemTime::now(),
             bus: LocalBus::new().node(),
             authenticator,
+            signer: None,
             leaves_store_open: false,
         })
     }
@@ -154,6 +157,12 @@ impl Server {
         Server { authenticator, ..self }
     }
 
+    /// Signs checkpoints of the audit log. By default they tell hashes alone.
+    #[must_use]
+    pub fn signing_checkpoints(self, signer: Signer) -> Server {
+        Server { signer: Some(signer), ..self }
+    }
+
     /// Where it can be reached; tells the port when the configuration left it to the system.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
@@ -176,7 +185,9 @@ impl Server {
     /// Returns how many tasks were left behind.
     pub async fn serve(self, store: Arc<dyn Store>) -> usize {
         let own = self.node_info();
-        let Server { config, listener, admin, metrics, shutdown, bus, authenticator, leaves_store_open, .. } = self;
+        let Server {
+            config, listener, admin, metrics, shutdown, bus, authenticator, signer, leaves_store_open, ..
+        } = self;
         let (tasks, draining) = (shutdown.tasks().clone(), shutdown.draining().clone());
         let observer = Arc::clone(&metrics);
         let ledger = Ledger::new(config.memory().peers, Arc::clone(&metrics));
@@ -192,8 +203,11 @@ impl Server {
         let catalog = store.catalog();
         let records = Arc::new(RecordCache::new(catalog.is_shared()));
         let allowances = Allowances::new(config.user_limits());
+        let counts = authenticator.knows_operators();
+        let audit = Audit::new(Arc::clone(&catalog), own.name.clone(), config.audit_bytes, counts, signer);
+        let visitors = counts.then(|| Arc::new(GuestBook(audit.clone())) as Arc<dyn Visitors>);
         let registry = Registry::new(
-            rooms(&config, &traces, &allowances),
+            rooms(&config, &traces, &allowances, visitors),
             Arc::clone(&store),
             writer,
             Arc::clone(&bus),
@@ -202,8 +216,6 @@ impl Server {
             tasks.clone(),
         );
         let node = Arc::<str>::from(own.name.as_str());
-        let counts = authenticator.knows_operators();
-        let audit = Audit::new(Arc::clone(&catalog), own.name.clone(), config.audit_bytes, counts);
         let nodes = Arc::new(KnownNodes { bus: Arc::clone(&bus), own, metrics: Arc::clone(&metrics) });
         let members = MemberIds::random();
         let attending =
@@ -447,6 +459,39 @@ impl Doorkeeper for Door {
     }
 }
 
+/// Writes into the audit log which sessions begin and end.
+struct GuestBook(Audit);
+
+impl GuestBook {
+    fn tell(&self, kind: &'static str, visit: &Visit, mut data: Value) {
+        data["session"] = visit.member.to_string().into();
+        data["dialect"] = match visit.dialect {
+            Dialect::YWebsocket => "y-websocket",
+            Dialect::Hocuspocus { .. } => "hocuspocus",
+            Dialect::Listening => "events",
+        }
+        .into();
+        let (actor, target) = (Some(Arc::clone(&visit.user)), visit.dashboard.as_str().into());
+        self.0.tell_often(Event { kind, actor, target, data });
+    }
+}
+
+impl Visitors for GuestBook {
+    fn came(&self, visit: &Visit) {
+        self.tell("session.opened", visit, json!({ "position": visit.position.to_string() }));
+    }
+
+    fn left(&self, visit: &Visit, stay: Stay) {
+        let data = json!({
+            "seconds": stay.lasted.as_secs(),
+            "updates": stay.updates,
+            "bytes": stay.bytes,
+            "position": stay.position.to_string(),
+        });
+        self.tell("session.closed", visit, data);
+    }
+}
+
 /// How long a collector is waited for at the end.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -464,10 +509,16 @@ fn trace(
     (traces, Some(tokio::spawn(exporter.run(is_over))))
 }
 
-fn rooms(config: &Config, traces: &Traces, allowances: &Arc<Allowances>) -> RoomsConfig {
+fn rooms(
+    config: &Config,
+    traces: &Traces,
+    allowances: &Arc<Allowances>,
+    visitors: Option<Arc<dyn Visitors>>,
+) -> RoomsConfig {
     RoomsConfig {
         traces: traces.clone(),
         allowances: Arc::clone(allowances),
+        visitors,
         limits: config.limits(),
         tuning: Tuning {
             flush_interval: config.flush_interval,
@@ -577,7 +628,7 @@ pub fn site(
         authenticator: authenticator(config),
         access: Arc::new(NoRecords),
         deletions: Arc::new(NoDeletions),
-        audit: Audit::new(Arc::new(MemoryCatalog::new()), String::new(), 0, false),
+        audit: Audit::new(Arc::new(MemoryCatalog::new()), String::new(), 0, false, None),
         dashboards,
         inspector,
         inspector_on: config.inspector,
@@ -641,6 +692,15 @@ fn host_name() -> String {
 /// [`RunError`] – for the operator; nothing was served.
 pub async fn run(config: Arc<Config>) -> Result<(), RunError> {
     let server = Server::bind(Arc::clone(&config))?;
+    let server = match config.audit_key.as_str() {
+        "" => server,
+        path => {
+            let key = std::fs::read_to_string(path).map_err(|error| error.to_string());
+            let signer = key.and_then(|key| Signer::read(&key));
+            let told = |why| RunError::AuditKey { path: path.to_owned(), why };
+            server.signing_checkpoints(signer.map_err(told)?)
+        }
+    };
     let store = store::open(&config.store, &config.store_config())?;
     tokio::spawn(server.shutdown().clone().begin_on_signals());
     let authenticator = Replaceable::new(Arc::clone(&server.authenticator));
@@ -673,6 +733,14 @@ pub enum RunError {
     /// No address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// No key to sign checkpoints with.
+    #[error("audit-key {path}: {why}")]
+    AuditKey {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// No store.
     #[error(transparent)]
     Open(#[from] OpenError),

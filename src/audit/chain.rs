@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
+use super::checkpoint::Checkpoint;
+
 /// The longest line. What is told of an event beyond that is left out of it.
 pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
@@ -82,6 +84,10 @@ pub struct Verifier {
     faults: Vec<String>,
     lines: u64,
     wanted: Option<String>,
+    /// Hashes of lines by node and number, as checkpoints tell them.
+    expected: BTreeMap<(String, u64), String>,
+    /// How far lines of each node were found to be those of a checkpoint.
+    anchored: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -101,6 +107,13 @@ impl Verifier {
         Verifier { wanted: hash, ..Verifier::default() }
     }
 
+    /// Also compares with where chains ended at checkpoints.
+    #[must_use]
+    pub fn expecting(self, checkpoints: impl IntoIterator<Item = Checkpoint>) -> Verifier {
+        let expected = checkpoints.into_iter().map(|Checkpoint { node, seq, hash }| ((node, seq), hash));
+        Verifier { expected: expected.collect(), ..self }
+    }
+
     /// Takes the next line.
     pub fn take(&mut self, line: &str) {
         self.lines += 1;
@@ -113,6 +126,11 @@ impl Verifier {
         }
         if self.wanted.as_ref() == Some(&hash) {
             self.wanted = None;
+        }
+        match self.expected.remove(&(node.clone(), seq)) {
+            Some(expected) if expected == hash => _ = self.anchored.insert(node.clone(), seq),
+            Some(_) => self.fault(format!("{node}: line {seq} is not the one that was there at a checkpoint")),
+            None => {}
         }
         match self.chains.get_mut(&node) {
             None => drop(self.chains.insert(node, Chain { first: seq, last: seq, hash })),
@@ -138,23 +156,42 @@ impl Verifier {
         if let Some(hash) = self.wanted.take() {
             self.fault(format!("there is no line with the hash {hash}"));
         }
+        for (node, seq) in core::mem::take(&mut self.expected).into_keys() {
+            match self.chains.get(&node) {
+                None => {
+                    self.fault(format!("{node}: line {seq} was there at a checkpoint, and there is none of that node"))
+                }
+                Some(Chain { last, .. }) if *last < seq => {
+                    let last = *last;
+                    self.fault(format!(
+                        "{node}: line {seq} was there at a checkpoint, and the last one is line {last}"
+                    ));
+                }
+                // The oldest are dropped by age.
+                Some(_) => {}
+            }
+        }
         let told = self.chains.iter().map(|(node, Chain { first, last, hash })| {
-            format!("{node}: lines {first} to {last}, the last one's hash is {hash}")
+            let anchored = self.anchored.get(node).map(|seq| format!("; a checkpoint vouches for line {seq}"));
+            let anchored = anchored.unwrap_or_default();
+            format!("{node}: lines {first} to {last}, the last one's hash is {hash}{anchored}")
         });
         (told.collect(), self.faults)
     }
+}
+
+/// A chain of the node `a`.
+#[cfg(test)]
+pub(super) fn lines(n: usize) -> Vec<String> {
+    let mut head = Head::default();
+    let fields = |i| serde_json::json!({ "at": "2026-11-28T06:00:00Z", "node": "a", "type": "t", "data": { "i": i } });
+    (0..n).map(|i| head.append(fields(i).as_object().unwrap().clone())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn lines(n: usize) -> Vec<String> {
-        let mut head = Head::default();
-        let fields = |i| json!({ "at": "2026-11-28T06:00:00Z", "node": "a", "type": "t", "data": { "i": i } });
-        (0..n).map(|i| head.append(fields(i).as_object().unwrap().clone())).collect()
-    }
 
     fn faults<'a>(lines: impl IntoIterator<Item = &'a String>) -> Vec<String> {
         let mut verifier = Verifier::default();

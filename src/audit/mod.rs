@@ -7,6 +7,7 @@
 //! While the catalog is away lines wait, bounded, and what is beyond is counted in the line that follows. Nobody's work waits for that.
 
 mod chain;
+mod checkpoint;
 mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use ydash_proto::time::Timestamp;
 
 pub use self::chain::Verifier;
 use self::chain::{Head, LINE_BYTES_MAX, Line};
+pub use self::checkpoint::{Checkpoint, CheckpointReader, Signer};
 use self::tally::{Entry, Tally};
 use crate::catalog::{Catalog, CatalogError, Expected, Key, Version, list_all};
 
@@ -88,6 +90,10 @@ struct Shared {
     pages_max: usize,
     /// Whether what happens often is counted.
     counts: bool,
+    /// Signs checkpoints, if there is a key.
+    signer: Option<Signer>,
+    /// Where the chain ends, as far as it is written.
+    head: Mutex<Head>,
     queue: Mutex<Queue>,
     news: Notify,
     /// How many events of all that were told are written, or lost.
@@ -114,14 +120,23 @@ struct Page {
 }
 
 impl Audit {
-    /// A log in `catalog`, in which `node` has its own chain, and all nodes at most `bytes_max`. `counts` if it is known who comes.
+    /// A log in `catalog`, in which `node` has its own chain, and all nodes at most `bytes_max`. `counts` if it is known who comes. Its
+    /// checkpoints are signed if there is a `signer`.
     #[must_use]
-    pub fn new(catalog: Arc<dyn Catalog>, node: String, bytes_max: usize, counts: bool) -> Audit {
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        node: String,
+        bytes_max: usize,
+        counts: bool,
+        signer: Option<Signer>,
+    ) -> Audit {
         let shared = Shared {
             catalog,
             node,
             pages_max: (bytes_max / PAGE_BYTES).max(2),
             counts,
+            signer,
+            head: Mutex::default(),
             queue: Mutex::default(),
             news: Notify::new(),
             settled: watch::Sender::new(0),
@@ -132,6 +147,19 @@ impl Audit {
     /// Tells of an event. It is written soon.
     pub fn tell(&self, event: Event) {
         self.shared.queue().push(event, now());
+        self.shared.news.notify_one();
+    }
+
+    /// Tells of an event of which there may be very many at once. Those beyond half of what may wait are counted, as by [`Audit::count`]:
+    /// they never take the place of others.
+    pub fn tell_often(&self, event: Event) {
+        let mut queue = self.shared.queue();
+        if queue.waiting.len() >= WAITING_MAX / 2 {
+            let Event { kind, actor, target, .. } = event;
+            return queue.tally.count(Entry { kind, actor, target });
+        }
+        queue.push(event, now());
+        drop(queue);
         self.shared.news.notify_one();
     }
 
@@ -168,7 +196,7 @@ impl Audit {
         let mut page = None;
         let mut tally_at = Instant::now() + TALLY_EVERY;
         let mut checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
-        let mut told = Head::default();
+        let mut told = 0;
         loop {
             let _ = timeout_at(tally_at.min(checkpoint_at), self.shared.news.notified()).await;
             if Instant::now() >= tally_at {
@@ -181,9 +209,13 @@ impl Audit {
             }
             if Instant::now() >= checkpoint_at {
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
-                if let Some(Page { head, .. }) = page.as_ref().filter(|page| page.head != told) {
-                    info!(node = self.shared.node, seq = head.seq, hash = head.hash, "audit checkpoint");
-                    told = head.clone();
+                let (seq, checkpoint) = self.shared.tell_checkpoint(told);
+                told = seq;
+                if let Some(checkpoint) = checkpoint {
+                    let data = json!({ "checkpoint": checkpoint });
+                    self.tell(Event { kind: "audit.checkpoint", actor: None, target: "".into(), data });
+                    // The line about it is no news by itself.
+                    told += 1;
                 }
             }
         }
@@ -197,6 +229,7 @@ impl Audit {
             event.into_iter().for_each(|event| queue.push(event, now()));
         }
         self.settled().await;
+        self.shared.tell_checkpoint(0);
         let queue = self.shared.queue();
         let left = queue.waiting.len() as u64 + queue.lost;
         if left > 0 {
@@ -235,6 +268,18 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the log of the process where the chain ends, if it ends behind line `told`. Says up to which line is told by then, and the
+    /// checkpoint if it is signed.
+    fn tell_checkpoint(&self, told: u64) -> (u64, Option<String>) {
+        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if head.seq <= told {
+            return (told, None);
+        }
+        let checkpoint = self.signer.as_ref().map(|signer| signer.sign(&self.node, &head));
+        info!(node = self.node, seq = head.seq, hash = head.hash, checkpoint, "audit checkpoint");
+        (head.seq, checkpoint)
+    }
+
     /// Writes all that waits.
     async fn commit(&self, page: &mut Option<Page>) -> Result<(), CatalogError> {
         let mut attempts = 0;
@@ -258,6 +303,7 @@ impl Shared {
                 Ok(version) => {
                     attempts = 0;
                     let is_new = next.version.is_none();
+                    *self.head.lock().unwrap_or_else(PoisonError::into_inner) = next.head.clone();
                     *page = Some(Page { version: Some(version), ..next });
                     self.took(taken, lost);
                     if is_new {
@@ -477,7 +523,7 @@ mod tests {
     use crate::catalog::memory::MemoryCatalog;
 
     fn audit(catalog: &MemoryCatalog, node: &str, bytes_max: usize) -> Audit {
-        Audit::new(Arc::new(catalog.clone()), node.to_owned(), bytes_max, true)
+        Audit::new(Arc::new(catalog.clone()), node.to_owned(), bytes_max, true, None)
     }
 
     fn event(kind: &'static str, n: usize) -> Event {
@@ -584,6 +630,24 @@ mod tests {
         let lines = all(&catalog).await;
         assert_eq!(lines.len(), 1);
         assert_eq!(of(&lines[0], "data"), json!({ "times": 1000 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn very_many_at_once_are_counted_and_take_nobodys_place() {
+        let catalog = MemoryCatalog::new();
+        let audit = audit(&catalog, "a", 64 << 20);
+        for _ in 0..WAITING_MAX {
+            audit.tell_often(event("session.opened", 0));
+        }
+        assert_eq!(audit.shared.queue().waiting.len(), WAITING_MAX / 2);
+        audit.tell(event("link.made", 1));
+        audit.shared.queue().tell_tally();
+        let keeping = tokio::spawn(audit.clone().keep());
+        audit.write(event("link.revoked", 1)).await;
+        keeping.abort();
+        let lines = all(&catalog).await;
+        assert_eq!(lines.len(), WAITING_MAX / 2 + 3);
+        assert_eq!(of(&lines[lines.len() - 2], "data"), json!({ "times": WAITING_MAX / 2 }));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `ydash audit`: writes the audit log out, and says whether it is whole.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::transfer::{STANDARD, open, prepare};
-use crate::audit::{Reading, Verifier, read};
+use crate::audit::{CheckpointReader, Reading, Verifier, read};
 use crate::cli::{Outcome, runtime};
 use crate::config::Layers;
 use crate::store::is_there;
@@ -18,10 +18,15 @@ pub(super) fn command() -> Command {
     let action = Arg::new("action").value_name("ACTION").required(true).value_parser(["export", "verify"]);
     let file = Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf));
     let hash = Arg::new("hash").long("hash").value_name("HASH");
+    let text = |name: &'static str| Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf));
     Command::new("audit")
         .about("Writes the audit log out, or says whether it is whole")
         .arg(action.help("export: prints all lines; verify: says what was changed, taken out or put in"))
         .arg(file.help("Lines that were exported or read over REST, for verify; - is standard input [the store]"))
+        .arg(text("key").help(
+            "For verify: the public key of audit-key, by which checkpoints in the lines are believed, and in FILE",
+        ))
+        .arg(text("checkpoints").requires("key").help("For verify: logs of the nodes, which were kept elsewhere"))
         .arg(hash.help("For verify: a line has to be there with this hash, which was written down elsewhere"))
 }
 
@@ -41,9 +46,23 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut verifier = Verifier::wanting(options.get_one::<String>("hash").cloned());
+    let (mut foreign, mut checkpoints) = (Vec::new(), Vec::new());
+    if let Some(key) = options.get_one::<PathBuf>("key") {
+        let reader = CheckpointReader::new(&fs::read_to_string(key)?)?;
+        let logs = options.get_one::<PathBuf>("checkpoints").map(fs::read_to_string).transpose()?;
+        for text in lines.iter().map(String::as_str).chain(logs.as_deref()) {
+            for found in reader.all_in(text) {
+                match found {
+                    Ok(checkpoint) => checkpoints.push(checkpoint),
+                    Err(word) => foreign.push(format!("a checkpoint is not signed with the key: {word}")),
+                }
+            }
+        }
+    }
+    let mut verifier = Verifier::wanting(options.get_one::<String>("hash").cloned()).expecting(checkpoints);
     lines.iter().filter(|line| !line.is_empty()).for_each(|line| verifier.take(line));
     let (told, faults) = verifier.finish();
+    let faults = [foreign, faults].concat();
     for line in told {
         println!("{line}");
     }

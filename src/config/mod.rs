@@ -140,7 +140,9 @@ knobs! {
         /// How long a dashboard that was deleted can be taken back.
         trash: Option<Duration> = "30d", "TIME", value::lifetime;
         /// Bytes that the audit logs of all nodes have together; the oldest lines go first.
-        audit_bytes: usize = "16MiB", "SIZE", value::bytes;
+        audit_bytes: usize = "64MiB", "SIZE", value::bytes;
+        /// A file with a key of `ydash token --new-key`, which signs checkpoints of the audit log.
+        audit_key: String = "", "FILE", value::line;
         /// How long a user's private document (~user) stays in Redis after its last use; also REDIS_STATE_TTL.
         redis_private_ttl: Option<Duration> = "30d", "TIME", value::lifetime;
         /// How long any other dashboard stays in Redis after its last use.

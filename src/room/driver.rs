@@ -10,6 +10,7 @@ use super::registry::Context;
 use super::storage::{Written, scan_trusted};
 use super::traced::{TracedEdit, TracedJoin};
 use super::users::Inside;
+use super::visit::{Visit, Visiting};
 use crate::allowances::User;
 use crate::cluster::envelope::{Envelope, EnvelopeError};
 use crate::cluster::{Heard, Subscription};
@@ -31,7 +32,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
-use ydash_proto::access::{Admission, Capabilities};
+use ydash_proto::access::{Admission, Capabilities, Principal};
 use ydash_proto::document::{Compacted, Kept, compact};
 use ydash_proto::id::{DashboardId, MemberId};
 use ydash_proto::life::Life;
@@ -80,6 +81,8 @@ struct Seat {
     only_listens: bool,
     /// Its user, if that is somebody in particular.
     user: Option<User>,
+    /// What is written down of it, once the room has let it in.
+    visit: Option<Box<Visiting>>,
     _inside: Inside,
 }
 
@@ -339,11 +342,13 @@ impl Driver {
                 let inside = self.context.users.enter(&joining.admission.principal);
                 let only_listens = joining.dialect == Dialect::Listening;
                 let user = self.context.allowances().of(&joining.admission.principal);
-                let seat = Seat { member, outbox, only_listens, user, _inside: inside };
+                let seat = Seat { member, outbox, only_listens, user, visit: None, _inside: inside };
+                let (principal, dialect) = (joining.admission.principal.clone(), joining.dialect);
                 let at = self.seats.partition_point(|other| other.member < seat.member);
                 self.seats.insert(at, seat);
                 self.context.metrics.joins.inc();
                 self.handle(now, Input::Joined(joining));
+                self.begin_visit(member, &principal, dialect);
                 if let Some(follows) = follows {
                     let follow = || self.live.follow(&self.room, self.updates, self.linked.is_some());
                     let _ = follows.send(self.room.has_member(member).then(follow)); // The caller may have gone.
@@ -442,6 +447,17 @@ impl Driver {
                     });
                 }
             }
+        }
+    }
+
+    /// Has it written down that somebody is here, if the room has let them in.
+    fn begin_visit(&mut self, member: MemberId, principal: &Principal, dialect: Dialect) {
+        let Some(visitors) = self.context.visitors().filter(|_| self.room.has_member(member)) else { return };
+        let (dashboard, position) = (self.id.clone(), self.room.position());
+        let visit = |user| Visit { member, user, dashboard, dialect, position };
+        let visit = Visiting::begin(visitors, principal, visit);
+        if let Ok(at) = self.seats.binary_search_by_key(&member, |seat| seat.member) {
+            self.seats[at].visit = visit;
         }
     }
 
@@ -601,6 +617,13 @@ impl Driver {
             }
             _ => None,
         };
+        if self.context.visitors().is_some()
+            && let Input::Update { member, update } | Input::Answer { member, update } = &input
+            && let Ok(at) = self.seats.binary_search_by_key(member, |seat| seat.member)
+            && let Some(visit) = &mut self.seats[at].visit
+        {
+            visit.sent(update.update.len(), self.room.position());
+        }
         self.handle_as(now, input, begins);
     }
 

@@ -12,6 +12,7 @@ mod storage;
 mod traced;
 mod users;
 mod versions;
+mod visit;
 
 pub use crate::store::{VersionInfo, VersionLimit};
 pub use about::Noted;
@@ -19,3 +20,4 @@ pub use clock::Clock;
 pub use handle::{Ended, MemberIds, RoomHandle, RoomView, WriteError};
 pub use registry::{OpenError, Registry, RoomsConfig};
 pub use versions::{KeepError, Keeping};
+pub use visit::{Stay, Visit, Visitors};

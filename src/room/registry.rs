@@ -11,6 +11,7 @@ use super::handle::{RoomHandle, RoomView, Shared, ToRoom, inbox_bytes};
 use super::memory::RoomMemory;
 use super::storage::Storage;
 use super::users::Users;
+use super::visit::Visitors;
 use crate::access::{RecordCache, Rooms};
 use crate::allowances::Allowances;
 use crate::catalog::CatalogError;
@@ -69,6 +70,8 @@ pub struct RoomsConfig {
     pub traces: Traces,
     /// The limits of users on this node.
     pub allowances: Arc<Allowances>,
+    /// Who is told of sessions, if anybody is.
+    pub visitors: Option<Arc<dyn Visitors>>,
 }
 
 /// Why a dashboard cannot be opened. All of it but [`OpenError::Deleted`] and [`OpenError::NotKept`] passes: the client is to try again.
@@ -552,6 +555,10 @@ impl Context {
 
     pub(super) fn allowances(&self) -> &Allowances {
         &self.config.allowances
+    }
+
+    pub(super) fn visitors(&self) -> Option<&Arc<dyn Visitors>> {
+        self.config.visitors.as_ref()
     }
 
     fn forget(&self, id: &DashboardId, room: &RoomHandle) {

@@ -38,6 +38,7 @@ fn house() -> House {
         drain_spread: Duration::ZERO,
         traces: Traces::default(),
         allowances: Allowances::unlimited(),
+        visitors: None,
     };
     let bus = LocalBus::new().node();
     let records = Arc::new(RecordCache::new(false));

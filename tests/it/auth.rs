@@ -19,7 +19,9 @@ use ydash::http::calls;
 use ydash_proto::access::Role;
 use ydash_proto::time::Timestamp;
 
-use crate::support::node::Node;
+use crate::support::forge;
+use crate::support::node::{Node, binary};
+use crate::support::peer::{Peer, WITHIN};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -422,6 +424,78 @@ async fn join(node: &Node, token: &str) -> Result<Socket, (u16, String)> {
             ended => panic!("{ended:?}"),
         }
     }
+}
+
+/// The log says who was in which dashboard, from when to when and how, and nothing of what was written there.
+#[tokio::test]
+async fn sessions_are_in_the_audit_log_from_their_beginning_to_their_end() {
+    let node = guarded();
+    let ada = token("ada", &[("acme/*", Role::Editor)], HOUR);
+    let mut first = Peer::open(&node, &format!("/acme/sales?token={ada}")).await;
+    let url = node.ws("/hocuspocus");
+    let mut second = Peer::try_open_document_as(&url, "acme/sales", &ada).await.expect("the server listens");
+    for peer in [&mut first, &mut second] {
+        peer.send(forge::sync_step1(&[0])).await;
+        peer.expect(|frame| frame.starts_with(&[0, 1])).await;
+    }
+    let typed = forge::update((1, 0), &[forge::in_root("t", forge::STRING, &forge::var_bytes("what it wrote"))], &[]);
+    first.send(forge::live(&typed)).await;
+    second.expect(|frame| frame.starts_with(&[0, 2])).await;
+    drop((first, second));
+
+    let began = std::time::Instant::now();
+    let sessions: Vec<Value> = loop {
+        let answer = Client::new().get(node.http("/api/audit?actor=ada")).bearer_auth(operator()).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("what it wrote"), "{text}");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let sessions: Vec<Value> =
+            lines.filter(|line| line["type"].as_str().unwrap().starts_with("session.")).collect();
+        if sessions.len() == 4 {
+            break sessions;
+        }
+        assert!(began.elapsed() < WITHIN, "{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for (dialect, updates) in [("y-websocket", 1), ("hocuspocus", 0)] {
+        let of_it = sessions.iter().filter(|line| line["data"]["dialect"] == dialect);
+        let [opened, closed] = of_it.collect::<Vec<_>>()[..] else { panic!("{sessions:?}") };
+        assert_eq!((&opened["type"], &closed["type"]), (&json!("session.opened"), &json!("session.closed")));
+        assert_eq!((&opened["target"], &opened["data"]["session"]), (&json!("acme/sales"), &closed["data"]["session"]));
+        assert_eq!(closed["data"]["updates"], updates, "{closed}");
+    }
+}
+
+/// A node's last checkpoint is in its log. It shows when lines were removed from the store since then.
+#[tokio::test]
+async fn checkpoints_in_the_log_show_what_was_cut_off_the_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let (private, public) = ydash::auth::new_key().unwrap();
+    std::fs::write(file("key.json"), json!({ "private": private }).to_string()).unwrap();
+    std::fs::write(file("public.json"), public.to_string()).unwrap();
+    let flags = ["--auth-secret", SECRET, "--audit-key", "key.json", "--node-name", "a"];
+    let mut node = Node::start_in(directory.path(), &flags);
+    drop(join(&node, &token("ada", &[("acme/*", Role::Editor)], HOUR)).await.unwrap());
+    node.terminate(WITHIN).await;
+    std::fs::write(file("node.log"), node.log().join("\n")).unwrap();
+
+    let audit = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(binary());
+        let output = command.current_dir(directory.path()).args(["audit"]).args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (_, lines) = audit(&["export", "--store", "file:data"]);
+    let lines: Vec<&str> = lines.lines().collect();
+    let verified = |lines: &[&str]| {
+        std::fs::write(file("lines"), lines.join("\n")).unwrap();
+        audit(&["verify", "lines", "--key", "public.json", "--checkpoints", "node.log"])
+    };
+    let (is_whole, told) = verified(&lines);
+    assert!(is_whole && told.contains("a checkpoint vouches for line"), "{told}");
+    assert!(lines.last().unwrap().contains("node.stopped"), "{lines:?}");
+    let (is_whole, told) = verified(&lines[..lines.len() - 1]);
+    assert!(!is_whole && told.contains("was there at a checkpoint, and the last one is line"), "{told}");
 }
 
 /// A user who reaches a limit is told its name, its value and when to come back. Other users are not affected.

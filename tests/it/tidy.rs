@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["src/redis/"]),
     ("rustls", &["src/redis/", "src/auth/keys.rs", "src/auth/fetch.rs", "src/trace/export.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
-    ("ring", &["src/auth/", "src/audit/chain.rs", "src/http/etag.rs", "src/store/past.rs"]),
+    ("ring", &["src/auth/", "src/audit/", "src/http/etag.rs", "src/store/past.rs"]),
     ("reqwest", &["src/auth/fetch.rs", "src/auth/hook.rs", "src/trace/export.rs"]),
     ("tracing_subscriber", &["src/telemetry.rs"]),
 ];
