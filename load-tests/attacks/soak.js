@@ -78,10 +78,12 @@ export async function soak (binary, seconds, attacks, Helper) {
     lost += total(endings) + total(looked)
     const count = key => endings.reduce((sum, ending) => sum + ending[key], 0)
     console.log(`   honest edits: ${count('written')} written, ${count('saved')} said to be saved, ${count('refused')} refused, ${count('closes')} reconnects; /healthz at most ${seen.health.max.toFixed(0)} ms; REST at most ${seen.rest.max.toFixed(0)} ms, ${seen.rest.refused} of ${seen.rest.count} refused; newcomers ${seen.newcomers.refused + seen.newcomers.missing} of ${seen.newcomers.count} not let in`)
+    const unreadable = [...endings, ...looked].filter(({ isReadable }) => !isReadable)
+    for (const { room } of unreadable) console.log(`   ${room} cannot be read`)
     const [first, , third] = figures
     const isFlat = key => third[`${key}Max`] <= Math.max(first[`${key}Max`] * FLAT, first[`${key}Max`] + SMALL[key])
     console.log(`   ${lost} edits said to be saved are gone; memory ${isFlat('memory') ? 'flat' : 'GROWS'}, descriptors ${isFlat('files') ? 'flat' : 'GROW'}`)
-    return lost === 0 && isFlat('memory') && isFlat('files')
+    return lost === 0 && unreadable.length === 0 && isFlat('memory') && isFlat('files')
   } finally {
     witnesses.kill()
     await server.kill()

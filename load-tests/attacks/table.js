@@ -31,6 +31,7 @@ function amiss ({ settled, memory, hasEnded, endings, looked }) {
   if (isKept({ memory })) found.push(`${memory.after.toFixed(0)} MiB`)
   if (looked === null) found.push('does not start again')
   for (const { room, isReadable } of endings) if (!isReadable) found.push(`${room} cannot be read`)
+  for (const { room, isReadable } of looked ?? []) if (!isReadable) found.push(`${room} cannot be read after a restart`)
   return found
 }
 

@@ -212,7 +212,7 @@ process.on('message', async message => {
     // Another process serves the same store.
     const lost = await Promise.all(message.look.map(async ({ room, label, saved }) => {
       const state = await stateOf(port, room)
-      return { room, isReadable: state !== null, lost: missingIn(state, label, saved).length }
+      return { room, isReadable: state !== null, lost: state ? missingIn(state, label, saved).length : 0 }
     }))
     process.send({ looked: lost })
   } else if (message.leave) {
