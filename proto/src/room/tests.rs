@@ -1174,6 +1174,32 @@ fn when_the_newer_of_two_sessions_leaves_the_older_one_announces_itself_again() 
     assert!(room.fanned_out().contains(&(awareness(&[(7, 6, "{}")]), vec![ALICE])));
 }
 
+/// Somebody came back, and Bob's turn to announce himself again was to follow within a second. Meanwhile the older session with his id
+/// was made to take the next clock, which counted as his turn: who came back did not see him.
+#[test]
+fn of_two_sessions_with_one_id_the_one_that_is_shown_announces_itself_to_who_came_back() {
+    let mut room = TestRoom::new();
+    room.join(ALICE);
+    room.announce(ALICE, &[(7, 3, "{}")]);
+    room.join(BOB);
+    room.announce(BOB, &[(7, 5, "{\"b\":0}")]);
+    let come_back = |room: &mut TestRoom, clock| {
+        room.join(CAROL);
+        room.announce(CAROL, &[(9, clock, "{}")]);
+    };
+    come_back(&mut room, 1);
+    room.input(Input::Left { member: CAROL });
+    come_back(&mut room, 2);
+    assert!(room.sent(BOB).contains(&awareness(&[(7, 5, "null")])));
+    room.announce(BOB, &[(7, 6, "{\"b\":0}")]);
+    room.input(Input::Left { member: CAROL });
+    come_back(&mut room, 3);
+    room.announce(ALICE, &[(7, 4, "{\"a\":1}")]);
+    assert!(room.sent(ALICE).contains(&awareness(&[(7, 6, "null")])));
+    room.after(Duration::from_secs(1));
+    assert!(room.sent(BOB).contains(&awareness(&[(7, 6, "null")])));
+}
+
 /// A viewer that shows nothing of itself echoes what it reads, as stock clients do. Its first echo was taken for its own
 /// announcement: it inherited the id of whoever left, who then could neither be seen nor edit when it came back.
 #[test]

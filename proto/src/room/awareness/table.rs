@@ -265,7 +265,9 @@ impl Presence {
             }
         }
         for (client, _) in &outcome.nudges {
-            if let Some(known) = self.known.get_mut(client) {
+            let Some(known) = self.known.get_mut(client) else { continue };
+            // If another session of this id is to announce itself again, the nudge to this one does not reach it.
+            if known.owner == Some(member) || known.renewal != Renewal::Wanted {
                 known.renewal = Renewal::Asked;
             }
         }
