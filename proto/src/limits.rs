@@ -249,6 +249,10 @@ pub mod authorship {
     pub const UNKNOWN_CLOCKS_MAX: u32 = 16 << 10;
     /// Such ids at most.
     pub const UNKNOWN_MAX: usize = 64;
+    /// Deleted clocks of an id that are passed over to find those that can be compared. An author that was away has seldom written more.
+    pub const DELETED_PASSED_MAX: u32 = 256;
+    /// The same for all ids of one question: those clocks are read, too.
+    pub const DELETED_PASSED_IN_ALL_MAX: u32 = 2048;
     /// Updates set aside in one life of a room. Beyond, they are refused and counted only.
     pub const SET_ASIDE_MAX: u32 = 64;
     /// Ids of which a session that has not introduced itself brought, has or lacks something. Beyond, everything is asked for.

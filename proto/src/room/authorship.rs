@@ -3,6 +3,9 @@
 //!
 //! `docs/PROTOCOL.md`, "Client ids", has the rule; [`Owners`](super::awareness::Owners) keeps who is whose.
 
+#[cfg(test)]
+mod tests;
+
 use super::awareness::ELSEWHERE_WAIT;
 use super::editing::Attempt;
 use super::effect::{Effect, Frame, FrameKind, REASON_DIFFERS, Report, WriteRefusal};
@@ -11,19 +14,23 @@ use super::member::{Held, Member, ToAsk};
 use super::{Room, Sender};
 use crate::access::{Capabilities, Principal};
 use crate::id::{ClientId, Clock, MemberId};
-use crate::limits::authorship::{AUTHORS_MAX, SET_ASIDE_MAX, SUSPECTS_MAX, UNKNOWN_CLOCKS_MAX, UNKNOWN_MAX};
+use crate::limits::authorship::{
+    AUTHORS_MAX, DELETED_PASSED_IN_ALL_MAX, DELETED_PASSED_MAX, SET_ASIDE_MAX, SUSPECTS_MAX, UNKNOWN_CLOCKS_MAX,
+    UNKNOWN_MAX,
+};
 use crate::log::{LogEntry, Source};
 use crate::time::Timestamp;
 use crate::update::{self, Accepted, ClockRange, Difference, Scan, StateVector};
 use crate::wire::encode;
 use bytes::Bytes;
+use core::cmp::Ordering;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
 /// How long a client may take to answer what it is asked about its own id. Slow readers take long to come to the question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
-/// So many clocks of an id are compared: its last ones tell, since the first difference ends what is taken. One alone may be alike by
-/// chance, as the end of a format is.
+/// So many clocks of an id are compared that are not deleted: its last ones tell, since the first difference ends what is taken. One alone
+/// may be alike by chance, as the end of a format is.
 const LAST_CLOCKS: Clock = 8;
 
 impl Room {
@@ -43,7 +50,10 @@ impl Room {
         // The last clock tells: one who takes somebody's next clocks cannot know what that one writes under them. A client that had
         // less of its own id than the document has been given the rest by now, so it is asked for all.
         let proven_to = self.owners.proven_to(client).unwrap_or(start);
-        let from = if member.was_behind(client) { 0 } else { start.min(proven_to).saturating_sub(LAST_CLOCKS) };
+        let from = match member.was_behind(client) {
+            true => 0,
+            false => self.document.last_live(client, start.min(proven_to), LAST_CLOCKS, DELETED_PASSED_MAX),
+        };
         let asked = member.check.as_ref().map_or(&[][..], |check| &check.clients);
         if asked.iter().any(|(other, asked)| *other == client && *asked <= from) {
             return;
@@ -83,32 +93,49 @@ impl Room {
             if kept == 0 || clock == 0 || is_own {
                 continue;
             }
-            let proven_to = self.owners.proven_to(client).unwrap_or(kept);
-            let last = clock.min(kept).min(proven_to).saturating_sub(LAST_CLOCKS);
+            let end = clock.min(kept).min(self.owners.proven_to(client).unwrap_or(kept));
+            // Where it has more comes first: it goes on from there. Where the two do not differ comes last.
+            let rank = match clock.cmp(&kept) {
+                Ordering::Greater => 0,
+                Ordering::Less => 1,
+                Ordering::Equal => 2,
+            };
             let came_from_author = self.owners.came_from_author(client);
             if came_from_author == Some(false) {
-                suspects.push((client, last));
+                suspects.push((rank, kept, client, end));
             } else {
                 // Of what came from its author, too: its user may have two devices with one id.
-                unknown.push((clock == kept, came_from_author.is_some(), kept, client, last));
+                unknown.push((rank, came_from_author.is_some(), kept, client, end));
             }
         }
-        suspects.truncate(SUSPECTS_MAX);
-        let brought_by_others: Vec<ClientId> = suspects.iter().map(|(client, _)| *client).collect();
-        // Where the two differ comes first, and what is read fast.
+        // Of each kind first what is read fast.
+        suspects.sort_unstable();
         unknown.sort_unstable();
+        let more = suspects.split_off(suspects.len().min(SUSPECTS_MAX));
+        let suspects = suspects.into_iter().map(|(.., client, end)| (client, end, true));
         let mut clocks: Clock = 0;
-        for (.., kept, client, from) in unknown.into_iter().take(UNKNOWN_MAX) {
-            clocks = clocks.saturating_add(kept);
-            if clocks > UNKNOWN_CLOCKS_MAX {
-                break;
+        let more = more.into_iter().map(|(_, kept, client, end)| (kept, client, end, true));
+        let others = more.chain(unknown.into_iter().map(|(.., kept, client, end)| (kept, client, end, false)));
+        let others = others.take(UNKNOWN_MAX).take_while(|(kept, ..)| {
+            clocks = clocks.saturating_add(*kept);
+            clocks <= UNKNOWN_CLOCKS_MAX
+        });
+        let mut left = DELETED_PASSED_IN_ALL_MAX;
+        let (mut asked, mut brought_by_others) = (Vec::new(), Vec::new());
+        for (client, end, is_suspect) in
+            suspects.chain(others.map(|(_, client, end, is_suspect)| (client, end, is_suspect)))
+        {
+            let from = self.document.last_live(client, end, LAST_CLOCKS, left.min(DELETED_PASSED_MAX));
+            left -= (end - from).saturating_sub(LAST_CLOCKS);
+            asked.push((client, from));
+            if is_suspect {
+                brought_by_others.push(client);
             }
-            suspects.push((client, from));
         }
-        if suspects.is_empty() {
+        if asked.is_empty() {
             return false;
         }
-        self.check(now, id, &suspects);
+        self.check(now, id, &asked);
         if let Some(check) = self.members.get_mut(&id).and_then(|member| member.check.as_mut()) {
             check.suspects = brought_by_others;
         }
@@ -387,7 +414,7 @@ impl Room {
     /// Whether everybody who is to be asked about what is held has answered, or is gone.
     pub(super) fn is_released(&self, now: Timestamp, member: &Member, held: &Held) -> bool {
         held.waiting.why == update::HeldWhy::Author
-            && !(member.check.is_some() && held.check_until.is_some_and(|until| now < until))
+            && !member.is_compared_before(now, held)
             && held.elsewhere_until.is_none_or(|until| now >= until)
             && held.authors.iter().all(|&(author, question)| match question {
                 _ if !self.members.contains_key(&author) => true,
@@ -402,10 +429,12 @@ impl Room {
         if self.withheld == 0 {
             return;
         }
+        // Of what is compared first, nothing is shown: it may continue something that nobody else has, and an author that took it in could
+        // not place it.
         let mut to_ask: Vec<MemberId> = self
             .members
             .values()
-            .flat_map(|member| &member.held)
+            .flat_map(|member| member.held.iter().filter(move |held| !member.is_compared_before(now, held)))
             .flat_map(|held| &held.authors)
             .filter(|(author, question)| question.is_none() && self.owners.may_ask(now, *author))
             .map(|(author, _)| *author)
@@ -423,7 +452,7 @@ impl Room {
             member.heard_of_itself = true;
             let number = member.asks + 1;
             let mut shown = Vec::new();
-            for held in self.members.values_mut().flat_map(|member| &mut member.held) {
+            for held in self.members.values_mut().flat_map(|member| member.compared(now)) {
                 for (of, question) in &mut held.authors {
                     if *of == author && question.is_none() {
                         *question = Some(number);

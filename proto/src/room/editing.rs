@@ -392,6 +392,8 @@ impl Room {
         }
         member.held_bytes += bytes;
         let check_until = member.check.as_ref().filter(|_| is_withheld).map(|_| since + CHECKED_WITHIN);
+        // It may wait once more for an author: not for a time that has passed.
+        let check_until = check_until.filter(|until| now < *until);
         member.held.push_back(Held { waiting, since, acks, authors, elsewhere_until, check_until });
         self.held += 1;
         self.held_work = self.held_work.saturating_add(work);

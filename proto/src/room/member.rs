@@ -47,6 +47,10 @@ pub(super) struct Check {
 }
 
 impl Held {
+    fn is_compared_until(&self, now: Timestamp) -> bool {
+        self.check_until.is_some_and(|until| now < until)
+    }
+
     /// What trying it again costs, in microseconds.
     pub(super) fn price(&self) -> u32 {
         (3 + self.waiting.bytes.len() as u32 / 512).saturating_add(self.waiting.work)
@@ -363,6 +367,17 @@ impl Member {
         let check = self.check.as_ref().filter(|check| !check.is_overrun);
         let asked = check.and_then(|check| check.clients.iter().find(|(other, _)| *other == client));
         asked.is_some_and(|(_, from)| !scan.spans.iter().any(|span| span.client == client && span.start <= *from))
+    }
+
+    /// Whether something that it brought waits until it is known whether it has what is kept before that.
+    pub(super) fn is_compared_before(&self, now: Timestamp, held: &Held) -> bool {
+        self.check.is_some() && held.is_compared_until(now)
+    }
+
+    /// What it brought, but for what waits like that.
+    pub(super) fn compared(&mut self, now: Timestamp) -> impl Iterator<Item = &mut Held> {
+        let is_checked = self.check.is_some();
+        self.held.iter_mut().filter(move |held| !(is_checked && held.is_compared_until(now)))
     }
 
     /// From `clock` on nothing is taken of it under `client`.

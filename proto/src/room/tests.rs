@@ -10,7 +10,7 @@ use crate::wire::Message;
 
 pub(super) const ALICE: MemberId = MemberId(1);
 pub(super) const BOB: MemberId = MemberId(2);
-const CAROL: MemberId = MemberId(3);
+pub(super) const CAROL: MemberId = MemberId(3);
 
 pub(super) struct TestRoom {
     pub(super) room: Room,
@@ -140,7 +140,7 @@ impl TestRoom {
     }
 }
 
-fn message(frame: &Bytes) -> Message {
+pub(super) fn message(frame: &Bytes) -> Message {
     wire::decode_from_server(frame).expect("a message")
 }
 
@@ -162,7 +162,7 @@ pub(super) fn typed(client: ClientId, clock: u32, text: &str) -> Bytes {
 }
 
 /// As [`typed`], behind the character before.
-fn after(client: ClientId, clock: u32, text: &str) -> Bytes {
+pub(super) fn after(client: ClientId, clock: u32, text: &str) -> Bytes {
     let mut bytes = vec![0x84];
     write_var_uint(&mut bytes, client);
     write_var_uint(&mut bytes, u64::from(clock) - 1);
@@ -172,7 +172,7 @@ fn after(client: ClientId, clock: u32, text: &str) -> Bytes {
 }
 
 /// Collected garbage.
-fn collected(client: ClientId, clock: u32, len: u8) -> Bytes {
+pub(super) fn collected(client: ClientId, clock: u32, len: u8) -> Bytes {
     structs(client, clock, &[0, len])
 }
 
@@ -619,7 +619,7 @@ fn who_overruns_what_may_be_held_is_asked_then_closed() {
 // Client ids.
 
 /// A room in which Alice announced 7 and wrote "hi" under it, and Bob announced 8.
-fn room_with_an_author() -> TestRoom {
+pub(super) fn room_with_an_author() -> TestRoom {
     let mut room = TestRoom::new();
     for (member, client) in [(ALICE, 7), (BOB, 8)] {
         room.join(member);

@@ -132,6 +132,19 @@ impl Ranges {
         self.0.range(range.start..range.end).next().map(|(start, _)| *start)
     }
 
+    /// Where the last `count` clocks before `end` begin that are not in here; never before `from`.
+    pub(super) fn last_gaps(&self, end: Clock, count: Clock, from: Clock) -> Clock {
+        let (mut at, mut left) = (end, count);
+        for (&start, &stop) in self.0.range(..end).rev() {
+            let gap = at.saturating_sub(stop);
+            if gap >= left || at <= from {
+                break;
+            }
+            (at, left) = (start, left - gap);
+        }
+        at.saturating_sub(left).max(from)
+    }
+
     pub(super) fn overlaps(&self, range: ClockRange) -> bool {
         self.0.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
     }
@@ -265,6 +278,9 @@ mod tests {
             prop_assert_eq!(united.overlaps(asked), (asked.start..asked.end).any(|c| expected.contains(&c)));
             prop_assert_eq!(united.contains(asked.start), expected.contains(&asked.start));
             prop_assert_eq!(united.covers(asked), (asked.start..asked.end).all(|c| expected.contains(&c)));
+            let live: Vec<u32> = (0..asked.start).rev().filter(|c| !expected.contains(c)).take(4).collect();
+            prop_assert_eq!(united.last_gaps(asked.start, 4, 0), if live.len() < 4 { 0 } else { live[3] });
+            prop_assert!(united.last_gaps(asked.start, 4, 7) >= 7);
             let mut gaps = Vec::new();
             united.gaps(asked, |gap| gaps.extend(gap.start..gap.end));
             prop_assert_eq!(gaps, (asked.start..asked.end).filter(|c| !expected.contains(c)).collect::<Vec<_>>());
