@@ -74,6 +74,12 @@ pub(crate) struct Client {
     pub(crate) unsynced: u32,
     /// When its own timer last gave somebody up whose renewals were late.
     pub(crate) gave_up_at: u64,
+    /// It had nothing to say of itself when its socket opened, and has not since: what others say under its id is no word of its own.
+    pub(crate) came_silently: bool,
+    /// When its socket closed, something waited in its document for what comes before it.
+    had_waiting: bool,
+    /// Something of that came to be since, and the server has not asked for it: providers pass on only what comes from elsewhere.
+    pub(crate) has_untold: bool,
 }
 
 impl Client {
@@ -95,6 +101,9 @@ impl Client {
             count: 0,
             unsynced: 0,
             gave_up_at: 0,
+            came_silently: true,
+            had_waiting: false,
+            has_untold: false,
         };
         if manners.is_shown {
             client.awareness.insert(id, Known { clock: 0, state: Some("{}".into()), updated_at: now });
@@ -111,6 +120,8 @@ impl Client {
     /// What goes out when the socket opens, before anything is read.
     pub(crate) fn open(&mut self) -> Vec<Bytes> {
         self.unsynced = 1;
+        self.has_untold = false;
+        self.came_silently = self.state().is_none();
         let mut frames = vec![encode::sync_step1(&self.clocks().encode())];
         if self.state().is_some() {
             frames.push(self.entries(&[self.id]));
@@ -120,6 +131,7 @@ impl Client {
 
     /// The socket closed: everybody else's state is dropped, their clocks are not.
     pub(crate) fn closed(&mut self) {
+        self.had_waiting = self.replica.is_waiting();
         let own = self.id;
         self.awareness.iter_mut().filter(|(id, _)| **id != own).for_each(|(_, known)| known.state = None);
     }
@@ -157,7 +169,10 @@ impl Client {
             return Vec::new();
         }
         let before = self.clocks().get(self.writes_as);
-        for ready in self.replica.receive(update) {
+        let ready = self.replica.receive(update);
+        self.has_untold |= self.had_waiting && !ready.is_empty();
+        self.had_waiting &= self.replica.is_waiting();
+        for ready in ready {
             self.contents.add(&ready);
             let update = Update::decode_v1(&ready).expect("an update");
             self.doc.transact_mut().apply_update(update).expect("applies");
@@ -209,7 +224,7 @@ impl Client {
 
     fn made_one(&mut self) -> Option<Bytes> {
         let update = self.take_made().into_iter().next()?;
-        assert!(!self.replica.receive(&update).is_empty(), "an own edit follows on what is known");
+        assert!(self.replica.write(&update), "an own edit follows on what is known");
         Some(update)
     }
 
@@ -240,6 +255,7 @@ impl Client {
     /// Shows something else, or itself again.
     pub(crate) fn change_state(&mut self, now: u64) -> Bytes {
         self.count += 1;
+        self.came_silently = false;
         let state = Some(format!("{{\"at\":{}}}", self.count));
         let clock = self.awareness.get(&self.id).map_or(0, |known| known.clock + 1);
         self.awareness.insert(self.id, Known { clock, state, updated_at: now });

@@ -6,8 +6,7 @@
 //! Four kinds of histories: rough weather; the same while rights come and go; honest clients that relay what they heard elsewhere, share
 //! ids and templates, or come twice; and the same with squatters and forgers. An account of every edit and its content finds what was
 //! replaced in silence. By default 60 histories of rough weather are played, and fewer of the others.
-//! `scripts/simulate N [--hostile | --weather | --revoking]` plays more of them in an optimised build. With forgers 22 fails still: others
-//! relayed more than eight clocks on top of the forged ones.
+//! `scripts/simulate N [--hostile | --weather | --revoking]` plays more of them in an optimised build.
 //!
 //! `YDASH_SIM_CASES` says how many histories to play, `YDASH_SIM_SEED` with which to begin; a failure prints its seed.
 //! `YDASH_SIM_TRACE=1` prints every step.

@@ -145,6 +145,10 @@ impl World {
     pub(crate) fn reload(&mut self, client: usize) {
         let both = [Some(client), self.parts[client].twin];
         let id = spare(self.next_life) + 255;
+        let before = self.clients[client].id;
+        if self.clients.iter().filter(|other| other.id == before).count() > 1 {
+            self.shared.insert(before);
+        }
         for client in both.into_iter().flatten() {
             self.drop_socket(client);
             self.leave_mesh(client);

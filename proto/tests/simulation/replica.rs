@@ -31,6 +31,19 @@ impl Replica {
         }
     }
 
+    /// An edit of its own; says whether that follows on what is known. As in Yjs, what waits for it is looked at when the next update
+    /// comes.
+    pub(crate) fn write(&mut self, update: &Bytes) -> bool {
+        let scan = update::scan(update, &Limits::default()).expect("an update");
+        let admission = self.knowledge.admit(update, &scan, Source::Trusted, |_| false, &Limits::default());
+        admission.accepted.is_some() && admission.held.is_none()
+    }
+
+    /// Whether something waits for what comes before it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(crate) fn knowledge(&self) -> &Knowledge {
         &self.knowledge
     }

@@ -36,9 +36,9 @@ const PROBE_TIMEOUT: u64 = 5_000;
 const IDLE_TIMEOUT: u64 = 60_000;
 /// Whoever is here has shown itself again after so long.
 const RENEWED: u64 = 30_000;
-/// An update that follows on what is known is taken or refused within so long, whoever brings it: its author may have a second to answer an
-/// earlier question, and a second for this one.
-const SETTLED: u64 = 2_200;
+/// An update that follows on what is known is taken or refused within so long, whoever brings it: it is compared first with what is kept,
+/// its author may have a second to answer an earlier question, and a second for this one.
+const SETTLED: u64 = 3_200;
 /// In calm weather everybody has heard everything after so long.
 const CALM: u64 = 9_000;
 
@@ -151,6 +151,8 @@ pub(crate) struct World {
     pub(crate) is_calm: bool,
     /// Several sessions may write under one id: then one of them may have to hear that its edits are not kept.
     shares_ids: bool,
+    /// Ids that several clients had before one of them was loaded anew.
+    pub(crate) shared: BTreeSet<ClientId>,
     /// It has not begun yet.
     pub(crate) is_dormant: Vec<bool>,
     pub(crate) is_meshed: Vec<bool>,
@@ -245,6 +247,7 @@ impl World {
             next_life: count as u64,
             is_calm: false,
             shares_ids,
+            shared: BTreeSet::new(),
             is_meshed: vec![false; count],
             links: BTreeMap::new(),
             images: vec![None; count],
@@ -457,7 +460,8 @@ impl World {
     pub(crate) fn drop_socket(&mut self, client: usize) {
         let Some(member) = self.connected[client].take() else { return };
         self.clients[client].closed();
-        let half_open = self.rng.chance(30);
+        // In calm weather a socket that ends is missed at once: a page that is loaded anew there leaves nobody behind.
+        let half_open = self.rng.chance(30) && !self.is_calm;
         let back = if self.rng.chance(30) { self.rng.spread(100, 20_000) } else { self.rng.spread(1, 300) };
         self.after(back, Event::Connect(client));
         let Some(session) = self.sessions.get_mut(&member) else { return };
@@ -999,7 +1003,7 @@ impl World {
             let is_known = scan.spans.iter().all(|span| known.get(span.client) >= span.end);
             let session = self.sessions.get(&member).filter(|session| !session.is_over);
             let is_refused = session.is_none_or(|session| session.is_warned || session.refused > refusals);
-            assert!(is_known || is_refused, "what {member} wrote waits for longer than a second: {:?}", scan.spans);
+            assert!(is_known || is_refused, "what {member} wrote waits for too long: {:?}", scan.spans);
         }
     }
 
@@ -1387,7 +1391,16 @@ impl World {
                 let whose = format!("client {} ({member})", client.id);
                 let portrait = client.portrait();
                 if self.is_forged {
-                    assert_eq!(portrait.clocks, expected.clocks, "the clocks of {whose}");
+                    // Structs that waited in a document for others come to be in the provider's own transaction, of which it tells nobody
+                    // until it is asked when it comes again. If they were forged, and the server has lost them, no author brings them back.
+                    let is_as_much = portrait.clocks == expected.clocks;
+                    let has_more = client.has_untold && portrait.clocks.covers(&expected.clocks);
+                    assert!(
+                        is_as_much || has_more,
+                        "the clocks of {whose}: {:?}, {:?}",
+                        portrait.clocks,
+                        expected.clocks
+                    );
                 } else {
                     portrait.assert_is(&expected, self.is_contested, &whose);
                 }
@@ -1482,7 +1495,9 @@ impl World {
             self.clients.iter().filter(|client| client.manners.is_hostile).map(|client| client.id).collect();
         // One that shows nothing takes what others say under its id for its own, and need not be seen.
         let shows = |id: &ClientId| self.clients.iter().any(|client| client.id == *id && client.manners.is_shown);
-        let states_of = |id: &ClientId| self.clients.iter().filter(|client| client.id == *id).count();
+        let was_shared = |id: &ClientId| {
+            self.shared.contains(id) || self.clients.iter().filter(|client| client.id == *id).count() > 1
+        };
         let mut agreed: BTreeMap<ClientId, &str> = BTreeMap::new();
         for (client, member) in self.clients.iter().zip(&self.connected) {
             let Some(member) = *member else { continue };
@@ -1496,7 +1511,7 @@ impl World {
             };
             // Without a state it says nothing when it comes back, so others show themselves when they renew; so they do to
             // one that read so slowly that its own timer gave them up.
-            let sees_late = client.state().is_none() || self.now - client.gave_up_at < RENEWED;
+            let sees_late = client.state().is_none() || client.came_silently || self.now - client.gave_up_at < RENEWED;
             let sees = client.sees();
             for (id, states) in &shown {
                 let is_known = !hostile.contains(id) && !self.silenced.contains(id) && *id != client.id;
@@ -1505,7 +1520,7 @@ impl World {
                     // Of two connections that show one id the other one may have said goodbye for both.
                     // And a room that was opened a moment ago does not know how far others have heard of them.
                     None => {
-                        let is_new = self.now - self.opened_at < RENEWED && states_of(id) > 1;
+                        let is_new = self.now - self.opened_at < RENEWED && was_shared(id);
                         assert!(
                             sees_late || hidden.contains(id) || is_new || !shows(id),
                             "{id} is not seen by {}",
