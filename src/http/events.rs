@@ -146,8 +146,12 @@ impl Follower {
                 continue;
             }
             tokio::select! {
-                changed = standing.changed() => changed.ok()?,
+                // First: when the room ends, too, the end is told.
+                biased;
                 changed = ended.changed() => changed.ok()?,
+                changed = standing.changed() => if changed.is_err() {
+                    ended.changed().await.ok()?;
+                },
                 () = sleep(ALIVE) => return Some((ALIVE_SAID, self)),
             }
         }

@@ -99,7 +99,7 @@ async fn stay(
                 Next::Batch | Next::Asked(..) => {}
                 Next::Drained(member) => {
                     if room.input(Input::Drained { member }).await.is_err() {
-                        return CloseCode::Internal;
+                        return CloseCode::Restart;
                     }
                 }
                 Next::Close(code, _) => return code,
@@ -110,7 +110,7 @@ async fn stay(
                 let message = encode::awareness([(client, clock, &state[..])]);
                 let Ok(Message::Awareness(body)) = wire::decode(&message) else { continue };
                 if room.input(Input::Awareness { member, body }).await.is_err() {
-                    return CloseCode::Internal;
+                    return CloseCode::Restart;
                 }
             }
             () = left.cancelled() => return CloseCode::Normal,

@@ -108,6 +108,8 @@ fn flags_and_variables_in_documents_exist() {
                     "operator",
                     "new-secret",
                     "new-key",
+                    "key",
+                    "checkpoints",
                 ];
                 let is_known = others.contains(&name) || Knob::all().iter().any(|knob| knob.name == name);
                 assert!(is_known, "{file}: there is no --{name}: {line}");
