@@ -4,7 +4,7 @@
 //! the line before it on the same node, `seq` its number. Lines are kept and handed out as the text that was hashed, so whoever checks
 //! them needs no rules about how JSON is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
@@ -84,9 +84,9 @@ pub struct Verifier {
     faults: Vec<String>,
     lines: u64,
     wanted: Option<String>,
-    /// Hashes of lines by node and number, as checkpoints tell them.
-    expected: BTreeMap<(String, u64), String>,
-    /// How far lines of each node were found to be those of a checkpoint.
+    /// Hashes of lines by node and number, as checkpoints tell them. Two of one line mean that it was replaced in between.
+    expected: BTreeMap<(String, u64), BTreeSet<String>>,
+    /// The last line of each node that is the one of a checkpoint.
     anchored: BTreeMap<String, u64>,
 }
 
@@ -107,11 +107,13 @@ impl Verifier {
         Verifier { wanted: hash, ..Verifier::default() }
     }
 
-    /// Also compares with where chains ended at checkpoints.
+    /// Also compares the lines with the ends of chains that checkpoints tell.
     #[must_use]
-    pub fn expecting(self, checkpoints: impl IntoIterator<Item = Checkpoint>) -> Verifier {
-        let expected = checkpoints.into_iter().map(|Checkpoint { node, seq, hash }| ((node, seq), hash));
-        Verifier { expected: expected.collect(), ..self }
+    pub fn expecting(mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) -> Verifier {
+        for Checkpoint { node, seq, hash } in checkpoints {
+            self.expected.entry((node, seq)).or_default().insert(hash);
+        }
+        self
     }
 
     /// Takes the next line.
@@ -128,7 +130,9 @@ impl Verifier {
             self.wanted = None;
         }
         match self.expected.remove(&(node.clone(), seq)) {
-            Some(expected) if expected == hash => _ = self.anchored.insert(node.clone(), seq),
+            Some(expected) if expected.iter().all(|expected| *expected == hash) => {
+                self.anchored.insert(node.clone(), seq);
+            }
             Some(_) => self.fault(format!("{node}: line {seq} is not the one that was there at a checkpoint")),
             None => {}
         }

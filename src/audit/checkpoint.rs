@@ -34,7 +34,7 @@ impl Signer {
     }
 }
 
-/// Where a chain ended when a node said so.
+/// The end of a chain at the time when its node signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     pub(super) node: String,
@@ -130,6 +130,9 @@ mod tests {
         assert_eq!(faults(&anew, &[]), Vec::<String>::new());
         assert_eq!(faults(&anew, &checkpoints).len(), 2);
         assert_eq!(faults(&[], &checkpoints).len(), 2);
+        // The node goes on with what it finds, and signs that, too. It does not replace what it signed before.
+        let again = Checkpoint { hash: Head::of(&anew[4]).unwrap().hash, ..checkpoints[1].clone() };
+        assert_eq!(faults(&anew, &[checkpoints[1].clone(), again]).len(), 1);
     }
 
     #[test]

@@ -92,7 +92,7 @@ struct Shared {
     counts: bool,
     /// Signs checkpoints, if there is a key.
     signer: Option<Signer>,
-    /// Where the chain ends, as far as it is written.
+    /// The end of the chain, as far as it is written.
     head: Mutex<Head>,
     queue: Mutex<Queue>,
     news: Notify,
@@ -151,10 +151,11 @@ impl Audit {
     }
 
     /// Tells of an event of which there may be very many at once. Those beyond half of what may wait are counted, as by [`Audit::count`]:
-    /// they never take the place of others.
+    /// they never take the place of others. So are those beyond a user's lines of this minute: otherwise one user could push all older
+    /// lines out of the log.
     pub fn tell_often(&self, event: Event) {
         let mut queue = self.shared.queue();
-        if queue.waiting.len() >= WAITING_MAX / 2 {
+        if queue.waiting.len() >= WAITING_MAX / 2 || !queue.tally.take_line(event.actor.as_ref()) {
             let Event { kind, actor, target, .. } = event;
             return queue.tally.count(Entry { kind, actor, target });
         }
@@ -303,9 +304,8 @@ impl Shared {
                 Ok(version) => {
                     attempts = 0;
                     let is_new = next.version.is_none();
-                    *self.head.lock().unwrap_or_else(PoisonError::into_inner) = next.head.clone();
+                    self.took(&next.head, taken, lost);
                     *page = Some(Page { version: Some(version), ..next });
-                    self.took(taken, lost);
                     if is_new {
                         self.drop_oldest().await?;
                     }
@@ -326,8 +326,8 @@ impl Shared {
                     if let Ok(there) = self.last_page().await
                         && there.head == next.head
                     {
+                        self.took(&there.head, taken, lost);
                         *page = Some(there);
-                        self.took(taken, lost);
                         continue;
                     }
                     return Err(error);
@@ -336,8 +336,9 @@ impl Shared {
         }
     }
 
-    /// These events are written.
-    fn took(&self, taken: usize, lost: u64) {
+    /// These events are written, and the chain ends with them.
+    fn took(&self, head: &Head, taken: usize, lost: u64) {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner).clone_from(head);
         let mut queue = self.queue();
         queue.waiting.drain(..taken);
         queue.lost -= lost;
@@ -636,8 +637,10 @@ mod tests {
     async fn very_many_at_once_are_counted_and_take_nobodys_place() {
         let catalog = MemoryCatalog::new();
         let audit = audit(&catalog, "a", 64 << 20);
-        for _ in 0..WAITING_MAX {
-            audit.tell_often(event("session.opened", 0));
+        for n in 0..WAITING_MAX {
+            // Those who come last are one user, so that they are counted in one line.
+            let actor: Arc<str> = if n < WAITING_MAX / 2 { format!("user {n}").into() } else { "ada".into() };
+            audit.tell_often(Event { actor: Some(actor), ..event("session.opened", 0) });
         }
         assert_eq!(audit.shared.queue().waiting.len(), WAITING_MAX / 2);
         audit.tell(event("link.made", 1));
@@ -648,6 +651,19 @@ mod tests {
         let lines = all(&catalog).await;
         assert_eq!(lines.len(), WAITING_MAX / 2 + 3);
         assert_eq!(of(&lines[lines.len() - 2], "data"), json!({ "times": WAITING_MAX / 2 }));
+    }
+
+    /// One user whose sessions come and go pushed all older lines out of the log within half an hour.
+    #[test]
+    fn what_one_user_does_very_often_is_counted() {
+        let audit = audit(&MemoryCatalog::new(), "a", 64 << 20);
+        (0..1000).for_each(|_| audit.tell_often(event("session.opened", 0)));
+        let mut queue = audit.shared.queue();
+        let lines = queue.waiting.len();
+        queue.tell_tally();
+        assert!(lines < 200, "{lines}");
+        assert_eq!(queue.waiting.len(), lines + 1);
+        assert_eq!(queue.waiting[lines].0.data, json!({ "times": 1000 - lines }));
     }
 
     #[tokio::test]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 /// Kinds, people and dashboards that are told apart within a minute. Beyond, dashboards are not, and then people are not.
 const ENTRIES_MAX: usize = 2048;
-/// The same of one person.
+/// The same of one person, and the lines of their own that one person has within a minute.
 const ENTRIES_OF_ONE_MAX: usize = 128;
+/// People who have lines of their own within a minute. Beyond, others are counted.
+const PEOPLE_MAX: usize = 16 << 10;
 
 /// Something that is counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,8 @@ pub(super) struct Entry {
 pub(super) struct Tally {
     times: HashMap<Entry, u64>,
     of_one: HashMap<Option<Arc<str>>, usize>,
+    /// How many lines of their own people have had.
+    lines: HashMap<Arc<str>, usize>,
 }
 
 impl Tally {
@@ -43,9 +47,21 @@ impl Tally {
         self.times.insert(entry, 1);
     }
 
+    /// Takes a line of their own for somebody; false if they have had enough of them within this minute.
+    pub(super) fn take_line(&mut self, actor: Option<&Arc<str>>) -> bool {
+        let Some(actor) = actor else { return false };
+        if self.lines.len() >= PEOPLE_MAX && !self.lines.contains_key(actor) {
+            return false;
+        }
+        let lines = self.lines.entry(Arc::clone(actor)).or_default();
+        *lines += 1;
+        *lines <= ENTRIES_OF_ONE_MAX
+    }
+
     /// What was counted since the last time, in order.
     pub(super) fn take(&mut self) -> Vec<(Entry, u64)> {
         self.of_one.clear();
+        self.lines.clear();
         let mut taken: Vec<(Entry, u64)> = self.times.drain().collect();
         taken.sort();
         taken
@@ -69,6 +85,19 @@ mod tests {
         tally.count(entry("ada", "w/b"));
         assert_eq!(tally.take(), [(entry("ada", "w/a"), 3), (entry("ada", "w/b"), 1)]);
         assert_eq!(tally.take(), []);
+    }
+
+    #[test]
+    fn a_person_has_so_many_lines_within_a_minute_and_takes_none_of_others() {
+        let (ada, mallory): (Arc<str>, Arc<str>) = ("ada".into(), "mallory".into());
+        let mut tally = Tally::default();
+        let taken = (0..1000).filter(|_| tally.take_line(Some(&mallory))).count();
+        assert_eq!(taken, ENTRIES_OF_ONE_MAX);
+        assert!(tally.take_line(Some(&ada)));
+        assert_eq!(tally.take(), []);
+        assert!(tally.take_line(Some(&mallory)), "the next minute");
+        let others = (0..2 * PEOPLE_MAX).filter(|n| tally.take_line(Some(&format!("user {n}").into()))).count();
+        assert_eq!(others, PEOPLE_MAX - 1);
     }
 
     #[test]

@@ -81,7 +81,7 @@ struct Seat {
     only_listens: bool,
     /// Its user, if that is somebody in particular.
     user: Option<User>,
-    /// What is written down of it, once the room has let it in.
+    /// The record of its visit, once the room has let it in.
     visit: Option<Box<Visiting>>,
     _inside: Inside,
 }
@@ -619,6 +619,8 @@ impl Driver {
         };
         if self.context.visitors().is_some()
             && let Input::Update { member, update } | Input::Answer { member, update } = &input
+            // A client that has nothing to add answers with an empty update.
+            && !update.scan.is_empty()
             && let Ok(at) = self.seats.binary_search_by_key(member, |seat| seat.member)
             && let Some(visit) = &mut self.seats[at].visit
         {

@@ -29,13 +29,13 @@ impl fmt::Debug for dyn Visitors {
 pub struct Visit {
     /// The session.
     pub member: MemberId,
-    /// Who.
+    /// Its user.
     pub user: Arc<str>,
-    /// Where.
+    /// The dashboard.
     pub dashboard: DashboardId,
-    /// How it speaks.
+    /// Its dialect.
     pub dialect: Dialect,
-    /// Where the log of the dashboard ended when it came.
+    /// The end of the dashboard's log when it came.
     pub position: LogPosition,
 }
 
@@ -44,11 +44,11 @@ pub struct Visit {
 pub struct Stay {
     /// How long it was here.
     pub lasted: Duration,
-    /// Updates that it sent, taken or not.
+    /// Updates that it sent, taken or not. Empty ones do not count.
     pub updates: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Where the log of the dashboard ended when it sent the last one, or came.
+    /// The end of the dashboard's log when it sent the last one, or came.
     pub position: LogPosition,
 }
 
