@@ -19,9 +19,9 @@ pub const CREATED_ITEMS_MAX: usize = 200_000;
 /// named, no more are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionLimits {
-    /// How many there are.
+    /// Versions of a dashboard.
     pub count: usize,
-    /// How many of them nobody has named.
+    /// Versions without a name among them.
     pub automatic: usize,
     /// Bytes of the records of their states.
     pub bytes: u64,

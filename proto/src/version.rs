@@ -1,4 +1,4 @@
-//! How a version of a dashboard is named: by a position, by a time, by how long ago it was, or by the id under which it is kept.
+//! Names of versions of a dashboard: a position, a time, a span of time before now, or the id of a kept version.
 
 use crate::access;
 use crate::log::LogPosition;
@@ -9,7 +9,7 @@ use core::time::Duration;
 /// A version, as a user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// What is kept under this id.
+    /// The version that is kept under this id.
     Kept(VersionId),
     /// Everything up to a log position.
     Position(LogPosition),
@@ -23,10 +23,10 @@ pub enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionId(pub u64);
 
-/// What begins an id as text. No position, time or span of time begins so.
+/// The first character of an id as text. No position, time or span of time begins with it.
 const ID: char = 'v';
 const ID_DIGITS: usize = 16;
-/// How many bits of an id are random: two that are made in one millisecond differ.
+/// Random bits of an id, so that two ids of one millisecond differ.
 const RANDOM_BITS: u32 = 20;
 
 impl VersionId {
@@ -54,7 +54,7 @@ impl fmt::Display for VersionId {
 /// A version whose content never changes, whenever somebody asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinned {
-    /// What is kept under this id.
+    /// The version that is kept under this id.
     Kept(VersionId),
     /// Everything up to a log position.
     Position(LogPosition),
@@ -102,10 +102,10 @@ impl Version {
         }
     }
 
-    /// The version of the log that it means at a time.
+    /// The version of the log that this name means at a time.
     ///
     /// # Errors
-    /// Its id, if it does not depend on the log.
+    /// The id of a kept version, whose content does not depend on the log.
     pub fn at(self, now: Timestamp) -> Result<Wanted, VersionId> {
         match self {
             Version::Kept(id) => Err(id),
@@ -118,7 +118,7 @@ impl Version {
         }
     }
 
-    /// The version itself, if it means the same at any time.
+    /// The version that this name means at any time; `None` if that depends on the time.
     #[must_use]
     pub fn pinned(self) -> Option<Pinned> {
         match self {

@@ -87,12 +87,10 @@ pub(super) fn run(layers: &Layers, options: &ArgMatches) -> Outcome {
                     for info in store.versions(dashboard).await? {
                         let (at, author) = (format_moment(info.at), info.author.as_deref().unwrap_or("-"));
                         let VersionInfo { id, name, note, why, bytes, .. } = &info;
-                        // Notes may have lines; a list has one for each version.
-                        println!(
-                            "{id}\t{at}\t{author}\t{}\t{bytes}\t{name}\t{}",
-                            why.as_str(),
-                            note.replace('\n', " ")
-                        );
+                        let why = why.as_str();
+                        // Notes may have lines, and text from an archive any characters: a list has one line for each version.
+                        let [name, note] = [name, note].map(|text| text.replace(char::is_control, " "));
+                        println!("{id}\t{at}\t{author}\t{why}\t{bytes}\t{name}\t{note}");
                     }
                 }
                 "at" => {

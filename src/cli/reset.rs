@@ -81,7 +81,7 @@ async fn reset(
     };
     let renewed = renewed.map_err(|error| format!("{dashboard} cannot be written anew: {error}"))?;
     tell("kept", &export_file(store, std::slice::from_ref(dashboard), None, backup).await?);
-    versions::keep_before(store, dashboard, Why::BeforeReset, at).await?;
+    versions::keep_before(store, dashboard, life, position, &state, Why::BeforeReset, at).await?;
     replace(store, dashboard, life, position, renewed.clone(), at).await?;
     Ok((state.len(), renewed.len()))
 }

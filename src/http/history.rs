@@ -3,6 +3,7 @@
 //! A version is a dashboard of its own, `workspace/@at/<version>/<name>`, that nobody can write to; these routes only name it in another
 //! way.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -15,8 +16,8 @@ use ydash_proto::limits::VersionLimits;
 use ydash_proto::version::VersionId;
 
 use crate::audit::Event;
-use crate::http::dashboards::{has_memory, take_body};
-use crate::http::reply::{Problem, Refused, json_response};
+use crate::http::dashboards::{has_memory, held, take_body};
+use crate::http::reply::{Problem, Refused, bytes_response, json_response};
 use crate::http::routes::Call;
 use crate::http::{dashboards, editing, token};
 
@@ -80,32 +81,32 @@ fn at_version(mut call: Call) -> Result<Call, Problem> {
     Ok(call)
 }
 
-/// What is asked of the versions of a dashboard that are kept with their content.
+/// A call about the versions of a dashboard that are kept with their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionCall {
-    /// Which there are, newest first.
+    /// Lists them, newest first.
     List,
     /// Keeps what the dashboard shows.
     Keep {
         /// Not empty.
         name: String,
-        /// What there is to say about it.
+        /// May be empty.
         note: String,
     },
     /// Gives one another name or note.
     Describe {
-        /// Which.
+        /// The version.
         id: VersionId,
         /// Not empty.
         name: Option<String>,
-        /// What there is to say about it.
+        /// May be empty.
         note: Option<String>,
     },
     /// Removes one.
     Remove(VersionId),
 }
 
-/// Why that is not done.
+/// The reason why a call about versions is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionRefusal {
     /// Nobody has written to the dashboard.
@@ -114,9 +115,9 @@ pub enum VersionRefusal {
     Deleted,
     /// There is no version of that id.
     NoVersion,
-    /// As many are named as may be.
+    /// Named versions fill the limit of their number.
     FullOfVersions,
-    /// Those that are named have as many bytes as they may.
+    /// Named versions fill the limit of their bytes.
     FullOfBytes,
     /// Try again.
     Unavailable,
@@ -142,8 +143,12 @@ impl From<VersionRefusal> for Problem {
 
 /// `GET …/versions`
 pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+    has_memory(&call.site, call.address)?;
     let listed = call.site.dashboards.versions(call.dashboard(), call.author(), VersionCall::List).await;
-    Ok(json_response(StatusCode::OK, &listed.map_err(Problem::from)?))
+    // Notes may make several MiB of it.
+    let text = listed.map_err(Problem::from)?.to_string();
+    call.site.addresses.charge(call.address, text.len(), Instant::now());
+    Ok(bytes_response(StatusCode::OK, "application/json", held(&call.site, call.address, text.into())?))
 }
 
 #[derive(Deserialize)]
@@ -156,12 +161,17 @@ struct NewVersion {
 
 /// `POST …/versions`
 pub(super) async fn keep(mut call: Call) -> Result<Response, Refused> {
+    has_memory(&call.site, call.address)?;
     let (body, _lease) = take_body(&mut call, ("body", VERSION_BODY_BYTES_MAX)).await?;
     let said = serde_json::from_slice(&body);
     let NewVersion { name, note } =
         said.map_err(|_| Problem::BadRequest("the body is {\"name\": …}, and perhaps \"note\""))?;
     let what = VersionCall::Keep { name: name_of(&name)?, note: note_of(note)? };
+    let (site, address) = (Arc::clone(&call.site), call.address);
     let kept = act(call, "version.named", what).await?;
+    // A short body makes the store write a whole state.
+    let bytes = kept["bytes"].as_u64().and_then(|bytes| usize::try_from(bytes).ok());
+    site.addresses.charge(address, bytes.unwrap_or_default(), Instant::now());
     Ok(json_response(StatusCode::CREATED, &kept))
 }
 
@@ -176,9 +186,9 @@ struct Description {
 pub(super) async fn describe(mut call: Call) -> Result<Response, Refused> {
     let id = version_id(&call)?;
     let (body, _lease) = take_body(&mut call, ("body", VERSION_BODY_BYTES_MAX)).await?;
-    let said = serde_json::from_slice(&body);
-    let Description { name, note } =
-        said.map_err(|_| Problem::BadRequest("the body has \"name\", \"note\" or both"))?;
+    let said = serde_json::from_slice::<Description>(&body).ok();
+    let said = said.filter(|Description { name, note }| name.is_some() || note.is_some());
+    let Description { name, note } = said.ok_or(Problem::BadRequest("the body has \"name\", \"note\" or both"))?;
     let (name, note) = (name.as_deref().map(name_of).transpose()?, note.map(note_of).transpose()?);
     let described = act(call, "version.renamed", VersionCall::Describe { id, name, note }).await?;
     Ok(json_response(StatusCode::OK, &described))
@@ -190,10 +200,10 @@ pub(super) async fn remove(call: Call) -> Result<Response, Refused> {
     Ok(json_response(StatusCode::OK, &act(call, "version.removed", what).await?))
 }
 
-/// A name, a note, and what stands around them, all of it escaped.
+/// Enough for a name and a note of full length, with every character escaped.
 const VERSION_BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Does what is asked, and tells of it.
+/// Carries out a call that changes versions, and writes it into the audit log.
 async fn act(call: Call, kind: &'static str, what: VersionCall) -> Result<Value, Problem> {
     let (dashboard, by) = (call.dashboard(), call.author());
     let id = match &what {
@@ -204,7 +214,8 @@ async fn act(call: Call, kind: &'static str, what: VersionCall) -> Result<Value,
     let answer = call.site.dashboards.versions(dashboard.clone(), by, what).await?;
     let id = id.map_or_else(|| answer["id"].clone(), Value::from);
     let target = dashboard.as_str().into();
-    call.site.audit.write(Event { kind, actor, target, data: json!({ "id": id }) }).await;
+    // An editor may do this as often as it may call: not every line may push an older one out.
+    call.site.audit.tell_often(Event { kind, actor, target, data: json!({ "id": id }) });
     Ok(answer)
 }
 

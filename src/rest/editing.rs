@@ -38,7 +38,7 @@ struct Prepared {
     pen_after: Pen,
     /// It is for a dashboard without content.
     begins: bool,
-    /// What was there is to be kept first.
+    /// It removes much: the present content is first kept as a version.
     removes_much: bool,
     edited: Edited,
     /// What the document shows then.

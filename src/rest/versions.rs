@@ -28,7 +28,7 @@ impl Rest {
                 kept.map(|info| told(&info)).map_err(refused)
             }
             VersionCall::Describe { id, name, note } => {
-                let described = registry.describe_version(&dashboard, id, name, note).await.map_err(unavailable)?;
+                let described = registry.describe_version(&dashboard, id, name, note).await.map_err(refused)?;
                 described.map(|info| told(&info)).ok_or(VersionRefusal::NoVersion)
             }
             VersionCall::Remove(id) => {
@@ -38,8 +38,8 @@ impl Rest {
         }
     }
 
-    /// Keeps what a dashboard shows as a version, before an edit that removes much. Where people have named as many versions as may be, the
-    /// edit goes on without one.
+    /// Keeps the content of a dashboard as a version, before an edit that removes much. If named versions fill a limit, the edit goes on
+    /// without one.
     pub(super) async fn keep_before(&self, dashboard: &DashboardId, by: &Admission) -> Result<(), VersionRefusal> {
         match self.registry.keep_version(dashboard, Keeping::BeforeEdit, by.principal.author()).await {
             Ok(_) | Err(KeepError::Absent | KeepError::Full(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! Versions of a dashboard that are kept with their content: made of what its room holds, described anew, removed.
+//! Versions of a dashboard that are kept with their content: made from the content of its room, described anew, removed.
 
 use super::handle::ToRoom;
 use super::registry::{OpenError, Registry};
@@ -10,24 +10,24 @@ use ydash_proto::id::DashboardId;
 use ydash_proto::update::{StateVector, is_empty_update};
 use ydash_proto::version::VersionId;
 
-/// How often a description is made anew because somebody else was faster.
+/// Attempts to describe a version while others describe it, too.
 const ATTEMPTS: usize = 8;
 
-/// What a version is kept for.
+/// The purpose of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keeping {
     /// Somebody wants it, under this name.
     Named {
         /// Not empty.
         name: String,
-        /// What there is to say about it.
+        /// A note of the user's. May be empty.
         note: String,
     },
     /// A write of JSON is about to remove much.
     BeforeEdit,
 }
 
-/// Why a version is not kept.
+/// The reason why a version is not kept, or not described anew.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeepError {
     /// Nobody has written to the dashboard.
@@ -36,7 +36,7 @@ pub enum KeepError {
     /// It was deleted.
     #[error("dashboard was deleted")]
     Deleted,
-    /// Those that are named fill a limit.
+    /// Named versions fill a limit.
     #[error("there is no room for another version")]
     Full(VersionLimit),
     /// Try again.
@@ -121,14 +121,14 @@ impl Registry {
     /// Gives a version another name or note, and returns its description then; `None` if there is no such version.
     ///
     /// # Errors
-    /// [`StoreError`] – it may be described anew or not.
+    /// [`KeepError`] – it may be described anew or not.
     pub async fn describe_version(
         &self,
         id: &DashboardId,
         version: VersionId,
         name: Option<String>,
         note: Option<String>,
-    ) -> Result<Option<VersionInfo>, StoreError> {
+    ) -> Result<Option<VersionInfo>, KeepError> {
         let store = &self.context.storage.store;
         for _ in 0..ATTEMPTS {
             let kept = store.versions(id).await?;
@@ -140,7 +140,7 @@ impl Registry {
                 return Ok(Some(after));
             }
         }
-        Ok(None)
+        Err(KeepError::ForNow)
     }
 
     /// Removes a version; says whether there was one.

@@ -26,6 +26,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
 use ydash_proto::life::Life;
+use ydash_proto::limits::Limits;
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::EMPTY_UPDATE;
 
@@ -34,10 +35,9 @@ use super::record::{
     encode_base, encode_entry, encode_refused, encode_snapshot, encode_version,
 };
 use super::trash::{self, TrashError};
-use super::versions;
 use super::{
     Append, Appended, Base, Digest, KeptVersion, LogEntry, LogPosition, RECORD_BYTES_MAX, Seal, SealOutcome, Segment,
-    SetAside, SnapshotOutcome, Source, Store, StoreError, VersionInfo, VersionOutcome, Why,
+    SetAside, SnapshotOutcome, Source, Store, StoreError, VersionInfo, VersionOutcome, Why, lines, versions,
 };
 use crate::catalog::{self, Catalog, CatalogError, Expected, Key, Record};
 
@@ -80,7 +80,7 @@ pub struct ArchiveReport {
     pub snapshots: u64,
     /// Versions that are kept with their content.
     pub versions: u64,
-    /// Of these, how many were not imported, because the store has as many of the dashboard as it may, or nothing else of it.
+    /// Versions among them that were not imported: the store has as many of the dashboard as it may, or nothing else of it.
     pub versions_left_out: u64,
     /// Updates that rooms refused, kept for the operator.
     pub refused: u64,
@@ -232,7 +232,7 @@ async fn export_dashboard(
         report.snapshots += 1;
     }
     for info in store.versions(dashboard).await? {
-        // What was removed meanwhile is not there.
+        // It may have been removed meanwhile.
         let Some(record) = store.version(dashboard, info.id).await? else { continue };
         if KeptVersion::open(&record).is_err() {
             report.damaged += 1;
@@ -474,9 +474,15 @@ impl Importing {
         };
         // Read before the load, so that the next append notices what others write after it.
         importing.end = importing.put(store, Vec::new()).await?.position;
-        importing.is_alone = store.load(&importing.dashboard).await?.is_empty();
+        let stored = store.load(&importing.dashboard).await?;
+        importing.is_alone = stored.is_empty();
         if !importing.is_alone {
-            versions::keep_before(store, &importing.dashboard, Why::BeforeImport, now).await?;
+            let position = stored.position;
+            let state = lines::state(stored, &Limits::default().for_trusted(), &mut ArchiveReport::default());
+            if let Some(state) = state {
+                let why = Why::BeforeImport;
+                versions::keep_before(store, &importing.dashboard, life, position, &state, why, now).await?;
+            }
         }
         Ok(importing)
     }
@@ -649,11 +655,11 @@ impl Importing {
         Ok(())
     }
 
-    /// Keeps a version under its id; says whether there was room. Its position was one of another log.
+    /// Keeps a version under its id; says whether there was room. Its position was one of another log, and its length is counted here.
     async fn version(&mut self, store: &dyn Store, version: KeptVersion) -> Result<bool, StoreError> {
         // Without an entry there may be no dashboard yet.
         self.append(store).await?;
-        let info = VersionInfo { position: None, ..version.info };
+        let info = VersionInfo { position: None, bytes: version.record.len() as u64, ..version.info };
         let kept = store.keep_version(&self.dashboard, self.life, KeptVersion { info, ..version }).await?;
         Ok(kept == VersionOutcome::Kept)
     }

@@ -90,6 +90,7 @@ macro_rules! suite {
             versions_are_kept_without_their_log,
             versions_are_bounded_and_named_ones_stay,
             of_two_that_describe_a_version_one_succeeds,
+            a_version_that_is_named_meanwhile_makes_no_room,
             a_damaged_version_is_reported_and_costs_no_other,
             versions_go_and_come_with_their_dashboard,
             large_states_are_kept,
@@ -944,6 +945,27 @@ pub(crate) async fn of_two_that_describe_a_version_one_succeeds(mut bench: impl 
     let unknown = version(2, "unknown").info;
     assert!(!bench.store().describe_version(&board, unknown.clone(), unknown).await.unwrap());
     assert_eq!(bench.store().versions(&board).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_version_that_is_named_meanwhile_makes_no_room(mut bench: impl Bench) {
+    let versions = VersionLimits { count: 2, automatic: 2, bytes: u64::MAX };
+    bench.bound_history(HistoryLimits { versions, ..HistoryLimits::default() }).await;
+    let (board, store) = (id("w/a"), bench.store());
+    append(store, update("w/a", 0)).await;
+    for n in [1, 2] {
+        keep(store, "w/a", version(n, "")).await;
+    }
+    // In Redis, each reads what there is before either writes.
+    let naming = async {
+        let found = store.versions(&board).await.unwrap().into_iter().find(|info| info.id == VersionId(1));
+        let Some(before) = found else { return false };
+        let after = VersionInfo { name: "named".to_owned(), ..before.clone() };
+        store.describe_version(&board, before, after).await.unwrap()
+    };
+    let (is_named, kept) = futures_util::future::join(naming, keep(store, "w/a", version(3, ""))).await;
+    assert_eq!(kept, VersionOutcome::Kept);
+    let ids: Vec<u64> = store.versions(&board).await.unwrap().iter().map(|info| info.id.0).collect();
+    assert_eq!(ids, if is_named { [1, 3] } else { [2, 3] }, "one that has a name stays");
 }
 
 pub(crate) async fn a_damaged_version_is_reported_and_costs_no_other(mut bench: impl Bench) {

@@ -512,7 +512,7 @@ pub fn salvage(directory: &std::path::Path) -> Result<(PathBuf, Vec<Missing>), O
     embedded::EmbeddedStore::salvage(directory)
 }
 
-/// How many sealed segments stay, however young they are, and how many versions. The newest segments stay.
+/// The bounds of sealed segments, however young they are, and of versions. The newest segments stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
     /// Of one dashboard, in bytes of records. Each segment counts for 16 KiB at least.

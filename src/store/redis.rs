@@ -503,7 +503,7 @@ impl RedisStore {
         }
         let read = ids.iter().fold(Command::new("HMGET").key(&keys.past), |read, id| read.arg(id.to_string()));
         let records = Answer::of(self.run(DOING, read.expecting(LOAD_BYTES)).await?, "HMGET")?;
-        // What was removed meanwhile is nil.
+        // A version that was removed meanwhile is nil.
         let found = ids.into_iter().zip(records.parts()).filter_map(|(id, record)| match record {
             Value::BulkString(record) => Some((id, record.clone())),
             _ => None,
@@ -530,8 +530,9 @@ impl RedisStore {
         let keys = self.keys(dashboard);
         loop {
             let records = self.version_records(&keys).await?;
-            let count = records.len();
-            let kept = versions::described(records).map_err(RecordError::into_store_error)?;
+            let ids: Vec<String> = records.iter().map(|(id, _)| id.to_string()).collect();
+            let described = versions::described(records.iter().map(|(id, record)| (*id, record)));
+            let kept = described.map_err(RecordError::into_store_error)?;
             let is_there = kept.iter().any(|info| info.id == version.info.id);
             let going = match versions::displaced(&kept, &version.info, &self.history.versions) {
                 Ok(going) => going,
@@ -542,17 +543,18 @@ impl RedisStore {
                 .replicated_to(self.config.wait_replicas)
                 .arg(self.ttl(dashboard))
                 .arg(life.0)
-                .arg(count)
+                .arg(ids.join(" "))
                 .arg(version.info.id.to_string())
                 .arg(encode_version(&version.info))
                 .arg(&version.record[..]);
-            let keep = going.iter().fold(keep, |keep, id| keep.arg(id.to_string()));
+            let going = records.iter().filter(|(id, _)| going.contains(id));
+            let keep = going.fold(keep, |keep, (id, record)| keep.arg(id.to_string()).arg(&record[..]));
             let answer = self.appends.run(keep).await.map_err(|error| failed(DOING, error))?;
             match Answer::of(answer, "a version")?.word()? {
                 "kept" => return Ok(VersionOutcome::Kept),
                 "absent" => return Ok(VersionOutcome::Absent),
                 "gone" => return Err(StoreError::Gone),
-                // Somebody else has kept or removed one meanwhile.
+                // Somebody else has kept or removed one meanwhile, or named one that was to make room.
                 "changed" => {}
                 _ => return Err(missing("a version")),
             }

@@ -1,46 +1,46 @@
-//! Versions that are kept with their content: what somebody has named, and what was there before something destructive.
+//! Versions that are kept with their content: those that users have named, and those made before something destructive.
 //!
-//! Each is a description and a state of its own. Neither sealing nor trimming nor the bounds of history takes one away: they need no log
-//! and no base. They are part of their dashboard: they go into the trash with it, come back with it, and end with it.
+//! Each is a description and a state of its own, and needs no log and no base. So sealing, trimming and the bounds of history remove
+//! none. Versions are part of their dashboard: they go into the trash with it, come back with it, and end with it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ydash_proto::id::DashboardId;
-use ydash_proto::limits::{Limits, VersionLimits};
+use ydash_proto::life::Life;
+use ydash_proto::limits::VersionLimits;
 use ydash_proto::time::Timestamp;
 use ydash_proto::update::is_empty_update;
 use ydash_proto::version::VersionId;
 
-use super::archive::ArchiveReport;
 use super::record::{RecordError, check_len, decode_snapshot, decode_version, encode_snapshot};
-use super::{LogPosition, Store, StoreError, lines};
+use super::{LogPosition, Store, StoreError};
 
 /// The description of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionInfo {
     /// Its id.
     pub id: VersionId,
-    /// Where the log ended when it was made; `None` in a store into which it was imported, whose log has other positions.
+    /// The end of the log when it was made; `None` in a store into which it was imported, whose log has other positions.
     pub position: Option<LogPosition>,
-    /// When it was made.
+    /// The time at which it was made.
     pub at: Timestamp,
-    /// What people call it. Empty for an automatic one that nobody has named.
+    /// The name that users gave it. Empty for an automatic one without a name.
     pub name: String,
-    /// What there is to say about it.
+    /// A note of the users'. May be empty.
     pub note: String,
-    /// Who made it, or what it was made before, as far as that is known.
+    /// The user who made it, or whose edit it was made before, if known.
     pub author: Option<Arc<str>>,
-    /// Why it was made.
+    /// The reason why it was made.
     pub why: Why,
     /// The length of the record of its state.
     pub bytes: u64,
 }
 
-/// Why a version was made.
+/// The reason why a version was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Somebody wanted it.
+    /// A user gave it a name.
     Named,
     /// A write of JSON removed much.
     BeforeEdit,
@@ -51,7 +51,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// As it is told.
+    /// The reason as REST and the command line show it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Why {
 }
 
 impl VersionInfo {
-    /// Whether nobody has named it: then it makes room for others.
+    /// Whether it has no name. Then it makes room for others.
     #[must_use]
     pub fn is_automatic(&self) -> bool {
         self.name.is_empty()
@@ -81,7 +81,7 @@ pub struct KeptVersion {
 }
 
 impl KeptVersion {
-    /// Deflates a state. The length in `info` is made right.
+    /// Deflates a state, and sets the length in `info`.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`].
@@ -100,27 +100,27 @@ impl KeptVersion {
     }
 }
 
-/// What became of a version that was to be kept.
+/// The result of keeping a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionOutcome {
     /// It is kept, or was already.
     Kept,
     /// Nobody has written to the dashboard.
     Absent,
-    /// There is no room for it: those that people have named fill a limit.
+    /// There is no room for it: named versions fill a limit.
     Full(VersionLimit),
 }
 
 /// A limit of versions ([`VersionLimits`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionLimit {
-    /// How many there are.
+    /// Their number.
     Count,
-    /// How many bytes their records have.
+    /// The bytes of their records.
     Bytes,
 }
 
-/// Decodes what describes versions, without what is damaged.
+/// Decodes descriptions of versions, and leaves out damaged ones.
 pub(super) fn described<R: AsRef<[u8]>>(
     records: impl IntoIterator<Item = (VersionId, R)>,
 ) -> Result<Vec<VersionInfo>, RecordError> {
@@ -135,10 +135,10 @@ pub(super) fn described<R: AsRef<[u8]>>(
     Ok(found)
 }
 
-/// Which of the kept versions, oldest first, go so that one more finds room: of the automatic ones, the oldest.
+/// Chooses the versions that are removed so that one more finds room: the oldest automatic ones. `kept` has the oldest first.
 ///
 /// # Errors
-/// [`VersionLimit`] – those that are named leave no room.
+/// [`VersionLimit`] – named versions leave no room.
 pub(super) fn displaced(
     kept: &[VersionInfo],
     next: &VersionInfo,
@@ -165,27 +165,27 @@ pub(super) fn displaced(
     }
 }
 
-/// Keeps the present content of a dashboard as an automatic version, before something destructive. Its thread makes one update of the
-/// content: for the command line.
+/// Keeps the state that a dashboard has up to a position as an automatic version, before something destructive.
 ///
-/// Without content there is nothing to keep, and where people have named as many as may be, there is no room: neither is an error.
+/// If the state has no content, or people have named as many versions as may be, nothing is kept. Neither is an error.
 ///
 /// # Errors
-/// As [`Store::load`] and [`Store::keep_version`].
+/// As [`KeptVersion::new`] and [`Store::keep_version`].
 pub async fn keep_before(
     store: &dyn Store,
     dashboard: &DashboardId,
+    life: Life,
+    position: LogPosition,
+    state: &[u8],
     why: Why,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let life = store.lives(dashboard).await?.current;
-    let stored = store.load(dashboard).await?;
-    let position = Some(stored.position);
-    let state = lines::state(stored, &Limits::default().for_trusted(), &mut ArchiveReport::default());
-    let Some(state) = state.filter(|state| !is_empty_update(state)) else { return Ok(()) };
-    let id = VersionId::new(at, fastrand::u32(..));
+    if is_empty_update(state) {
+        return Ok(());
+    }
+    let (id, position) = (VersionId::new(at, fastrand::u32(..)), Some(position));
     let info = VersionInfo { id, position, at, name: String::new(), note: String::new(), author: None, why, bytes: 0 };
-    store.keep_version(dashboard, life, KeptVersion::new(info, &state)?).await.map(drop)
+    store.keep_version(dashboard, life, KeptVersion::new(info, state)?).await.map(drop)
 }
 
 #[cfg(test)]

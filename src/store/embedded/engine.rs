@@ -944,7 +944,7 @@ fn segment_key(id: &DashboardId, key: &str) -> Vec<u8> {
     [SEGMENT_KEYS, id.as_str().as_bytes(), &[NAME_END], key.as_bytes()].concat()
 }
 
-/// The key of a version's description, which is not beside its state for the same reason.
+/// The key of a version's description. It is not beside its state, for the same reason.
 fn version_key(id: &DashboardId, version: &str) -> Vec<u8> {
     [VERSION_KEYS, id.as_str().as_bytes(), &[NAME_END], version.as_bytes()].concat()
 }
