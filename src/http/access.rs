@@ -31,7 +31,7 @@ pub trait AccessControl: Send + Sync + 'static {
     /// Completes what an authenticator says of somebody with what is written down.
     fn decide(&self, dashboard: &DashboardId, address: IpAddr, admission: Admission) -> Eventual<Admission>;
 
-    /// Lets somebody in by a link. Whoever may not do what is `wanted` by it spends none of its uses.
+    /// Lets somebody in by a link. A visitor to whom it does not allow what is `wanted` spends none of its uses.
     fn decide_link(
         &self,
         dashboard: &DashboardId,

@@ -395,7 +395,7 @@ impl Refused {
         Refused { problem, errors: vec![(pointer.into(), detail.to_string())] }
     }
 
-    /// Whether it says that somebody may not do it, or may not know of it.
+    /// Says whether it is about rights: somebody may not do it, or may not know of it.
     pub(super) fn is_about_rights(&self) -> bool {
         matches!(self.problem, Problem::Forbidden | Problem::Unauthenticated)
     }

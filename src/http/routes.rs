@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, Stream, StreamExt};
+use futures_util::stream::{BoxStream, Stream, StreamExt, poll_fn};
 use warp::http::Method;
 use warp::http::header::{self, HeaderMap};
 use warp::reply::Response;
@@ -179,7 +180,8 @@ pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
         Found::Route(route, _) | Found::OtherMethods(route) => route.is_for_pages(),
         Found::Nothing => true,
     };
-    let refused_at = tokio::time::Instant::now() + REFUSED_AFTER;
+    let asked_at = Arc::new(Mutex::new(Instant::now()));
+    let incoming = Incoming { body: noting_end(incoming.body, Arc::clone(&asked_at)), ..incoming };
     let (counted, answered) = match found {
         Found::Route(route, parameters) => (route.counted, call(Arc::clone(&site), route, parameters, incoming).await),
         Found::OtherMethods(route) if asks_first && is_shared => {
@@ -190,13 +192,24 @@ pub(super) async fn dispatch(site: Arc<Site>, incoming: Incoming) -> Response {
         Found::Nothing => (metrics::Route::Unknown, Err(Problem::NotFound.into())),
     };
     if answered.as_ref().is_err_and(Refused::is_about_rights) {
-        tokio::time::sleep_until(refused_at).await;
+        let asked_at = *asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        tokio::time::sleep_until((asked_at + REFUSED_AFTER).into()).await;
     }
     let mut response = on(counted, answered.unwrap_or_else(|refused| site.refuse(refused)));
     if let Some(origin) = origin.filter(|_| is_shared) {
         cors::share(&mut response, origin);
     }
     response
+}
+
+/// A body that notes when it ends. Some routes read the record of a dashboard that the body names: a refusal that was held back from the
+/// beginning of a slow body would show whether that record was in memory.
+fn noting_end(body: BodyStream, ended_at: Arc<Mutex<Instant>>) -> BodyStream {
+    let end = poll_fn(move |_| {
+        *ended_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Poll::Ready(None)
+    });
+    body.chain(end).boxed()
 }
 
 async fn call(

@@ -8,8 +8,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use ydash::auth::{Minting, mint};
+use ydash::auth::{Minting, REFUSED_AFTER, mint};
 use ydash::http::{calls, requests};
 use ydash_proto::access::Role;
 use ydash_proto::wire::rights::SAID;
@@ -87,6 +89,12 @@ impl Tenants {
         self.as_olga(Method::PUT, &format!("dashboards/{name}"), json!({ "board": { "a": 1 } })).await;
     }
 
+    /// A body that has a part for every request.
+    fn body(&self) -> String {
+        let invitation = format!("yd_{}_{}", self.link, "a".repeat(43));
+        json!({ "invitation": invitation, "state": {}, "name": "evil/copy" }).to_string()
+    }
+
     /// The answer to a request: its status, its headers but for the time, and its body.
     async fn answer(&self, method: &str, path: &str, token: Option<&str>) -> (StatusCode, Vec<String>, String) {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
@@ -95,9 +103,7 @@ impl Tenants {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let invitation = format!("yd_{}_{}", self.link, "a".repeat(43));
-        let body = json!({ "invitation": invitation, "state": {}, "name": "evil/copy" }).to_string();
-        let answer = request.body(body).send().await.unwrap();
+        let answer = request.body(self.body()).send().await.unwrap();
         let headers = answer.headers().iter().filter(|(name, _)| *name != "date");
         let headers = headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         (answer.status(), headers, answer.text().await.unwrap())
@@ -261,4 +267,29 @@ async fn absent_and_forbidden_take_the_same_time() {
         "what is there is refused later in {again:.3} of {PAIRS} pairs, and in {once:.3} if it is asked about once"
     );
     assert!(ALIKE.contains(&again) && ALIKE.contains(&once), "{again} {once}");
+}
+
+/// A refusal was held back from the beginning of the request. One that followed from a slow body came at once, so its time showed which
+/// records were in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_held_back_from_the_end_of_a_slow_body() {
+    let tenants = Tenants::start().await;
+    let (address, body) = (tenants.node.http("").replace("http://", ""), tenants.body());
+    let path = "/api/dashboards/acme/sales/invitations/accept";
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        tenants.eve,
+        body.len()
+    );
+    let mut socket = TcpStream::connect(&address).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    // The body is slow on purpose.
+    tokio::time::sleep(2 * REFUSED_AFTER).await;
+    let began = Instant::now();
+    socket.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    let status = core::str::from_utf8(&answer[9..]).unwrap();
+    assert!(["401", "403"].contains(&status), "{status}");
+    assert!(began.elapsed() >= REFUSED_AFTER, "{:?}", began.elapsed());
 }
