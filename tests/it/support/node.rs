@@ -180,10 +180,17 @@ impl Node {
         self.child.wait().unwrap();
     }
 
-    /// Sends a signal by its name: STOP, CONT, …
+    /// Sends a signal by its name: STOP, CONT, … After STOP, nothing more is done by the node when this returns.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        let id = self.child.id();
+        let sent = Command::new("kill").args([format!("-{name}"), id.to_string()]).status().unwrap();
         assert!(sent.success());
+        if name == "STOP" {
+            // On a busy machine its threads take a while to see it.
+            while !is_stopped(id) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// Asks it to drain, and waits for its end.
@@ -213,4 +220,13 @@ impl Drop for Node {
             }
         }
     }
+}
+
+/// Whether all threads of a process are stopped, as Linux tells; elsewhere, nothing can be said.
+fn is_stopped(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat"));
+        stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')))
+    })
 }
