@@ -738,7 +738,7 @@ pub enum RunError {
     AuditKey {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason, in words.
         why: String,
     },
     /// No store.

@@ -97,10 +97,10 @@ pub enum Eventual<T> {
     Later(BoxFuture<'static, Result<T, Denied>>),
 }
 
-/// How long after the question somebody is refused at the earliest.
+/// The shortest time between a question and its refusal.
 ///
-/// Records of dashboards that are in use are in memory, and all others have to be read: a refusal that came at once would show which names are
-/// in use. Reading takes less than this.
+/// Records of dashboards that are in use are in memory, and all others have to be read: a refusal that came at once would show which names
+/// are in use. Reading a record from a store that is well takes less than this.
 pub const REFUSED_AFTER: Duration = Duration::from_millis(20);
 
 impl<T: Send + 'static> Eventual<T> {

@@ -70,7 +70,7 @@ pub struct RoomsConfig {
     pub traces: Traces,
     /// The limits of users on this node.
     pub allowances: Arc<Allowances>,
-    /// Who is told of sessions, if anybody is.
+    /// Is told of sessions, if tokens say who comes.
     pub visitors: Option<Arc<dyn Visitors>>,
 }
 

@@ -94,7 +94,7 @@ impl Room {
                 continue;
             }
             let end = clock.min(kept).min(self.owners.proven_to(client).unwrap_or(kept));
-            // Where it has more comes first: it goes on from there. Where the two do not differ comes last.
+            // Ids of which it has more come first: it goes on from there. Ids of which both have as much come last.
             let rank = match clock.cmp(&kept) {
                 Ordering::Greater => 0,
                 Ordering::Less => 1,

@@ -206,8 +206,8 @@ impl Document {
         update::differences(&kept, update, scan, self.knowledge.clocks(), &mut self.places, never_seen)
     }
 
-    /// Where the last `count` clocks of `client` before `end` begin that are not deleted: what is deleted has no content to compare.
-    /// Passes over at most `passed_max` clocks that are.
+    /// The clock with which the last `count` clocks of `client` before `end` begin that are not deleted: deleted ones have no content to
+    /// compare. Passes over at most `passed_max` of those.
     pub(super) fn last_live(&self, client: ClientId, end: Clock, count: Clock, passed_max: Clock) -> Clock {
         self.knowledge.deletes().last_live(client, end, count, end.saturating_sub(count.saturating_add(passed_max)))
     }

@@ -47,7 +47,8 @@ pub(super) struct Check {
 }
 
 impl Held {
-    fn is_compared_until(&self, now: Timestamp) -> bool {
+    /// Says whether it may still wait for its sender's check.
+    fn may_wait_for_check(&self, now: Timestamp) -> bool {
         self.check_until.is_some_and(|until| now < until)
     }
 
@@ -369,15 +370,15 @@ impl Member {
         asked.is_some_and(|(_, from)| !scan.spans.iter().any(|span| span.client == client && span.start <= *from))
     }
 
-    /// Whether something that it brought waits until it is known whether it has what is kept before that.
+    /// Says whether an update that it brought waits until its own copy of the clocks before that is compared.
     pub(super) fn is_compared_before(&self, now: Timestamp, held: &Held) -> bool {
-        self.check.is_some() && held.is_compared_until(now)
+        self.check.is_some() && held.may_wait_for_check(now)
     }
 
-    /// What it brought, but for what waits like that.
+    /// The updates that it brought, without those that wait for the comparison.
     pub(super) fn compared(&mut self, now: Timestamp) -> impl Iterator<Item = &mut Held> {
         let is_checked = self.check.is_some();
-        self.held.iter_mut().filter(move |held| !(is_checked && held.is_compared_until(now)))
+        self.held.iter_mut().filter(move |held| !(is_checked && held.may_wait_for_check(now)))
     }
 
     /// From `clock` on nothing is taken of it under `client`.

@@ -73,7 +73,7 @@ impl DeleteSet {
         self.clients.get(&client).is_some_and(|ranges| ranges.covers(range))
     }
 
-    /// Where the last `count` clocks of `client` before `end` begin that are not deleted; never before `from`.
+    /// The clock with which the last `count` clocks of `client` before `end` begin that are not deleted; at least `from`.
     pub(crate) fn last_live(&self, client: ClientId, end: Clock, count: Clock, from: Clock) -> Clock {
         let ranges = self.clients.get(&client);
         ranges.map_or(end.saturating_sub(count).max(from), |ranges| ranges.last_gaps(end, count, from))

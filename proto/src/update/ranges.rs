@@ -132,7 +132,7 @@ impl Ranges {
         self.0.range(range.start..range.end).next().map(|(start, _)| *start)
     }
 
-    /// Where the last `count` clocks before `end` begin that are not in here; never before `from`.
+    /// The clock with which the last `count` clocks before `end` begin that are not in here; at least `from`.
     pub(super) fn last_gaps(&self, end: Clock, count: Clock, from: Clock) -> Clock {
         let (mut at, mut left) = (end, count);
         for (&start, &stop) in self.0.range(..end).rev() {

@@ -39,7 +39,7 @@ impl Replica {
         admission.accepted.is_some() && admission.held.is_none()
     }
 
-    /// Whether something waits for what comes before it.
+    /// Says whether an update waits for those before it.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

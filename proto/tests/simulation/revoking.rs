@@ -1,7 +1,7 @@
 //! Rights that come and go while everybody works: what the node knows, what its room was told, and what must hold from then on.
 //!
-//! As on a node, a change becomes known first and is told to the room then. Whoever comes brings what was known when they asked, and some
-//! changes are told again when later ones are known already.
+//! As on a node, a change becomes known first and is told to the room then. A newcomer brings the records that were known when it
+//! asked, and some changes are told again when later ones are known already.
 
 use crate::client::Client;
 use crate::world::World;
@@ -12,7 +12,7 @@ use ydash_proto::id::{ClientId, Clock, DashboardId};
 use ydash_proto::room::{Input, Room};
 use ydash_proto::time::Timestamp;
 
-/// Who may do what.
+/// The clients' rights.
 pub(crate) struct Rights {
     /// By client, as they are written down.
     roles: Vec<Option<&'static str>>,
@@ -51,7 +51,7 @@ impl Rights {
         Admission { principal, access, records: Some(Box::new(self.known.clone())), ..Admission::default() }
     }
 
-    /// Whether somebody who asks to come in is let in.
+    /// Says whether a client that asks to come in is let in.
     pub(crate) fn lets_in(&self, client: usize) -> bool {
         access(&user(client), &self.known).may(Capabilities::READ)
     }
@@ -62,7 +62,7 @@ impl Rights {
         is_behind.then(|| Input::AccessChanged { records: Box::new(self.known.clone()) })
     }
 
-    /// Whether the room was told that somebody may do that.
+    /// Says whether somebody may do that, as far as the room was told.
     pub(crate) fn may(&self, principal: &Principal, wanted: Capabilities) -> bool {
         access(principal, &self.applied).may(wanted)
     }

@@ -190,7 +190,7 @@ pub(crate) struct World {
     is_rush: bool,
     /// Authors per flush stay within what gets frames of their own.
     few_authors: bool,
-    /// Who may do what, where that changes.
+    /// The clients' rights, in histories in which they change.
     pub(crate) rights: Option<Rights>,
     pub(crate) trace: bool,
 }

@@ -39,7 +39,7 @@ fn deleted_clocks_are_passed_over_to_find_some_that_can_be_compared() {
     assert_eq!(room.room.clocks().get(7), 108);
 }
 
-/// What that costs is bounded, for each id and for all of them.
+/// The number of clocks that are passed over is bounded, for each id and for all of them.
 #[test]
 fn a_bounded_number_of_deleted_clocks_is_passed_over() {
     let mut room = TestRoom::new();
