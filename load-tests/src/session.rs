@@ -46,7 +46,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Where the next client connects: with a token of its own, if there are any.
+    /// The URL of the next client, with a token of its own if there are any.
     fn with_token(&self, target: &Target) -> Target {
         let mut target = target.clone();
         if !self.tokens.is_empty() {

@@ -25,7 +25,7 @@ end
 local is_too_long = segment and counts(segment) > bytes_max
 if segment and not is_too_long then redis.call('HSET', KEYS[4], segment, ARGV[9]) end
 
--- What there is too much of goes from the front.
+-- The oldest segments go first.
 local names, bytes = {}, 0
 for _, name in ipairs(redis.call('HKEYS', KEYS[4])) do
   if string.sub(name, 1, 1) == 's' then

@@ -1,4 +1,4 @@
-//! What is compared, how far back, and what waits for that.
+//! Tests of the comparison of clocks: the clocks that are compared, and the edits that wait meanwhile.
 
 use super::super::tests::{ALICE, BOB, CAROL, TestRoom, after, collected, message, room_with_an_author, typed};
 use super::super::{Input, Loaded};
